@@ -1,0 +1,96 @@
+"""Names of dictionary keys and of TFRecord features, in one place.
+
+Shape letters: B batch, G padded ground-truth boxes, A anchors, P proposals, D detections,
+K classes without background, H W an image, h w the resized image, C channels.
+Boxes are [ymin, xmin, ymax, xmax] float32, normalised to the true (un-padded) image
+unless the name says `absolute_`.
+"""
+
+
+class Batch:
+    """Keys of one batch of the input pipeline."""
+
+    inputs = "inputs"  # [B, h, w, 3] float32, resized and normalised by the model, zero padded
+    true_image_shapes = "true_image_shapes"  # [B, 3] int32, (height, width, 3) before padding
+    original_image_shapes = "original_image_shapes"  # [B, 3] int32, of the decoded picture
+    original_images = "original_images"  # [B, H, W, 3] uint8, only where asked for
+    image_id = "image_id"  # [B] string
+
+
+class Groundtruth:
+    """Keys of padded ground truth; they stand in the same flat batch dictionary."""
+
+    boxes = "groundtruth_boxes"  # [B, G, 4] float32
+    classes = "groundtruth_classes"  # [B, G] int32, 1..K, 0 = padding
+    num_boxes = "num_groundtruth_boxes"  # [B] int32
+    weights = "groundtruth_weights"  # [B, G] float32, 0 never contributes
+    is_crowd = "groundtruth_is_crowd"  # [B, G] bool
+    difficult = "groundtruth_difficult"  # [B, G] bool
+    group_of = "groundtruth_group_of"  # [B, G] bool
+    area = "groundtruth_area"  # [B, G] float32, square pixels of the original picture
+
+
+class Predictions:
+    """Keys of `detector.predict`; the names of the OD API."""
+
+    preprocessed_inputs = "preprocessed_inputs"  # [B, h, w, 3]
+    image_shape = "image_shape"  # [4] int32, of the (padded) inputs
+    rpn_features_to_crop = "rpn_features_to_crop"  # [B, fh, fw, C]
+    rpn_box_predictor_features = "rpn_box_predictor_features"  # [B, fh, fw, depth]
+    rpn_box_encodings = "rpn_box_encodings"  # [B, A, 4]
+    rpn_objectness = "rpn_objectness_predictions_with_background"  # [B, A, 2] logits
+    anchors = "anchors"  # [A, 4] absolute pixels of the inputs
+    anchors_inside = "anchors_inside_image"  # [B, A] bool: trained on (training only)
+    proposal_boxes = "proposal_boxes"  # [B, P, 4] absolute pixels of the inputs
+    proposal_boxes_normalized = "proposal_boxes_normalized"  # [B, P, 4]
+    proposal_scores = "proposal_scores"  # [B, P]
+    num_proposals = "num_proposals"  # [B] int32
+    refined_box_encodings = "refined_box_encodings"  # [B, P, K, 4] or [B, P, 1, 4] (shared)
+    class_predictions = "class_predictions_with_background"  # [B, P, K+1] logits
+
+
+class Losses:
+    """Keys of `detector.loss`; the names of the OD API."""
+
+    rpn_localization = "first_stage_localization_loss"
+    rpn_objectness = "first_stage_objectness_loss"
+    box_localization = "second_stage_localization_loss"
+    box_classification = "second_stage_classification_loss"
+
+
+class Detections:
+    """Keys of `detector.postprocess` and of the exported signature."""
+
+    boxes = "detection_boxes"  # [B, D, 4]
+    scores = "detection_scores"  # [B, D] descending, zero padded
+    classes = "detection_classes"  # [B, D] float32, 0-based (1-based in the exported model)
+    num_detections = "num_detections"  # [B] float32
+    multiclass_scores = "detection_multiclass_scores"  # [B, D, K+1]
+    anchor_indices = "detection_anchor_indices"  # [B, D] float32, row of the proposal
+    raw_boxes = "raw_detection_boxes"  # [B, P, 4] before non-maximum suppression
+    raw_scores = "raw_detection_scores"  # [B, P, K+1] before non-maximum suppression
+
+
+class TfExample:
+    """Feature keys of the OD API's TFRecords."""
+
+    encoded = "image/encoded"
+    format = "image/format"
+    filename = "image/filename"
+    source_id = "image/source_id"
+    sha256 = "image/key/sha256"
+    height = "image/height"
+    width = "image/width"
+    ymin = "image/object/bbox/ymin"
+    xmin = "image/object/bbox/xmin"
+    ymax = "image/object/bbox/ymax"
+    xmax = "image/object/bbox/xmax"
+    class_label = "image/object/class/label"
+    class_text = "image/object/class/text"
+    area = "image/object/area"
+    is_crowd = "image/object/is_crowd"
+    difficult = "image/object/difficult"
+    truncated = "image/object/truncated"
+    view = "image/object/view"
+    group_of = "image/object/group_of"
+    weight = "image/object/weight"
