@@ -1,0 +1,74 @@
+"""Anchors: the boxes that the region proposal network starts from.
+
+Shape letters: A anchors = feature height x feature width x anchors per location.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class GridAnchorGenerator:
+    """Anchors of every scale and aspect ratio, centred on a regular grid of one feature map.
+
+    scales: factors of the base size. aspect_ratios: width / height, area kept.
+    base_anchor_size: (height, width) in pixels. stride and offset: (y, x) in pixels; the centre of
+    cell (i, j) is offset + stride * (i, j).
+    """
+
+    scales: tuple[float, ...]
+    aspect_ratios: tuple[float, ...]
+    base_anchor_size: tuple[float, float] = (256.0, 256.0)
+    stride: tuple[float, float] = (16.0, 16.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self):
+        for name in ("scales", "aspect_ratios", "base_anchor_size", "stride", "offset"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        for name in ("scales", "aspect_ratios", "base_anchor_size", "stride"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0:
+                raise ValueError(
+                    f"GridAnchorGenerator: {name} is {values}, expected one or more numbers > 0."
+                )
+        for name in ("base_anchor_size", "stride", "offset"):
+            if len(getattr(self, name)) != 2:
+                raise ValueError(
+                    f"GridAnchorGenerator: {name} is {getattr(self, name)}, expected (y, x)."
+                )
+
+    @property
+    def num_anchors_per_location(self) -> int:
+        return len(self.scales) * len(self.aspect_ratios)
+
+    def generate(self, feature_height: tf.Tensor | int, feature_width: tf.Tensor | int):
+        """float32 [A, 4] in absolute pixels of the image that the feature map belongs to.
+
+        Order: rows of the grid, then columns, then aspect ratios, then scales. This is the order
+        of the channels of the box predictor, so it may never change. Anchors are not clipped.
+        """
+        half_sizes = tf.constant(self._sizes() / 2)  # [a, 2]
+        centres = _grid(feature_height, feature_width, self.stride, self.offset)  # [h, w, 2]
+        centres = centres[:, :, tf.newaxis, :]
+        anchors = tf.concat([centres - half_sizes, centres + half_sizes], axis=-1)
+        return tf.reshape(anchors, [-1, 4])
+
+    def _sizes(self) -> np.ndarray:
+        """(height, width) of the anchors of one location, float32 [a, 2]."""
+        ratio_roots = np.sqrt(np.repeat(np.float32(self.aspect_ratios), len(self.scales)))
+        scales = np.tile(np.float32(self.scales), len(self.aspect_ratios))
+        base_height, base_width = np.float32(self.base_anchor_size)
+        return np.stack(
+            [scales / ratio_roots * base_height, scales * ratio_roots * base_width], axis=-1
+        )
+
+
+def _grid(height, width, stride, offset) -> tf.Tensor:
+    """(y, x) of the centre of every cell, float32 [height, width, 2]."""
+    y = tf.cast(tf.range(height), tf.float32) * stride[0] + offset[0]
+    x = tf.cast(tf.range(width), tf.float32) * stride[1] + offset[1]
+    return tf.stack(tf.meshgrid(y, x, indexing="ij"), axis=-1)

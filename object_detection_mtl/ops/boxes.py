@@ -1,0 +1,116 @@
+"""Geometry of boxes: areas, overlaps, windows, frames.
+
+A box is [ymin, xmin, ymax, xmax]; every function works in whatever unit its boxes share
+(pixels, or fractions of the image), except `flip_left_right`, which needs fractions.
+
+Shape letters: N and M numbers of boxes, ... any leading dimensions (usually the batch),
+the same in all arguments of a call or broadcastable.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def area(boxes: tf.Tensor) -> tf.Tensor:
+    """Areas [..., N] of boxes [..., N, 4]; an inverted box has the sign of its sides' product."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return (ymax - ymin) * (xmax - xmin)
+
+
+def intersection(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
+    """Area of the overlap of every pair, [..., N, M]."""
+    ymin1, xmin1, ymax1, xmax1 = tf.split(boxes1, 4, axis=-1)  # each [..., N, 1]
+    ymin2, xmin2, ymax2, xmax2 = tf.unstack(boxes2[..., tf.newaxis, :, :], axis=-1)  # [..., 1, M]
+    height = tf.nn.relu(tf.minimum(ymax1, ymax2) - tf.maximum(ymin1, ymin2))
+    width = tf.nn.relu(tf.minimum(xmax1, xmax2) - tf.maximum(xmin1, xmin2))
+    return height * width
+
+
+def iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
+    """Intersection over union of every pair, [..., N, M]; 0 where the union is empty."""
+    shared = intersection(boxes1, boxes2)
+    union = area(boxes1)[..., tf.newaxis] + area(boxes2)[..., tf.newaxis, :] - shared
+    return tf.math.divide_no_nan(shared, union)
+
+
+def ioa(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
+    """Intersection over the area of the SECOND box, [..., N, M]; 0 where that box is empty."""
+    return tf.math.divide_no_nan(intersection(boxes1, boxes2), area(boxes2)[..., tf.newaxis, :])
+
+
+def thresholded_iou(
+    boxes1: tf.Tensor, boxes2: tf.Tensor, scores1: tf.Tensor, *, threshold: float
+) -> tf.Tensor:
+    """Score [..., N] of the first box where IoU >= threshold, else 0; [..., N, M]."""
+    overlaps = iou(boxes1, boxes2) >= threshold
+    return tf.where(overlaps, scores1[..., tf.newaxis], tf.zeros_like(scores1[..., tf.newaxis]))
+
+
+def negative_squared_distance(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
+    """Minus the squared distance of every pair of coordinate vectors, [..., N, M]."""
+    difference = boxes1[..., :, tf.newaxis, :] - boxes2[..., tf.newaxis, :, :]
+    return -tf.reduce_sum(tf.square(difference), axis=-1)
+
+
+def clip_to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Boxes [..., N, 4] cut at their window [..., 4].
+
+    The number of boxes stays: one that lies outside collapses onto the window's border and has
+    area 0, which is how callers recognise it.
+    """
+    low, high = _window_corners(window)
+    return tf.maximum(tf.minimum(boxes, _twice(high)), _twice(low))
+
+
+def is_inside_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """bool [..., N]: no side of the box lies outside its window [..., 4]; touching is inside."""
+    low, high = _window_corners(window)
+    starts_inside = tf.reduce_all(boxes[..., :2] >= low, axis=-1)
+    ends_inside = tf.reduce_all(boxes[..., 2:] <= high, axis=-1)
+    return starts_inside & ends_inside
+
+
+def overlaps_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """bool [..., N]: the box is not completely outside its window; touching is outside."""
+    low, high = _window_corners(window)
+    starts_before_end = tf.reduce_all(boxes[..., :2] < high, axis=-1)
+    ends_after_start = tf.reduce_all(boxes[..., 2:] > low, axis=-1)
+    return starts_before_end & ends_after_start
+
+
+def change_coordinate_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Boxes [..., N, 4] as fractions of their window [..., 4]: the window becomes [0, 0, 1, 1].
+
+    A window without height or width has no frame: there the coordinates become 0, not infinite.
+    """
+    low, high = _window_corners(window)
+    return tf.math.divide_no_nan(boxes - _twice(low), _twice(high - low))
+
+
+def scale(boxes: tf.Tensor, y_scale: tf.Tensor | float, x_scale: tf.Tensor | float) -> tf.Tensor:
+    """Boxes [..., N, 4] with y multiplied by y_scale and x by x_scale.
+
+    A scale is one number, or a tensor [...] with one number for all boxes of an image.
+    """
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    y_scale = tf.cast(y_scale, boxes.dtype)[..., tf.newaxis]
+    x_scale = tf.cast(x_scale, boxes.dtype)[..., tf.newaxis]
+    return tf.stack([ymin * y_scale, xmin * x_scale, ymax * y_scale, xmax * x_scale], axis=-1)
+
+
+def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
+    """Normalised boxes [..., 4] mirrored at the vertical middle line of the image."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=-1)
+
+
+def _window_corners(window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(ymin, xmin) and (ymax, xmax) of a window [..., 4], each [..., 1, 2]."""
+    corners = window[..., tf.newaxis, :]
+    return corners[..., :2], corners[..., 2:]
+
+
+def _twice(corner: tf.Tensor) -> tf.Tensor:
+    """[y, x] -> [y, x, y, x] along the last axis."""
+    return tf.concat([corner, corner], axis=-1)
