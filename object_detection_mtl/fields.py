@@ -35,6 +35,7 @@ class Predictions:
 
     preprocessed_inputs = "preprocessed_inputs"  # [B, h, w, 3]
     image_shape = "image_shape"  # [4] int32, of the (padded) inputs
+    true_image_shapes = "true_image_shapes"  # [B, 3] int32
     rpn_features_to_crop = "rpn_features_to_crop"  # [B, fh, fw, C]
     rpn_box_predictor_features = "rpn_box_predictor_features"  # [B, fh, fw, depth]
     rpn_box_encodings = "rpn_box_encodings"  # [B, A, 4]

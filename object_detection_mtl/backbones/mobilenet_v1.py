@@ -1,0 +1,165 @@
+"""MobileNet v1 (Howard et al. 2017, arXiv:1704.04861, table 1) for detection.
+
+Shape letters: B batch, H W image, N crops, h w a crop, C channels.
+
+Stage 1 ends after `Conv2d_11_pointwise` (stride 16). Stage 2 is, as in the OD API, two separable
+convolutions WITHOUT batch norm and activation between their depthwise and pointwise halves,
+which is why they are one layer each here and are called `Conv2d_12_pointwise` in checkpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm
+
+# Stride and output channels of the separable convolutions Conv2d_1 ... Conv2d_13.
+SEPARABLE_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+SEPARABLE_DEPTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+LAST_STAGE1_BLOCK = 11
+EPSILON = 1e-3
+
+
+def scaled_depth(depth: int, depth_multiplier: float, min_depth: int) -> int:
+    """Channels of a layer of a thinner network, never fewer than `min_depth`."""
+    return max(int(depth * depth_multiplier), min_depth)
+
+
+def normalize(images: tf.Tensor) -> tf.Tensor:
+    """0..255 to -1..1."""
+    return images * (2.0 / 255.0) - 1.0
+
+
+class SeparableConvBatchNorm(ConvBatchNorm):
+    """Depthwise, then 1x1 convolution, batch norm, activation; the batch norm is folded."""
+
+    def __init__(self, filters: int, depthwise_size: int, *, strides: int = 1, **options: Any):
+        super().__init__(filters, 1, **options)
+        self.depthwise_size = depthwise_size
+        self.depthwise_strides = strides
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.depthwise_kernel = self.add_weight(
+            name="depthwise_kernel",
+            shape=(self.depthwise_size, self.depthwise_size, input_shape[-1], 1),
+            initializer=self.kernel_initializer,
+        )
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        stride = self.depthwise_strides
+        inputs = tf.nn.depthwise_conv2d(
+            inputs, self.depthwise_kernel, [1, stride, stride, 1], "SAME"
+        )
+        return super().call(inputs, training=training)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        stride = self.depthwise_strides
+        sides = [None if side is None else -(-side // stride) for side in input_shape[1:3]]
+        return (input_shape[0], *sides, self.filters)
+
+    def tf_slim_variables(self) -> dict[str, keras.Variable]:
+        names = super().tf_slim_variables()
+        pointwise = names.pop("weights")
+        return {
+            "depthwise_weights": self.depthwise_kernel,
+            "pointwise_weights": pointwise,
+            **names,
+        }
+
+
+def build_stage1(
+    *,
+    depth_multiplier: float,
+    min_depth: int,
+    weight_decay: float,
+    options: dict[str, Any],
+) -> keras.Model:
+    """`Conv2d_0` to `Conv2d_11_pointwise`: [B, H, W, 3] -> [B, H/16, W/16, 512 x multiplier].
+
+    Only full and pointwise kernels are regularised, as in TF-Slim: weight decay on the few
+    depthwise weights costs accuracy (MobileNet paper, section 3.2).
+    """
+    regularizer = keras.regularizers.L2(weight_decay / 2.0) if weight_decay else None
+    image = keras.Input((None, None, 3), name="image")
+    depth = scaled_depth(32, depth_multiplier, min_depth)
+    features = ConvBatchNorm(
+        depth, 3, strides=2, kernel_regularizer=regularizer, name="Conv2d_0", **options
+    )(image)
+    for index in range(LAST_STAGE1_BLOCK):
+        depth = scaled_depth(SEPARABLE_DEPTHS[index], depth_multiplier, min_depth)
+        features = ConvBatchNorm(
+            None,
+            3,
+            strides=SEPARABLE_STRIDES[index],
+            depthwise=True,
+            name=f"Conv2d_{index + 1}_depthwise",
+            **options,
+        )(features)
+        features = ConvBatchNorm(
+            depth,
+            1,
+            kernel_regularizer=regularizer,
+            name=f"Conv2d_{index + 1}_pointwise",
+            **options,
+        )(features)
+    return keras.Model(image, features, name="MobilenetV1_stage1")
+
+
+def build_stage2(name: str, *, channels: int, depth: int, options: dict[str, Any]) -> keras.Model:
+    """The two last separable convolutions on crops: [N, h, w, C] -> [N, h/2, w/2, depth]."""
+    crops = keras.Input((None, None, channels), name="crops")
+    features = SeparableConvBatchNorm(
+        depth, 3, strides=2, name="Conv2d_12_pointwise", **options
+    )(crops)
+    features = SeparableConvBatchNorm(depth, 3, name="Conv2d_13_pointwise", **options)(features)
+    return keras.Model(crops, features, name=name)
+
+
+def build(
+    *,
+    depth_multiplier: float = 1.0,
+    min_depth: int = 16,
+    weight_decay: float = 0.0,
+    batch_norm_trainable: bool = False,
+    trainable: bool = True,
+) -> Backbone:
+    """MobileNet v1 cut for detection, stride 16.
+
+    Args:
+        depth_multiplier: factor on the channels of every layer.
+        min_depth: fewest channels of a layer.
+        weight_decay: of the L2 loss, weight_decay * sum(w^2) / 2.
+        batch_norm_trainable: normalise by the batch in training; False keeps the averages fixed
+            and still trains gamma and beta (METHOD 2.3: the authors' MobileNet does).
+        trainable: False freezes the whole network.
+    """
+    options: dict[str, Any] = {
+        "epsilon": EPSILON,
+        "activation": tf.nn.relu6,
+        "batch_norm_trainable": batch_norm_trainable,
+        # A description, not an initializer: one shared object would give equal layers equal weights.
+        "kernel_initializer": {"class_name": "TruncatedNormal", "config": {"stddev": 0.09}},
+    }
+    stage1 = build_stage1(
+        depth_multiplier=depth_multiplier,
+        min_depth=min_depth,
+        weight_decay=weight_decay,
+        options=options,
+    )
+    stage1.trainable = trainable
+
+    def make_stage2(name: str) -> keras.Model:
+        stage2 = build_stage2(
+            name,
+            channels=stage1.output_shape[-1],
+            depth=scaled_depth(SEPARABLE_DEPTHS[-1], depth_multiplier, min_depth),
+            options=options,
+        )
+        stage2.trainable = trainable
+        return stage2
+
+    return Backbone("MobilenetV1", stage1, make_stage2, normalize)

@@ -1,0 +1,77 @@
+"""`Hyperparams` -> what layers are made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.protos import hyperparams_pb2
+
+_ACTIVATIONS = {
+    hyperparams_pb2.Hyperparams.NONE: None,
+    hyperparams_pb2.Hyperparams.RELU: tf.nn.relu,
+    hyperparams_pb2.Hyperparams.RELU_6: tf.nn.relu6,
+    hyperparams_pb2.Hyperparams.SWISH: tf.nn.swish,
+}
+_MODES = {
+    hyperparams_pb2.VarianceScalingInitializer.FAN_IN: "fan_in",
+    hyperparams_pb2.VarianceScalingInitializer.FAN_OUT: "fan_out",
+    hyperparams_pb2.VarianceScalingInitializer.FAN_AVG: "fan_avg",
+}
+
+
+def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
+    """The layer description of one `Hyperparams` message.
+
+    Raises:
+        ValueError: it asks for a normalizer; the layers built here have none.
+    """
+    normalizer = config.WhichOneof("normalizer_oneof")
+    if normalizer is not None:
+        raise ValueError(
+            f"hyperparams {{ {normalizer} }} is not supported in Faster R-CNN predictors: "
+            "their layers have biases and no normalisation. Remove it."
+        )
+    return LayerHyperparams(
+        initializer=initializer(config.initializer),
+        regularizer=regularizer(config.regularizer),
+        activation=_ACTIVATIONS[config.activation],
+    )
+
+
+def regularizer(config: hyperparams_pb2.Regularizer) -> dict[str, Any] | None:
+    """A Keras description; the loss is weight * sum|w| or weight * sum(w^2) / 2 (as TF-Slim)."""
+    kind = config.WhichOneof("regularizer_oneof")
+    if kind == "l1_regularizer":
+        return {"class_name": "L1", "config": {"l1": config.l1_regularizer.weight}}
+    if kind == "l2_regularizer":
+        return {"class_name": "L2", "config": {"l2": config.l2_regularizer.weight / 2.0}}
+    return None
+
+
+def initializer(config: hyperparams_pb2.Initializer) -> dict[str, Any]:
+    """A Keras description; without a written initializer the OD API's truncated normal of 0.03."""
+    kind = config.WhichOneof("initializer_oneof")
+    if kind == "truncated_normal_initializer":
+        chosen = config.truncated_normal_initializer
+        return _described("TruncatedNormal", mean=chosen.mean, stddev=chosen.stddev)
+    if kind == "random_normal_initializer":
+        chosen = config.random_normal_initializer
+        return _described("RandomNormal", mean=chosen.mean, stddev=chosen.stddev)
+    if kind == "variance_scaling_initializer":
+        chosen = config.variance_scaling_initializer
+        return _described(
+            "VarianceScaling",
+            scale=chosen.factor,
+            mode=_MODES[chosen.mode],
+            distribution="uniform" if chosen.uniform else "truncated_normal",
+        )
+    if kind == "keras_initializer_by_name":
+        return {"class_name": config.keras_initializer_by_name, "config": {}}
+    return LayerHyperparams().initializer
+
+
+def _described(class_name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": class_name, "config": config}

@@ -1,0 +1,139 @@
+"""What the second stage trains on: a balanced sample of proposals, and its two losses.
+
+Shape letters: B batch, P proposals, S sampled proposals, G padded ground-truth boxes,
+K classes without background. Boxes are in absolute pixels of the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from object_detection_mtl.fields import Losses
+from object_detection_mtl.ops import losses as loss_ops
+from object_detection_mtl.ops import sampler, targets
+
+ClassificationLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class ProposalSampling:
+    """Which proposals an image trains on: S of them, a share of which may be positive."""
+
+    batch_size: int = 64
+    positive_fraction: float = 0.25
+    matched_threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class AbsoluteGroundtruth:
+    """Padded ground truth of a batch in the frame of the proposals.
+
+    Attributes:
+        boxes: [B, G, 4] absolute pixels of the inputs.
+        num_boxes: [B] int32.
+        class_targets: [B, G, K + 1] one-hot.
+        weights: [B, G] or None; 0 never contributes.
+    """
+
+    boxes: tf.Tensor
+    num_boxes: tf.Tensor
+    class_targets: tf.Tensor
+    weights: tf.Tensor | None
+
+
+def assign(
+    proposals: tf.Tensor,
+    num_proposals: tf.Tensor,
+    groundtruth: AbsoluteGroundtruth,
+    matched_threshold: float,
+) -> targets.Targets:
+    """Targets of proposals [B, P, 4]; padded proposals get weight 0."""
+    assigned = targets.assign_detection_targets(
+        proposals,
+        groundtruth.boxes,
+        groundtruth.num_boxes,
+        groundtruth.class_targets,
+        groundtruth.weights,
+        matched_threshold=matched_threshold,
+    )
+    valid = tf.sequence_mask(num_proposals, tf.shape(proposals)[1], dtype=tf.float32)
+    return assigned._replace(
+        class_weights=assigned.class_weights * valid, box_weights=assigned.box_weights * valid
+    )
+
+
+def sample_proposals(
+    proposals: tf.Tensor,
+    scores: tf.Tensor,
+    num_proposals: tf.Tensor,
+    groundtruth: AbsoluteGroundtruth,
+    sampling: ProposalSampling,
+    seed: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A balanced random sample of each image's proposals, in their order.
+
+    Args:
+        proposals: [B, P, 4], scores: [B, P], num_proposals: [B].
+        groundtruth: decides which proposals are positive.
+        sampling: size S and balance.
+        seed: int32 [2].
+
+    Returns:
+        proposals [B, S, 4] and scores [B, S], zero padded, and their number [B] int32.
+    """
+    assigned = assign(proposals, num_proposals, groundtruth, sampling.matched_threshold)
+    chosen = sampler.sample_balanced(
+        assigned.class_weights > 0,
+        assigned.class_targets[..., 0] < 0.5,
+        batch_size=sampling.batch_size,
+        positive_fraction=sampling.positive_fraction,
+        seed=seed,
+    )
+    size = min(sampling.batch_size, proposals.shape[1])
+    # A stable sort moves the chosen rows to the front and keeps their order.
+    front = tf.argsort(tf.cast(~chosen, tf.int32), axis=1, stable=True)[:, :size]
+    kept = tf.gather(tf.cast(chosen, tf.float32), front, batch_dims=1)
+    proposals = tf.gather(proposals, front, batch_dims=1) * kept[..., tf.newaxis]
+    scores = tf.gather(scores, front, batch_dims=1) * kept
+    return proposals, scores, tf.reduce_sum(tf.cast(chosen, tf.int32), axis=1)
+
+
+def box_classifier_loss(
+    refined_box_encodings: tf.Tensor,
+    class_logits: tf.Tensor,
+    proposals: tf.Tensor,
+    num_proposals: tf.Tensor,
+    groundtruth: AbsoluteGroundtruth,
+    *,
+    matched_threshold: float = 0.5,
+    classification_loss: ClassificationLoss = loss_ops.softmax_cross_entropy,
+) -> dict[str, tf.Tensor]:
+    """Localisation and classification loss: per image a mean over its proposals, then over images.
+
+    Args:
+        refined_box_encodings: [B, P, K, 4], or [B, P, 1, 4] when the classes share a box.
+        class_logits: [B, P, K + 1].
+        proposals: [B, P, 4], num_proposals: [B].
+        groundtruth: of the batch.
+        matched_threshold: IoU from which a proposal takes its ground-truth box's class.
+        classification_loss: (logits, targets, weights [B, P]) -> [B, P].
+    """
+    assigned = assign(proposals, num_proposals, groundtruth, matched_threshold)
+    if refined_box_encodings.shape[2] == 1:
+        encodings = refined_box_encodings[:, :, 0]
+    else:
+        # Background rows select no class and give zeros; their box weight is 0 anyway.
+        chosen = assigned.class_targets[..., 1:, tf.newaxis]
+        encodings = tf.reduce_sum(refined_box_encodings * chosen, axis=2)
+    localization = loss_ops.smooth_l1(encodings, assigned.box_targets, assigned.box_weights)
+    classification = classification_loss(
+        class_logits, assigned.class_targets, assigned.class_weights
+    )
+    normalizer = tf.cast(tf.maximum(num_proposals, 1), tf.float32)
+    return {
+        Losses.box_localization: tf.reduce_mean(tf.reduce_sum(localization, 1) / normalizer),
+        Losses.box_classification: tf.reduce_mean(tf.reduce_sum(classification, 1) / normalizer),
+    }

@@ -1,0 +1,67 @@
+"""The second stage of Faster R-CNN: crop every proposal, then classify and refine its box.
+
+Shape letters: B batch, fh fw C shared feature map, P proposals, K classes without background.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.fields import Predictions
+from object_detection_mtl.ops import roi
+from object_detection_mtl.predictors.roi_head import RoiHead
+
+
+class CropSecondStage(keras.layers.Layer):
+    """RoI crop, optional max-pool, `RoiHead`."""
+
+    def __init__(
+        self,
+        head: RoiHead,
+        *,
+        crop_size: int,
+        pool_size: int = 1,
+        pool_stride: int = 1,
+        name: str = "second_stage",
+    ) -> None:
+        """Args:
+        head: what reads the crops.
+        crop_size: side of the bilinear crop, in cells (`initial_crop_size`).
+        pool_size, pool_stride: of the max-pool that follows; 1 and 1 is none.
+        """
+        super().__init__(name=name)
+        if not 1 <= pool_size <= crop_size:
+            raise ValueError(
+                f"maxpool_kernel_size {pool_size} must lie in 1..initial_crop_size ({crop_size})"
+            )
+        self.head = head
+        self.crop_size = crop_size
+        self.pool_size = pool_size
+        self.pool_stride = pool_stride
+        self.built = True
+
+    def crop(self, features: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """[B, fh, fw, C] and boxes [B, P, 4] relative to the map -> crops [B * P, c, c, C]."""
+        size = (self.crop_size, self.crop_size)
+        return roi.crop_and_max_pool(features, boxes, size, self.pool_size, self.pool_stride)
+
+    def call(
+        self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Refined box encodings [B, P, K or 1, 4] and class logits [B, P, K + 1].
+
+        Args:
+            features: [B, fh, fw, C].
+            boxes: proposals [B, P, 4], relative to the feature map (0..1 of the padded inputs).
+        """
+        encodings, logits = self.head(self.crop(features, boxes), training=training)
+        batch, proposals = tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]
+        return {
+            Predictions.refined_box_encodings: tf.reshape(
+                encodings, [batch, proposals, encodings.shape[1], 4]
+            ),
+            Predictions.class_predictions: tf.reshape(
+                logits, [batch, proposals, logits.shape[-1]]
+            ),
+        }

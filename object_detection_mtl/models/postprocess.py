@@ -1,0 +1,143 @@
+"""From raw outputs to proposals (stage 1) and to detections (stage 2).
+
+Shape letters: B batch, A anchors, P proposals, K classes without background, D detections.
+Boxes are in absolute pixels of the inputs unless said to be normalised to the true image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from object_detection_mtl.fields import Detections
+from object_detection_mtl.ops import box_coder, nms
+from object_detection_mtl.ops import boxes as box_ops
+
+ScoreConverter = Callable[[tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class ProposalSelection:
+    """Non-maximum suppression of the first stage."""
+
+    max_proposals: int = 300
+    score_threshold: float = 0.0
+    iou_threshold: float = 0.7
+
+
+@dataclass(frozen=True)
+class DetectionSelection:
+    """Scores and non-maximum suppression of the second stage.
+
+    Attributes:
+        score_converter: class logits [.., K + 1] -> scores.
+        score_threshold: a detection scores strictly more.
+        iou_threshold: a box that overlaps a better one of its class by more is dropped.
+        max_per_class, max_total: caps of one image.
+        soft_nms_sigma: > 0 decays the scores of overlapping boxes instead of dropping them.
+    """
+
+    score_converter: ScoreConverter = tf.nn.softmax
+    score_threshold: float = 0.0
+    iou_threshold: float = 0.6
+    max_per_class: int = 100
+    max_total: int = 300
+    soft_nms_sigma: float = 0.0
+
+
+def select_proposals(
+    box_encodings: tf.Tensor,
+    objectness_logits: tf.Tensor,
+    anchors: tf.Tensor,
+    windows: tf.Tensor,
+    usable: tf.Tensor,
+    selection: ProposalSelection,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Decodes the RPN's outputs and keeps the best boxes that do not overlap.
+
+    Args:
+        box_encodings: [B, A, 4].
+        objectness_logits: [B, A, 2].
+        anchors: [A, 4] or [B, A, 4].
+        windows: [B, 4] the true images; proposals are clipped to them.
+        usable: [B, A] bool, anchors that may propose.
+        selection: thresholds and the cap P.
+
+    Returns:
+        proposals [B, P, 4] by descending score, zero padded; scores [B, P]; their number [B] int32.
+    """
+    if anchors.shape.rank == 2:
+        anchors = anchors[tf.newaxis]
+    scores = tf.nn.softmax(objectness_logits)[..., 1]
+    scores = tf.where(usable, scores, -1.0)
+    result = nms.batch_multiclass_nms(
+        box_coder.decode(box_encodings, anchors)[:, :, tf.newaxis],
+        scores[..., tf.newaxis],
+        score_threshold=selection.score_threshold,
+        iou_threshold=selection.iou_threshold,
+        max_size_per_class=selection.max_proposals,
+        max_total_size=selection.max_proposals,
+        clip_window=windows,
+    )
+    return result.boxes, result.scores, result.num_detections
+
+
+def select_detections(
+    refined_box_encodings: tf.Tensor,
+    class_logits: tf.Tensor,
+    proposals: tf.Tensor,
+    num_proposals: tf.Tensor,
+    windows: tf.Tensor,
+    selection: DetectionSelection,
+) -> dict[str, tf.Tensor]:
+    """Decodes the second stage's outputs into detections, normalised to the true image.
+
+    Args:
+        refined_box_encodings: [B, P, K, 4], or [B, P, 1, 4] when the classes share a box.
+        class_logits: [B, P, K + 1].
+        proposals: [B, P, 4], num_proposals: [B].
+        windows: [B, 4] the true images.
+        selection: score converter, thresholds and caps.
+
+    Returns:
+        The keys of `fields.Detections`; classes are 0-based float32, rows beyond
+        num_detections are zero.
+    """
+    boxes = box_coder.decode(refined_box_encodings, proposals[:, :, tf.newaxis])
+    scores = selection.score_converter(class_logits)
+    result = nms.batch_multiclass_nms(
+        boxes,
+        scores[..., 1:],
+        score_threshold=selection.score_threshold,
+        iou_threshold=selection.iou_threshold,
+        max_size_per_class=selection.max_per_class,
+        max_total_size=selection.max_total,
+        clip_window=windows,
+        change_coordinate_frame=True,
+        num_valid_boxes=num_proposals,
+        additional_fields={Detections.multiclass_scores: scores},
+        soft_nms_sigma=selection.soft_nms_sigma,
+    )
+    return {
+        Detections.boxes: result.boxes,
+        Detections.scores: result.scores,
+        Detections.classes: result.classes,
+        Detections.num_detections: tf.cast(result.num_detections, tf.float32),
+        Detections.multiclass_scores: result.additional_fields[Detections.multiclass_scores],
+        Detections.anchor_indices: tf.cast(result.indices, tf.float32),
+        Detections.raw_boxes: best_class_boxes(boxes, scores, windows),
+        Detections.raw_scores: scores,
+    }
+
+
+def best_class_boxes(boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor) -> tf.Tensor:
+    """The box [B, P, 4] of each proposal's best foreground class, clipped and normalised."""
+    if boxes.shape[2] == 1:
+        chosen = boxes[:, :, 0]
+    else:
+        best = tf.argmax(scores[..., 1:], axis=-1, output_type=tf.int32)
+        chosen = tf.gather(boxes, best, axis=2, batch_dims=2)
+    clipped = box_ops.clip_to_window(chosen, windows)
+    return box_ops.change_coordinate_frame(clipped, windows)

@@ -1,0 +1,171 @@
+"""The region proposal network: objectness and boxes from anchors (Ren et al. 2015, section 3.1).
+
+Shape letters: B batch, fh fw feature map, C channels, A anchors = fh * fw * anchors per cell,
+P proposals, G padded ground-truth boxes. Anchors and proposals are in absolute pixels of the
+(resized, padded) inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.fields import Losses, Predictions
+from object_detection_mtl.ops import boxes as box_ops
+from object_detection_mtl.ops import losses as loss_ops
+from object_detection_mtl.ops import sampler, targets
+from object_detection_mtl.ops.anchors import GridAnchorGenerator
+from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+
+
+@dataclass(frozen=True)
+class RpnSampling:
+    """Which anchors an image trains on.
+
+    Attributes:
+        minibatch_size: anchors of an image, at most.
+        positive_fraction: share of them that may be positive.
+        matched_threshold, unmatched_threshold: IoU from which an anchor is positive, below which
+            it is negative; between the two it is ignored.
+        delta: width of the smooth-L1 loss's quadratic part; 1/9 is the paper's sigma = 3.
+    """
+
+    minibatch_size: int = 256
+    positive_fraction: float = 0.5
+    matched_threshold: float = 0.7
+    unmatched_threshold: float = 0.3
+    delta: float = 1.0 / 9.0
+
+
+class RegionProposalNetwork(keras.layers.Layer):
+    """A convolution on the shared features, then a box and an objectness head for every anchor."""
+
+    def __init__(
+        self,
+        *,
+        anchor_generator: GridAnchorGenerator,
+        in_channels: int,
+        depth: int = 512,
+        kernel_size: int = 3,
+        atrous_rate: int = 1,
+        hyperparams: LayerHyperparams | None = None,
+        sampling: RpnSampling | None = None,
+        trainable: bool = True,
+        name: str = "FirstStageBoxPredictor",
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        hyperparams = hyperparams or LayerHyperparams()
+        self.anchor_generator = anchor_generator
+        self.sampling = sampling or RpnSampling()
+        per_cell = anchor_generator.num_anchors_per_location
+        # The OD API fixes ReLU6 here, whatever the config's activation says.
+        self.conv = keras.layers.Conv2D(
+            depth,
+            kernel_size,
+            padding="same",
+            dilation_rate=atrous_rate,
+            activation=tf.nn.relu6,
+            name="Conv",
+            **hyperparams.kernel_options(),
+        )
+        self.box_head = keras.layers.Conv2D(
+            per_cell * 4, 1, name="BoxEncodingPredictor", **hyperparams.kernel_options()
+        )
+        self.class_head = keras.layers.Conv2D(
+            per_cell * 2, 1, name="ClassPredictor", **hyperparams.kernel_options()
+        )
+        self.conv.build((None, None, None, in_channels))
+        self.box_head.build((None, None, None, depth))
+        self.class_head.build((None, None, None, depth))
+        self.built = True
+
+    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[B, fh, fw, C] -> encodings [B, A, 4], objectness logits [B, A, 2], anchors [A, 4]."""
+        hidden = self.conv(features)
+        batch = tf.shape(features)[0]
+        return {
+            Predictions.rpn_box_predictor_features: hidden,
+            Predictions.rpn_box_encodings: tf.reshape(self.box_head(hidden), [batch, -1, 4]),
+            Predictions.rpn_objectness: tf.reshape(self.class_head(hidden), [batch, -1, 2]),
+            Predictions.anchors: self.anchors(features),
+        }
+
+    def anchors(self, features: tf.Tensor) -> tf.Tensor:
+        """Anchors [A, 4] of a feature map, static where its shape is."""
+        height, width = features.shape[1:3]
+        dynamic = tf.shape(features)
+        return self.anchor_generator.generate(
+            dynamic[1] if height is None else height, dynamic[2] if width is None else width
+        )
+
+    def loss(
+        self,
+        predictions: dict[str, tf.Tensor],
+        absolute_groundtruth_boxes: tf.Tensor,
+        num_groundtruth: tf.Tensor,
+        groundtruth_weights: tf.Tensor | None,
+        seed: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Localisation and objectness loss, each the mean over images of a mean over the sample.
+
+        Args:
+            predictions: with the encodings [B, A, 4], logits [B, A, 2], anchors [A, 4] and the mask
+                [B, A] of those inside the image.
+            absolute_groundtruth_boxes: [B, G, 4] pixels of the inputs.
+            num_groundtruth: [B], groundtruth_weights: [B, G] or None.
+            seed: int32 [2] of the random sample.
+        """
+        inside = predictions[Predictions.anchors_inside]
+        assigned = targets.assign_proposal_targets(
+            predictions[Predictions.anchors],
+            absolute_groundtruth_boxes,
+            num_groundtruth,
+            groundtruth_weights,
+            valid_anchors=inside,
+            matched_threshold=self.sampling.matched_threshold,
+            unmatched_threshold=self.sampling.unmatched_threshold,
+        )
+        positive = assigned.class_targets > 0.5
+        sampled = sampler.sample_balanced(
+            assigned.class_weights > 0,
+            positive,
+            batch_size=self.sampling.minibatch_size,
+            positive_fraction=self.sampling.positive_fraction,
+            seed=seed,
+        )
+        mask = tf.cast(sampled, tf.float32)
+        # An image without any usable anchor contributes 0, not 0/0.
+        normalizer = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
+        localization = loss_ops.smooth_l1(
+            predictions[Predictions.rpn_box_encodings],
+            assigned.box_targets,
+            assigned.box_weights * mask,
+            delta=self.sampling.delta,
+        )
+        objectness = loss_ops.softmax_cross_entropy(
+            predictions[Predictions.rpn_objectness],
+            tf.one_hot(tf.cast(positive, tf.int32), 2),
+            assigned.class_weights * mask,
+        )
+        return {
+            Losses.rpn_localization: tf.reduce_mean(tf.reduce_sum(localization, 1) / normalizer),
+            Losses.rpn_objectness: tf.reduce_mean(tf.reduce_sum(objectness, 1) / normalizer),
+        }
+
+
+def anchors_inside(anchors: tf.Tensor, true_image_shapes: tf.Tensor) -> tf.Tensor:
+    """[B, A] bool: no side of the anchor leaves its image.
+
+    Args:
+        anchors: [A, 4] absolute pixels.
+        true_image_shapes: [B, 3] int32.
+    """
+    return box_ops.is_inside_window(anchors[tf.newaxis], image_windows(true_image_shapes))
+
+
+def image_windows(true_image_shapes: tf.Tensor) -> tf.Tensor:
+    """[B, 3] (height, width, channels) -> [B, 4] the whole image in absolute pixels."""
+    sides = tf.cast(true_image_shapes[:, :2], tf.float32)
+    return tf.concat([tf.zeros_like(sides), sides], axis=1)

@@ -1,0 +1,290 @@
+"""The two-stage detector: finished parts, and a forward pass to read aloud.
+
+Shape letters: B batch, H W pictures, h w resized and padded inputs, A anchors, P proposals,
+G padded ground-truth boxes, K classes without background, D detections.
+
+Boxes that come in and go out are normalised to the TRUE image; inside, anchors and proposals are
+absolute pixels of the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.backbones.common import Backbone
+from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.models import box_classifier, rpn
+from object_detection_mtl.models.postprocess import (
+    DetectionSelection,
+    ProposalSelection,
+    select_detections,
+    select_proposals,
+)
+from object_detection_mtl.ops import boxes as box_ops
+
+Tensors = dict[str, tf.Tensor]
+ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+# The two random samples of a step draw from different streams of its seed.
+PROPOSAL_STREAM, ANCHOR_STREAM = 1, 2
+
+
+class TwoStageDetector(keras.layers.Layer):
+    """Backbone, region proposals, second stage.
+
+    A `keras.layers.Layer` rather than a `keras.Model`: `predict` and `loss` mean the detector's.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        image_resizer: ImageResizer,
+        backbone: Backbone,
+        region_proposals: rpn.RegionProposalNetwork,
+        second_stage: keras.layers.Layer,
+        proposal_selection: ProposalSelection,
+        proposal_sampling: box_classifier.ProposalSampling,
+        detection_selection: DetectionSelection,
+        classification_loss: box_classifier.ClassificationLoss,
+        loss_weights: Mapping[str, float],
+        is_training: bool,
+        name: str = "detector",
+    ) -> None:
+        """Args:
+        num_classes: K.
+        image_resizer: pictures [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
+        backbone, region_proposals, second_stage: the network's parts.
+        proposal_selection, proposal_sampling, detection_selection: how boxes are chosen after
+            the first stage, for training, and after the second stage.
+        classification_loss: of the second stage.
+        loss_weights: loss name -> weight.
+        is_training: sample proposals and leave out anchors that cross the image's border.
+        """
+        super().__init__(name=name)
+        self.num_classes = num_classes
+        self.image_resizer = image_resizer
+        self.backbone = backbone
+        self.feature_extractor = backbone.stage1
+        self.region_proposals = region_proposals
+        self.second_stage = second_stage
+        self.proposal_selection = proposal_selection
+        self.proposal_sampling = proposal_sampling
+        self.detection_selection = detection_selection
+        self.classification_loss = classification_loss
+        self.loss_weights = dict(loss_weights)
+        self.is_training = is_training
+        self.built = True
+
+    # Pictures to inputs ---------------------------------------------------------------------
+
+    def preprocess(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Resizes and normalises pictures of one size.
+
+        Args:
+            images: [B, H, W, 3] uint8 or float in 0..255.
+
+        Returns:
+            inputs [B, h, w, 3] float32 and true_image_shapes [B, 3] int32: (height, width, 3) of
+            the part that is not padding.
+        """
+        resized, true_image_shapes = self.image_resizer(tf.cast(images, tf.float32))
+        return self.normalize(resized), true_image_shapes
+
+    def normalize(self, resized: tf.Tensor) -> tf.Tensor:
+        """0..255 to the range that the backbone was trained on, same shape."""
+        return self.backbone.normalize(tf.cast(resized, tf.float32))
+
+    # Inputs to predictions ------------------------------------------------------------------
+
+    def predict(
+        self,
+        inputs: tf.Tensor,
+        true_image_shapes: tf.Tensor,
+        groundtruth: Mapping[str, tf.Tensor] | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> Tensors:
+        """Raw outputs of both stages (the keys of `fields.Predictions`).
+
+        Args:
+            inputs: [B, h, w, 3] from `preprocess`, zero padded to one size.
+            true_image_shapes: [B, 3] int32.
+            groundtruth: padded ground truth (`fields.Groundtruth`), needed in training.
+            seed: int32 [2] of this step's random samples; (0, 0) when None.
+        """
+        if self.is_training and groundtruth is None:
+            raise ValueError("predict() of a detector built for training needs `groundtruth`")
+        features = self.feature_extractor(inputs, training=self.is_training)
+        predictions = {
+            Predictions.preprocessed_inputs: inputs,
+            Predictions.image_shape: tf.shape(inputs),
+            Predictions.true_image_shapes: true_image_shapes,
+            Predictions.rpn_features_to_crop: features,
+            **self.region_proposals(features),
+        }
+        windows = rpn.image_windows(true_image_shapes)
+        predictions |= self._propose(predictions, windows)
+        if self.is_training:
+            predictions |= self._sample(predictions, true_image_shapes, groundtruth, seed)
+        predictions |= self._normalized_proposals(predictions, true_image_shapes)
+        predictions |= self.second_stage(
+            features, self._boxes_on_map(predictions), training=self.is_training
+        )
+        return predictions
+
+    def _propose(self, predictions: Tensors, windows: tf.Tensor) -> Tensors:
+        """The first stage's best boxes; anchors are clipped to the image, or in training masked."""
+        anchors = predictions[Predictions.anchors]
+        extra: Tensors = {}
+        if self.is_training:
+            usable = box_ops.is_inside_window(anchors[tf.newaxis], windows)
+            extra[Predictions.anchors_inside] = usable
+        else:
+            shape = tf.cast(predictions[Predictions.image_shape][1:3], tf.float32)
+            inputs_window = tf.concat([tf.zeros([2]), shape], axis=0)
+            extra[Predictions.anchors] = box_ops.clip_to_window(anchors, inputs_window)
+            anchors = box_ops.clip_to_window(anchors[tf.newaxis], windows)
+            usable = box_ops.area(anchors) > 0
+        proposals, scores, count = select_proposals(
+            predictions[Predictions.rpn_box_encodings],
+            predictions[Predictions.rpn_objectness],
+            anchors,
+            windows,
+            usable,
+            self.proposal_selection,
+        )
+        return extra | {
+            Predictions.proposal_boxes: tf.stop_gradient(proposals),
+            Predictions.proposal_scores: tf.stop_gradient(scores),
+            Predictions.num_proposals: count,
+        }
+
+    def _sample(
+        self,
+        predictions: Tensors,
+        true_image_shapes: tf.Tensor,
+        groundtruth: Mapping[str, tf.Tensor],
+        seed: tf.Tensor | None,
+    ) -> Tensors:
+        proposals, scores, count = box_classifier.sample_proposals(
+            predictions[Predictions.proposal_boxes],
+            predictions[Predictions.proposal_scores],
+            predictions[Predictions.num_proposals],
+            self._absolute_groundtruth(groundtruth, true_image_shapes),
+            self.proposal_sampling,
+            stream_seed(seed, PROPOSAL_STREAM),
+        )
+        return {
+            Predictions.proposal_boxes: proposals,
+            Predictions.proposal_scores: scores,
+            Predictions.num_proposals: count,
+        }
+
+    @staticmethod
+    def _normalized_proposals(predictions: Tensors, true_image_shapes: tf.Tensor) -> Tensors:
+        sides = tf.cast(true_image_shapes[:, :2], tf.float32)
+        proposals = predictions[Predictions.proposal_boxes]
+        return {
+            Predictions.proposal_boxes_normalized: box_ops.scale(
+                proposals, 1.0 / sides[:, 0], 1.0 / sides[:, 1]
+            )
+        }
+
+    @staticmethod
+    def _boxes_on_map(predictions: Tensors) -> tf.Tensor:
+        """Proposals relative to the padded inputs, which is what the feature map covers."""
+        shape = tf.cast(predictions[Predictions.image_shape][1:3], tf.float32)
+        proposals = predictions[Predictions.proposal_boxes]
+        return box_ops.scale(proposals, 1.0 / shape[0], 1.0 / shape[1])
+
+    def _absolute_groundtruth(
+        self, groundtruth: Mapping[str, tf.Tensor], true_image_shapes: tf.Tensor
+    ) -> box_classifier.AbsoluteGroundtruth:
+        sides = tf.cast(true_image_shapes[:, :2], tf.float32)
+        classes = tf.cast(groundtruth[Groundtruth.classes], tf.int32)
+        return box_classifier.AbsoluteGroundtruth(
+            boxes=box_ops.scale(groundtruth[Groundtruth.boxes], sides[:, 0], sides[:, 1]),
+            num_boxes=groundtruth[Groundtruth.num_boxes],
+            class_targets=tf.one_hot(classes, self.num_classes + 1),
+            weights=groundtruth.get(Groundtruth.weights),
+        )
+
+    # Predictions to losses ------------------------------------------------------------------
+
+    def loss(
+        self,
+        predictions: Tensors,
+        groundtruth: Mapping[str, tf.Tensor],
+        seed: tf.Tensor | None = None,
+    ) -> Tensors:
+        """Named, unweighted scalar losses; `loss_weights` has the weight of each.
+
+        Args:
+            predictions: of a detector built for training.
+            groundtruth: the padded ground truth that `predict` was given.
+            seed: int32 [2] of this step's random samples, as given to `predict`.
+        """
+        absolute = self._absolute_groundtruth(groundtruth, predictions[Predictions.true_image_shapes])
+        losses = self.region_proposals.loss(
+            predictions,
+            absolute.boxes,
+            absolute.num_boxes,
+            absolute.weights,
+            stream_seed(seed, ANCHOR_STREAM),
+        )
+        losses |= box_classifier.box_classifier_loss(
+            predictions[Predictions.refined_box_encodings],
+            predictions[Predictions.class_predictions],
+            predictions[Predictions.proposal_boxes],
+            predictions[Predictions.num_proposals],
+            absolute,
+            matched_threshold=self.proposal_sampling.matched_threshold,
+            classification_loss=self.classification_loss,
+        )
+        return losses
+
+    def regularization_loss(self) -> tf.Tensor:
+        """Sum of the regularisers of all variables, frozen ones too, as TF1 counts them."""
+        terms = [
+            variable.regularizer(variable)
+            for variable in self.variables
+            if getattr(variable, "regularizer", None) is not None
+        ]
+        return tf.add_n(terms) if terms else tf.zeros([])
+
+    # Predictions to detections --------------------------------------------------------------
+
+    def postprocess(self, predictions: Tensors, true_image_shapes: tf.Tensor) -> Tensors:
+        """Detections (the keys of `fields.Detections`), normalised to the true image.
+
+        Args:
+            predictions: of `predict`.
+            true_image_shapes: [B, 3] int32.
+        """
+        return select_detections(
+            predictions[Predictions.refined_box_encodings],
+            predictions[Predictions.class_predictions],
+            predictions[Predictions.proposal_boxes],
+            predictions[Predictions.num_proposals],
+            rpn.image_windows(true_image_shapes),
+            self.detection_selection,
+        )
+
+
+def stream_seed(seed: tf.Tensor | None, stream: int) -> tf.Tensor:
+    """An independent seed [2] for one purpose within a step."""
+    base = tf.zeros([2], tf.int32) if seed is None else tf.cast(seed, tf.int32)
+    return tf.random.experimental.stateless_fold_in(base, stream, alg="philox")
+
+
+def default_loss_weights() -> dict[str, float]:
+    """The OD API's defaults."""
+    return {
+        Losses.rpn_localization: 1.0,
+        Losses.rpn_objectness: 1.0,
+        Losses.box_localization: 1.0,
+        Losses.box_classification: 1.0,
+    }

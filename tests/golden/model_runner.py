@@ -1,0 +1,100 @@
+"""Runs a detector on a model golden's inputs, with the golden's weights.
+
+`python -m tests.golden.model_runner CONFIG GOLDEN OUTPUT` writes predictions, losses and gradient
+norms to OUTPUT (.npz). Gradients are compared in a process of their own with
+TF_ENABLE_ONEDNN_OPTS=0: oneDNN's order of summation moves gradient norms by up to 6e-4.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.checkpoints import tf1_detection
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.fields import Groundtruth
+from tests.golden.weight_rule import make_weight
+
+GOLDEN = Path(__file__).parent
+SAMPLES = GOLDEN.parents[1] / "samples" / "configs"
+SEED = tf.constant([0, 0])
+
+# How the goldens were made: few proposals, and samples so large that nothing is random.
+OVERRIDES = (
+    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=160",
+    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.max_dimension=224",
+    "model.faster_rcnn.first_stage_max_proposals=16",
+    "model.faster_rcnn.second_stage_batch_size=16",
+    "model.faster_rcnn.first_stage_minibatch_size=100000",
+    "model.faster_rcnn.first_stage_positive_balance_fraction=1.0",
+    "model.faster_rcnn.second_stage_balance_fraction=1.0",
+)
+
+
+def build(config_name: str, is_training: bool) -> Any:
+    """The detector of a sample config with the goldens' overrides and weights."""
+    config = pipeline.load(str(SAMPLES / config_name), overrides=OVERRIDES)
+    detector = model_builder.build(config.model, is_training=is_training)
+    for name, variable in tf1_detection.name_map(detector).items():
+        variable.assign(make_weight(name, tuple(variable.shape)))
+    return detector
+
+
+def groundtruth(golden: Any) -> dict[str, tf.Tensor]:
+    """The padded ground truth of a training golden, as a batch of one."""
+    boxes = golden["gt_boxes_normalized"][np.newaxis]
+    return {
+        Groundtruth.boxes: tf.constant(boxes),
+        Groundtruth.classes: tf.constant(golden["gt_class_ids_1based"][np.newaxis], tf.int32),
+        Groundtruth.num_boxes: tf.constant([boxes.shape[1]]),
+    }
+
+
+def infer(detector: Any, golden: Any) -> dict[str, np.ndarray]:
+    """Predictions, and detections under `post/`."""
+    inputs, shapes = detector.preprocess(golden["image_uint8"][np.newaxis])
+    predictions = detector.predict(inputs, shapes)
+    outputs = {key: value.numpy() for key, value in predictions.items()}
+    detections = detector.postprocess(predictions, shapes)
+    return outputs | {f"post/{key}": value.numpy() for key, value in detections.items()}
+
+
+def train(detector: Any, golden: Any) -> dict[str, np.ndarray]:
+    """Predictions, weighted losses under `loss/`, gradient norms under `grad/`."""
+    inputs, shapes = detector.preprocess(golden["image_uint8"][np.newaxis])
+    truth = groundtruth(golden)
+    names = tf1_detection.name_map(detector)
+    trainable = {id(variable) for variable in detector.trainable_variables}
+    names = {name: variable for name, variable in names.items() if id(variable) in trainable}
+    with tf.GradientTape() as tape:
+        predictions = detector.predict(inputs, shapes, truth, seed=SEED)
+        losses = detector.loss(predictions, truth, seed=SEED)
+        weighted = {key: loss * detector.loss_weights[key] for key, loss in losses.items()}
+        total = tf.add_n(list(weighted.values()))
+    gradients = tape.gradient(total, [variable.value for variable in names.values()])
+    outputs = {key: value.numpy() for key, value in predictions.items()}
+    outputs |= {f"loss/{key}": loss.numpy() for key, loss in weighted.items()}
+    outputs["total_loss"] = total.numpy()
+    outputs["regularization_loss"] = detector.regularization_loss().numpy()
+    for name, gradient in zip(names, gradients, strict=True):
+        norm = -1.0 if gradient is None else tf.norm(tf.convert_to_tensor(gradient)).numpy()
+        outputs[f"grad/{name}"] = np.float32(norm)
+    return outputs
+
+
+def main(config_name: str, golden_name: str, output: str) -> None:
+    golden = np.load(GOLDEN / f"{golden_name}.npz")
+    if golden_name.endswith("_train"):
+        outputs = train(build(config_name, is_training=True), golden)
+    else:
+        outputs = infer(build(config_name, is_training=False), golden)
+    np.savez(output, **outputs)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
