@@ -1,0 +1,164 @@
+"""Losses of localisation and classification, weighted per anchor and not yet summed.
+
+Shape letters: B batch, N anchors or proposals, C classes (however many logits there are).
+
+Each function returns one number per anchor, [B, N] (the sigmoid ones per logit, [B, N, C]), so
+that callers normalise, sum and mine as they need. A weight of 0 means exactly no loss and no
+gradient, whatever the prediction.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from object_detection_mtl.ops import boxes as box_ops
+
+
+def smooth_l1(
+    predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, delta: float = 1.0
+) -> tf.Tensor:
+    """Huber loss of codes [B, N, 4], summed over the code; [B, N].
+
+    d^2 / 2 up to |d| = delta, then delta * (|d| - delta / 2). weights: [B, N].
+    """
+    if delta <= 0:
+        raise ValueError(f"smooth_l1: delta is {delta}, expected a number > 0.")
+    distance = tf.abs(_masked(predictions, weights) - _masked(targets, weights))
+    quadratic = tf.minimum(distance, delta)
+    huber = 0.5 * quadratic * quadratic + delta * (distance - quadratic)
+    return tf.reduce_sum(huber, axis=-1) * weights
+
+
+def smooth_l1_sigma(
+    predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, sigma: float
+) -> tf.Tensor:
+    """Smooth L1 as Girshick's code counts it: (sigma d)^2 / 2 up to |d| = 1 / sigma^2, then |d|.
+
+    The Huber loss with delta = 1 / sigma^2, times sigma^2: far from the target its slope is 1.
+    """
+    if sigma <= 0:
+        raise ValueError(f"smooth_l1_sigma: sigma is {sigma}, expected a number > 0.")
+    return smooth_l1(predictions, targets, weights, delta=1.0 / sigma**2) * sigma**2
+
+
+def l2(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Half the squared distance of WEIGHTED codes [B, N, 4]; so the weight counts squared; [B, N]."""
+    distance = _masked(predictions, weights) - _masked(targets, weights)
+    return 0.5 * tf.reduce_sum(tf.square(distance * weights[..., tf.newaxis]), axis=-1)
+
+
+def iou_loss(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """1 - IoU of predicted and target BOXES [B, N, 4] (decoded, not codes); [B, N]."""
+    overlap, _, _ = _paired_iou(_masked(predictions, weights), _masked(targets, weights))
+    return (1.0 - overlap) * weights
+
+
+def giou_loss(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """1 - generalised IoU of decoded boxes [B, N, 4] (Rezatofighi et al., 2019); [B, N].
+
+    Between 0 and 2: unlike the IoU it still tells how far apart two boxes without overlap are.
+    """
+    predictions, targets = _masked(predictions, weights), _masked(targets, weights)
+    overlap, union, hull = _paired_iou(predictions, targets)
+    return (1.0 - overlap + tf.math.divide_no_nan(hull - union, hull)) * weights
+
+
+def softmax_cross_entropy(
+    logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, logit_scale: float = 1.0
+) -> tf.Tensor:
+    """Cross-entropy of softmax(logits / logit_scale) against targets [B, N, C]; [B, N].
+
+    weights: [B, N], or [B, N, C], of which the mean over C counts. The gradient towards the
+    logits is softmax - targets, also where targets do not sum to one: what TensorFlow's fused
+    operation does and the authors' rounded labels rely on.
+    """
+    if logit_scale <= 0:
+        raise ValueError(f"softmax_cross_entropy: logit_scale is {logit_scale}, expected > 0.")
+    if weights.shape.rank == logits.shape.rank:
+        weights = tf.reduce_mean(weights, axis=-1)
+    logits = _masked(logits, weights) / logit_scale
+    losses = tf.nn.softmax_cross_entropy_with_logits(tf.stop_gradient(targets), logits)
+    return losses * weights
+
+
+def sigmoid_cross_entropy(
+    logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
+    """Independent binary cross-entropies [B, N, C]; weights [B, N] or [B, N, C]."""
+    weights = _per_logit(weights, logits)
+    return _binary_cross_entropy(tf.where(weights != 0, logits, 0.0), targets) * weights
+
+
+def sigmoid_focal(
+    logits: tf.Tensor,
+    targets: tf.Tensor,
+    weights: tf.Tensor,
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+) -> tf.Tensor:
+    """Focal loss [B, N, C] (Lin et al., 2017): easy logits count less, by (1 - p of truth)^gamma.
+
+    alpha weights positives, 1 - alpha negatives; None weights neither.
+    """
+    weights = _per_logit(weights, logits)
+    logits = tf.where(weights != 0, logits, 0.0)
+    probability = tf.sigmoid(logits)
+    wrongness = targets * (1.0 - probability) + (1.0 - targets) * probability
+    # With gamma < 1 the power has an infinite slope at 0, where the loss itself is 0.
+    focus = tf.pow(tf.maximum(wrongness, 1e-12), gamma) if gamma else 1.0
+    if alpha is not None:
+        focus *= targets * alpha + (1.0 - targets) * (1.0 - alpha)
+    return focus * _binary_cross_entropy(logits, targets) * weights
+
+
+def bootstrapped_sigmoid(
+    logits: tf.Tensor,
+    targets: tf.Tensor,
+    weights: tf.Tensor,
+    alpha: float,
+    bootstrap_type: str = "soft",
+) -> tf.Tensor:
+    """Binary cross-entropy [B, N, C] against a mix of labels and own beliefs (Reed et al., 2015).
+
+    The target is alpha * label + (1 - alpha) * belief; belief is the predicted probability
+    ("soft") or whether it exceeds one half ("hard"). Meant for noisy labels.
+    """
+    weights = _per_logit(weights, logits)
+    logits = tf.where(weights != 0, logits, 0.0)
+    probability = tf.sigmoid(logits)
+    if bootstrap_type == "soft":
+        belief = probability
+    elif bootstrap_type == "hard":
+        belief = tf.cast(probability > 0.5, logits.dtype)
+    else:
+        raise ValueError(
+            f"bootstrapped_sigmoid: bootstrap_type is {bootstrap_type!r}, "
+            "expected 'soft' or 'hard'."
+        )
+    mixed = alpha * targets + (1.0 - alpha) * belief
+    return _binary_cross_entropy(logits, mixed) * weights
+
+
+def _binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+
+
+def _per_logit(weights: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return weights if weights.shape.rank == logits.shape.rank else weights[..., tf.newaxis]
+
+
+def _masked(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Values [B, N, ...] with 0 where the weight [B, N] is 0: 0 * infinity would not be 0."""
+    return tf.where(weights[..., tf.newaxis] != 0, values, 0.0)
+
+
+def _paired_iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """IoU, union and area of the common hull of box n and box n; each [...]."""
+    start = tf.maximum(boxes1[..., :2], boxes2[..., :2])
+    end = tf.minimum(boxes1[..., 2:], boxes2[..., 2:])
+    shared = tf.reduce_prod(tf.nn.relu(end - start), axis=-1)
+    union = box_ops.area(boxes1) + box_ops.area(boxes2) - shared
+    hull_start = tf.minimum(boxes1[..., :2], boxes2[..., :2])
+    hull_end = tf.maximum(boxes1[..., 2:], boxes2[..., 2:])
+    hull = tf.reduce_prod(hull_end - hull_start, axis=-1)
+    return tf.math.divide_no_nan(shared, union), union, hull

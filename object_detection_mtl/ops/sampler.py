@@ -1,0 +1,76 @@
+"""Drawing a balanced minibatch of positives and negatives.
+
+Shape letters: B batch, N candidates (anchors or proposals).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def sample_balanced(
+    indicator: tf.Tensor,
+    is_positive: tf.Tensor,
+    *,
+    batch_size: int | None,
+    positive_fraction: float,
+    seed: tf.Tensor,
+) -> tf.Tensor:
+    """bool [B, N]: a random sample of the candidates of every image.
+
+    indicator: bool [B, N], who may be drawn. is_positive: bool [B, N].
+    At most int(batch_size * positive_fraction) positives are drawn and negatives fill up to
+    batch_size, as far as there are any; so there may be fewer than batch_size, never more.
+    batch_size None draws every positive and (1 - f) / f times as many negatives.
+    seed: int32 [2]; the same seed draws the same sample.
+    """
+    if batch_size is not None and batch_size < 0:
+        raise ValueError(f"sample_balanced: batch_size is {batch_size}, expected >= 0 or None.")
+    if not 0.0 <= positive_fraction <= 1.0:
+        raise ValueError(
+            f"sample_balanced: positive_fraction is {positive_fraction}, expected 0 to 1."
+        )
+    keys = tf.random.stateless_uniform(tf.shape(indicator), seed, alg="philox")
+    positives = indicator & is_positive
+    negatives = indicator & ~is_positive
+    if batch_size is None:
+        if positive_fraction == 0.0:
+            raise ValueError(
+                "sample_balanced: positive_fraction is 0 and batch_size is None: the number of "
+                "negatives would be infinite. Set one of them."
+            )
+        num_positives = _count(positives)
+        ratio = (1.0 - positive_fraction) / positive_fraction
+        num_negatives = tf.cast(tf.cast(num_positives, tf.float32) * ratio, tf.int32)
+        most_negatives = None
+        drawn = positives
+    else:
+        drawn = _draw(positives, keys, int(batch_size * positive_fraction))
+        num_negatives = batch_size - _count(drawn)
+        most_negatives = batch_size
+    return drawn | _draw(negatives, keys, most_negatives, num_negatives)
+
+
+def _draw(
+    candidates: tf.Tensor, keys: tf.Tensor, most: int | None, number: tf.Tensor | None = None
+) -> tf.Tensor:
+    """bool [B, N]: the candidates with the greatest keys, `number` [B] of them, at most `most`.
+
+    The indices of a top-k, not a threshold on the keys, decide: equal keys do occur.
+    """
+    size = tf.shape(candidates)[1]
+    most = size if most is None else tf.minimum(most, size)
+    order, places = tf.math.top_k(tf.where(candidates, keys, -1.0), most)
+    drawn = order >= 0.0
+    if number is not None:
+        drawn &= tf.range(most) < number[:, tf.newaxis]
+    batch = tf.shape(candidates)[0]
+    images = tf.broadcast_to(tf.range(batch)[:, tf.newaxis], tf.shape(places))
+    counts = tf.scatter_nd(
+        tf.stack([images, places], axis=-1), tf.cast(drawn, tf.int32), tf.shape(candidates)
+    )
+    return tf.ensure_shape(counts > 0, candidates.shape)
+
+
+def _count(mask: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
