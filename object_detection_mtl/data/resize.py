@@ -1,0 +1,142 @@
+"""Resizing pictures to the size that a model wants.
+
+Shape letters: B batch, H W the picture, h w the resized one, C channels.
+
+Every resizer takes a picture [H, W, C] or a batch of equal size [B, H, W, C], any numeric dtype,
+and returns (resized float32, true_image_shape): the shape int32 [3] or [B, 3] of the part that is
+picture, not padding. Values keep their range; normalising is the model's.
+
+Two conventions of sampling exist. half_pixel_centers=False: output pixel i samples input
+i * scale. That is what TensorFlow 1's resizers do, and what the OD API does to this day, on
+TensorFlow 2 as well, so its checkpoints expect it. True: pixel i covers [i, i + 1), the convention of
+`tf.image.resize` and of most other libraries; without it a picture shifts by up to half a pixel.
+AREA is the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+# The names of the config's ResizeType, and the methods of tf.image.
+_METHODS = {
+    "BILINEAR": "bilinear",
+    "BICUBIC": "bicubic",
+    "NEAREST_NEIGHBOR": "nearest",
+    "AREA": "area",
+}
+
+
+def keep_aspect_ratio(
+    image: tf.Tensor,
+    *,
+    min_dimension: int,
+    max_dimension: int,
+    pad_to_max_dimension: bool = False,
+    method: str = "BILINEAR",
+    half_pixel_centers: bool,
+    per_channel_pad_value: Sequence[float] | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The shorter side becomes min_dimension, unless the longer would exceed max_dimension.
+
+    In that case the longer becomes max_dimension. pad_to_max_dimension: pad below and to the right
+    to [max_dimension, max_dimension], with per_channel_pad_value (one number per channel, 0).
+    """
+    if not 1 <= min_dimension <= max_dimension:
+        raise ValueError(
+            f"keep_aspect_ratio resizer: min_dimension is {min_dimension} and max_dimension "
+            f"{max_dimension}, expected 1 <= min_dimension <= max_dimension."
+        )
+    image = tf.convert_to_tensor(image)
+    size = _size_within(_spatial_size(image), min_dimension, max_dimension)
+    resized = _resize(image, size, method, half_pixel_centers)
+    true_shape = _true_shape(resized)
+    if pad_to_max_dimension:
+        resized = _pad(resized, max_dimension, per_channel_pad_value)
+    return resized, true_shape
+
+
+def fixed_shape(
+    image: tf.Tensor,
+    *,
+    height: int,
+    width: int,
+    method: str = "BILINEAR",
+    half_pixel_centers: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Exactly [height, width], whatever that does to the aspect ratio."""
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"fixed_shape resizer: height is {height} and width {width}, expected both >= 1."
+        )
+    resized = _resize(image, (height, width), method, half_pixel_centers)
+    return resized, _true_shape(resized)
+
+
+def identity(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The picture as it is."""
+    image = tf.cast(image, tf.float32)
+    return image, _true_shape(image)
+
+
+def _spatial_size(image: tf.Tensor):
+    """(H, W): two integers where both are known, else an int32 tensor [2]."""
+    static = image.shape[-3:-1]
+    return tuple(static) if static.is_fully_defined() else tf.shape(image)[-3:-1]
+
+
+def _size_within(size, min_dimension: int, max_dimension: int):
+    """(h, w) for a picture of `size`, in the same form: integers or a tensor.
+
+    The arithmetic is float32 and rounds halves to even in both forms, as the OD API does; a
+    different order of operations moves some sizes by one pixel. No side vanishes, though.
+    """
+    if isinstance(size, tuple):
+        floats = np.asarray(size, np.float32)
+        by_min = np.round(floats * (np.float32(min_dimension) / floats.min()))
+        by_max = np.round(floats * (np.float32(max_dimension) / floats.max()))
+        chosen = by_max if by_min.max() > max_dimension else by_min
+        return tuple(int(side) for side in np.maximum(chosen, 1))
+    floats = tf.cast(size, tf.float32)
+    by_min = tf.round(floats * (min_dimension / tf.reduce_min(floats)))
+    by_max = tf.round(floats * (max_dimension / tf.reduce_max(floats)))
+    chosen = tf.where(tf.reduce_max(by_min) > max_dimension, by_max, by_min)
+    return tf.cast(tf.maximum(chosen, 1.0), tf.int32)
+
+
+def _resize(image: tf.Tensor, size, method: str, half_pixel_centers: bool) -> tf.Tensor:
+    if method not in _METHODS:
+        raise ValueError(
+            f"resize: method is {method!r}, expected one of {', '.join(_METHODS)}."
+        )
+    image = tf.cast(image, tf.float32)
+    resize = tf.image.resize if half_pixel_centers else tf.compat.v1.image.resize
+    return resize(image, size, method=_METHODS[method])
+
+
+def _pad(image: tf.Tensor, size: int, pad_values: Sequence[float] | None) -> tf.Tensor:
+    """Image [..., h, w, C] with pad_values below and to the right, up to [..., size, size, C]."""
+    channels = image.shape[-1]
+    if pad_values is not None and len(pad_values) != channels:
+        raise ValueError(
+            f"keep_aspect_ratio resizer: per_channel_pad_value is {tuple(pad_values)}, expected "
+            f"one number for each of the {channels} channels."
+        )
+    inner = _spatial_size(image)
+    leading = [[0, 0]] * (image.shape.rank - 3)
+    paddings = [*leading, [0, size - inner[0]], [0, size - inner[1]], [0, 0]]
+    padded = tf.pad(image, paddings)
+    if pad_values is not None and any(pad_values):
+        is_picture = tf.pad(tf.ones_like(image[..., :1], tf.bool), paddings)
+        padded = tf.where(is_picture, padded, tf.constant(pad_values, tf.float32))
+    return tf.ensure_shape(padded, [*image.shape[:-3], size, size, channels])
+
+
+def _true_shape(image: tf.Tensor) -> tf.Tensor:
+    """int32 [3] (h, w, C) of one picture, or [B, 3] of a batch."""
+    shape = tf.shape(image)
+    if image.shape.rank == 3:
+        return shape
+    return tf.repeat(shape[tf.newaxis, 1:], shape[0], axis=0)
