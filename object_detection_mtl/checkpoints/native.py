@@ -1,0 +1,77 @@
+"""This project's own checkpoints: what training writes, under names that outlive refactoring.
+
+A checkpoint has the OD API's roots: `step`, `save_counter`, `model`, `optimizer`. Below `model`
+stand the TF1 names (`model/FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights`), not the path
+of Python attributes that TensorFlow 2 would write: code may move, files stay readable. Below
+`optimizer` stand `iterations` and one tree of the same names per slot (`momentum`, `average`, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from object_detection_mtl.checkpoints import tf1_detection
+from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
+
+MODEL_ROOT = "model"
+AVERAGE_ROOT = "optimizer/average"
+# What no TF1 graph has, such as the state of a random generator, by its Keras path.
+UNNAMED_SCOPE = "unnamed"
+
+
+def named_variables(detector: Any) -> dict[str, keras.Variable]:
+    """Name in a checkpoint -> variable, for every variable of the detector.
+
+    Raises:
+        ValueError: two variables have the same name (an error of the model's name map).
+    """
+    names = dict(tf1_detection.name_map(detector))
+    known = {id(variable) for variable in names.values()}
+    if len(known) != len(names):
+        raise ValueError("the name map gives one variable two names")
+    for variable in detector.variables:
+        if id(variable) not in known:
+            name = f"{UNNAMED_SCOPE}/{variable.path}"
+            if name in names:
+                raise ValueError(f"two variables would be called {name!r} in a checkpoint")
+            names[name] = variable
+    return names
+
+
+def tree(names: Mapping[str, keras.Variable]) -> dict[str, Any]:
+    """`{"a/b": v}` -> `{"a": {"b": v}}`, which `tf.train.Checkpoint` tracks as it stands."""
+    root: dict[str, Any] = {}
+    for name, variable in names.items():
+        *scopes, leaf = name.split("/")
+        node = root
+        for scope in scopes:
+            node = node.setdefault(scope, {})
+        node[leaf] = variable
+    return root
+
+
+def checkpoint_key(root: str, name: str) -> str:
+    """Key under which a variable of the tree below `root` stands in the file."""
+    # TensorFlow doubles the dots of a name, because a single one is its own escape character.
+    return f"{root}/{name.replace('.', '..')}{VALUE_SUFFIX}"
+
+
+def is_native(checkpoint: CheckpointFile) -> bool:
+    """Whether this project's training wrote the checkpoint."""
+    return checkpoint.is_object_based and bool(networks(checkpoint))
+
+
+def networks(checkpoint: CheckpointFile) -> set[str]:
+    """The feature extractor's network, such as `MobilenetV1`."""
+    prefix = f"{MODEL_ROOT}/FirstStageFeatureExtractor/"
+    return {
+        key[len(prefix) :].split("/", 1)[0] for key in checkpoint.shapes if key.startswith(prefix)
+    }
+
+
+def has_averages(checkpoint: CheckpointFile) -> bool:
+    """Whether the optimizer that wrote the checkpoint kept moving averages."""
+    return any(key.startswith(f"{AVERAGE_ROOT}/") for key in checkpoint.shapes)
