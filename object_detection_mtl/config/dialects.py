@@ -1,0 +1,212 @@
+"""Makes the two dialects of a configuration one.
+
+The TF Object Detection API (ODAPI) and the authors' fork of it (MTL_SSL) share most fields but
+differ in defaults and in the meaning of some names. `resolve` decides once which dialect a
+configuration is written in and writes the difference out, so that nobody asks again. What is
+guaranteed after it, and what builders read:
+
+* `config_dialect` is ODAPI or MTL_SSL, `dialect_resolved` is true.
+* `model.faster_rcnn.feature_extractor.type` is a canonical name (see `validation.BACKBONES`):
+  the fork's `frcnn_mobilenet_v1` has become `faster_rcnn_mobilenet_v1` and its
+  `faster_rcnn_inception_v2`, which is Inception-ResNet-v2 there, `faster_rcnn_inception_resnet_v2`.
+* `model.faster_rcnn.feature_extractor.freeze_layer` is set: "block1" in the fork, "" else.
+* `model.faster_rcnn.number_of_stages` is set; the fork's `first_stage_only` is gone.
+* `half_pixel_centers` of the keep_aspect_ratio_resizer or fixed_shape_resizer is set: false where
+  TensorFlow 1 resized (the fork; the Object Detection API's TF1 feature extractors), else true.
+* `model.faster_rcnn.clip_before_nms` is set: true where TensorFlow 1 selected boxes (as above).
+* `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained (as
+  above), else GLOBAL_NORM. The limit stays in `gradient_clipping_by_norm`.
+* `train_config.fine_tune_checkpoint_type` is set where a `fine_tune_checkpoint` is: "detection" or
+  "classification" as `from_detection_checkpoint` says, unless it was written.
+* `eval_config.metrics_set` is not empty and holds canonical names; VOC in the fork, else COCO.
+* `keep_checkpoint_every_n_hours`, `eval_interval_secs`, `num_readers` and the queue capacities are
+  set to the dialect's defaults.
+* Written values always win over these defaults.
+
+The scale of L2 regularisation needs no field: both dialects mean weight / 2 * sum(w^2).
+`train_config.max_number_of_boxes` is not written out: it acts only where the user wrote it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from google.protobuf.message import Message
+
+from object_detection_mtl.config import messages
+from object_detection_mtl.config.errors import ConfigError, listing
+from object_detection_mtl.protos import dialect_pb2, eval_pb2, pipeline_pb2, train_pb2
+
+_logger = logging.getLogger(__name__)
+
+# The fork's names of feature extractors.
+_FORK_TYPES = {
+    "frcnn_mobilenet_v1": "faster_rcnn_mobilenet_v1",
+    "faster_rcnn_inception_v2": "faster_rcnn_inception_resnet_v2",
+}
+# The fork's names of metrics.
+_FORK_METRICS = {
+    "pascal_voc_metrics": "pascal_voc_detection_metrics",
+    "coco_metrics": "coco_detection_metrics",
+}
+# Feature extractors that the Object Detection API has in TensorFlow 1 only: a configuration that
+# names one was trained with TensorFlow 1's resizing and clipping. TensorFlow 2's end in _keras.
+_TF1_TYPES = frozenset(
+    {
+        "faster_rcnn_inception_resnet_v2",
+        "faster_rcnn_inception_v2",
+        "faster_rcnn_nas",
+        "faster_rcnn_pnas",
+        "faster_rcnn_resnet50",
+        "faster_rcnn_resnet101",
+        "faster_rcnn_resnet152",
+    }
+)
+# Fields with one default in each dialect: (Object Detection API, fork).
+_DEFAULTS = {
+    "EvalConfig.eval_interval_secs": (300, 120),
+    "InputReader.num_readers": (64, 8),
+    "TrainConfig.batch_queue_capacity": (150, 600),
+    "TrainConfig.keep_checkpoint_every_n_hours": (10000, 1000),
+    "TrainConfig.prefetch_queue_capacity": (5, 10),
+    "FasterRcnnFeatureExtractor.freeze_layer": ("", "block1"),
+}
+_DEFAULT_METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
+
+
+def origin(field: messages.FieldDescriptor) -> int:
+    """The only dialect that has `field`: ODAPI, MTL_SSL, or AUTO where both or neither do."""
+    return field.GetOptions().Extensions[dialect_pb2.only_in]
+
+
+def _marked_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, list[str]]:
+    """Paths of the fields outside `mtl {}` that only one dialect has, by dialect."""
+    found: dict[int, list[str]] = {dialect_pb2.ODAPI: [], dialect_pb2.MTL_SSL: []}
+
+    def outside_own_fields(node: messages.Node) -> bool:
+        return not node.field.GetOptions().Extensions[dialect_pb2.own]
+
+    for node in messages.walk(config, descend=outside_own_fields):
+        if origin(node.field) != dialect_pb2.AUTO:
+            found[origin(node.field)].append(node.path)
+    return found
+
+
+def detect(config: pipeline_pb2.TrainEvalPipelineConfig) -> dialect_pb2.ConfigDialect:
+    """The dialect that an AUTO configuration is written in.
+
+    Raises:
+      ConfigError: if fields of both dialects stand in it, naming them.
+    """
+    marked = _marked_fields(config)
+    fork, odapi = marked[dialect_pb2.MTL_SSL], marked[dialect_pb2.ODAPI]
+    if fork and odapi:
+        raise ConfigError(
+            "the configuration mixes two dialects, whose defaults differ. Only the authors' fork "
+            f"has {listing(fork)}; only the Object Detection API has {listing(odapi)}. Remove the "
+            "fields of one of them, or say whose defaults hold: config_dialect: ODAPI, or "
+            "config_dialect: MTL_SSL"
+        )
+    if fork:
+        _logger.info("config dialect MTL_SSL, because of %s", listing(fork, 3))
+        return dialect_pb2.MTL_SSL
+    return dialect_pb2.ODAPI
+
+
+def resolve(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    written: pipeline_pb2.TrainEvalPipelineConfig | None = None,
+) -> None:
+    """Writes the dialect of `config` out as explicit fields, in place; see the module docstring.
+
+    Resolving a resolved configuration fills in only what an override left open.
+
+    Args:
+      config: changed in place.
+      written: the configuration before overrides, from which AUTO is found: `freeze_layer` on the
+        command line must not turn every other default into the fork's. None: `config` itself.
+
+    Raises:
+      ConfigError: if the dialects are mixed, or the marks contradict each other.
+    """
+    if config.config_dialect == dialect_pb2.AUTO:
+        if config.dialect_resolved:
+            raise ConfigError(
+                "dialect_resolved: true without config_dialect: a resolved configuration names its "
+                "dialect; remove dialect_resolved to have it found"
+            )
+        config.config_dialect = detect(config if written is None else written)
+    config.dialect_resolved = True
+    config.eval_config.SetInParent()
+    _resolve_model(config)
+    _resolve_training(config)
+    _resolve_metrics(config.eval_config, config.config_dialect)
+    _write_defaults(config)
+
+
+def _is_fork(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
+    return config.config_dialect == dialect_pb2.MTL_SSL
+
+
+def _ran_on_tf1(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
+    """Whether the configuration's home is TensorFlow 1."""
+    return _is_fork(config) or config.model.faster_rcnn.feature_extractor.type in _TF1_TYPES
+
+
+def _resolve_model(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+    if config.model.WhichOneof("model") != "faster_rcnn":
+        return  # refused by validation
+    faster_rcnn = config.model.faster_rcnn
+    extractor = faster_rcnn.feature_extractor
+    if _is_fork(config) and extractor.type in _FORK_TYPES:
+        extractor.type = _FORK_TYPES[extractor.type]
+    if not faster_rcnn.HasField("number_of_stages"):
+        faster_rcnn.number_of_stages = 1 if faster_rcnn.first_stage_only else 2
+    faster_rcnn.ClearField("first_stage_only")
+    extractor.SetInParent()
+    if not faster_rcnn.HasField("clip_before_nms"):
+        faster_rcnn.clip_before_nms = _ran_on_tf1(config)
+    name = faster_rcnn.image_resizer.WhichOneof("image_resizer_oneof")
+    if name in ("keep_aspect_ratio_resizer", "fixed_shape_resizer"):
+        resizer = getattr(faster_rcnn.image_resizer, name)
+        if not resizer.HasField("half_pixel_centers"):
+            resizer.half_pixel_centers = not _ran_on_tf1(config)
+
+
+def _resolve_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+    if not config.HasField("train_config"):
+        return
+    train = config.train_config
+    if not train.HasField("gradient_clipping_mode"):
+        modes = train_pb2.TrainConfig
+        train.gradient_clipping_mode = (
+            modes.PER_VARIABLE if _ran_on_tf1(config) else modes.GLOBAL_NORM
+        )
+    if train.fine_tune_checkpoint and not train.fine_tune_checkpoint_type:
+        train.fine_tune_checkpoint_type = (
+            "detection" if train.from_detection_checkpoint else "classification"
+        )
+
+
+def _resolve_metrics(evaluation: eval_pb2.EvalConfig, dialect: int) -> None:
+    written = list(evaluation.metrics_set)
+    is_fork = dialect == dialect_pb2.MTL_SSL
+    if is_fork:
+        written = [_FORK_METRICS.get(name, name) for name in written]
+    evaluation.metrics_set[:] = written or [_DEFAULT_METRICS[is_fork]]
+
+
+def _write_defaults(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+    """Sets the fields of `_DEFAULTS` wherever their message stands and they do not."""
+    parts: list[Message] = [config.eval_config, *config.eval_input_reader]
+    if config.model.faster_rcnn.HasField("feature_extractor"):
+        parts.append(config.model.faster_rcnn.feature_extractor)
+    for name in ("train_config", "train_input_reader"):
+        if config.HasField(name):
+            parts.append(getattr(config, name))
+    for part in parts:
+        kind = messages.type_key(part.DESCRIPTOR)
+        for key, values in _DEFAULTS.items():
+            owner, name = key.rsplit(".", 1)
+            if owner == kind and not part.HasField(name):
+                setattr(part, name, values[_is_fork(config)])

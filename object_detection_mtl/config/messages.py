@@ -1,0 +1,162 @@
+"""Walking over protobuf messages: fields with their paths, and text with helpful errors."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from object_detection_mtl.config.errors import ConfigError, listing, suggestion
+from object_detection_mtl.protos import pipeline_pb2
+
+# Protobuf has two implementations of descriptors with one interface; the published types are a
+# union of both that no annotation of one of them accepts.
+Descriptor = Any
+FieldDescriptor = Any
+
+
+class Node(NamedTuple):
+    """One field that a message sets explicitly.
+
+    Attributes:
+      path: such as `model.faster_rcnn.num_classes` or `eval_input_reader[0].name`.
+      owner: the message that holds the field.
+      field: the field's descriptor.
+      value: its value; of a repeated message field, one element.
+    """
+
+    path: str
+    owner: Message
+    field: FieldDescriptor
+    value: Any
+
+    @property
+    def key(self) -> str:
+        """Message and field without the way there: `FasterRcnn.num_classes`."""
+        return field_key(self.field)
+
+
+def field_key(field: FieldDescriptor) -> str:
+    """`Message.field`, nested messages as `Outer.Inner.field`."""
+    return f"{type_key(field.containing_type)}.{field.name}"
+
+
+def type_key(message_type: Descriptor) -> str:
+    """The message's name inside its package."""
+    package = message_type.file.package
+    return message_type.full_name[len(package) + 1 :]
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    """Whether the field is written `map<key, value>`."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def walk(
+    message: Message,
+    path: str = "",
+    descend: Callable[[Node], bool] = lambda node: True,
+) -> Iterator[Node]:
+    """Yields every explicitly set field below `message`, parents first, in field-number order.
+
+    Args:
+      message: where to start.
+      path: its path, "" for the whole configuration.
+      descend: False for a message field whose contents are to be left out.
+    """
+    prefix = f"{path}." if path else ""
+    for field, value in message.ListFields():
+        name = prefix + field.name
+        if field.message_type is None or is_map(field):
+            yield Node(name, message, field, value)
+            continue
+        elements = enumerate(value) if field.is_repeated else [(None, value)]
+        for index, element in elements:
+            node = Node(name if index is None else f"{name}[{index}]", message, field, element)
+            yield node
+            if descend(node):
+                yield from walk(element, node.path, descend)
+
+
+@functools.cache
+def reachable_types(
+    root: Descriptor = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR,
+) -> dict[str, Descriptor]:
+    """Every message type that `root` can hold, itself included, by full name."""
+    found: dict[str, Descriptor] = {}
+    waiting = [root]
+    while waiting:
+        message_type = waiting.pop()
+        if message_type.full_name in found:
+            continue
+        found[message_type.full_name] = message_type
+        waiting.extend(field.message_type for field in message_type.fields if field.message_type)
+    return found
+
+
+def unknown_field_message(message_type: Descriptor, name: str) -> str:
+    """Says that a message has no such field, with the nearest one or where the name belongs."""
+    names = [field.name for field in message_type.fields]
+    text = f'{message_type.name} has no field "{name}"'
+    near = suggestion(name, names)
+    if near:
+        return text + near
+    homes = sorted(t.name for t in reachable_types().values() if name in t.fields_by_name)
+    if homes:
+        return f"{text}; it is a field of {listing(homes)}: is a brace missing or in excess?"
+    return f"{text}; its fields are {listing(names, 60)}" if names else f"{text}, nor any other"
+
+
+_UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([\w.\-]+)')
+_POSITION = re.compile(r"^\d+:\d+ : ")
+_PACKAGE = re.compile(r"\bobject_detection_mtl\.protos\.")
+
+
+def _enum_values(root: Descriptor, full_name: str) -> list[str]:
+    for message_type in reachable_types(root).values():
+        for field in message_type.fields:
+            if field.enum_type is not None and field.enum_type.full_name == full_name:
+                return [value.name for value in field.enum_type.values]
+    return []
+
+
+def _explain(error: str, line: str, root: Descriptor) -> str:
+    """Rewrites the parser's message with the names that the user knows."""
+    field = _UNKNOWN_FIELD.search(error)
+    if field:
+        return unknown_field_message(reachable_types(root)[field[1]], field[2])
+    text = _PACKAGE.sub("", _POSITION.sub("", error)).replace(f"'{line}': ", "", 1)
+    value = _UNKNOWN_VALUE.search(error)
+    if value:
+        names = _enum_values(root, value[1])
+        return text.rstrip(".") + (suggestion(value[2], names) or f"; allowed: {listing(names)}")
+    return text
+
+
+def parse_text(text: str, message: Message, source: str) -> None:
+    """Reads protobuf text into `message`.
+
+    Args:
+      text: the text.
+      message: an empty message, filled in place.
+      source: what to call the text in an error, usually its path.
+
+    Raises:
+      ConfigError: with source, line number, the line itself, and for an unknown name the nearest
+        known one.
+    """
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        lines = text.splitlines()
+        number = error.GetLine() or 0
+        line = lines[number - 1] if 0 < number <= len(lines) else ""
+        explained = _explain(str(error), line, message.DESCRIPTOR)
+        where = f"{source}, line {number}" if number else source
+        quoted = f"\n    {line.strip()}" if line.strip() else ""
+        raise ConfigError(f"{where}: {explained}{quoted}") from None

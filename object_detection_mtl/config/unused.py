@@ -1,0 +1,235 @@
+"""Fields that a configuration may hold and that nothing acts on: the one list of them.
+
+Configurations of the TF Object Detection API and of the authors' fork hold fields that have no
+meaning here: knobs of TensorFlow 1's queues, choices between implementations of the same result,
+tasks this project does not have. They are accepted, and said once, so that nobody waits for an
+effect. A field leaves this list when something starts to read it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from object_detection_mtl.config import messages
+from object_detection_mtl.protos import pipeline_pb2
+
+_logger = logging.getLogger(__name__)
+
+_ANY = object()  # every value is harmless: the field only repeats what its place says
+
+_QUEUES = "TensorFlow 1 input queues; tf.data sizes its own"
+_SAME_RESULT = "chooses between implementations of the same result"
+_NO_MASKS = "masks and keypoints are not predicted"
+_REPLICAS = "TensorFlow 1 parameter servers; replicas are synchronous"
+_BY_STEPS = "checkpoints and summaries are written by steps, see --checkpoint_every_n"
+_NO_CONTEXT = "Context R-CNN is not supported"
+_ONE_LABEL = "every box has one class"
+_NOT_EXPORTED = "features are not part of the detections"
+_NOT_DRAWN = "the drawing has a fixed style"
+
+# By message and field: why nothing happens, and the values that would change nothing anyway.
+UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "TrainEvalPipelineConfig.graph_rewriter": ("quantisation is not supported", ()),
+    "DetectionModel.init_file": ("give train_config.fine_tune_checkpoint", ("",)),
+    "DetectionModel.mtl": ("the auxiliary tasks are not built: the baseline is trained", ()),
+    "FasterRcnn.clip_anchors_to_image": (
+        "anchors that leave the picture are not trained on",
+        (False,),
+    ),
+    "FasterRcnn.context_config": (_NO_CONTEXT, ()),
+    "FasterRcnn.first_stage_clip_window": ("proposals are always clipped", ()),
+    "FasterRcnn.hard_example_miner": ("every sampled proposal is trained on", ()),
+    "FasterRcnn.inplace_batchnorm_update": (_SAME_RESULT, (False,)),
+    "FasterRcnn.output_final_box_features": (_NOT_EXPORTED, (False,)),
+    "FasterRcnn.output_final_box_rpn_features": (_NOT_EXPORTED, (False,)),
+    "FasterRcnn.resize_masks": (_NO_MASKS, ()),
+    "FasterRcnn.return_raw_detections_during_predict": (
+        "raw detections are always part of the detections",
+        (False,),
+    ),
+    "FasterRcnn.second_stage_mask_prediction_loss_weight": (_NO_MASKS, ()),
+    "FasterRcnn.use_combined_nms_in_first_stage": (_SAME_RESULT, (False,)),
+    "FasterRcnn.use_matmul_crop_and_resize": (_SAME_RESULT, (False,)),
+    "FasterRcnn.use_matmul_gather_in_matcher": (_SAME_RESULT, (False,)),
+    "FasterRcnn.use_partitioned_nms_in_first_stage": (_SAME_RESULT, ()),
+    "FasterRcnn.use_static_balanced_label_sampler": (_SAME_RESULT, (False,)),
+    "FasterRcnn.use_static_shapes": (_SAME_RESULT, (False,)),
+    "FasterRcnn.use_static_shapes_for_eval": (_SAME_RESULT, (False,)),
+    "FasterRcnnFeatureExtractor.conv_hyperparams": (
+        "acts on feature pyramids only, which are not supported",
+        (),
+    ),
+    "FasterRcnnFeatureExtractor.fpn": ("feature pyramids are not supported", ()),
+    "FasterRcnnFeatureExtractor.freeze_layer": (
+        "only ResNet backbones have blocks to freeze",
+        ("",),
+    ),
+    "FasterRcnnFeatureExtractor.override_base_feature_extractor_hyperparams": (
+        "acts on feature pyramids only, which are not supported",
+        (False,),
+    ),
+    "FasterRcnnFeatureExtractor.pad_to_multiple": (
+        "acts on feature pyramids only, which are not supported",
+        (),
+    ),
+    "GridAnchorGenerator.height_scales": ("acts with use_hw_scales only", ()),
+    "GridAnchorGenerator.width_scales": ("acts with use_hw_scales only", ()),
+    "Hyperparams.force_use_bias": ("layers of the heads always have a bias", ()),
+    "Hyperparams.op": ("the layer is known from its place", (_ANY,)),
+    "Hyperparams.regularize_depthwise": ("the heads have no depthwise layers", ()),
+    "MaskRCNNBoxPredictor.box_initializer": ("fc_hyperparams.initializer serves both layers", ()),
+    "MaskRCNNBoxPredictor.conv_hyperparams": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.convolve_then_upsample_masks": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.mask_height": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.mask_prediction_conv_depth": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.mask_prediction_num_conv_layers": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.mask_width": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.masks_are_class_agnostic": (_NO_MASKS, ()),
+    "MaskRCNNBoxPredictor.max_depth": ("there is no layer before the predictor", (0,)),
+    "MaskRCNNBoxPredictor.min_depth": ("there is no layer before the predictor", (0,)),
+    "MaskRCNNBoxPredictor.num_layers_before_predictor": (
+        "there is no layer before the predictor",
+        (0,),
+    ),
+    "MaskRCNNBoxPredictor.spatial_average": ("features are always averaged over space", (True,)),
+    "WeightedSoftmaxClassificationLoss.anchorwise_output": (_SAME_RESULT, (_ANY,)),
+    "BatchNonMaxSuppression.change_coordinate_frame": (
+        "detections are always normalised to the picture",
+        (True,),
+    ),
+    "BatchNonMaxSuppression.max_classes_per_detection": (
+        "acts with use_class_agnostic_nms only",
+        (1,),
+    ),
+    "BatchNonMaxSuppression.use_class_agnostic_nms": (
+        "every class is selected on its own",
+        (False,),
+    ),
+    "BatchNonMaxSuppression.use_combined_nms": (_SAME_RESULT, (False,)),
+    "BatchNonMaxSuppression.use_cpu_nms": (_SAME_RESULT, (False,)),
+    "BatchNonMaxSuppression.use_hard_nms": (_SAME_RESULT, (False,)),
+    "BatchNonMaxSuppression.use_partitioned_nms": (_SAME_RESULT, (False,)),
+    "BatchNonMaxSuppression.use_static_shapes": (_SAME_RESULT, (False,)),
+    "PostProcessing.calibration_config": ("scores are not calibrated", ()),
+    "RandomHorizontalFlip.keypoint_flip_permutation": (_NO_MASKS, ()),
+    "TrainConfig.batch_queue_capacity": (_QUEUES, ()),
+    "TrainConfig.bias_grad_multiplier": ("biases learn at the common rate", (0.0,)),
+    "TrainConfig.divide_grad_by_batch": ("losses are means over the batch", (False,)),
+    "TrainConfig.fine_tune_checkpoint_version": (
+        "the kind of checkpoint is recognised from the file",
+        (_ANY,),
+    ),
+    "TrainConfig.grad_multiplier": ("gradients are not scaled", (0.0, 1.0)),
+    "TrainConfig.ignore_options": ("use the difficult and crowd flags of the annotations", ()),
+    "TrainConfig.keep_checkpoint_every_n_hours": (_BY_STEPS, ()),
+    "TrainConfig.load_all_detection_checkpoint_vars": (
+        "say fine_tune_checkpoint_type: full",
+        (False,),
+    ),
+    "TrainConfig.log_every_n_steps": (_BY_STEPS, ()),
+    "TrainConfig.merge_multiple_label_boxes": (_ONE_LABEL, (False,)),
+    "TrainConfig.num_batch_queue_threads": (_QUEUES, ()),
+    "TrainConfig.prefetch_queue_capacity": (_QUEUES, ()),
+    "TrainConfig.replicas_to_aggregate": (_REPLICAS, (1,)),
+    "TrainConfig.retain_original_images": ("training keeps no original pictures", (False,)),
+    "TrainConfig.run_fine_tune_checkpoint_dummy_computation": (
+        "variables exist before a checkpoint is read",
+        (_ANY,),
+    ),
+    "TrainConfig.save_interval_secs": (_BY_STEPS, ()),
+    "TrainConfig.save_summaries_secs": (_BY_STEPS, ()),
+    "TrainConfig.show_image_summary": (_NOT_DRAWN, (False,)),
+    "TrainConfig.startup_delay_steps": (_REPLICAS, ()),
+    "TrainConfig.summarize_gradients": ("gradients are not summarised", (False,)),
+    "TrainConfig.sync_replicas": (_REPLICAS, (_ANY,)),
+    "TrainConfig.unpad_groundtruth_tensors": ("padding is always masked", (_ANY,)),
+    "TrainConfig.use_bfloat16": ("training is in float32", (False,)),
+    "TrainConfig.use_multiclass_scores": (_ONE_LABEL, (False,)),
+    "EvalConfig.calc_loss": ("losses are always evaluated", (True,)),
+    "EvalConfig.coco_eval_options": ("all twelve COCO numbers are reported", ()),
+    "EvalConfig.eval_instance_masks": (_NO_MASKS, (False,)),
+    "EvalConfig.eval_master": (_REPLICAS, ("",)),
+    "EvalConfig.export_path": ("detections are not exported", ("",)),
+    "EvalConfig.force_no_resize": ("pictures are resized as in training", (False,)),
+    "EvalConfig.groundtruth_box_visualization_color": (_NOT_DRAWN, ()),
+    "EvalConfig.ignore_groundtruth": ("ground truth is always read", (False,)),
+    "EvalConfig.image_classes_field_map_empty_to_ones": (_ONE_LABEL, ()),
+    "EvalConfig.iou_threshold": ("the metrics have their own", (0.5,)),
+    "EvalConfig.keep_image_id_for_visualization_export": (_NOT_DRAWN, (False,)),
+    "EvalConfig.keypoint_edge": (_NO_MASKS, ()),
+    "EvalConfig.main_subset": ("records are evaluated whole", ("",)),
+    "EvalConfig.max_evals": ("say --eval_timeout", (0,)),
+    "EvalConfig.nms_threshold": ("post-processing has its own", (1.0,)),
+    "EvalConfig.nms_type": ("post-processing has its own", ("standard",)),
+    "EvalConfig.parameterized_metric": (_NO_MASKS, ()),
+    "EvalConfig.recall_lower_bound": ("acts on precision at recall only", (0.0,)),
+    "EvalConfig.recall_upper_bound": ("acts on precision at recall only", (1.0,)),
+    "EvalConfig.retain_original_image_additional_channels": (
+        "pictures have three channels",
+        (False,),
+    ),
+    "EvalConfig.save_graph": ("TensorFlow 2 has no graph to save", (False,)),
+    "EvalConfig.skip_predictions_for_unlabeled_class": (_ONE_LABEL, (False,)),
+    "EvalConfig.soft_nms_sigma": ("post-processing has its own", ()),
+    "EvalConfig.submission_format_output": ("detections are not exported", (False,)),
+    "EvalConfig.super_categories": ("categories have no groups", ()),
+    "EvalConfig.use_dummy_loss_in_eval": ("losses are always evaluated", (False,)),
+    "InputReader.expand_labels_hierarchy": (_ONE_LABEL, (False,)),
+    "InputReader.filenames_shuffle_buffer_size": ("all file names are shuffled", ()),
+    "InputReader.frame_index": ("records hold single pictures", (-1,)),
+    "InputReader.include_source_id": ("the source is always read", (_ANY,)),
+    "InputReader.input_type": ("records hold tf.train.Example", (0, 1)),
+    "InputReader.keypoint_type_weight": (_NO_MASKS, ()),
+    "InputReader.load_context_features": (_NO_CONTEXT, (False,)),
+    "InputReader.load_context_image_ids": (_NO_CONTEXT, (False,)),
+    "InputReader.load_dense_pose": (_NO_MASKS, (False,)),
+    "InputReader.load_instance_masks": (_NO_MASKS, (False,)),
+    "InputReader.load_keypoint_depth_features": (_NO_MASKS, (False,)),
+    "InputReader.load_multiclass_scores": (_ONE_LABEL, (False,)),
+    "InputReader.load_track_id": ("tracks are not predicted", (False,)),
+    "InputReader.mask_type": (_NO_MASKS, ()),
+    "InputReader.min_after_dequeue": (_QUEUES, ()),
+    "InputReader.num_additional_channels": ("pictures have three channels", (0,)),
+    "InputReader.num_keypoints": (_NO_MASKS, (0,)),
+    "InputReader.num_parallel_batches": (_QUEUES, ()),
+    "InputReader.num_parallel_map_calls": (_QUEUES, ()),
+    "InputReader.num_prefetch_batches": (_QUEUES, ()),
+    "InputReader.prefetch_size": (_QUEUES, ()),
+    "InputReader.queue_capacity": (_QUEUES, ()),
+    "InputReader.read_block_length": (_QUEUES, ()),
+    "InputReader.sample_from_datasets_weights": ("all files are read alike", ()),
+    "InputReader.use_keypoint_label_map": (_NO_MASKS, (False,)),
+}
+
+
+def _is_unused(node: messages.Node) -> bool:
+    return node.key in UNUSED
+
+
+def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
+    """Fields that `config` sets and nothing acts on: path -> why.
+
+    A value that changes nothing is left out, and a field that stands several times in a repeated
+    message is named at its first place. What is inside such a field is not looked at.
+    """
+    paths: dict[str, str] = {}
+    keys: set[str] = set()
+    for node in messages.walk(config, descend=lambda node: not _is_unused(node)):
+        if not _is_unused(node) or node.key in keys:
+            continue
+        why, harmless = UNUSED[node.key]
+        plain = node.field.message_type is None and not node.field.is_repeated
+        if _ANY in harmless or (plain and node.value in harmless):
+            continue
+        keys.add(node.key)
+        paths[node.path] = why
+    return paths
+
+
+def report(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
+    """Logs one warning that names the fields of `found`, if there are any."""
+    fields = found(config)
+    if fields:
+        lines = "".join(f"\n  {path} ({why})" for path, why in fields.items())
+        _logger.warning("%s: nothing acts on these fields:%s", source, lines)

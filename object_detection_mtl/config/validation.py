@@ -1,0 +1,284 @@
+"""What a resolved configuration must satisfy, and how a user is told.
+
+Every problem of a configuration is reported at once, one line each, with the field's path, its
+value and what is allowed. Ranges of single fields stand in `rules`; here is what involves several
+fields, and what must be there. Choices that a builder translates (optimiser, schedule,
+initialiser ...) are refused by that builder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from google.protobuf.message import Message
+
+from object_detection_mtl.config import messages, rules
+from object_detection_mtl.config.errors import ConfigError, listing, suggestion
+from object_detection_mtl.protos import (
+    anchor_generator_pb2,
+    eval_pb2,
+    faster_rcnn_pb2,
+    image_resizer_pb2,
+    input_reader_pb2,
+    model_pb2,
+    optimizer_pb2,
+    pipeline_pb2,
+)
+
+# Canonical names of feature extractors. Without a suffix: as TF-Slim builds the backbone; _keras:
+# as Keras does, which places strides and normalises differently, so that weights do not fit both.
+BACKBONES = (
+    "faster_rcnn_inception_resnet_v2",
+    "faster_rcnn_inception_resnet_v2_keras",
+    "faster_rcnn_mobilenet_v1",
+    "faster_rcnn_resnet50",
+    "faster_rcnn_resnet50_keras",
+    "faster_rcnn_resnet101",
+    "faster_rcnn_resnet101_keras",
+    "faster_rcnn_resnet152",
+    "faster_rcnn_resnet152_keras",
+)
+METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
+
+# Where sample configurations of the Object Detection API leave a path to the reader.
+_PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
+_BOX_PREDICTORS = ("mask_rcnn_box_predictor", "rfcn_box_predictor")
+
+
+def validate(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+    """Checks a resolved configuration.
+
+    Raises:
+      ConfigError: naming every problem.
+    """
+    _check_meta_architecture(config.model)
+    faster_rcnn = config.model.faster_rcnn
+    problems = [*_broken_rules(config), *_model_problems(faster_rcnn)]
+    if config.HasField("train_config"):
+        path = "train_config.optimizer"
+        problems += _schedule_problems(config.train_config.optimizer, path)
+        for index, step in enumerate(config.train_config.data_augmentation_options):
+            if step.WhichOneof("preprocessing_step") is None:
+                problems.append(f"train_config.data_augmentation_options[{index}]: is empty")
+    problems += _metric_problems(config.eval_config)
+    _raise(problems, "the configuration cannot be used")
+
+
+def require_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+    """Checks that a validated configuration has what training needs.
+
+    Raises:
+      ConfigError: naming everything that is missing.
+    """
+    problems = [*_missing(config, ["train_config", "train_input_reader"])]
+    if config.train_config.optimizer.WhichOneof("optimizer") is None:
+        problems.append(
+            "train_config.optimizer: is missing; give momentum_optimizer, adam_optimizer or "
+            "rms_prop_optimizer"
+        )
+    problems += _reader_problems([config.train_input_reader], "train_input_reader")
+    if _PLACEHOLDER in config.train_config.fine_tune_checkpoint:
+        problems.append(_placeholder("train_config.fine_tune_checkpoint"))
+    _raise(problems, "the configuration cannot be trained with")
+
+
+def require_evaluation(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
+    """Checks that a validated configuration has what evaluation needs.
+
+    Raises:
+      ConfigError: naming everything that is missing.
+    """
+    problems = _missing(config, ["eval_input_reader"])
+    problems += _reader_problems(config.eval_input_reader, "eval_input_reader")
+    _raise(problems, "the configuration cannot be evaluated with")
+
+
+def _raise(problems: Sequence[str], what: str) -> None:
+    if problems:
+        raise ConfigError(f"{what}:" + "".join(f"\n  {problem}" for problem in problems))
+
+
+def _check_meta_architecture(model: model_pb2.DetectionModel) -> None:
+    """Refuses what is no two-stage detector before looking into it."""
+    chosen = model.WhichOneof("model")
+    if chosen is None:
+        raise ConfigError(
+            "model: no detector is given; write model { faster_rcnn { ... } } (R-FCN is a "
+            "faster_rcnn with an rfcn_box_predictor)"
+        )
+    if chosen != "faster_rcnn":
+        name = {"ssd": "SSD", "center_net": "CenterNet"}.get(chosen, chosen)
+        raise ConfigError(
+            f"model.{chosen}: the meta-architecture {name} is not supported; this package has "
+            "Faster R-CNN and R-FCN: model { faster_rcnn { ... } }"
+        )
+
+
+def _broken_rules(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:
+    for node in messages.walk(config):
+        rule = rules.RULES.get(node.key)
+        if rule is None:
+            continue
+        value = list(node.value) if node.field.is_repeated else node.value
+        if not rule.holds(value):
+            yield f"{node.path} = {value!r}: must be {rule.words}"
+
+
+def _missing(message: Message, names: Iterable[str], path: str = "") -> list[str]:
+    """Lines for the fields of `message` that are not set."""
+    prefix = f"{path}." if path else ""
+    absent = []
+    for name in names:
+        field = message.DESCRIPTOR.fields_by_name[name]
+        there = getattr(message, name) if field.is_repeated else message.HasField(name)
+        if not there:
+            absent.append(f"{prefix}{name}: is missing")
+    return absent
+
+
+def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
+    path = "model.faster_rcnn"
+    problems = _missing(config, ["num_classes", "second_stage_box_predictor"], path)
+    problems += _backbone_problems(config.feature_extractor, f"{path}.feature_extractor")
+    problems += _resizer_problems(config.image_resizer, f"{path}.image_resizer")
+    problems += _anchor_problems(config.first_stage_anchor_generator, path)
+    if config.second_stage_batch_size > config.first_stage_max_proposals:
+        problems.append(
+            f"{path}.second_stage_batch_size = {config.second_stage_batch_size}: must be at most "
+            f"first_stage_max_proposals = {config.first_stage_max_proposals}, from which it samples"
+        )
+    problems += _second_stage_problems(config, path)
+    nms = config.second_stage_post_processing.batch_non_max_suppression
+    if nms.max_detections_per_class > nms.max_total_detections:
+        problems.append(
+            f"{path}.second_stage_post_processing.batch_non_max_suppression."
+            f"max_detections_per_class = {nms.max_detections_per_class}: must be at most "
+            f"max_total_detections = {nms.max_total_detections}"
+        )
+    return problems
+
+
+def _backbone_problems(
+    config: faster_rcnn_pb2.FasterRcnnFeatureExtractor, path: str
+) -> Iterator[str]:
+    if config.type in BACKBONES:
+        return
+    if not config.type:
+        yield f"{path}.type: is missing; allowed: {listing(BACKBONES)}"
+        return
+    hint = suggestion(config.type, BACKBONES)
+    if config.type == "faster_rcnn_inception_v2":
+        hint = (
+            "; Inception v2 is not available. In the authors' fork the name means "
+            "Inception-ResNet-v2: say config_dialect: MTL_SSL if this is such a configuration"
+        )
+    yield f'{path}.type = "{config.type}": must be one of {listing(BACKBONES)}{hint}'
+
+
+def _resizer_problems(config: image_resizer_pb2.ImageResizer, path: str) -> Iterator[str]:
+    if config.WhichOneof("image_resizer_oneof") is None:
+        yield f"{path}: is missing; give keep_aspect_ratio_resizer or fixed_shape_resizer"
+    keep = config.keep_aspect_ratio_resizer
+    if keep.min_dimension > keep.max_dimension:
+        yield (
+            f"{path}.keep_aspect_ratio_resizer.min_dimension = {keep.min_dimension}: must be at "
+            f"most max_dimension = {keep.max_dimension}"
+        )
+
+
+def _anchor_problems(config: anchor_generator_pb2.AnchorGenerator, path: str) -> Iterator[str]:
+    path = f"{path}.first_stage_anchor_generator"
+    chosen = config.WhichOneof("anchor_generator_oneof")
+    if chosen != "grid_anchor_generator":
+        what = f"{chosen} is not supported" if chosen else "is missing"
+        yield f"{path}: {what}; two-stage detectors use grid_anchor_generator"
+        return
+    for name in ("scales", "aspect_ratios"):
+        if not getattr(config.grid_anchor_generator, name):
+            yield f"{path}.grid_anchor_generator.{name}: at least one is needed"
+
+
+def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Iterator[str]:
+    predictor = config.second_stage_box_predictor
+    chosen = predictor.WhichOneof("box_predictor_oneof")
+    path_to_predictor = f"{path}.second_stage_box_predictor"
+    if chosen == "mask_rcnn_box_predictor":
+        yield from _missing(
+            config, ["initial_crop_size", "maxpool_kernel_size", "maxpool_stride"], path
+        )
+        if config.maxpool_kernel_size > config.initial_crop_size > 0:
+            yield (
+                f"{path}.maxpool_kernel_size = {config.maxpool_kernel_size}: must be at most "
+                f"initial_crop_size = {config.initial_crop_size}"
+            )
+    elif chosen == "rfcn_box_predictor":
+        rfcn = predictor.rfcn_box_predictor
+        for side in ("height", "width"):
+            crop, bins = getattr(rfcn, f"crop_{side}"), getattr(rfcn, f"num_spatial_bins_{side}")
+            if crop > 0 and bins > 0 and crop % bins:
+                yield (
+                    f"{path_to_predictor}.rfcn_box_predictor.crop_{side} = {crop}: must be a "
+                    f"multiple of num_spatial_bins_{side} = {bins}"
+                )
+    elif config.HasField("second_stage_box_predictor"):
+        what = f"{chosen} is not supported" if chosen else "is empty"
+        yield f"{path_to_predictor}: {what}; must be {' or '.join(_BOX_PREDICTORS)}"
+
+
+def _schedule_problems(config: optimizer_pb2.Optimizer, path: str) -> Iterator[str]:
+    chosen = config.WhichOneof("optimizer")
+    if chosen is None:
+        return
+    rate = getattr(config, chosen).learning_rate
+    path = f"{path}.{chosen}.learning_rate"
+    if rate.WhichOneof("learning_rate") is None:
+        yield f"{path}: no schedule is given; give one, such as constant_learning_rate"
+    steps = [piece.step for piece in rate.manual_step_learning_rate.schedule]
+    if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+        yield f"{path}.manual_step_learning_rate.schedule: steps must increase, they are {steps}"
+    if rate.manual_step_learning_rate.warmup and not steps:
+        yield f"{path}.manual_step_learning_rate.warmup: needs a schedule to warm up to"
+    cosine = rate.cosine_decay_learning_rate
+    if rate.HasField("cosine_decay_learning_rate"):
+        flat = cosine.warmup_steps + cosine.hold_base_rate_steps
+        if flat > cosine.total_steps:
+            yield (
+                f"{path}.cosine_decay_learning_rate.total_steps = {cosine.total_steps}: must be at "
+                f"least warmup_steps + hold_base_rate_steps = {flat}"
+            )
+        if cosine.warmup_steps and cosine.warmup_learning_rate > cosine.learning_rate_base:
+            yield (
+                f"{path}.cosine_decay_learning_rate.warmup_learning_rate = "
+                f"{cosine.warmup_learning_rate:g}: must be at most learning_rate_base = "
+                f"{cosine.learning_rate_base:g}"
+            )
+
+
+def _metric_problems(config: eval_pb2.EvalConfig) -> Iterator[str]:
+    for index, name in enumerate(config.metrics_set):
+        if name not in METRICS:
+            yield (
+                f'eval_config.metrics_set[{index}] = "{name}": must be one of '
+                f"{listing(METRICS)}{suggestion(name, METRICS)}"
+            )
+
+
+def _reader_problems(readers: Sequence[input_reader_pb2.InputReader], name: str) -> Iterator[str]:
+    for index, reader in enumerate(readers):
+        path = name if len(readers) == 1 else f"{name}[{index}]"
+        chosen = reader.WhichOneof("input_reader")
+        paths = reader.tf_record_input_reader.input_path
+        if chosen == "external_input_reader":
+            yield f"{path}.external_input_reader: is not supported; give tf_record_input_reader"
+        elif not paths:
+            yield f"{path}.tf_record_input_reader.input_path: is missing"
+        for where, text in [
+            (f"{path}.label_map_path", reader.label_map_path),
+            *((f"{path}.tf_record_input_reader.input_path", text) for text in paths),
+        ]:
+            if _PLACEHOLDER in text:
+                yield _placeholder(where)
+
+
+def _placeholder(path: str) -> str:
+    return f"{path}: still holds the placeholder {_PLACEHOLDER}; write the path of your file"
