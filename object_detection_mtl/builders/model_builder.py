@@ -48,12 +48,15 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
             max_proposals=config.first_stage_max_proposals,
             score_threshold=config.first_stage_nms_score_threshold,
             iou_threshold=config.first_stage_nms_iou_threshold,
+            clip_before_nms=config.clip_before_nms,
         ),
         proposal_sampling=ProposalSampling(
             batch_size=config.second_stage_batch_size,
             positive_fraction=config.second_stage_balance_fraction,
         ),
-        detection_selection=post_processing_builder.build(config.second_stage_post_processing),
+        detection_selection=post_processing_builder.build(
+            config.second_stage_post_processing, clip_before_nms=config.clip_before_nms
+        ),
         classification_loss=losses_builder.classification_loss(
             config.second_stage_classification_loss
         ),
@@ -80,6 +83,7 @@ def _region_proposals(
         sampling=rpn.RpnSampling(
             minibatch_size=config.first_stage_minibatch_size,
             positive_fraction=config.first_stage_positive_balance_fraction,
+            localization_sigma=config.first_stage_localization_sigma,
         ),
         trainable=config.first_stage_box_predictor_trainable,
     )

@@ -14,7 +14,9 @@ _CONVERTERS: dict[int, ScoreConverter] = {
 }
 
 
-def build(config: post_processing_pb2.PostProcessing) -> DetectionSelection:
+def build(
+    config: post_processing_pb2.PostProcessing, *, clip_before_nms: bool
+) -> DetectionSelection:
     """Score converter (with its logit scale), thresholds and caps."""
     nms = config.batch_non_max_suppression
     return DetectionSelection(
@@ -24,6 +26,7 @@ def build(config: post_processing_pb2.PostProcessing) -> DetectionSelection:
         max_per_class=nms.max_detections_per_class,
         max_total=nms.max_total_detections,
         soft_nms_sigma=nms.soft_nms_sigma,
+        clip_before_nms=clip_before_nms,
     )
 
 

@@ -57,7 +57,7 @@ def assign(
         groundtruth.num_boxes,
         groundtruth.class_targets,
         groundtruth.weights,
-        matched_threshold=matched_threshold,
+        threshold=matched_threshold,
     )
     valid = tf.sequence_mask(num_proposals, tf.shape(proposals)[1], dtype=tf.float32)
     return assigned._replace(

@@ -17,14 +17,18 @@ from object_detection_mtl.ops import boxes as box_ops
 
 ScoreConverter = Callable[[tf.Tensor], tf.Tensor]
 
+# Below every score threshold: a box with this score is never selected.
+NEVER = float("-inf")
+
 
 @dataclass(frozen=True)
 class ProposalSelection:
-    """Non-maximum suppression of the first stage."""
+    """Non-maximum suppression of the first stage; see `DetectionSelection`."""
 
     max_proposals: int = 300
     score_threshold: float = 0.0
     iou_threshold: float = 0.7
+    clip_before_nms: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class DetectionSelection:
         iou_threshold: a box that overlaps a better one of its class by more is dropped.
         max_per_class, max_total: caps of one image.
         soft_nms_sigma: > 0 decays the scores of overlapping boxes instead of dropping them.
+        clip_before_nms: cut boxes at the image before overlaps are measured (TF1, the authors)
+            instead of afterwards (the OD API in TF2).
     """
 
     score_converter: ScoreConverter = tf.nn.softmax
@@ -45,6 +51,7 @@ class DetectionSelection:
     max_per_class: int = 100
     max_total: int = 300
     soft_nms_sigma: float = 0.0
+    clip_before_nms: bool = False
 
 
 def select_proposals(
@@ -70,11 +77,14 @@ def select_proposals(
     """
     if anchors.shape.rank == 2:
         anchors = anchors[tf.newaxis]
-    scores = tf.nn.softmax(objectness_logits)[..., 1]
-    scores = tf.where(usable, scores, -1.0)
+    boxes = box_coder.decode(box_encodings, anchors)[:, :, tf.newaxis]
+    scores = tf.nn.softmax(objectness_logits)[..., 1:]
+    scores = tf.where(usable[..., tf.newaxis], scores, NEVER)
+    if selection.clip_before_nms:
+        boxes, scores = clip_candidates(boxes, scores, windows)
     result = nms.batch_multiclass_nms(
-        box_coder.decode(box_encodings, anchors)[:, :, tf.newaxis],
-        scores[..., tf.newaxis],
+        boxes,
+        scores,
         score_threshold=selection.score_threshold,
         iou_threshold=selection.iou_threshold,
         max_size_per_class=selection.max_proposals,
@@ -107,9 +117,12 @@ def select_detections(
     """
     boxes = box_coder.decode(refined_box_encodings, proposals[:, :, tf.newaxis])
     scores = selection.score_converter(class_logits)
+    candidates, candidate_scores = boxes, scores[..., 1:]
+    if selection.clip_before_nms:
+        candidates, candidate_scores = clip_candidates(boxes, candidate_scores, windows)
     result = nms.batch_multiclass_nms(
-        boxes,
-        scores[..., 1:],
+        candidates,
+        candidate_scores,
         score_threshold=selection.score_threshold,
         iou_threshold=selection.iou_threshold,
         max_size_per_class=selection.max_per_class,
@@ -130,6 +143,14 @@ def select_detections(
         Detections.raw_boxes: best_class_boxes(boxes, scores, windows),
         Detections.raw_scores: scores,
     }
+
+
+def clip_candidates(
+    boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Boxes [B, N, q, 4] cut at their image; those left without area never score [B, N, K]."""
+    clipped = box_ops.clip_to_window(boxes, windows[:, tf.newaxis])
+    return clipped, tf.where(box_ops.area(clipped) > 0, scores, NEVER)
 
 
 def best_class_boxes(boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor) -> tf.Tensor:

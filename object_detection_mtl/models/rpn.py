@@ -29,14 +29,15 @@ class RpnSampling:
         positive_fraction: share of them that may be positive.
         matched_threshold, unmatched_threshold: IoU from which an anchor is positive, below which
             it is negative; between the two it is ignored.
-        delta: width of the smooth-L1 loss's quadratic part; 1/9 is the paper's sigma = 3.
+        localization_sigma: the smooth-L1 loss is quadratic below 1 / sigma^2, then of slope 1
+            (3 in the paper, 1 in the OD API).
     """
 
     minibatch_size: int = 256
     positive_fraction: float = 0.5
     matched_threshold: float = 0.7
     unmatched_threshold: float = 0.3
-    delta: float = 1.0 / 9.0
+    localization_sigma: float = 1.0
 
 
 class RegionProposalNetwork(keras.layers.Layer):
@@ -138,11 +139,12 @@ class RegionProposalNetwork(keras.layers.Layer):
         mask = tf.cast(sampled, tf.float32)
         # An image without any usable anchor contributes 0, not 0/0.
         normalizer = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
-        localization = loss_ops.smooth_l1(
+        sharpness = self.sampling.localization_sigma**2
+        localization = sharpness * loss_ops.smooth_l1(
             predictions[Predictions.rpn_box_encodings],
             assigned.box_targets,
             assigned.box_weights * mask,
-            delta=self.sampling.delta,
+            delta=1.0 / sharpness,
         )
         objectness = loss_ops.softmax_cross_entropy(
             predictions[Predictions.rpn_objectness],

@@ -31,6 +31,10 @@ ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 # The two random samples of a step draw from different streams of its seed.
 PROPOSAL_STREAM, ANCHOR_STREAM = 1, 2
 
+# Where a box that ends at the border ends on the map. Sample positions are rounded six times at
+# most, so they overshoot by less than 6 * 2^-24 = 3.6e-7 of the map's side.
+LAST_ON_MAP = 1.0 - 5e-7
+
 
 class TwoStageDetector(keras.layers.Layer):
     """Backbone, region proposals, second stage.
@@ -129,7 +133,9 @@ class TwoStageDetector(keras.layers.Layer):
         predictions |= self._propose(predictions, windows)
         if self.is_training:
             predictions |= self._sample(predictions, true_image_shapes, groundtruth, seed)
-        predictions |= self._normalized_proposals(predictions, true_image_shapes)
+        predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
+            predictions[Predictions.proposal_boxes], windows
+        )
         predictions |= self.second_stage(
             features, self._boxes_on_map(predictions), training=self.is_training
         )
@@ -143,9 +149,9 @@ class TwoStageDetector(keras.layers.Layer):
             usable = box_ops.is_inside_window(anchors[tf.newaxis], windows)
             extra[Predictions.anchors_inside] = usable
         else:
-            shape = tf.cast(predictions[Predictions.image_shape][1:3], tf.float32)
-            inputs_window = tf.concat([tf.zeros([2]), shape], axis=0)
-            extra[Predictions.anchors] = box_ops.clip_to_window(anchors, inputs_window)
+            extra[Predictions.anchors] = box_ops.clip_to_window(
+                anchors, inputs_window(predictions[Predictions.image_shape])
+            )
             anchors = box_ops.clip_to_window(anchors[tf.newaxis], windows)
             usable = box_ops.area(anchors) > 0
         proposals, scores, count = select_proposals(
@@ -184,21 +190,18 @@ class TwoStageDetector(keras.layers.Layer):
         }
 
     @staticmethod
-    def _normalized_proposals(predictions: Tensors, true_image_shapes: tf.Tensor) -> Tensors:
-        sides = tf.cast(true_image_shapes[:, :2], tf.float32)
-        proposals = predictions[Predictions.proposal_boxes]
-        return {
-            Predictions.proposal_boxes_normalized: box_ops.scale(
-                proposals, 1.0 / sides[:, 0], 1.0 / sides[:, 1]
-            )
-        }
-
-    @staticmethod
     def _boxes_on_map(predictions: Tensors) -> tf.Tensor:
-        """Proposals relative to the padded inputs, which is what the feature map covers."""
-        shape = tf.cast(predictions[Predictions.image_shape][1:3], tf.float32)
-        proposals = predictions[Predictions.proposal_boxes]
-        return box_ops.scale(proposals, 1.0 / shape[0], 1.0 / shape[1])
+        """Proposals relative to the padded inputs, which is what the feature map covers.
+
+        They end a hair before 1. The RoI crop reads zeros beyond the map, and its own rounding puts
+        the last samples of some of the boxes that end at the border there: a whole row or column
+        of such a crop would be lost, or not, by chance.
+        """
+        boxes = box_ops.change_coordinate_frame(
+            predictions[Predictions.proposal_boxes],
+            inputs_window(predictions[Predictions.image_shape]),
+        )
+        return tf.minimum(boxes, LAST_ON_MAP)
 
     def _absolute_groundtruth(
         self, groundtruth: Mapping[str, tf.Tensor], true_image_shapes: tf.Tensor
@@ -272,6 +275,12 @@ class TwoStageDetector(keras.layers.Layer):
             rpn.image_windows(true_image_shapes),
             self.detection_selection,
         )
+
+
+def inputs_window(image_shape: tf.Tensor) -> tf.Tensor:
+    """Shape [4] of the inputs -> the window [4] that they fill, in absolute pixels."""
+    sides = tf.cast(image_shape[1:3], tf.float32)
+    return tf.concat([tf.zeros_like(sides), sides], axis=0)
 
 
 def stream_seed(seed: tf.Tensor | None, stream: int) -> tf.Tensor:
