@@ -190,26 +190,28 @@ def _select_in_loop(
         return tf.where(overlap > iou_threshold, float("-inf"), scores)
 
     def take_one(turn, scores, taken_scores, taken_rows):
-        row = tf.argmax(scores, axis=-1)[..., tf.newaxis]
-        taken_scores = taken_scores.write(turn, tf.gather(scores, row, batch_dims=2)[..., 0])
-        taken_rows = taken_rows.write(turn, row[..., 0])
-        itself = tf.range(tf.cast(num_boxes, tf.int64)) == row
+        row = tf.argmax(scores, axis=-1, output_type=tf.int32)[..., tf.newaxis]  # [B, K, 1]
+        slot = tf.range(per_class) == turn  # [S]
+        taken_scores = tf.where(slot, tf.gather(scores, row, batch_dims=2), taken_scores)
+        taken_rows = tf.where(slot, row, taken_rows)
+        itself = tf.range(num_boxes) == row
         scores = lowered(scores, tf.gather(boxes, row, batch_dims=2))
         return turn + 1, tf.where(itself, float("-inf"), scores), taken_scores, taken_rows
 
-    arrays = [tf.TensorArray(dtype, per_class) for dtype in (scores.dtype, tf.int64)]
+    slots = tf.stack([tf.shape(scores)[0], num_classes, per_class])
+    state = (0, scores, tf.fill(slots, float("-inf")), tf.zeros(slots, tf.int32))
     _, _, taken_scores, taken_rows = tf.while_loop(
-        lambda turn, *_: turn < per_class, take_one, (0, scores, *arrays)
+        lambda turn, scores, *_: (turn < per_class) & tf.reduce_any(scores > float("-inf")),
+        take_one,
+        state,
     )
-    taken_scores = tf.transpose(taken_scores.stack(), [1, 2, 0])  # [B, K, S]
-    taken_rows = tf.transpose(taken_rows.stack(), [1, 2, 0])
     taken_boxes = tf.gather(boxes, taken_rows, batch_dims=2)
     classes = tf.broadcast_to(tf.range(num_classes)[:, tf.newaxis], tf.shape(taken_rows))
     return _Selection(
         boxes=tf.reshape(taken_boxes, [tf.shape(boxes)[0], -1, 4]),
         scores=_merge_last_axes(taken_scores),
         classes=_merge_last_axes(classes),
-        rows=tf.cast(_merge_last_axes(taken_rows), tf.int32),
+        rows=_merge_last_axes(taken_rows),
         valid=_merge_last_axes(taken_scores > float("-inf")),
     )
 
