@@ -1,0 +1,90 @@
+"""From input_reader.proto's InputReader to a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from object_detection_mtl.builders import augmentation_builder
+from object_detection_mtl.config import label_map
+from object_detection_mtl.data import pipeline
+from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
+
+
+def build_dataset(
+    input_reader: input_reader_pb2.InputReader,
+    *,
+    preprocess_fn: pipeline.PreprocessFn,
+    num_classes: int,
+    batch_size: int,
+    is_training: bool,
+    augmentation_steps: Iterable[preprocessor_pb2.PreprocessingStep] = (),
+    seed: int = 0,
+    start_example: int = 0,
+    max_boxes: int | None = None,
+    retain_original_images: bool = False,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Builds the data set that an input reader describes; its batches are those of data.pipeline.
+
+    Of the reader are used: label_map_path, input_path, shuffle (training only), num_readers,
+    sample_1_of_n_examples, use_display_name, and, where it is written out, max_number_of_boxes
+    (training only: evaluation leaves no box out).
+
+    Args:
+      input_reader: the message, of a resolved configuration.
+      preprocess_fn: see pipeline.make_dataset.
+      num_classes: of the model.
+      batch_size: of one input pipeline.
+      is_training: endless, shuffled and augmented, or one pass in order.
+      augmentation_steps: train_config.data_augmentation_options; ignored in evaluation.
+      seed, start_example, retain_original_images, input_context: see pipeline.make_dataset.
+      max_boxes: used where the reader itself writes out no max_number_of_boxes (training only).
+
+    Raises:
+      ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
+        is not supported, or records that cannot be read.
+      FileNotFoundError: no such label map or record file.
+    """
+    if input_reader.WhichOneof("input_reader") != "tf_record_input_reader":
+        raise ValueError(
+            "the input reader has no tf_record_input_reader { input_path: ... }, the only kind of "
+            "reader that is supported"
+        )
+    if input_reader.HasField("max_number_of_boxes"):
+        max_boxes = input_reader.max_number_of_boxes
+    return pipeline.make_dataset(
+        list(input_reader.tf_record_input_reader.input_path),
+        preprocess_fn=preprocess_fn,
+        batch_size=batch_size,
+        is_training=is_training,
+        num_classes=num_classes,
+        label_map=load_label_map(input_reader, num_classes),
+        prefer_display_name=input_reader.use_display_name,
+        augmentations=augmentation_builder.build_all(augmentation_steps) if is_training else (),
+        shuffle=input_reader.shuffle,
+        seed=seed,
+        start_example=start_example,
+        max_boxes=max_boxes if is_training else None,
+        num_readers=input_reader.num_readers,
+        sample_1_of_n=input_reader.sample_1_of_n_examples,
+        retain_original_images=retain_original_images,
+        input_context=input_context,
+    )
+
+
+def load_label_map(
+    input_reader: input_reader_pb2.InputReader, num_classes: int
+) -> list[label_map.Category] | None:
+    """The categories of the reader's label map; None where it names none.
+
+    Raises:
+      ConfigError: no usable label map, or one with ids beyond `num_classes`.
+      FileNotFoundError: there is no such file.
+    """
+    if not input_reader.label_map_path:
+        return None
+    categories = label_map.load(input_reader.label_map_path)
+    label_map.check_num_classes(categories, num_classes, input_reader.label_map_path)
+    return categories

@@ -1,0 +1,68 @@
+"""Random changes of a picture together with its boxes.
+
+Shape letters: N objects of one picture (not padded), H W the picture.
+
+An augmentation is a function from (example, seed) to example. The example is the dictionary of one
+picture before batching: "image" [H, W, 3] and the tensors of fields.Groundtruth without a batch
+dimension. The seed, int32 [2], is all the randomness it has: the same seed gives the same change,
+eagerly and inside Dataset.map. Whatever of the example a change concerns it changes, and passes on
+the rest untouched, so that labels made afterwards fit what the model will see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from object_detection_mtl.fields import Groundtruth
+from object_detection_mtl.ops import boxes as box_ops
+
+IMAGE = "image"  # [H, W, 3], uint8 as decoded
+
+Example = dict[str, tf.Tensor]
+Augmentation = Callable[[Example, tf.Tensor], Example]
+
+
+def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
+    """Mirrors the picture left to right, and its boxes with it.
+
+    Args:
+      probability: of a flip, 0..1. A picture without boxes is flipped like any other.
+
+    Raises:
+      ValueError: probability outside 0..1.
+    """
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"random_horizontal_flip: probability is {probability}, expected 0 to 1")
+
+    def flip(example: Example, seed: tf.Tensor) -> Example:
+        return tf.cond(
+            chance(seed, probability), lambda: flip_left_right(example), lambda: dict(example)
+        )
+
+    return flip
+
+
+def flip_left_right(example: Example) -> Example:
+    """The mirrored example."""
+    return {
+        **example,
+        IMAGE: tf.reverse(example[IMAGE], axis=[1]),
+        Groundtruth.boxes: box_ops.flip_left_right(example[Groundtruth.boxes]),
+    }
+
+
+def apply_all(example: Example, augmentations: Sequence[Augmentation], seed: tf.Tensor) -> Example:
+    """Applies augmentations in order, each with a seed of its own drawn from `seed` int32 [2]."""
+    for number, augmentation in enumerate(augmentations):
+        example = augmentation(
+            example, tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
+        )
+    return example
+
+
+def chance(seed: tf.Tensor, probability: float) -> tf.Tensor:
+    """A bool scalar, True with the given probability: never at 0, always at 1."""
+    # Philox on every device and under XLA: other algorithms give other numbers there.
+    return tf.random.stateless_uniform([], seed, alg="philox") < probability

@@ -1,0 +1,125 @@
+"""tf.train.Example as the OD API lays it out: building one, and what a reader parses.
+
+Shape letters: N objects of one picture.
+
+The keys are those of the OD API's records, so records made by either are read by both. Boxes are
+fractions of the picture's height and width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.fields import TfExample
+
+BOX_KEYS = (TfExample.ymin, TfExample.xmin, TfExample.ymax, TfExample.xmax)
+
+
+def build_example(
+    *,
+    encoded: bytes,
+    image_format: str,
+    height: int,
+    width: int,
+    filename: str,
+    source_id: str,
+    boxes: np.ndarray,
+    class_texts: Sequence[str],
+    class_labels: Sequence[int],
+    **optional: Sequence | None,
+) -> tf.train.Example:
+    """Builds the record of one picture.
+
+    Args:
+      encoded: bytes of a JPEG or PNG file.
+      image_format: "jpeg" or "png".
+      height, width: pixels.
+      filename, source_id: names; evaluation tells pictures apart by the source_id.
+      boxes: [N, 4] ymin, xmin, ymax, xmax, normalised to 0..1.
+      class_texts: N names of the label map.
+      class_labels: N numbers of the label map, 1..K.
+      **optional: N values each of difficult, truncated, is_crowd, group_of (flags), area (square
+        pixels), weight (floats), view (texts); a name left out or None is not written.
+
+    Raises:
+      ValueError: a list whose length is not N.
+      KeyError: an unknown optional name.
+    """
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    lists: dict[str, Sequence] = {
+        TfExample.class_text: [text.encode() for text in class_texts],
+        TfExample.class_label: [int(label) for label in class_labels],
+    }
+    for name, values in optional.items():
+        if values is not None:
+            key, convert = _OPTIONAL[name]
+            lists[key] = [convert(value) for value in values]
+    for key, values in lists.items():
+        if len(values) != len(boxes):
+            raise ValueError(f"{key} has {len(values)} values for {len(boxes)} boxes")
+    features = {
+        TfExample.encoded: _feature([encoded]),
+        TfExample.format: _feature([image_format.encode()]),
+        TfExample.height: _feature([height]),
+        TfExample.width: _feature([width]),
+        TfExample.filename: _feature([filename.encode()]),
+        TfExample.source_id: _feature([source_id.encode()]),
+        TfExample.sha256: _feature([hashlib.sha256(encoded).hexdigest().encode()]),
+    }
+    for key, column in zip(BOX_KEYS, boxes.T, strict=True):
+        features[key] = tf.train.Feature(float_list=tf.train.FloatList(value=column))
+    features.update({key: _feature(values) for key, values in lists.items()})
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+_OPTIONAL = {
+    "difficult": (TfExample.difficult, int),
+    "truncated": (TfExample.truncated, int),
+    "is_crowd": (TfExample.is_crowd, int),
+    "group_of": (TfExample.group_of, int),
+    "area": (TfExample.area, float),
+    "weight": (TfExample.weight, float),
+    "view": (TfExample.view, str.encode),
+}
+
+
+def _feature(values: Sequence) -> tf.train.Feature:
+    """A feature of the kind of its first value; an empty list has no kind and reads as any."""
+    if values and isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if values and isinstance(values[0], float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    if values:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature()
+
+
+def parsing_spec() -> dict[str, tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature]:
+    """What is parsed of a record: the keys that boxes need. Absent ones come out empty.
+
+    `image/object/truncated` and `image/object/view` are written by converters and read by nobody.
+    """
+
+    def one(dtype: tf.DType, default: str) -> tf.io.FixedLenFeature:
+        return tf.io.FixedLenFeature([], dtype, default_value=default)
+
+    def many(dtype: tf.DType) -> tf.io.FixedLenSequenceFeature:
+        return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
+
+    texts = (TfExample.encoded, TfExample.source_id, TfExample.filename, TfExample.sha256)
+    integers = (
+        TfExample.class_label,
+        TfExample.is_crowd,
+        TfExample.difficult,
+        TfExample.group_of,
+    )
+    return {
+        **{key: one(tf.string, "") for key in texts},
+        **{key: many(tf.float32) for key in (*BOX_KEYS, TfExample.area, TfExample.weight)},
+        **{key: many(tf.int64) for key in integers},
+        TfExample.class_text: many(tf.string),
+    }
