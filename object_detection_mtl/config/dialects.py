@@ -13,7 +13,9 @@ guaranteed after it, and what builders read:
 * `model.faster_rcnn.number_of_stages` is set; the fork's `first_stage_only` is gone.
 * `half_pixel_centers` of the keep_aspect_ratio_resizer or fixed_shape_resizer is set: false where
   TensorFlow 1 resized (the fork; the Object Detection API's TF1 feature extractors), else true.
-* `model.faster_rcnn.clip_before_nms` is set: true where TensorFlow 1 selected boxes (as above).
+* `model.faster_rcnn.clip_before_nms` and the grid anchor generator's `tf1_rounding` are set: true
+  in the fork, else false. `model.faster_rcnn.first_stage_localization_sigma` is set: 3 in the
+  fork, else 1.
 * `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained (as
   above), else GLOBAL_NORM. The limit stays in `gradient_clipping_by_norm`.
 * `train_config.fine_tune_checkpoint_type` is set where a `fine_tune_checkpoint` is: "detection" or
@@ -153,35 +155,41 @@ def _ran_on_tf1(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
     return _is_fork(config) or config.model.faster_rcnn.feature_extractor.type in _TF1_TYPES
 
 
+def _fill(message: Message, name: str, value: object) -> None:
+    """Sets a field where the user did not."""
+    if not message.HasField(name):
+        setattr(message, name, value)
+
+
 def _resolve_model(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
     if config.model.WhichOneof("model") != "faster_rcnn":
         return  # refused by validation
     faster_rcnn = config.model.faster_rcnn
+    is_fork = _is_fork(config)
     extractor = faster_rcnn.feature_extractor
-    if _is_fork(config) and extractor.type in _FORK_TYPES:
+    if is_fork and extractor.type in _FORK_TYPES:
         extractor.type = _FORK_TYPES[extractor.type]
-    if not faster_rcnn.HasField("number_of_stages"):
-        faster_rcnn.number_of_stages = 1 if faster_rcnn.first_stage_only else 2
-    faster_rcnn.ClearField("first_stage_only")
     extractor.SetInParent()
-    if not faster_rcnn.HasField("clip_before_nms"):
-        faster_rcnn.clip_before_nms = _ran_on_tf1(config)
+    _fill(faster_rcnn, "number_of_stages", 1 if faster_rcnn.first_stage_only else 2)
+    faster_rcnn.ClearField("first_stage_only")
+    _fill(faster_rcnn, "clip_before_nms", is_fork)
+    _fill(faster_rcnn, "first_stage_localization_sigma", 3.0 if is_fork else 1.0)
+    if faster_rcnn.first_stage_anchor_generator.HasField("grid_anchor_generator"):
+        grid = faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
+        _fill(grid, "tf1_rounding", is_fork)
     name = faster_rcnn.image_resizer.WhichOneof("image_resizer_oneof")
     if name in ("keep_aspect_ratio_resizer", "fixed_shape_resizer"):
         resizer = getattr(faster_rcnn.image_resizer, name)
-        if not resizer.HasField("half_pixel_centers"):
-            resizer.half_pixel_centers = not _ran_on_tf1(config)
+        _fill(resizer, "half_pixel_centers", not _ran_on_tf1(config))
 
 
 def _resolve_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
     if not config.HasField("train_config"):
         return
     train = config.train_config
-    if not train.HasField("gradient_clipping_mode"):
-        modes = train_pb2.TrainConfig
-        train.gradient_clipping_mode = (
-            modes.PER_VARIABLE if _ran_on_tf1(config) else modes.GLOBAL_NORM
-        )
+    modes = train_pb2.TrainConfig
+    mode = modes.PER_VARIABLE if _ran_on_tf1(config) else modes.GLOBAL_NORM
+    _fill(train, "gradient_clipping_mode", mode)
     if train.fine_tune_checkpoint and not train.fine_tune_checkpoint_type:
         train.fine_tune_checkpoint_type = (
             "detection" if train.from_detection_checkpoint else "classification"
@@ -208,5 +216,5 @@ def _write_defaults(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         kind = messages.type_key(part.DESCRIPTOR)
         for key, values in _DEFAULTS.items():
             owner, name = key.rsplit(".", 1)
-            if owner == kind and not part.HasField(name):
-                setattr(part, name, values[_is_fork(config)])
+            if owner == kind:
+                _fill(part, name, values[_is_fork(config)])

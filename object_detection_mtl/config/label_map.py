@@ -109,8 +109,10 @@ def max_id(categories: Iterable[Category]) -> int:
 def ids_by_name(categories: Iterable[Category]) -> dict[str, int]:
     """Class numbers by name and by display name; where they collide, the name wins."""
     categories = list(categories)
-    by_display_name = {category.display_name: category.id for category in reversed(categories)}
-    return by_display_name | {category.name: category.id for category in categories}
+    ids = {category.name: category.id for category in categories}
+    for category in categories:
+        ids.setdefault(category.display_name, category.id)
+    return ids
 
 
 def id_of(name: str, categories: Iterable[Category], source: str = "the label map") -> int:

@@ -53,6 +53,7 @@ def parse(
         overrides_lib.apply(config, overrides)
         changed = pipeline_pb2.TrainEvalPipelineConfig()
         changed.CopyFrom(config)
+        validation.check_meta_architecture(config.model)
         dialects.resolve(config, written)
         validation.validate(config)
     except ConfigError as error:

@@ -49,6 +49,7 @@ RULES: dict[str, Rule] = {
     "FasterRcnn.first_stage_max_proposals": _COUNT,
     "FasterRcnn.first_stage_localization_loss_weight": _NOT_NEGATIVE,
     "FasterRcnn.first_stage_objectness_loss_weight": _NOT_NEGATIVE,
+    "FasterRcnn.first_stage_localization_sigma": _POSITIVE,
     "FasterRcnn.initial_crop_size": _COUNT,
     "FasterRcnn.maxpool_kernel_size": _COUNT,
     "FasterRcnn.maxpool_stride": _COUNT,

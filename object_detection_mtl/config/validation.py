@@ -51,7 +51,7 @@ def validate(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
     Raises:
       ConfigError: naming every problem.
     """
-    _check_meta_architecture(config.model)
+    check_meta_architecture(config.model)
     faster_rcnn = config.model.faster_rcnn
     problems = [*_broken_rules(config), *_model_problems(faster_rcnn)]
     if config.HasField("train_config"):
@@ -98,7 +98,7 @@ def _raise(problems: Sequence[str], what: str) -> None:
         raise ConfigError(f"{what}:" + "".join(f"\n  {problem}" for problem in problems))
 
 
-def _check_meta_architecture(model: model_pb2.DetectionModel) -> None:
+def check_meta_architecture(model: model_pb2.DetectionModel) -> None:
     """Refuses what is no two-stage detector before looking into it."""
     chosen = model.WhichOneof("model")
     if chosen is None:

@@ -1,0 +1,112 @@
+"""Label maps: the data sets' own, and every way to write a wrong one."""
+
+import logging
+
+import pytest
+
+from object_detection_mtl.config import label_map, samples
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.config.pipeline import ConfigError
+
+
+def test_items_come_sorted_with_display_names():
+    categories = label_map.parse(
+        'item { id: 5 name: "dog" } item { id: 2 name: "cat" display_name: "House cat" }'
+    )
+    assert categories == [Category(2, "cat", "House cat"), Category(5, "dog", "dog")]
+    assert label_map.max_id(categories) == 5
+
+
+def test_background_is_left_out():
+    text = 'item { id: 0 name: "background" } item { id: 1 name: "cat" }'
+    assert label_map.parse(text) == [Category(1, "cat", "cat")]
+
+
+def test_fields_of_other_tasks_are_read_over():
+    text = 'item { id: 1 name: "p" keypoints { id: 0 label: "nose" } frequency: RARE }'
+    assert label_map.parse(text) == [Category(1, "p", "p")]
+
+
+def test_a_display_name_serves_as_name():
+    assert label_map.parse('item { id: 1 display_name: "cat" }') == [Category(1, "cat", "cat")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no class"),
+        ('item { id: 0 name: "background" }', "has no class"),
+        ('item { name: "cat" }', 'item "cat" has no id'),
+        ('item { id: 0 name: "cat" }', 'item "cat" has id 0; expected a number from 1'),
+        ('item { id: -3 name: "cat" }', "has id -3"),
+        ("item { id: 7 }", "item with id 7 has no name"),
+        ("item { }", "item number 1 has no id"),
+        ('item { id: 1 name: "a" } item { id: 1 name: "b" }', "more than one item has id 1"),
+        ('item { id: 1 name: "a" } item { id: 2 name: "a" }', "more than one item has name a"),
+        ('item { id: 1 nam: "a" }', 'line 1: .*did you mean "name"'),
+        ('{"cat": 1}', "line 1"),
+    ],
+)
+def test_wrong_label_maps_are_explained(text, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        label_map.parse(text, source="classes.pbtxt")
+    assert "classes.pbtxt" in str(error.value)
+
+
+def test_files(tmp_path):
+    path = tmp_path / "classes.pbtxt"
+    path.write_text('item { id: 1 name: "blood cell" }')
+    assert label_map.load(path) == [Category(1, "blood cell", "blood cell")]
+    with pytest.raises(FileNotFoundError, match='did you mean "classes.pbtxt"'):
+        label_map.load(tmp_path / "clases.pbtxt")
+
+
+def test_names_are_looked_up_by_both_names():
+    categories = [Category(1, "a", "b"), Category(2, "b", "c")]
+    assert label_map.ids_by_name(categories) == {"a": 1, "b": 2, "c": 2}
+    assert label_map.id_of("c", categories) == 2
+    with pytest.raises(ConfigError, match='class "person" is not in x.pbtxt; it has a, b, c'):
+        label_map.id_of("person", categories, "x.pbtxt")
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(ConfigError, match='did you mean "person"'):
+        label_map.id_of("Persn", label_map.load(samples.path("mscoco_label_map.pbtxt")))
+
+
+def test_num_classes_must_reach_the_highest_id(caplog):
+    categories = [Category(1, "a", "a"), Category(4, "d", "d")]
+    with caplog.at_level(logging.WARNING):
+        label_map.check_num_classes(categories, 4)
+    assert not caplog.records
+    with pytest.raises(
+        ConfigError, match=r"num_classes = 3 contradicts .*highest id is 4.*d \(4\)"
+    ):
+        label_map.check_num_classes(categories, 3)
+    with caplog.at_level(logging.WARNING):
+        label_map.check_num_classes(categories, 6)
+    assert "num_classes = 6" in caplog.text
+
+
+def test_the_label_maps_of_the_package():
+    voc = label_map.load(samples.path("pascal_label_map.pbtxt"))
+    names = [category.name for category in voc]
+    assert len(voc) == label_map.max_id(voc) == 20
+    assert names == sorted(names)
+    assert label_map.id_of("person", voc) == 15
+    coco = label_map.load(samples.path("mscoco_label_map.pbtxt"))
+    assert (len(coco), label_map.max_id(coco)) == (80, 90)
+    absent = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    assert {category.id for category in coco} == set(range(1, 91)) - absent
+
+
+def test_every_sample_configuration_loads():
+    from object_detection_mtl.config import pipeline
+
+    for path in samples.configs().values():
+        pipeline.load(path)
+
+
+def test_an_unknown_sample_suggests_the_nearest():
+    with pytest.raises(FileNotFoundError, match='did you mean "pascal_label_map.pbtxt"'):
+        samples.path("pascal_labelmap.pbtxt")

@@ -1,0 +1,180 @@
+"""Loading: text, files, round trips, and errors that help."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.protos import dialect_pb2
+from tests.config.sources import DATA, MINIMAL, parse
+
+SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).parents[3] / "shared"))
+SUPPORTED = [
+    "fork_faster_rcnn.config",
+    "fork_rfcn.config",
+    "odapi_rfcn.config",
+    "odapi_tf1_faster_rcnn.config",
+    "odapi_tf2_faster_rcnn.config",
+]
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_both_dialects_load_and_come_back_the_same(name, tmp_path):
+    config = pipeline.load(DATA / name)
+    assert config.dialect_resolved
+    path = tmp_path / "new folder" / "pipeline.config"
+    pipeline.save(config, path)
+    again = pipeline.load(path)
+    assert again == config
+    assert pipeline.to_text(again) == path.read_text()
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_test_configurations_cover_the_dialect_in_their_name(name):
+    expected = dialect_pb2.MTL_SSL if name.startswith("fork") else dialect_pb2.ODAPI
+    assert pipeline.load(DATA / name).config_dialect == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("odapi_ssd.config", "SSD"), ("odapi_center_net.config", "CenterNet")],
+)
+def test_other_meta_architectures_are_read_and_refused(name, word):
+    with pytest.raises(pipeline.ConfigError, match=rf"{word} is not supported.*Faster R-CNN"):
+        pipeline.load(DATA / name)
+
+
+def test_values_arrive():
+    config = pipeline.load(DATA / "odapi_tf2_faster_rcnn.config")
+    anchors = config.model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
+    assert list(anchors.scales) == [0.25, 0.5]
+    assert len(config.train_input_reader.tf_record_input_reader.input_path) == 2
+    assert [reader.name for reader in config.eval_input_reader] == ["", "test"]
+    assert config.train_config.max_number_of_boxes == 100
+
+
+def test_a_boxes_limit_exists_only_where_it_is_written():
+    assert not parse().train_config.HasField("max_number_of_boxes")
+
+
+@pytest.mark.skipif(
+    not (SHARED / "original_configs").is_dir(),
+    reason="the authors' configurations are not here; set ODMTL_SHARED to their parent folder",
+)
+def test_the_authors_configurations_load_as_the_fork_dialect(tmp_path):
+    paths = sorted((SHARED / "original_configs").glob("*.config"))
+    assert len(paths) == 18
+    for path in paths:
+        config = pipeline.load(path)
+        assert config.config_dialect == dialect_pb2.MTL_SSL, path.name
+        assert config.model.faster_rcnn.feature_extractor.freeze_layer == "block1", path.name
+        assert pipeline.parse(pipeline.to_text(config)) == config, path.name
+
+
+def test_an_unknown_field_names_line_and_nearest_field():
+    text = "model {\n  faster_rcnn {\n    num_clases: 20\n  }\n}"
+    with pytest.raises(pipeline.ConfigError) as error:
+        pipeline.parse(text, source="my.config")
+    assert str(error.value) == (
+        'my.config, line 3: FasterRcnn has no field "num_clases"; did you mean "num_classes"?\n'
+        "    num_clases: 20"
+    )
+
+
+def test_a_field_in_the_wrong_message_names_its_home():
+    with pytest.raises(pipeline.ConfigError, match="line 2.*it is a field of TrainConfig"):
+        pipeline.parse("model {\n  num_steps: 20\n}")
+
+
+def test_an_unknown_field_like_no_other_lists_the_known_ones():
+    with pytest.raises(pipeline.ConfigError, match="its fields are model, train_config"):
+        pipeline.parse("zzzzzz: 1")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train_config { batch_size: many }", 'line 1: .*parse integer: "?many'),
+        ("train_config { batch_size: -1 }", "line 1: Value out of range: -1"),
+        ("train_config { batch_size: 1 batch_size: 2 }", 'multiple "batch_size" fields'),
+        ("train_config { use_bfloat16: maybe }", 'Expected "true" or "false"'),
+        ("train_config {", 'Expected "}"'),
+        ("train_config { gradient_clipping_mode: GLOBALNORM }", 'did you mean "GLOBAL_NORM"'),
+        ("config_dialect: THIRD", "allowed: AUTO, ODAPI, MTL_SSL"),
+    ],
+)
+def test_malformed_text_is_explained(line, message):
+    with pytest.raises(pipeline.ConfigError, match=message) as error:
+        pipeline.parse(line)
+    assert "protos." not in str(error.value)
+
+
+def test_two_detectors_are_refused():
+    with pytest.raises(pipeline.ConfigError, match='another member of oneof "model"'):
+        pipeline.parse("model { ssd {} faster_rcnn {} }")
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n"])
+def test_an_empty_configuration_is_refused(text):
+    with pytest.raises(pipeline.ConfigError, match="empty"):
+        pipeline.parse(text)
+
+
+def test_a_configuration_without_a_detector_is_refused():
+    with pytest.raises(pipeline.ConfigError, match="no detector is given"):
+        pipeline.parse("train_config { batch_size: 1 }")
+
+
+def test_a_missing_file_suggests_its_neighbour(tmp_path):
+    (tmp_path / "pipeline.config").write_text(MINIMAL)
+    with pytest.raises(FileNotFoundError, match='did you mean "pipeline.config"'):
+        pipeline.load(tmp_path / "pipline.config")
+    with pytest.raises(FileNotFoundError, match="folder .*nowhere does not exist either"):
+        pipeline.load(tmp_path / "nowhere" / "pipeline.config")
+
+
+def test_a_folder_and_a_binary_file_are_refused(tmp_path):
+    with pytest.raises(pipeline.ConfigError, match="is a folder"):
+        pipeline.load(tmp_path)
+    (tmp_path / "picture.jpg").write_bytes(b"\xff\xd8\xff\xe0 not text")
+    with pytest.raises(pipeline.ConfigError, match="no text file"):
+        pipeline.load(tmp_path / "picture.jpg")
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    (tmp_path / "a.config").write_text(MINIMAL, encoding="utf-8-sig")
+    assert pipeline.load(tmp_path / "a.config").model.faster_rcnn.num_classes == 3
+
+
+def test_config_error_is_a_value_error():
+    assert issubclass(pipeline.ConfigError, ValueError)
+
+
+def test_fields_without_effect_are_reported_once_by_name(caplog):
+    with caplog.at_level(logging.WARNING):
+        config = parse(
+            "train_config.summarize_gradients=true",
+            "train_config.bias_grad_multiplier=2.0",
+            "eval_input_reader[0].num_keypoints=17",
+            "eval_input_reader[1].num_keypoints=17",
+        )
+    assert len(caplog.records) == 1
+    message = caplog.records[0].getMessage()
+    for path in (
+        "train_config.summarize_gradients",
+        "train_config.bias_grad_multiplier",
+        "eval_input_reader[0].num_keypoints",
+    ):
+        assert message.count(path) == 1
+    assert "eval_input_reader[1]" not in message
+    # The resolved configuration says no more of them, nor of the defaults that resolving wrote.
+    caplog.clear()
+    pipeline.parse(pipeline.to_text(config))
+    assert not caplog.records
+
+
+def test_nothing_is_reported_for_a_plain_configuration(caplog):
+    parse()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
