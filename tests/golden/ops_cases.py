@@ -1,0 +1,53 @@
+"""Reads golden_ops.json / .npz: inputs and outputs of the OD API's operations."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+_FOLDER = Path(__file__).parent
+
+
+class Case(NamedTuple):
+    """One call of one operation."""
+
+    id: str
+    params: dict[str, Any]
+    inputs: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
+
+
+def cases(op: str) -> list[Case]:
+    """All recorded calls of one operation, at least one."""
+    records, arrays = _files()
+    found = [
+        Case(
+            record["id"],
+            record["params"],
+            {name: arrays[key] for name, key in record["inputs"].items()},
+            {name: arrays[key] for name, key in record["expected"].items()},
+        )
+        for record in records
+        if record["op"] == op
+    ]
+    if not found:
+        raise KeyError(f"golden_ops.json holds no case of {op!r}")
+    return found
+
+
+def each_case(op: str):
+    """Decorator: the test runs once for every recorded call, as its argument `case`."""
+    return pytest.mark.parametrize("case", cases(op), ids=operator.attrgetter("id"))
+
+
+@functools.cache
+def _files() -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    records = json.loads((_FOLDER / "golden_ops.json").read_text(encoding="utf-8"))["cases"]
+    with np.load(_FOLDER / "golden_ops.npz") as arrays:
+        return records, dict(arrays)
