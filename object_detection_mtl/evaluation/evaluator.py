@@ -1,0 +1,205 @@
+"""What every evaluator of detections shares: categories, records of images, checks of input.
+
+Shape letters: G ground-truth boxes and D detections of one image (not padded), K classes.
+Boxes are absolute: [ymin, xmin, ymax, xmax] in pixels of the original image. Classes are 1-based.
+"""
+
+import abc
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class CategoryLike(Protocol):
+    """A class of the label map, such as `config.label_map.Category`."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Groundtruth:
+    """Annotated objects of one image."""
+
+    boxes: np.ndarray  # [G, 4]
+    classes: np.ndarray  # [G] int64
+    difficult: np.ndarray  # [G] bool
+    is_crowd: np.ndarray  # [G] bool
+    group_of: np.ndarray  # [G] bool
+    area: np.ndarray  # [G] square pixels of the object itself; 0 where nobody said
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detected objects of one image, in the order of the detector."""
+
+    boxes: np.ndarray  # [D, 4]
+    scores: np.ndarray  # [D]
+    classes: np.ndarray  # [D] int64
+
+    def rows(self, chosen: np.ndarray) -> "Detections":
+        """Some of them: `chosen` is a mask [D] or an array of indices."""
+        return Detections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
+
+
+def _floats(values: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """`values` as a finite float array of `shape`, -1 standing for any length."""
+    array = np.asarray(values)
+    if not np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float64)
+    empty = tuple(0 if size == -1 else size for size in shape)
+    if array.size == 0 and 0 in empty:  # [] is as good as an array of shape [0, 4]
+        array = array.reshape(empty)
+    if array.ndim != len(shape) or any(
+        size not in (-1, actual) for size, actual in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("n" if size == -1 else str(size) for size in shape)
+        raise ValueError(f"{what}: expected an array of shape [{wanted}], got {list(array.shape)}.")
+    if not np.all(np.isfinite(array)):
+        bad = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(
+            f"{what}: the value at {bad.tolist()} is {array[tuple(bad)]}; all must be finite."
+        )
+    return array
+
+
+def _flags(values: Any, length: int, what: str) -> np.ndarray:
+    if values is None:
+        return np.zeros(length, dtype=bool)
+    array = np.asarray(values).astype(bool).reshape(-1)
+    if len(array) != length:
+        raise ValueError(f"{what}: {len(array)} flags for {length} boxes.")
+    return array
+
+
+def names_by_id(categories: Sequence[CategoryLike]) -> dict[int, str]:
+    """The name under which each category is reported: its display name, as in the OD API.
+
+    Two categories of one name get their ids appended, so that no number hides another.
+    """
+    if not categories:
+        raise ValueError("No categories: an evaluator needs the classes of the label map.")
+    names = {int(c.id): str(getattr(c, "display_name", "") or c.name) for c in categories}
+    if len(names) != len(categories):
+        raise ValueError(f"Category ids must be unique, got {[c.id for c in categories]}.")
+    if min(names) < 1:
+        raise ValueError(f"Category ids start at 1 (0 is background), got {min(names)}.")
+    count = Counter(names.values())
+    return {i: name if count[name] == 1 else f"{name} ({i})" for i, name in sorted(names.items())}
+
+
+class DetectionEvaluator(abc.ABC):
+    """Collects ground truth and detections image by image; `evaluate` turns them into numbers.
+
+    The order is `add_groundtruth` (with no boxes for an image without objects), then
+    `add_detections`; an image that never gets detections counts as one with none.
+    """
+
+    def __init__(self, categories: Sequence[CategoryLike]):
+        self.names = names_by_id(categories)
+        self._known_ids = np.array(sorted(self.names))
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every image."""
+        self._groundtruth: dict[Hashable, Groundtruth] = {}
+        self._detections: dict[Hashable, Detections] = {}
+
+    def add_groundtruth(
+        self,
+        image_id: Hashable,
+        boxes: Any,
+        classes: Any,
+        *,
+        difficult: Any = None,
+        is_crowd: Any = None,
+        group_of: Any = None,
+        area: Any = None,
+    ) -> None:
+        """Add the annotated objects of an image.
+
+        Args:
+          image_id: a name that no other image has.
+          boxes: [G, 4] absolute pixels.
+          classes: [G] ids of the categories.
+          difficult, is_crowd, group_of: [G] flags; None is all False.
+          area: [G] square pixels of the objects (their masks, where known); None or a value <= 0
+            takes the area of the box.
+
+        Raises:
+          ValueError: the image was added before, shapes disagree, a value is not finite, or a class
+            is not one of the categories.
+        """
+        if image_id in self._groundtruth:
+            raise ValueError(f"Image {image_id!r}: its ground truth was already added.")
+        where = f"Image {image_id!r}, ground truth"
+        boxes = _floats(boxes, (-1, 4), f"{where} boxes")
+        length = len(boxes)
+        area = np.zeros(length) if area is None else _floats(area, (length,), f"{where} area")
+        self._groundtruth[image_id] = Groundtruth(
+            boxes=boxes,
+            classes=self._groundtruth_classes(classes, length, where),
+            difficult=_flags(difficult, length, f"{where} difficult"),
+            is_crowd=_flags(is_crowd, length, f"{where} is_crowd"),
+            group_of=_flags(group_of, length, f"{where} group_of"),
+            area=area,
+        )
+
+    def add_detections(self, image_id: Hashable, boxes: Any, scores: Any, classes: Any) -> None:
+        """Add what a detector found in an image.
+
+        A detection of a class that is none of the categories (label maps may have gaps) counts for
+        nothing, as in the OD API.
+
+        Args:
+          image_id: of an image whose ground truth was added.
+          boxes: [D, 4] absolute pixels.
+          scores: [D].
+          classes: [D] ids of categories (integers, or floats without fraction).
+
+        Raises:
+          ValueError: no ground truth was added, detections were already added, shapes disagree, or
+            a value is not finite.
+        """
+        if image_id not in self._groundtruth:
+            raise ValueError(
+                f"Image {image_id!r}: detections without ground truth. Call add_groundtruth first, "
+                "with no boxes if the image has no object."
+            )
+        if image_id in self._detections:
+            raise ValueError(f"Image {image_id!r}: its detections were already added.")
+        where = f"Image {image_id!r}, detection"
+        boxes = _floats(boxes, (-1, 4), f"{where} boxes")
+        scores = _floats(scores, (len(boxes),), f"{where} scores")
+        numbers = _floats(classes, (len(boxes),), f"{where} classes").astype(np.int64)
+        known = np.isin(numbers, self._known_ids)
+        self._detections[image_id] = Detections(boxes, scores, numbers).rows(known)
+
+    @abc.abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """The metrics of all images added so far, by name. May be called again."""
+
+    @property
+    def num_images(self) -> int:
+        return len(self._groundtruth)
+
+    def _images(self) -> list[tuple[Groundtruth, Detections]]:
+        none = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+        return [(gt, self._detections.get(key, none)) for key, gt in self._groundtruth.items()]
+
+    def _groundtruth_classes(self, classes: Any, length: int, where: str) -> np.ndarray:
+        numbers = _floats(classes, (length,), f"{where} classes").astype(np.int64)
+        unknown = numbers[~np.isin(numbers, self._known_ids)]
+        if unknown.size:
+            raise ValueError(
+                f"{where}: class {unknown[0]} is none of the {len(self.names)} categories "
+                f"(ids {self._known_ids[0]} to {self._known_ids[-1]}). Do the records and the "
+                "label map belong together?"
+            )
+        return numbers

@@ -1,0 +1,84 @@
+"""Metrics for people and for programs: a text table and a JSON file."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# '<prefix>_PerformanceByCategory/<metric>/<class>', 'DetectionBoxes_<metric> ByCategory/<class>',
+# 'ErrorAnalysis_ByCategory/<metric>/<class>'. A class name may itself hold slashes.
+_BY_CATEGORY = (
+    re.compile(r"(?P<group>(?:\w+_)?PerformanceByCategory)/(?P<metric>[^/]+)/(?P<name>.+)"),
+    re.compile(r"(?P<group>DetectionBoxes)_(?P<metric>[^/]+) ByCategory/(?P<name>.+)"),
+    re.compile(r"(?P<group>ErrorAnalysis)_ByCategory/(?P<metric>[^/]+)/(?P<name>.+)"),
+)
+
+
+def _split(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict]]:
+    """Summary metrics by name; and group -> class name -> metric -> value."""
+    summary: dict[str, float] = {}
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    for name, value in metrics.items():
+        match = next(filter(None, (pattern.fullmatch(name) for pattern in _BY_CATEGORY)), None)
+        if match is None:
+            summary[name] = value
+        else:
+            table = tables.setdefault(match["group"], {})
+            table.setdefault(match["name"], {})[match["metric"]] = value
+    return summary, tables
+
+
+def _text(value: float, counts: bool) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if counts else f"{value:.4f}"
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def table(metrics: Mapping[str, float], *, title: str = "") -> str:
+    """The metrics as text: summaries first, then one table of classes for each kind of metric.
+
+    "-" stands where a class has no object to find (NaN).
+    """
+    summary, tables = _split(metrics)
+    lines = [title, "=" * len(title)] if title else []
+    if summary:
+        rows = [[k, _text(v, k.startswith("ErrorAnalysis"))] for k, v in summary.items()]
+        lines += _columns(rows)
+    for group, classes in tables.items():
+        names = list(dict.fromkeys(metric for values in classes.values() for metric in values))
+        rows = [[group, *names]]
+        for name, values in classes.items():
+            counts = group == "ErrorAnalysis"
+            rows.append([name, *(_text(values.get(m, math.nan), counts) for m in names)])
+        lines += ["", *_columns(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def write_json(
+    path: str | os.PathLike, metrics: Mapping[str, float], extra: Mapping[str, Any] | None = None
+) -> None:
+    """Write `{..extra, "metrics": {name: value}}` to `path`, NaN as null; folders are made.
+
+    A reader never sees half a file: it is written beside `path` and then moved there.
+    """
+    values = {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
+    path = os.fspath(path)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump({**(extra or {}), "metrics": values}, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+    os.replace(temporary, path)

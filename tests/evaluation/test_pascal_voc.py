@@ -1,0 +1,390 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.evaluation.evaluator import Detections, Groundtruth
+from object_detection_mtl.evaluation.pascal_voc import (
+    PascalVocEvaluator,
+    average_precision,
+    judge,
+    precision_recall,
+    suppress,
+)
+from tests.evaluation.sets import categories, feed_golden, golden_metrics, golden_set
+
+NAN = float("nan")
+CATS = categories("cat", "dog")
+MEAN = "PascalBoxes_Precision/mAP@0.5IOU"
+AP = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/"
+
+# Three boxes far apart, and one that overlaps A by 9/11 (IoU .818).
+A, B, C = [0, 0, 10, 10], [20, 20, 30, 30], [50, 0, 60, 10]
+NEAR_A = [0, 1, 10, 11]
+
+
+def run(images, **kwargs):
+    """images: [(groundtruth boxes, classes, extras, detection boxes, scores, classes)]."""
+    evaluator = PascalVocEvaluator(CATS, **kwargs)
+    for i, (boxes, classes, extras, found, scores, labels) in enumerate(images):
+        evaluator.add_groundtruth(i, boxes, classes, **extras)
+        evaluator.add_detections(i, found, scores, labels)
+    return evaluator.evaluate()
+
+
+def test_precision_and_recall_of_a_hand_worked_ranking():
+    scores = np.array([0.4, 0.3, 0.6, 0.2, 0.7, 0.1])
+    hits = np.array([0, 1, 1, 0, 0, 1.0])
+    precision, recall = precision_recall(scores, hits, 10)
+    np.testing.assert_allclose(precision, [0, 0.5, 1 / 3, 0.5, 0.4, 0.5])
+    np.testing.assert_allclose(recall, [0, 0.1, 0.1, 0.2, 0.2, 0.3])
+
+
+def test_average_precision_is_the_area_under_the_envelope():
+    precision = np.array([0.8, 0.76, 0.9, 0.65, 0.7, 0.5, 0.55, 0])
+    recall = np.array([0.3, 0.3, 0.4, 0.4, 0.45, 0.45, 0.5, 0.5])
+    # .4 of recall at .9, then .05 at .7 and .05 at .55.
+    assert average_precision(precision, recall) == pytest.approx(0.4225)
+
+
+def test_no_detection_at_all_has_no_area():
+    assert average_precision(np.zeros(0), np.zeros(0)) == 0
+
+
+def test_perfect_detections():
+    metrics = run([([A, B], [1, 2], {}, [A, B], [0.9, 0.8], [1, 2])])
+    assert metrics == {MEAN: 1.0, AP + "cat": 1.0, AP + "dog": 1.0}
+
+
+def test_a_second_detection_of_an_object_is_a_false_positive():
+    # Ranking: hit, miss (duplicate), hit of 2 objects: 1/2 * 1 + 1/2 * 2/3.
+    metrics = run([([A, B], [1, 1], {}, [A, NEAR_A, B], [0.9, 0.8, 0.7], [1, 1, 1])])
+    assert metrics[AP + "cat"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+
+
+def test_the_better_score_takes_the_object_even_if_it_fits_worse():
+    metrics = run([([A], [1], {}, [A, NEAR_A], [0.7, 0.9], [1, 1])])
+    assert metrics[AP + "cat"] == 1.0
+
+
+def test_a_detection_never_falls_back_on_its_second_best_object():
+    """Both detections overlap A most; the second one is no hit although B' would fit it too."""
+    near = [0, 2, 10, 12]
+    metrics = run([([A, near], [1, 1], {}, [A, [0, 0.5, 10, 10.5]], [0.9, 0.8], [1, 1])])
+    assert metrics[AP + "cat"] == pytest.approx(0.5)
+
+
+def test_the_right_box_of_the_wrong_class_is_wrong():
+    metrics = run([([A], [1], {}, [A], [0.9], [2])])
+    np.testing.assert_equal(metrics, {MEAN: 0.0, AP + "cat": 0.0, AP + "dog": NAN})
+
+
+def test_absent_class_is_nan_and_left_out_of_the_mean():
+    metrics = run([([A], [1], {}, [A], [0.9], [1])])
+    np.testing.assert_equal(metrics, {MEAN: 1.0, AP + "cat": 1.0, AP + "dog": NAN})
+
+
+def test_nothing_at_all():
+    np.testing.assert_equal(run([]), {MEAN: NAN, AP + "cat": NAN, AP + "dog": NAN})
+    metrics = run([([], [], {}, [A], [0.9], [1])])
+    np.testing.assert_equal(metrics, {MEAN: NAN, AP + "cat": NAN, AP + "dog": NAN})
+    metrics = run([([A, B], [1, 2], {}, [], [], [])])
+    assert metrics == {MEAN: 0.0, AP + "cat": 0.0, AP + "dog": 0.0}
+
+
+def test_an_image_without_detections_still_has_objects_to_find():
+    evaluator = PascalVocEvaluator(CATS)
+    evaluator.add_groundtruth(1, [A], [1])
+    evaluator.add_detections(1, [A], [0.9], [1])
+    evaluator.add_groundtruth(2, [A], [1])
+    assert evaluator.evaluate()[AP + "cat"] == pytest.approx(0.5)
+
+
+def test_difficult_objects_are_neither_asked_for_nor_held_against_a_detection():
+    image = ([A, B], [1, 1], {"difficult": [True, False]}, [A, NEAR_A, B], [0.9, 0.8, 0.7], [1] * 3)
+    assert run([image])[AP + "cat"] == 1.0
+    # As ordinary objects: hit, duplicate, hit.
+    assert run([image], use_difficult=False)[AP + "cat"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+
+
+def test_a_class_with_only_difficult_objects_is_nan():
+    metrics = run([([A], [1], {"difficult": [True]}, [A], [0.9], [1])])
+    assert np.isnan(metrics[AP + "cat"]) and np.isnan(metrics[MEAN])
+
+
+GROUP = [0, 0, 100, 100]
+
+
+def test_a_group_counts_as_an_object_in_pascal():
+    image = ([GROUP], [1], {"group_of": [True]}, [[0, 0, 80, 80]], [0.9], [1])
+    assert run([image])[AP + "cat"] == 1.0
+
+
+def test_open_images_ignores_detections_inside_a_group_of_their_class():
+    truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
+    inside = [[0, 0, 9, 9], [10, 10, 30, 30], [200, 0, 210, 10]]
+    found = (inside, [0.9, 0.8, 0.7], [1, 1, 1])
+    assert run([(*truth, *found)], group_of_weight=0.0)[AP + "cat"] == 1.0
+    # Of another class they are mistakes: two misses before the hit would be, but for class 2.
+    found = (inside, [0.9, 0.8, 0.7], [2, 2, 1])
+    metrics = run([(*truth, *found)], group_of_weight=0.0)
+    assert metrics[AP + "cat"] == 1.0 and np.isnan(metrics[AP + "dog"])
+
+
+def test_a_weighted_group_is_found_once_by_its_best_detection():
+    truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
+    found = ([[0, 0, 9, 9], [10, 10, 30, 30], [300, 0, 310, 10]], [0.9, 0.8, 0.7], [1, 1, 1])
+    # One hit of weight .5 (precision 1), then a miss; 1.5 objects in all.
+    metrics = run([(*truth, *found)], group_of_weight=0.5)
+    assert metrics[AP + "cat"] == pytest.approx(0.5 / 1.5)
+
+
+def test_a_detection_outside_the_group_is_a_false_positive():
+    truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
+    # A third of the first detection lies in the group: less than half.
+    found = ([[90, 0, 120, 10], [200, 0, 210, 10]], [0.9, 0.8], [1, 1])
+    assert run([(*truth, *found)], group_of_weight=0.0)[AP + "cat"] == pytest.approx(0.5)
+
+
+def test_empty_detections_are_dropped():
+    """Inverted and empty boxes come before the hit, and cost nothing."""
+    image = ([A], [1], {}, [[5, 5, 5, 9], [9, 9, 3, 3], A], [0.9, 0.8, 0.7], [1] * 3)
+    assert run([image])[AP + "cat"] == 1.0
+
+
+def test_equal_scores_rank_as_they_come():
+    hit_first = ([A], [1], {}, [A, C], [0.5, 0.5], [1, 1])
+    miss_first = ([A], [1], {}, [C, A], [0.5, 0.5], [1, 1])
+    assert run([hit_first])[AP + "cat"] == 1.0
+    assert run([miss_first])[AP + "cat"] == 0.5
+
+
+def test_threshold_is_inclusive():
+    image = ([A], [1], {}, [[0, 0, 10, 5]], [0.9], [1])  # IoU exactly one half
+    assert run([image])[AP + "cat"] == 1.0
+    assert run([image], matching_iou_threshold=0.51)[MEAN.replace("0.5", "0.51")] == 0.0
+
+
+def test_suppression_works_within_a_class():
+    boxes = np.array([A, NEAR_A, A, C], np.float32)
+    detections = Detections(boxes, np.array([0.5, 0.9, 0.4, 0.3]), np.array([1, 1, 2, 1]))
+    kept = suppress(detections, 0.5)
+    np.testing.assert_array_equal(kept.scores, [0.9, 0.4, 0.3])
+    np.testing.assert_array_equal(kept.classes, [1, 2, 1])
+    # IoU is 9/11: a threshold above keeps all.
+    assert len(suppress(detections, 0.82).scores) == 4
+
+
+def test_suppression_chains_do_not_suppress():
+    """The middle box goes; the third one overlaps only it, and stays."""
+    row = [[0, 0, 10, 10], [0, 4, 10, 14], [0, 8, 10, 18]]
+    kept = suppress(Detections(np.array(row), np.array([0.9, 0.8, 0.7]), np.ones(3, int)), 0.4)
+    np.testing.assert_array_equal(kept.scores, [0.9, 0.7])
+
+
+def test_corloc_asks_for_the_best_detection_of_an_image():
+    images = [
+        ([A], [1], {"difficult": [True]}, [A, C], [0.9, 0.5], [1, 1]),  # right; difficult counts
+        ([A], [1], {}, [A, C], [0.5, 0.9], [1, 1]),  # the best one is wrong
+        ([A, B], [1, 2], {}, [B], [0.9], [2]),  # no cat found, the dog is
+        ([], [], {}, [A], [0.9], [1]),  # no cat to find
+    ]
+    metrics = run(images, prefix="", evaluate_corloc=True)
+    assert metrics["PerformanceByCategory/CorLoc@0.5IOU/cat"] == pytest.approx(1 / 3)
+    assert metrics["PerformanceByCategory/CorLoc@0.5IOU/dog"] == 1.0
+    assert metrics["Precision/meanCorLoc@0.5IOU"] == pytest.approx(2 / 3)
+
+
+def test_weighted_mean_throws_all_classes_together():
+    # cat: 1 object, hit; dog: 2 objects, hit and miss before it.
+    image = ([A, B, C], [1, 2, 2], {}, [A, A, B], [0.9, 0.8, 0.7], [1, 2, 2])
+    metrics = run([image], prefix="WeightedPascalBoxes", weighted=True)
+    # All: hit, miss, hit of 3 objects.
+    assert metrics["WeightedPascalBoxes_Precision/mAP@0.5IOU"] == pytest.approx(1 / 3 + 2 / 9)
+    assert metrics["WeightedPascalBoxes_PerformanceByCategory/AP@0.5IOU/dog"] == pytest.approx(0.25)
+
+
+def test_recall_bounds_name_the_metric_and_cut_the_curve():
+    # Hit, miss, hit, miss, of 2 objects: precision 1, 1/2, 2/3, 1/2 at recall .5, .5, 1, 1.
+    image = ([A, B], [1, 1], {}, [A, C, B, C], [0.9, 0.8, 0.7, 0.6], [1] * 4)
+    whole = run([image])[AP + "cat"]
+    assert whole == pytest.approx(0.5 + 0.5 * 2 / 3)
+    metrics = run([image], prefix="PrecisionAtRecallBoxes", recall_bounds=(0.0, 0.5))
+    assert metrics["PrecisionAtRecallBoxes_Precision/mAP@0.5IOU@[0.0,0.5]Recall"] == 0.5
+    assert metrics["PrecisionAtRecallBoxes_PerformanceByCategory/AP@0.5IOU/cat"] == 0.5
+    metrics = run([image], prefix="P", recall_bounds=(0.6, 1.0))
+    assert metrics["P_Precision/mAP@0.5IOU@[0.6,1.0]Recall"] == pytest.approx(2 / 3)
+
+
+def test_a_threshold_that_passed_through_float32_keeps_its_name():
+    assert "PascalBoxes_Precision/mAP@0.3IOU" in run([], matching_iou_threshold=np.float32(0.3))
+
+
+def test_curves_of_classes_with_objects():
+    evaluator = PascalVocEvaluator(CATS)
+    evaluator.add_groundtruth(1, [A, B], [1, 1])
+    evaluator.add_detections(1, [A, C, B], [0.9, 0.8, 0.7], [1, 1, 1])
+    curves = evaluator.curves()
+    assert set(curves) == {1}
+    np.testing.assert_allclose(curves[1].precision, [1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(curves[1].recall, [1 / 2, 1 / 2, 1])
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"matching_iou_threshold": 0},
+        {"matching_iou_threshold": 1.1},
+        {"nms_iou_threshold": -0.1},
+        {"recall_bounds": (0.5, 0.5)},
+        {"recall_bounds": (0, 1.5)},
+    ],
+)
+def test_impossible_settings(kwargs):
+    with pytest.raises(ValueError, match="must be"):
+        PascalVocEvaluator(CATS, **kwargs)
+
+
+# ---------------------------------------------------------------- recorded numbers of the OD API
+
+VARIANTS = {
+    "pascal_voc_detection_metrics (IoU 0.5, difficult used)": {},
+    "pascal_voc_detection_metrics (IoU 0.5, no difficult flags)": {"difficult": False},
+    "pascal_voc_detection_metrics nms_iou_threshold=0.3": {"nms_iou_threshold": 0.3},
+    "ObjectDetectionEvaluator matching_iou_threshold=0.3 corloc+pr": {
+        "matching_iou_threshold": 0.3,
+        "prefix": "",
+        "evaluate_corloc": True,
+    },
+    "ObjectDetectionEvaluator matching_iou_threshold=0.7 corloc+pr": {
+        "matching_iou_threshold": 0.7,
+        "prefix": "",
+        "evaluate_corloc": True,
+    },
+    "weighted_pascal_voc_detection_metrics": {"prefix": "WeightedPascalBoxes", "weighted": True},
+}
+
+
+def golden_categories():
+    return [Category(c["id"], c["name"], c["name"]) for c in golden_set()["categories"]]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_equals_the_recorded_metrics(variant):
+    """Every number to 1e-12, but for those that depend on how equal scores are ordered.
+
+    Some detections of the set share their score (.99 and others). The recorded run ranked them by an
+    unstable sort, in one order for one array and in another for the next. Such a number must be one
+    of those that some order of the equal scores gives; all others must agree as they are.
+    """
+    kwargs = dict(VARIANTS[variant])
+    difficult = kwargs.pop("difficult", True)
+    evaluator = PascalVocEvaluator(golden_categories(), **kwargs)
+    metrics = feed_golden(evaluator, difficult=difficult).evaluate()
+    expected = golden_metrics(variant)
+    assert metrics.keys() == expected.keys()
+    judged, num_objects = evaluator._judge_all()
+    by_order = []
+    for name, value in expected.items():
+        if abs(metrics[name] - value) < 1e-12:
+            continue
+        by_order.append(name)
+        label = name.split("/c")[-1]
+        ids = [int(label)] if label.isdigit() else [1, 2, 3, 4, 5]
+        chosen = np.isin(judged.classes, ids)
+        attainable = values_of_all_orders(
+            judged.scores[chosen], judged.hits[chosen], num_objects[ids].sum()
+        )
+        if "mAP" not in name or kwargs.get("weighted"):
+            assert np.min(np.abs(attainable - value)) < 1e-12, name
+    means = [name for name in expected if "mAP@" in name and not kwargs.get("weighted")]
+    for name in means:  # the recorded mean is that of the recorded classes, and ours of ours
+        for numbers in (expected, metrics):
+            classes = [v for k, v in numbers.items() if "/AP@" in k]
+            assert numbers[name] == pytest.approx(np.mean(classes), abs=1e-12)
+    # The set must go on testing something: at most the mean and two classes hang on an order.
+    assert len(by_order) <= 3, by_order
+
+
+def values_of_all_orders(scores, hits, num_objects):
+    """The average precisions that the orders of detections with equal scores give."""
+    levels = sorted(set(scores), reverse=True)
+    patterns = []
+    for level in levels:
+        members = hits[scores == level]
+        places = itertools.combinations(range(len(members)), int(members.sum()))
+        patterns.append([np.isin(np.arange(len(members)), found) for found in places])
+    values = []
+    for choice in itertools.product(*patterns):
+        ranked = np.concatenate(choice).astype(float)
+        values.append(
+            average_precision(*precision_recall(-np.arange(len(ranked)), ranked, num_objects))
+        )
+    return np.array(values)
+
+
+# ------------------------------------------------------------------------------------ properties
+
+boxes_of_one_size = st.integers(0, 12).map(lambda x: [0.0, float(x), 10.0, float(x) + 8])
+objects = st.lists(st.tuples(boxes_of_one_size, st.integers(1, 2), st.booleans()), max_size=5)
+found = st.lists(st.tuples(boxes_of_one_size, st.integers(1, 2), st.floats(0, 1)), max_size=8)
+
+
+def judge_one_by_one(groundtruth, detections, threshold):
+    """The rules of the module, spelled out detection by detection."""
+    outcome, taken = [], set()
+    for d in np.argsort(-detections.scores, kind="stable"):
+        best, best_overlap = -1, -1.0
+        for g in np.flatnonzero(groundtruth.classes == detections.classes[d]):
+            a, b = detections.boxes[d], groundtruth.boxes[g]
+            width = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+            overlap = 10 * width / (160 - 10 * width)
+            if overlap > best_overlap:
+                best, best_overlap = g, overlap
+        if best >= 0 and best_overlap >= threshold:
+            if groundtruth.difficult[best]:
+                continue
+            outcome.append((detections.scores[d], float(best not in taken)))
+            taken.add(best)
+        else:
+            outcome.append((detections.scores[d], 0.0))
+    return outcome
+
+
+@settings(max_examples=150, deadline=None)
+@given(objects, found, st.sampled_from([0.3, 0.5, 0.75]))
+def test_judging_all_at_once_equals_one_by_one(objects, found, threshold):
+    no = np.zeros(len(objects), bool)
+    groundtruth = Groundtruth(
+        np.array([o[0] for o in objects]).reshape(-1, 4),
+        np.array([o[1] for o in objects], int),
+        np.array([o[2] for o in objects], bool),
+        no,
+        no,
+        np.zeros(len(objects)),
+    )
+    detections = Detections(
+        np.array([f[0] for f in found]).reshape(-1, 4),
+        np.array([f[2] for f in found], float),
+        np.array([f[1] for f in found], int),
+    )
+    judged = judge(groundtruth, detections, iou_threshold=threshold)
+    expected = judge_one_by_one(groundtruth, detections, threshold)
+    assert list(zip(judged.scores, judged.hits, strict=True)) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 5))
+def test_average_precision_is_a_share_and_grows_with_a_better_order(hits, missed):
+    hits = np.array(hits, float)
+    total = hits.sum() + missed
+    if total == 0:
+        return
+    value = average_precision(*precision_recall(-np.arange(len(hits)), hits, total))
+    best = average_precision(*precision_recall(-np.arange(len(hits)), np.sort(hits)[::-1], total))
+    assert 0 <= value <= best + 1e-12
+    assert best == pytest.approx(hits.sum() / total)
