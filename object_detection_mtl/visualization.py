@@ -241,10 +241,10 @@ def draw_boxes(
             continue
         width, height = picture.size
         corners = (
-            xmin * (width - 1),
-            ymin * (height - 1),
-            xmax * (width - 1),
-            ymax * (height - 1),
+            round(xmin * (width - 1)),
+            round(ymin * (height - 1)),
+            round(xmax * (width - 1)),
+            round(ymax * (height - 1)),
         )
         text = _label_text(class_id, score, names, show_scores)
         labels.append(_Label(text, color or class_color(class_id or 0), corners))

@@ -277,9 +277,9 @@ def golden_categories():
 def test_equals_the_recorded_metrics(variant):
     """Every number to 1e-12, but for those that depend on how equal scores are ordered.
 
-    Some detections of the set share their score (.99 and others). The recorded run ranked them by an
-    unstable sort, in one order for one array and in another for the next. Such a number must be one
-    of those that some order of the equal scores gives; all others must agree as they are.
+    Some detections of the set share their score (.99 and others). The recorded run ranked them by
+    an unstable sort, in one order for one array and in another for the next. Such a number must be
+    one of those that some order of the equal scores gives; all others must agree as they are.
     """
     kwargs = dict(VARIANTS[variant])
     difficult = kwargs.pop("difficult", True)
