@@ -1,0 +1,115 @@
+"""The list of fields without effect is true: nothing reads them, and all others are read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import object_detection_mtl
+from object_detection_mtl.config import messages, unused
+from object_detection_mtl.protos import pipeline_pb2
+from tests.config.sources import DATA, parse
+
+PACKAGE = Path(object_detection_mtl.__file__).parent
+# The only modules beside config/ that read a configuration.
+READERS = [*sorted((PACKAGE / "builders").glob("*.py")), PACKAGE / "jobs.py"]
+
+# Read to refuse a configuration, without being named.
+REFUSED = {
+    "DetectionModel.ssd",
+    "DetectionModel.center_net",
+    "DetectionModel.experimental_model",
+}
+
+
+def all_fields():
+    return {
+        messages.field_key(field): field
+        for message_type in messages.reachable_types().values()
+        for field in message_type.fields
+    }
+
+
+def supported_fields():
+    """Fields that can stand in a usable configuration and are not listed as without effect."""
+    found, waiting = {}, [pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR]
+    seen = set()
+    while waiting:
+        message_type = waiting.pop()
+        if message_type.full_name in seen:
+            continue
+        seen.add(message_type.full_name)
+        for field in message_type.fields:
+            key = messages.field_key(field)
+            if key in unused.UNUSED or key in REFUSED:
+                continue
+            # A builder refuses the members of a oneof that it does not know.
+            if field.containing_oneof and not reads(field.name):
+                continue
+            found[key] = field
+            if field.message_type and not messages.is_map(field):
+                waiting.append(field.message_type)
+    return found
+
+
+def words_of(path):
+    return set(re.findall(r"\w+", path.read_text())) if path.exists() else set()
+
+
+WORDS = set().union(*(words_of(path) for path in READERS))
+CONFIG_WORDS = set().union(
+    *(words_of(PACKAGE / "config" / name) for name in ("dialects.py", "validation.py", "rules.py"))
+)
+
+
+def reads(name):
+    return name in WORDS
+
+
+def test_the_list_concerns_fields_of_the_schema():
+    assert set(unused.UNUSED) <= set(all_fields())
+
+
+def test_no_field_of_the_list_is_read():
+    """Looked for by name, where the name belongs to one message only."""
+    fields = all_fields()
+    names = [field.name for field in fields.values()]
+    attributes = set()
+    for path in READERS:
+        if path.exists():
+            attributes |= set(re.findall(r"\.(\w+)", path.read_text()))
+    for key in unused.UNUSED:
+        name = fields[key].name
+        assert names.count(name) > 1 or name not in attributes, key
+
+
+@pytest.mark.skipif(not (PACKAGE / "jobs.py").exists(), reason="nothing trains yet")
+def test_every_other_field_is_read():
+    missing = [
+        key
+        for key, field in supported_fields().items()
+        if not reads(field.name) and field.name not in CONFIG_WORDS and not messages.is_map(field)
+    ]
+    assert not missing, "neither read by a builder or jobs.py nor listed in config/unused.py"
+
+
+def test_harmless_values_are_not_reported():
+    config = parse()
+    config.train_config.sync_replicas = True
+    config.train_config.bias_grad_multiplier = 0.0
+    config.eval_config.save_graph = False
+    reported = unused.found(config)
+    assert "train_config.sync_replicas" not in reported
+    assert "train_config.bias_grad_multiplier" not in reported
+    assert "eval_config.save_graph" not in reported
+    config.train_config.bias_grad_multiplier = 2.0
+    assert "train_config.bias_grad_multiplier" in unused.found(config)
+
+
+def test_the_inside_of_a_field_without_effect_is_not_looked_at():
+    config = pipeline_pb2.TrainEvalPipelineConfig()
+    text = (DATA / "odapi_tf1_faster_rcnn.config").read_text()
+    messages.parse_text(text, config, "<test>")
+    paths = unused.found(config)
+    miner = "model.faster_rcnn.hard_example_miner"
+    assert [path for path in paths if path.startswith(miner)] == [miner]

@@ -1,0 +1,202 @@
+"""Imports go one way, and the package is light to import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import object_detection_mtl
+
+PACKAGE = Path(object_detection_mtl.__file__).parent
+NAME = "object_detection_mtl"
+
+# Level of every module, longest prefix first. A module may import its own level and lower ones.
+LEVELS = {
+    "fields": 0,
+    "protos": 0,
+    "config": 0,
+    "ops": 1,
+    "mtl.labels": 1,
+    "mtl.metrics": 1,
+    "backbones": 2,
+    "predictors": 2,
+    "mtl": 2,
+    "data": 2,
+    "dataset_tools": 2,
+    "visualization": 2,
+    "checkpoints": 2,
+    "models": 3,
+    "evaluation": 3,
+    "training": 3,
+    "export": 3,
+    "builders": 4,
+    "jobs": 5,
+    "model_main_tf2": 6,
+    "exporter_main_v2": 6,
+    "detect": 6,
+    "dataset_tools.create_pascal_tf_record": 6,
+    "dataset_tools.create_coco_tf_record": 6,
+    "dataset_tools.synthetic": 6,
+}
+# Within level 2: who may import whom besides itself.
+LEVEL_2 = {
+    "backbones": set(),
+    "predictors": {"backbones"},
+    "mtl": {"backbones", "predictors"},
+    "data": {"mtl"},
+    "dataset_tools": {"data", "mtl"},
+    "visualization": {"data"},
+    "checkpoints": {"backbones", "predictors", "mtl", "data"},
+}
+MAY_IMPORT_PROTOS = ("config", "protos", "builders", "jobs")
+COMMAND_LINES = (
+    "model_main_tf2",
+    "exporter_main_v2",
+    "detect",
+    "dataset_tools.create_pascal_tf_record",
+    "dataset_tools.synthetic",
+)
+
+
+def level_of(module):
+    """The level of `a.b.c`, the path below the package."""
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in LEVELS:
+            return LEVELS[prefix]
+    raise AssertionError(f"{module} has no level: give it one here and in the design")
+
+
+def modules():
+    """Every hand-written module of the package, with its path: `a.b.c` -> path."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1].endswith("_pb2"):
+            continue
+        name = ".".join(part for part in parts if part != "__init__")
+        if name:
+            found[name] = path
+    return found
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def statements(tree):
+    """All nodes but those under `if TYPE_CHECKING`."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not is_type_checking(node):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def imports_of(path, known):
+    """Modules of the package that a file imports anywhere, as paths below the package."""
+    found = set()
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                below = full.removeprefix(NAME + ".")
+                is_module = below in known or below.endswith("_pb2")
+                found.add(full if is_module else node.module)
+    return {name.removeprefix(NAME + ".") for name in found if name.startswith(NAME + ".")}
+
+
+MODULES = modules()
+
+
+def test_the_package_is_found():
+    assert {"fields", "config.pipeline", "ops.boxes"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_upward(module):
+    level = level_of(module)
+    room = module.split(".")[0]
+    for imported in imports_of(MODULES[module], MODULES):
+        assert level_of(imported) <= level, f"{module} imports {imported}"
+        other = imported.split(".")[0]
+        if level == level_of(imported) == 2 and other != room:
+            assert other in LEVEL_2[room], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_translators_read_the_schema(module):
+    imported = imports_of(MODULES[module], MODULES)
+    if any(name.split(".")[0] == "protos" for name in imported):
+        assert module.split(".")[0] in MAY_IMPORT_PROTOS
+
+
+def test_modules_import_each_other_without_a_cycle():
+    graph = {module: imports_of(path, MODULES) for module, path in MODULES.items()}
+    done, active = set(), []
+
+    def visit(module):
+        assert module not in active, f"cycle: {' -> '.join([*active, module])}"
+        if module in done or module not in graph:
+            return
+        active.append(module)
+        for imported in sorted(graph[module]):
+            visit(imported)
+        active.pop()
+        done.add(module)
+
+    for module in graph:
+        visit(module)
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+HEAVY = ("tensorflow", "keras", "tf_keras", "orbit", "official", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        NAME,
+        f"{NAME}.fields",
+        f"{NAME}.config.pipeline",
+        f"{NAME}.config.label_map",
+        f"{NAME}.config.samples",
+        *(f"{NAME}.{name}" for name in COMMAND_LINES if name in MODULES),
+    ],
+)
+def test_importing_loads_no_tensorflow(module):
+    done = run_python(
+        f"import sys, {module}\n"
+        f"loaded = sorted(set(sys.modules) & set({HEAVY!r}))\n"
+        "sys.exit(f'loaded {loaded}' if loaded else 0)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_rules_catch_an_upward_import(tmp_path):
+    """The checks above can fail."""
+    path = tmp_path / "module.py"
+    path.write_text(
+        "from object_detection_mtl import jobs\n"
+        "from object_detection_mtl.config.pipeline import load\n"
+        "def late():\n"
+        "    import object_detection_mtl.builders.model_builder\n"
+        "from object_detection_mtl.protos import model_pb2\n"
+    )
+    known = {"jobs": path, "config.pipeline": path}
+    assert imports_of(path, known) == {
+        "jobs",
+        "config.pipeline",
+        "builders.model_builder",
+        "protos.model_pb2",
+    }
