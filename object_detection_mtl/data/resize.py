@@ -8,17 +8,21 @@ picture, not padding. Values keep their range; normalising is the model's.
 
 Two conventions of sampling exist. half_pixel_centers=False: output pixel i samples input
 i * scale. That is what TensorFlow 1's resizers do, and what the OD API does to this day, on
-TensorFlow 2 as well, so its checkpoints expect it. True: pixel i covers [i, i + 1), the convention of
-`tf.image.resize` and of most other libraries; without it a picture shifts by up to half a pixel.
+TensorFlow 2 as well, so its checkpoints expect it. True: pixel i covers [i, i + 1), as in
+`tf.image.resize` and most other libraries; without it a picture shifts by up to half a pixel.
 AREA is the same in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
+
+# (H, W): two integers where they are known, else an int32 tensor [2].
+_Size: TypeAlias = tuple[int, ...] | tf.Tensor
 
 # The names of the config's ResizeType, and the methods of tf.image.
 _METHODS = {
@@ -81,13 +85,13 @@ def identity(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return image, _true_shape(image)
 
 
-def _spatial_size(image: tf.Tensor):
-    """(H, W): two integers where both are known, else an int32 tensor [2]."""
+def _spatial_size(image: tf.Tensor) -> _Size:
+    """Height and width of a picture [..., H, W, C]."""
     static = image.shape[-3:-1]
     return tuple(static) if static.is_fully_defined() else tf.shape(image)[-3:-1]
 
 
-def _size_within(size, min_dimension: int, max_dimension: int):
+def _size_within(size: _Size, min_dimension: int, max_dimension: int) -> _Size:
     """(h, w) for a picture of `size`, in the same form: integers or a tensor.
 
     The arithmetic is float32 and rounds halves to even in both forms, as the OD API does; a
@@ -106,11 +110,9 @@ def _size_within(size, min_dimension: int, max_dimension: int):
     return tf.cast(tf.maximum(chosen, 1.0), tf.int32)
 
 
-def _resize(image: tf.Tensor, size, method: str, half_pixel_centers: bool) -> tf.Tensor:
+def _resize(image: tf.Tensor, size: _Size, method: str, half_pixel_centers: bool) -> tf.Tensor:
     if method not in _METHODS:
-        raise ValueError(
-            f"resize: method is {method!r}, expected one of {', '.join(_METHODS)}."
-        )
+        raise ValueError(f"resize: method is {method!r}, expected one of {', '.join(_METHODS)}.")
     image = tf.cast(image, tf.float32)
     resize = tf.image.resize if half_pixel_centers else tf.compat.v1.image.resize
     return resize(image, size, method=_METHODS[method])

@@ -45,7 +45,9 @@ class GridAnchorGenerator:
     def num_anchors_per_location(self) -> int:
         return len(self.scales) * len(self.aspect_ratios)
 
-    def generate(self, feature_height: tf.Tensor | int, feature_width: tf.Tensor | int):
+    def generate(
+        self, feature_height: tf.Tensor | int, feature_width: tf.Tensor | int
+    ) -> tf.Tensor:
         """float32 [A, 4] in absolute pixels of the image that the feature map belongs to.
 
         Order: rows of the grid, then columns, then aspect ratios, then scales. This is the order
@@ -59,15 +61,22 @@ class GridAnchorGenerator:
 
     def _sizes(self) -> np.ndarray:
         """(height, width) of the anchors of one location, float32 [a, 2]."""
-        ratio_roots = np.sqrt(np.repeat(np.float32(self.aspect_ratios), len(self.scales)))
-        scales = np.tile(np.float32(self.scales), len(self.aspect_ratios))
-        base_height, base_width = np.float32(self.base_anchor_size)
+        ratio_roots = np.sqrt(
+            np.repeat(np.asarray(self.aspect_ratios, np.float32), len(self.scales))
+        )
+        scales = np.tile(np.asarray(self.scales, np.float32), len(self.aspect_ratios))
+        base_height, base_width = np.asarray(self.base_anchor_size, np.float32)
         return np.stack(
             [scales / ratio_roots * base_height, scales * ratio_roots * base_width], axis=-1
         )
 
 
-def _grid(height, width, stride, offset) -> tf.Tensor:
+def _grid(
+    height: tf.Tensor | int,
+    width: tf.Tensor | int,
+    stride: tuple[float, ...],
+    offset: tuple[float, ...],
+) -> tf.Tensor:
     """(y, x) of the centre of every cell, float32 [height, width, 2]."""
     y = tf.cast(tf.range(height), tf.float32) * stride[0] + offset[0]
     x = tf.cast(tf.range(width), tf.float32) * stride[1] + offset[1]

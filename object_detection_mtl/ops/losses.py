@@ -42,7 +42,10 @@ def smooth_l1_sigma(
 
 
 def l2(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Half the squared distance of WEIGHTED codes [B, N, 4]; so the weight counts squared; [B, N]."""
+    """Half the squared distance of codes [B, N, 4], each multiplied by its weight first; [B, N].
+
+    So the weight counts squared, as in the OD API.
+    """
     distance = _masked(predictions, weights) - _masked(targets, weights)
     return 0.5 * tf.reduce_sum(tf.square(distance * weights[..., tf.newaxis]), axis=-1)
 
@@ -81,9 +84,7 @@ def softmax_cross_entropy(
     return losses * weights
 
 
-def sigmoid_cross_entropy(
-    logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-) -> tf.Tensor:
+def sigmoid_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Independent binary cross-entropies [B, N, C]; weights [B, N] or [B, N, C]."""
     weights = _per_logit(weights, logits)
     return _binary_cross_entropy(tf.where(weights != 0, logits, 0.0), targets) * weights

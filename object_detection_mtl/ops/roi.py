@@ -8,9 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def crop_and_resize(
-    features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]
-) -> tf.Tensor:
+def crop_and_resize(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]) -> tf.Tensor:
     """Bilinear crops [B * P, ch, cw, C] of features [B, h, w, C], image by image in order.
 
     boxes [B, P, 4] are in [0, 1] of the feature map as `tf.image.crop_and_resize` counts: 0 is the
@@ -29,7 +27,7 @@ def crop_and_resize(
 def matmul_crop_and_resize(
     features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]
 ) -> tf.Tensor:
-    """`crop_and_resize` as two matrix products, which XLA compiles (it has no kernel for the other).
+    """`crop_and_resize` as two matrix products, which XLA compiles; for the other it has no kernel.
 
     The same for samples on the map. Beyond its border they fade to 0 over one cell instead of at
     once: the interpolation goes on into a world of zeros.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
-Step = tf.Tensor | int
+Step: TypeAlias = tf.Tensor | int
 
 
 def constant(step: Step, *, learning_rate: float) -> tf.Tensor:

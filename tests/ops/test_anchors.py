@@ -6,7 +6,11 @@ from object_detection_mtl.ops.anchors import GridAnchorGenerator
 from tests.golden.ops_cases import each_case
 from tests.ops.graphs import call_with_unknown_sizes
 
-ARGUMENTS = {"base_anchor_size": "base_anchor_size", "anchor_stride": "stride", "anchor_offset": "offset"}
+ARGUMENTS = {
+    "base_anchor_size": "base_anchor_size",
+    "anchor_stride": "stride",
+    "anchor_offset": "offset",
+}
 
 
 @each_case("grid_anchors")

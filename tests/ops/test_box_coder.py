@@ -29,7 +29,10 @@ def test_decode_golden(case):
 
 
 def test_by_hand():
-    expected = [[-0.5, -0.416666, -0.405465, -0.182321], [-0.083333, -0.222222, -0.693147, -1.098612]]
+    expected = [
+        [-0.5, -0.416666, -0.405465, -0.182321],
+        [-0.083333, -0.222222, -0.693147, -1.098612],
+    ]
     np.testing.assert_allclose(box_coder.encode(BOXES, ANCHORS, None), expected, atol=1e-5)
     scaled = box_coder.encode(BOXES, ANCHORS, (2, 3, 4, 5))
     np.testing.assert_allclose(scaled, np.array(expected) * [2, 3, 4, 5], atol=1e-5)

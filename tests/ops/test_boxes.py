@@ -95,7 +95,9 @@ def test_empty_boxes_overlap_nothing():
     close(box_ops.ioa(CORNERS1, EMPTY_BOX), [[0], [0]])
 
 
-@pytest.mark.parametrize("shape1, shape2", [((0, 4), (3, 4)), ((3, 4), (0, 4)), ((2, 0, 4), (2, 0, 4))])
+@pytest.mark.parametrize(
+    "shape1, shape2", [((0, 4), (3, 4)), ((3, 4), (0, 4)), ((2, 0, 4), (2, 0, 4))]
+)
 def test_no_box(shape1, shape2):
     expected = (*shape1[:-1], shape2[-2])
     for function in (box_ops.iou, box_ops.ioa, box_ops.negative_squared_distance):
@@ -139,9 +141,23 @@ def test_iou_gradient_is_finite_for_empty_boxes():
 def test_windows_by_hand():
     window = tf.constant([0.0, 0, 10, 20])
     boxes = tf.constant(
-        [[1.0, 2, 3, 4], [0, 0, 10, 20], [-1, 2, 3, 4], [-5, 3, 0, 6], [9, 19, 12, 22], [11, 1, 12, 2]]
+        [
+            [1.0, 2, 3, 4],
+            [0, 0, 10, 20],
+            [-1, 2, 3, 4],
+            [-5, 3, 0, 6],
+            [9, 19, 12, 22],
+            [11, 1, 12, 2],
+        ]
     )
-    clipped = [[1, 2, 3, 4], [0, 0, 10, 20], [0, 2, 3, 4], [0, 3, 0, 6], [9, 19, 10, 20], [10, 1, 10, 2]]
+    clipped = [
+        [1, 2, 3, 4],
+        [0, 0, 10, 20],
+        [0, 2, 3, 4],
+        [0, 3, 0, 6],
+        [9, 19, 10, 20],
+        [10, 1, 10, 2],
+    ]
     close(box_ops.clip_to_window(boxes, window), clipped)
     inside = box_ops.is_inside_window(boxes, window).numpy().tolist()
     assert inside == [True, True, False, False, False, False]

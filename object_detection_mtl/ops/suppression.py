@@ -1,0 +1,125 @@
+"""Greedy suppression of overlapping boxes, class by class, for a whole batch at once.
+
+Shape letters: B batch, N candidate boxes, K classes without background, q boxes per candidate
+(1 shared by all classes, or K), S most boxes kept per class, T = K * S.
+
+`nms` prepares the candidates (scores of what is none are -inf) and finishes the selection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from object_detection_mtl.ops import boxes as box_ops
+from object_detection_mtl.ops.shapes import Size, merge_last_axes, size
+
+# Bit pattern of the smallest normal float32: from here on, the floats that integers stand for
+# bit by bit are positive and ordered like the integers.
+_SMALLEST_NORMAL = 0x00800000
+
+
+class Selection(NamedTuple):
+    """What suppression kept, ordered by class, then by descending score; before any clipping."""
+
+    boxes: tf.Tensor  # [B, T, 4]
+    scores: tf.Tensor  # [B, T]
+    classes: tf.Tensor  # [B, T] int32
+    rows: tf.Tensor  # [B, T] int32
+    valid: tf.Tensor  # [B, T] bool
+
+
+def select_by_kernel(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
+) -> Selection:
+    """Greedy suppression by TensorFlow's batched kernel.
+
+    The kernel returns boxes and scores but not rows, orders equal scores by chance and caps the
+    total before we can clip. So it is given, in place of scores, codes that say where each score
+    stands in the order we want: all distinct, and each names its class and row.
+    """
+    num_boxes, num_classes = size(scores, 1), size(scores, 2)
+    sorted_scores, sorted_rows = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), num_boxes)
+    # Within an image: place 0 is the best box of class 0, place N the best of class 1, ...
+    places_per_image = num_boxes * num_classes
+    places = _ranks(sorted_rows) + tf.range(num_classes)[:, tf.newaxis] * num_boxes  # [B, K, N]
+    codes = tf.bitcast(_SMALLEST_NORMAL + places_per_image - places, tf.float32)
+    codes = tf.where(scores > float("-inf"), tf.transpose(codes, [0, 2, 1]), 0.0)
+    kept = tf.raw_ops.CombinedNonMaxSuppression(
+        boxes=boxes,
+        scores=codes,
+        max_output_size_per_class=per_class,
+        max_total_size=per_class * num_classes,
+        iou_threshold=iou_threshold,
+        score_threshold=0.0,
+        pad_per_class=False,
+        clip_boxes=False,
+    )
+    valid = kept.nmsed_scores > 0
+    place = _SMALLEST_NORMAL + places_per_image - tf.bitcast(kept.nmsed_scores, tf.int32)
+    place = tf.where(valid, place, 0)
+    return Selection(
+        boxes=kept.nmsed_boxes,
+        scores=tf.gather(merge_last_axes(sorted_scores), place, batch_dims=1),
+        classes=place // num_boxes,
+        rows=tf.gather(merge_last_axes(sorted_rows), place, batch_dims=1),
+        valid=valid,
+    )
+
+
+def select_in_loop(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    score_threshold: float,
+    iou_threshold: float,
+    per_class: Size,
+    soft_nms_sigma: float,
+) -> Selection:
+    """Greedy suppression, one box of every class of every image at each turn of a loop."""
+    boxes = tf.transpose(boxes, [0, 2, 1, 3])  # [B, q, N, 4]
+    scores = tf.transpose(scores, [0, 2, 1])  # [B, K, N]
+    num_classes, num_boxes = size(scores, 1), size(scores, 2)
+    boxes = tf.broadcast_to(boxes, [tf.shape(scores)[0], num_classes, num_boxes, 4])
+
+    def lowered(scores, taken_box):
+        overlap = box_ops.iou(taken_box, boxes)[..., 0, :]
+        if soft_nms_sigma > 0:
+            scores *= tf.exp(-0.5 / soft_nms_sigma * tf.square(overlap))
+            return tf.where(scores > score_threshold, scores, float("-inf"))
+        return tf.where(overlap > iou_threshold, float("-inf"), scores)
+
+    def take_one(turn, scores, taken_scores, taken_rows):
+        row = tf.argmax(scores, axis=-1, output_type=tf.int32)[..., tf.newaxis]  # [B, K, 1]
+        slot = tf.range(per_class) == turn  # [S]
+        taken_scores = tf.where(slot, tf.gather(scores, row, batch_dims=2), taken_scores)
+        taken_rows = tf.where(slot, row, taken_rows)
+        itself = tf.range(num_boxes) == row
+        scores = lowered(scores, tf.gather(boxes, row, batch_dims=2))
+        return turn + 1, tf.where(itself, float("-inf"), scores), taken_scores, taken_rows
+
+    slots = tf.stack([tf.shape(scores)[0], num_classes, per_class])
+    state = (0, scores, tf.fill(slots, float("-inf")), tf.zeros(slots, tf.int32))
+    _, _, taken_scores, taken_rows = tf.while_loop(
+        lambda turn, scores, *_: (turn < per_class) & tf.reduce_any(scores > float("-inf")),
+        take_one,
+        state,
+    )
+    taken_boxes = tf.gather(boxes, taken_rows, batch_dims=2)
+    classes = tf.broadcast_to(tf.range(num_classes)[:, tf.newaxis], tf.shape(taken_rows))
+    return Selection(
+        boxes=tf.reshape(taken_boxes, [tf.shape(boxes)[0], -1, 4]),
+        scores=merge_last_axes(taken_scores),
+        classes=merge_last_axes(classes),
+        rows=merge_last_axes(taken_rows),
+        valid=merge_last_axes(taken_scores > float("-inf")),
+    )
+
+
+def _ranks(sorted_rows: tf.Tensor) -> tf.Tensor:
+    """Inverse of permutations [B, K, N] along the last axis: the rank of each row."""
+    shape = tf.shape(sorted_rows)
+    starts = tf.range(shape[0] * shape[1]) * shape[2]
+    starts = tf.reshape(starts, [shape[0], shape[1], 1])
+    inverse = tf.math.invert_permutation(tf.reshape(sorted_rows + starts, [-1]))
+    return tf.reshape(inverse, shape) - starts
