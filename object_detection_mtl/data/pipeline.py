@@ -75,8 +75,8 @@ def make_dataset(
       shuffle: permute the records in each epoch.
       seed: of shuffling and augmentation.
       start_example: number of the first example, over all pipelines: step * global batch size.
-      max_boxes: G. None: the largest number of boxes in the batch. Surplus boxes are dropped, which
-        is logged once.
+      max_boxes: G. None: the largest number of boxes in the batch, at least 1. Surplus boxes are
+        dropped, which is logged once.
       num_readers: records read at the same time.
       num_prefetch_batches: batches held ready.
       sample_1_of_n: use every n-th record only.
@@ -255,7 +255,13 @@ def _model_input(
     example[Batch.original_image_shapes] = tf.ensure_shape(tf.shape(image), [3])
     if retain_original_images:
         example[Batch.original_images] = image
-    example[Groundtruth.num_boxes] = tf.shape(example[Groundtruth.boxes])[0]
+    number = tf.shape(example[Groundtruth.boxes])[0]
+    example[Groundtruth.num_boxes] = number
+    # One row of padding where there is no box: a reduction over G = 0 rows has no result.
+    missing = tf.maximum(0, 1 - number)
+    for key in _GROUNDTRUTH_LISTS:
+        values = example[key]
+        example[key] = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
     return example
 
 

@@ -1,0 +1,307 @@
+"""The converter from VOC folders, run as its users run it, and what it writes."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from object_detection_mtl.dataset_tools import label_maps, pascal_records, voc
+from object_detection_mtl.dataset_tools.images import EncodedImage
+from tests.dataset_tools.voc_files import (
+    SHARED,
+    annotation,
+    encoded,
+    make_folder,
+    needs_shared_data,
+    picture,
+    thing,
+)
+
+LABELS = {"cat": 1, "dog": 2}
+
+
+def examples(*paths):
+    dataset = tf.data.TFRecordDataset([str(path) for path in paths])
+    return [tf.train.Example.FromString(item.numpy()) for item in dataset]
+
+
+def values(example, key):
+    feature = example.features.feature[key]
+    return list(getattr(feature, feature.WhichOneof("kind") or "int64_list").value)
+
+
+def convert(tmp_path, annotations, images, **options):
+    folder = make_folder(tmp_path / "voc", annotations, images)
+    jobs = pascal_records.collect_jobs([folder])
+    pascal_records.check_classes(jobs, LABELS, "map.pbtxt")
+    output = tmp_path / "out.record"
+    return pascal_records.create_records(jobs, LABELS, output, **options), examples(output)
+
+
+def test_every_key_of_a_record(tmp_path):
+    flags = "<difficult>1</difficult><truncated>0</truncated><pose>Left</pose>"
+    objects = thing("dog", 3, 4, 15, 20.5, flags) + thing("cat", 0, 0, 30, 40)
+    data = encoded(picture(), "PNG")
+    summary, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": data})
+    expected = {
+        "image/encoded": [data],
+        "image/format": [b"png"],
+        "image/height": [30],
+        "image/width": [40],
+        "image/filename": [b"a.jpg"],
+        "image/source_id": [b"a.jpg"],
+        "image/key/sha256": [hashlib.sha256(data).hexdigest().encode()],
+        "image/object/class/text": [b"dog", b"cat"],
+        "image/object/class/label": [2, 1],
+        "image/object/difficult": [1, 0],
+        "image/object/truncated": [0, 0],
+        "image/object/view": [b"Left", b"Unspecified"],
+    }
+    boxes = {
+        "image/object/bbox/ymin": [0.1, 0.0],
+        "image/object/bbox/xmin": [0.1, 0.0],
+        "image/object/bbox/ymax": [0.5, 1.0],
+        "image/object/bbox/xmax": [0.5125, 1.0],
+    }
+    assert set(example.features.feature) == {*expected, *boxes}
+    for key, value in expected.items():
+        assert values(example, key) == value, key
+    for key, value in boxes.items():
+        np.testing.assert_allclose(values(example, key), value, rtol=1e-6)
+    assert summary.lines() == ["1 pictures with 2 objects written"]
+
+
+def test_boxes_beyond_the_picture_are_clipped_and_lost_ones_counted(tmp_path):
+    objects = "".join(
+        thing("cat", *box)
+        for box in [
+            (-5, 10, 15, 50),  # beyond two sides: clipped
+            (10, 10, 10, 20),  # empty
+            (20, 10, 10, 20),  # inverted
+            (-9, 0, 0, 10),  # outside, touching
+            (5, 45, 9, 60),  # outside
+            (1, 1, 2, 2),
+        ]
+    )
+    summary, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
+    assert summary.lines() == [
+        "1 pictures with 2 objects written",
+        "boxes clipped to the picture: 1 (a.xml)",
+        "boxes left out, nothing of them inside the picture (empty, inverted or outside): 4 "
+        "(a.xml)",
+    ]
+    np.testing.assert_allclose(values(example, "image/object/bbox/ymin"), [0, 1 / 30], rtol=1e-6)
+    np.testing.assert_allclose(values(example, "image/object/bbox/xmax"), [1, 2 / 40], rtol=1e-6)
+
+
+JPEG = encoded(picture())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-1e4, 1e4)] * 4), max_size=6))
+def test_whatever_boxes_come_those_kept_are_inside_and_have_an_area(corners):
+    objects = tuple(voc.VocObject("cat", *box) for box in corners)
+    item = voc.VocAnnotation(voc.Path("a.xml"), "a.jpg", 40, 30, objects)
+    summary = pascal_records.Summary()
+    image = EncodedImage(b"", "jpeg", height=30, width=40)
+    kept, boxes = pascal_records._usable_objects(item, image, False, summary)
+    assert len(kept) == len(boxes)
+    assert len(kept) + len(summary.troubles[pascal_records.EMPTY]) == len(corners)
+    assert ((boxes >= 0) & (boxes <= 1)).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
+    hard = thing("cat", 1, 1, 9, 9, "<difficult>1</difficult>")
+    summary, [first, second] = convert(
+        tmp_path,
+        {"a": annotation("a.jpg"), "b": annotation("b.jpg", hard + thing("dog", 2, 2, 8, 8))},
+        {"a.jpg": JPEG, "b.jpg": JPEG},
+        ignore_difficult_instances=True,
+    )
+    assert values(first, "image/object/class/text") == []
+    assert values(second, "image/object/class/text") == [b"dog"]
+    assert summary.lines() == [
+        "2 pictures with 1 objects written (1 pictures without object)",
+        "objects left out as difficult: 1 (b.xml)",
+    ]
+
+
+def test_bad_pictures_are_left_out_and_named(tmp_path):
+    names = ("good", "short", "text", "gone")
+    summary, written = convert(
+        tmp_path,
+        {name: annotation(f"{name}.jpg") for name in names},
+        {"good.jpg": JPEG, "short.jpg": JPEG[:200], "text.jpg": b"no picture"},
+    )
+    assert [values(example, "image/filename") for example in written] == [[b"good.jpg"]]
+    report = "\n".join(summary.lines())
+    assert "no such file: 1 (gone.jpg)" in report
+    assert "pictures left out: 2 (" in report
+    assert "short.jpg: " in report and "text.jpg: not a picture" in report
+
+
+def test_if_no_picture_is_left_nothing_is_written(tmp_path):
+    with pytest.raises(voc.VocError, match="nothing was written.*a.jpg: the file is empty"):
+        convert(tmp_path, {"a": annotation("a.jpg")}, {"a.jpg": b""})
+    assert not (tmp_path / "out.record").exists()
+
+
+def test_a_size_that_contradicts_the_picture(tmp_path):
+    box = thing("cat", 15, 20, 30, 40)
+    summary, written = convert(
+        tmp_path,
+        {
+            "a": annotation("a.jpg", box, size=(80, 60)),  # drawn on a copy of twice the size
+            "b": annotation("b.jpg", box, size=(300, 40)),
+            "c": annotation("c.jpg", box, size=None),
+        },
+        {"a.jpg": JPEG, "b.jpg": JPEG, "c.jpg": JPEG},
+    )
+    ymins = [values(example, "image/object/bbox/ymin")[0] for example in written]
+    np.testing.assert_allclose(ymins, [0.25, 0.5, 0.5])
+    assert [values(example, "image/width") for example in written] == [[40]] * 3
+    assert summary.lines()[1:] == [
+        f"{pascal_records.RESIZED}: 1 (a.xml)",
+        f"{pascal_records.CONTRADICTION}: 1 (b.xml)",
+    ]
+
+
+def test_a_photograph_annotated_in_a_viewer_that_turned_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    upright = annotation("a.jpg", thing("cat", 0, 0, 20, 15), size=(30, 40))
+    summary, [example] = convert(
+        tmp_path, {"a": upright}, {"a.jpg": encoded(picture(40, 30), exif=exif)}
+    )
+    assert values(example, "image/height") == [40] and values(example, "image/width") == [30]
+    assert values(example, "image/object/bbox/ymax") == [0.5]
+    assert tf.io.decode_jpeg(values(example, "image/encoded")[0]).shape == (40, 30, 3)
+    assert summary.lines()[1:] == [f"{pascal_records.UPRIGHT}: 1 (a.jpg)"]
+
+
+def test_unknown_classes_are_all_named_before_anything_is_written(tmp_path):
+    objects = thing("cat", 1, 1, 2, 2) + thing("cow", 1, 1, 2, 2) + thing("Dog", 1, 1, 2, 2)
+    with pytest.raises(voc.VocError) as caught:
+        convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
+    message = str(caught.value)
+    assert "class 'cow', in " in message and "class 'Dog', in " in message
+    assert "a.xml" in message and "map.pbtxt" in message and "--output_label_map" in message
+    assert not (tmp_path / "out.record").exists()
+
+
+def test_all_unreadable_annotations_are_named(tmp_path):
+    folder = make_folder(
+        tmp_path / "v", {"a": "<annotation>", "b": annotation(), "c": "<svg/>"}, {}
+    )
+    with pytest.raises(voc.VocError, match="(?s)a.xml is not well-formed.*c.xml is not a VOC"):
+        pascal_records.collect_jobs([folder])
+
+
+def test_two_annotations_of_one_picture_are_refused(tmp_path):
+    texts = {"a": annotation("a.jpg"), "b": annotation("a.jpg")}
+    folder = make_folder(tmp_path / "v", texts, {"a.jpg": JPEG})
+    with pytest.raises(voc.VocError, match="a.xml and .*b.xml both belong to a picture.*a.jpg"):
+        pascal_records.collect_jobs([folder])
+
+
+# The command line ---------------------------------------------------------------------------
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "object_detection_mtl.dataset_tools.create_pascal_tf_record"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_answers_at_once_and_lists_the_flags():
+    start = time.monotonic()
+    result = run("--help")
+    assert time.monotonic() - start < 2
+    for flag in ("data_dir", "set", "year", "output_path", "label_map_path", "annotations_dir"):
+        assert f"--{flag}:" in result.stdout
+    assert "--[no]ignore_difficult_instances" in result.stdout
+
+
+def test_from_a_folder_to_shards_by_one_command(tmp_path):
+    texts = {
+        name: annotation(f"{name}.jpg", thing(kind, 1, 2, 20, 30))
+        for name, kind in (("a", "dog"), ("b", "cat"), ("c", "dog"))
+    }
+    photos = {f"{name}.jpg": JPEG for name in texts}
+    make_folder(tmp_path / "VOC2007", texts, photos, {"train": "c\na\n", "val": "b\n"})
+    arguments = (
+        f"--data_dir={tmp_path}",
+        f"--output_path={tmp_path}/out/train.record",
+        f"--output_label_map={tmp_path}/out/map.pbtxt",
+    )
+    result = run(*arguments, "--num_shards=2")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "2 pictures with 2 objects written\n"
+    shards = sorted((tmp_path / "out").glob("train.record*"))
+    assert [path.name for path in shards] == [f"train.record-0000{i}-of-00002" for i in (0, 1)]
+    assert [values(item, "image/source_id") for item in examples(*shards)] == [
+        [b"c.jpg"],
+        [b"a.jpg"],
+    ]
+    # Numbers come from every annotation of the folder, so that they agree between the sets.
+    assert label_maps.load_labels(tmp_path / "out" / "map.pbtxt") == {"cat": 1, "dog": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data_dir={}/nowhere"], "no folder '.*nowhere'"),
+        (["--data_dir={}", "--set=trian"], "no set 'trian'"),
+        (["--data_dir={}"], "(?s)lacks classes.*class 'quokka', in .*a.xml"),
+        (["--data_dir={}", "--label_map_path={}/none.pbtxt"], "none.pbtxt"),
+        (["--data_dir={}", "surplus"], "unexpected arguments"),
+        (["--data_dir={}", "--label_map_path=a", "--output_label_map=b"], "not both"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments, says):
+    objects = thing("quokka", 1, 1, 9, 9)
+    make_folder(tmp_path / "v", {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
+    arguments = [text.format(tmp_path / "v") for text in arguments]
+    result = run(*arguments, f"--output_path={tmp_path}/out.record")
+    assert result.returncode == 1
+    assert "error: " in result.stderr and "Traceback" not in result.stderr
+    assert re.search(says, result.stderr), result.stderr
+    assert not list(tmp_path.glob("*out.record*"))
+
+
+def test_a_derived_label_map_does_not_overwrite_another(tmp_path):
+    folder = make_folder(tmp_path / "v", {"a": annotation(objects=thing("x", 1, 1, 2, 2))}, {})
+    path = tmp_path / "map.pbtxt"
+    label_maps.derive([folder], "Annotations", path)
+    label_maps.derive([folder], "Annotations", path)  # The same again is no conflict.
+    path.write_text('item { id: 1 name: "mine" }')
+    with pytest.raises(FileExistsError, match="map.pbtxt exists and holds something else"):
+        label_maps.derive([folder], "Annotations", path)
+
+
+def test_label_map_names_of_any_kind_survive(tmp_path):
+    names = ['say "hi"', "back\\slash", "Bär", "it's"]
+    (tmp_path / "map.pbtxt").write_text(label_maps.label_map_text(names), encoding="utf-8")
+    assert label_maps.load_labels(tmp_path / "map.pbtxt") == dict(
+        zip(names, range(1, 5), strict=True)
+    )
+
+
+@needs_shared_data
+def test_real_photographs_with_empty_boxes(tmp_path):
+    jobs = pascal_records.collect_jobs([SHARED / "data" / "bccd"], "trainval")
+    labels = {"Platelets": 1, "RBC": 2, "WBC": 3}
+    pascal_records.check_classes(jobs, labels, "")
+    summary = pascal_records.create_records(jobs, labels, tmp_path / "bccd.record")
+    assert summary.pictures == 292
+    assert summary.lines()[1:] == [
+        f"{pascal_records.EMPTY}: 2 (BloodImage_00338.xml, BloodImage_00343.xml)"
+    ]

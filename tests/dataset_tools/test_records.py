@@ -1,0 +1,59 @@
+"""Shards: their names, and that they appear whole or not at all."""
+
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.dataset_tools import records
+
+
+def stored(path):
+    return [item.numpy() for item in tf.data.TFRecordDataset(str(path))]
+
+
+def test_one_shard_has_the_plain_name_and_more_are_numbered(tmp_path):
+    assert records.shard_paths(tmp_path / "a.record", 1) == [tmp_path / "a.record"]
+    assert [path.name for path in records.shard_paths("x/a.record", 3)] == [
+        "a.record-00000-of-00003",
+        "a.record-00001-of-00003",
+        "a.record-00002-of-00003",
+    ]
+    with pytest.raises(ValueError, match="--num_shards is 0"):
+        records.shard_paths("a", 0)
+
+
+def test_examples_go_to_the_shards_in_turn(tmp_path):
+    with records.ShardWriter(tmp_path / "new" / "a.record", 2) as writer:
+        for number in range(5):
+            writer.write(b"%d" % number)
+    assert stored(tmp_path / "new" / "a.record-00000-of-00002") == [b"0", b"2", b"4"]
+    assert stored(tmp_path / "new" / "a.record-00001-of-00002") == [b"1", b"3"]
+    assert len(list((tmp_path / "new").iterdir())) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_run_leaves_nothing_new_and_keeps_the_old(tmp_path, error):
+    path = tmp_path / "a.record"
+    path.write_bytes(b"old")
+    with pytest.raises(error), records.ShardWriter(path) as writer:
+        writer.write(b"half")
+        assert path.read_bytes() == b"old"
+        assert not list(tmp_path.glob("a.record?*"))
+        raise error
+    assert [item.name for item in tmp_path.iterdir()] == ["a.record"]
+    assert path.read_bytes() == b"old"
+
+
+def test_nothing_written_leaves_no_file(tmp_path):
+    with records.ShardWriter(tmp_path / "a.record", 3):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_shards_of_another_count_would_be_read_along_and_are_refused(tmp_path):
+    with records.ShardWriter(tmp_path / "a[1].record", 2) as writer:
+        writer.write(b"x")
+    with pytest.raises(FileExistsError, match="another --num_shards"):
+        records.ShardWriter(tmp_path / "a[1].record", 3)
+    with records.ShardWriter(tmp_path / "a[1].record", 2) as writer:
+        writer.write(b"y")
+    assert stored(tmp_path / "a[1].record-00000-of-00002") == [b"y"]
