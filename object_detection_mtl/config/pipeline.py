@@ -22,12 +22,16 @@ from object_detection_mtl.protos import pipeline_pb2
 __all__ = ["ConfigError", "load", "parse", "read_text", "save", "to_text"]
 
 
-def load(path: str | Path, overrides: Iterable[str] = ()) -> pipeline_pb2.TrainEvalPipelineConfig:
+def load(
+    path: str | Path, overrides: Iterable[str] = (), merge: str = ""
+) -> pipeline_pb2.TrainEvalPipelineConfig:
     """Reads a `pipeline.config` of either dialect.
 
     Args:
       path: text file with a TrainEvalPipelineConfig.
       overrides: `a.b.c=value`, applied in order before anything is checked; see `overrides`.
+      merge: protobuf text merged into the configuration before `overrides`: single fields replace,
+        repeated ones are appended (the Object Detection API's --config_override).
 
     Returns:
       The resolved and validated configuration.
@@ -36,31 +40,42 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> pipeline_pb2.TrainE
       FileNotFoundError: if there is no such file, with the nearest name in its folder.
       ConfigError: if the text, an override or a value is wrong.
     """
-    return parse(read_text(path), overrides, source=str(path))
+    return parse(read_text(path), overrides, str(path), merge)
 
 
 def parse(
-    text: str, overrides: Iterable[str] = (), source: str = "<text>"
+    text: str, overrides: Iterable[str] = (), source: str = "<text>", merge: str = ""
 ) -> pipeline_pb2.TrainEvalPipelineConfig:
     """As `load`, from text; `source` is what errors call it."""
-    config = pipeline_pb2.TrainEvalPipelineConfig()
-    messages.parse_text(text, config, source)
-    if not config.ListFields():
+    written = _read(text, source)
+    if not written.ListFields():
         raise ConfigError(f"{source}: the configuration is empty; expected model {{ ... }}")
-    written = pipeline_pb2.TrainEvalPipelineConfig()
-    written.CopyFrom(config)
+    config = _copy(written)
+    if merge:
+        config.MergeFrom(_read(merge, "the text to merge"))
     try:
         overrides_lib.apply(config, overrides)
-        changed = pipeline_pb2.TrainEvalPipelineConfig()
-        changed.CopyFrom(config)
+        asked_for = _copy(config)
         validation.check_meta_architecture(config.model)
         dialects.resolve(config, written)
         validation.validate(config)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
     if not written.dialect_resolved:  # a resolved one was reported when it was resolved
-        unused.report(changed, source)
+        unused.report(asked_for, source)
     return config
+
+
+def _read(text: str, source: str) -> pipeline_pb2.TrainEvalPipelineConfig:
+    config = pipeline_pb2.TrainEvalPipelineConfig()
+    messages.parse_text(text, config, source)
+    return config
+
+
+def _copy(config: pipeline_pb2.TrainEvalPipelineConfig) -> pipeline_pb2.TrainEvalPipelineConfig:
+    copy = pipeline_pb2.TrainEvalPipelineConfig()
+    copy.CopyFrom(config)
+    return copy
 
 
 def to_text(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:

@@ -1,6 +1,8 @@
 """Overrides: every kind of field, and errors that quote the override."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from object_detection_mtl.config import overrides, pipeline
 from object_detection_mtl.protos import pipeline_pb2
@@ -177,3 +179,24 @@ def test_overrides_come_before_the_dialect():
         "config_dialect=MTL_SSL", "model.faster_rcnn.feature_extractor.type=frcnn_mobilenet_v1"
     )
     assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_mobilenet_v1"
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    norm=st.floats(0, 1e30, width=32),
+    name=st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20),
+    scales=st.lists(st.floats(2**-20, 2**20, width=32), min_size=1, max_size=5),
+)
+def test_any_value_survives_saving(norm, name, scales):
+    """Numbers to the last bit, names with any letter."""
+    config = parse(
+        f"train_config.gradient_clipping_by_norm={norm!r}",
+        f'eval_input_reader.name="{name}"',
+        "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator."
+        f"scales={[*scales]!r}",
+    )
+    assert config.train_config.gradient_clipping_by_norm == norm
+    assert config.eval_input_reader[0].name == name
+    generator = config.model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
+    assert list(generator.scales) == scales
+    assert pipeline.parse(pipeline.to_text(config)) == config

@@ -73,6 +73,21 @@ def test_the_authors_configurations_load_as_the_fork_dialect(tmp_path):
         assert pipeline.parse(pipeline.to_text(config)) == config, path.name
 
 
+def test_text_can_be_merged(tmp_path):
+    path = tmp_path / "a.config"
+    path.write_text(MINIMAL)
+    merge = (
+        "train_config { batch_size: 7 } "
+        'train_input_reader { tf_record_input_reader { input_path: "more.record" } }'
+    )
+    config = pipeline.load(path, ["train_config.batch_size=8"], merge=merge)
+    paths = config.train_input_reader.tf_record_input_reader.input_path
+    assert list(paths) == ["train.record", "more.record"]
+    assert config.train_config.batch_size == 8
+    with pytest.raises(pipeline.ConfigError, match="text to merge, line 1: .*batch_size"):
+        pipeline.load(path, merge="train_config { batchsize: 7 }")
+
+
 def test_an_unknown_field_names_line_and_nearest_field():
     text = "model {\n  faster_rcnn {\n    num_clases: 20\n  }\n}"
     with pytest.raises(pipeline.ConfigError) as error:
