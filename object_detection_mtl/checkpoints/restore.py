@@ -156,7 +156,9 @@ def _source(checkpoint: CheckpointFile) -> Source:
 
 def _account(plan: Plan, shapes: dict[str, Iterable[int]]) -> Report:
     """Sorts every variable of the detector and of the checkpoint into one group."""
-    loaded, mismatched, used = [], [], set()
+    loaded: list[str] = []
+    mismatched: list[str] = []
+    used: set[str] = set()
     for name, value in plan.values.items():
         used.update(value.keys)
         expected = tuple(shapes[name])

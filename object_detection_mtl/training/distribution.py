@@ -1,0 +1,109 @@
+"""Which devices a run uses, and how batches reach them: the OD API's choices."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+DatasetFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
+
+
+def make_strategy(
+    *, num_workers: int = 1, use_tpu: bool = False, tpu_name: str | None = None
+) -> tf.distribute.Strategy:
+    """The strategy for a run; call it before anything else touches TensorFlow's devices.
+
+    Args:
+        num_workers: 1: MirroredStrategy over all visible GPUs, or the CPU. More:
+            MultiWorkerMirroredStrategy over the cluster of the environment variable TF_CONFIG.
+        use_tpu: TPUStrategy.
+        tpu_name: for the TPU's resolver; None detects it.
+
+    Raises:
+        ValueError: no TPU, or no usable TF_CONFIG for several workers.
+    """
+    if use_tpu:
+        return _tpu_strategy(tpu_name)
+    if num_workers > 1:
+        _check_cluster(num_workers)
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.MirroredStrategy()
+
+
+def _tpu_strategy(tpu_name: str | None) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu_name or "")
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"--use_tpu: no TPU was found (--tpu_name={tpu_name!r}): "
+            f"{str(error).splitlines()[0]}. Run on a machine with a TPU and a TensorFlow built for "
+            "it, or leave --use_tpu out"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _check_cluster(num_workers: int) -> None:
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        cluster = json.loads(text)["cluster"]
+        found = len(cluster.get("worker", ())) + len(cluster.get("chief", ()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"--num_workers={num_workers} needs the environment variable TF_CONFIG with the "
+            'addresses of all workers, such as {"cluster": {"worker": ["host1:5000", '
+            '"host2:5000"]}, "task": {"type": "worker", "index": 0}}; '
+            f"TF_CONFIG is {text!r}"
+        ) from error
+    if found != num_workers:
+        logging.getLogger(__name__).warning(
+            "--num_workers=%d, but TF_CONFIG lists %d workers; TF_CONFIG counts", num_workers, found
+        )
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes checkpoints and summaries."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return True
+    if resolver.task_type in (None, "chief"):
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "worker" and resolver.task_id == 0 and not has_chief
+
+
+def per_replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> int:
+    """The share of a global batch that each replica gets.
+
+    Raises:
+        ValueError: it cannot be shared out equally.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size < 1 or batch_size % replicas:
+        raise ValueError(
+            f"train_config.batch_size {batch_size} is the number of images of one step on all "
+            f"{replicas} devices together; it must be a positive multiple of {replicas}"
+        )
+    return batch_size // replicas
+
+
+def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.data.Dataset:
+    """Batches for every replica.
+
+    Args:
+        strategy: of the run.
+        dataset_fn: makes a worker's data set, of batches for ONE replica, from its InputContext.
+    """
+
+    def numbers_only(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        dataset = dataset_fn(context)
+        # Accelerators hold no strings, and no step reads one.
+        keys = [key for key, spec in dataset.element_spec.items() if spec.dtype != tf.string]
+        return dataset.map(lambda batch: {key: batch[key] for key in keys})
+
+    return strategy.distribute_datasets_from_function(numbers_only)

@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM during training: finish the step, save, stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrainingInterrupted(Exception):
+    """Raised between two steps after a signal asked to stop.
+
+    Attributes:
+        signal_number: of the signal.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+        self.signal_number = signal_number
+
+
+class GracefulStop:
+    """Context in which a signal waits for the end of the current step.
+
+    An exception at an arbitrary place of a step could leave half an update behind. A second signal
+    does not wait: it raises KeyboardInterrupt at once. Outside the main thread Python delivers no
+    signals, and the context does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> GracefulStop:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Call it between steps.
+
+        Raises:
+            TrainingInterrupted: a signal has come.
+        """
+        if self._received is not None:
+            raise TrainingInterrupted(self._received)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._received is not None:
+            raise KeyboardInterrupt
+        self._received = number
+        print(
+            f"\n{signal.Signals(number).name}: saving a checkpoint after this step; "
+            "once more to stop at once without saving",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,293 @@
+"""The outer loop of a run: start or continue, train in blocks, save, stop.
+
+Orbit's Controller drives the blocks and writes their numbers; everything that a user sees or
+gets back - checkpoints, progress, signals - is arranged here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import orbit
+import tensorflow as tf
+
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.training import distribution, names
+from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
+from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
+from object_detection_mtl.training.optimizers import DetectionOptimizer
+from object_detection_mtl.training.progress import Progress
+from object_detection_mtl.training.step import NonFiniteError, StepOptions, TrainingStep
+from object_detection_mtl.training.trainer import DetectionTrainer
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """The outer loop's numbers.
+
+    Attributes:
+        num_steps: the run ends exactly here.
+        checkpoint_every_n: steps between checkpoints; one more is written at the end.
+        log_every_n: steps of a block, whose mean losses are logged.
+        record_summaries: log images too.
+        max_to_keep: newest checkpoints that stay.
+        keep_every_n_hours: besides, one for every so many hours stays; None for none.
+    """
+
+    num_steps: int
+    checkpoint_every_n: int = 1000
+    log_every_n: int = 100
+    record_summaries: bool = True
+    max_to_keep: int = MAX_TO_KEEP
+    keep_every_n_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "checkpoint_every_n", "log_every_n", "max_to_keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained, made in the strategy's scope.
+
+    Attributes:
+        detector: built for training.
+        optimizer: not built yet.
+        trained: name -> variable of those to train.
+        step_options: of every step.
+    """
+
+    detector: Any
+    optimizer: DetectionOptimizer
+    trained: Mapping[str, keras.Variable]
+    step_options: StepOptions
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        step: steps done.
+        checkpoint: prefix of the newest checkpoint.
+        metrics: TensorBoard name -> value of the last logged block; empty if no step was needed.
+        interrupted_by: number of the signal that stopped the run, or None.
+    """
+
+    step: int
+    checkpoint: str
+    metrics: Mapping[str, float]
+    interrupted_by: int | None = None
+
+
+def train(
+    model_dir: str | os.PathLike[str],
+    *,
+    strategy: tf.distribute.Strategy,
+    make_model: Callable[[], Model],
+    initialise: Callable[[Any], None],
+    make_dataset: Callable[[Any, tf.distribute.InputContext, int, int], tf.data.Dataset],
+    batch_size: int,
+    options: LoopOptions,
+) -> TrainingResult:
+    """Trains until `options.num_steps`, from the newest checkpoint of `model_dir` if it has one.
+
+    Args:
+        model_dir: gets checkpoints, and summaries in `train`.
+        strategy: devices of the run.
+        make_model: called in the strategy's scope.
+        initialise: loads the weights that a NEW run starts from into the detector.
+        make_dataset: (detector, input context, batch size of one replica, number of the first
+            example) -> endless batches.
+        batch_size: of all replicas together.
+        options: see `LoopOptions`.
+
+    Raises:
+        NonFiniteError: a loss became NaN or infinite; nothing of that step is saved.
+        ValueError: a checkpoint of another model in `model_dir`, and what the arguments raise.
+    """
+    model_dir = os.fspath(model_dir)
+    replica_batch = distribution.per_replica_batch_size(strategy, batch_size)
+    with GracefulStop() as stop:
+        with strategy.scope():
+            model = make_model()
+            model.optimizer.build(list(model.trained.values()))
+            step = orbit.utils.create_global_step()
+        checkpoints = _checkpoints(model_dir, model, step, strategy, options)
+        start = _start(checkpoints, model, strategy, initialise)
+        if start >= options.num_steps:
+            print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
+            return TrainingResult(start, str(checkpoints.newest()), {})
+        dataset = distribution.distribute(
+            strategy,
+            lambda context: make_dataset(
+                model.detector, context, replica_batch, start * batch_size
+            ),
+        )
+        run = _Run(model, dataset, step, strategy, checkpoints, stop, options)
+        return run.to_end(model_dir, start, batch_size)
+
+
+def _checkpoints(
+    model_dir: str,
+    model: Model,
+    step: tf.Variable,
+    strategy: tf.distribute.Strategy,
+    options: LoopOptions,
+) -> RunCheckpoints:
+    return RunCheckpoints(
+        model_dir,
+        step=step,
+        model=native.named_variables(model.detector),
+        trained=model.trained,
+        optimizer=model.optimizer,
+        strategy=strategy,
+        max_to_keep=options.max_to_keep,
+        keep_every_n_hours=options.keep_every_n_hours,
+    )
+
+
+def _start(
+    checkpoints: RunCheckpoints,
+    model: Model,
+    strategy: tf.distribute.Strategy,
+    initialise: Callable[[Any], None],
+) -> int:
+    """Continues the run that is there, or begins a new one; returns the steps already done."""
+    newest = checkpoints.newest()
+    if newest is not None:
+        start = checkpoints.restore(newest)
+        print(f"continuing at step {start} from {newest}", flush=True)
+        return start
+    with strategy.scope():
+        initialise(model.detector)
+    checkpoints.save()
+    return 0
+
+
+class _Run:
+    """The controller of one run and what it reports to."""
+
+    def __init__(
+        self,
+        model: Model,
+        dataset: tf.data.Dataset,
+        step: tf.Variable,
+        strategy: tf.distribute.Strategy,
+        checkpoints: RunCheckpoints,
+        stop: GracefulStop,
+        options: LoopOptions,
+    ) -> None:
+        self._step = step
+        self._strategy = strategy
+        self._checkpoints = checkpoints
+        self._stop = stop
+        self._options = options
+        self._metrics: dict[str, float] = {}
+        self._progress: Progress | None = None
+        training_step = TrainingStep(
+            model.detector, model.optimizer, list(model.trained.values()), model.step_options
+        )
+        self._trainer = DetectionTrainer(
+            dataset,
+            training_step,
+            strategy=strategy,
+            global_step=step,
+            after_step=self._after_step,
+            record_images=options.record_summaries,
+        )
+
+    def to_end(self, model_dir: str, start: int, batch_size: int) -> TrainingResult:
+        is_chief = distribution.is_chief(self._strategy)
+        controller = orbit.Controller(
+            global_step=self._step,
+            trainer=self._trainer,
+            strategy=self._strategy,
+            train_actions=[self._after_block],
+            steps_per_loop=self._block_length,
+            summary_manager=_Summaries(
+                os.path.join(model_dir, "train") if is_chief else None, self._step
+            ),
+        )
+        self._progress = Progress(self._options.num_steps, batch_size, start)
+        interrupted_by = None
+        try:
+            with _orbit_prints_nothing():
+                controller.train(self._options.num_steps, checkpoint_at_completion=False)
+        except TrainingInterrupted as interruption:
+            interrupted_by = interruption.signal_number
+        except NonFiniteError as error:
+            advice = f" The newest checkpoint, {self._checkpoints.newest()}, is from before."
+            raise NonFiniteError(error.term, error.step, advice) from error
+        finally:
+            self._progress.close()
+        return self._finish(interrupted_by)
+
+    def _finish(self, interrupted_by: int | None) -> TrainingResult:
+        prefix = self._checkpoints.save()
+        self._checkpoints.close()
+        step = int(self._step.numpy())
+        if interrupted_by is None:
+            print(f"finished at step {step}; newest checkpoint {prefix}", flush=True)
+        else:
+            print(
+                f"stopped at step {step} of {self._options.num_steps}, saved as {prefix}; the same "
+                "command continues from there",
+                flush=True,
+            )
+        return TrainingResult(step, prefix, self._metrics, interrupted_by)
+
+    def _block_length(self, step: int) -> int:
+        """Steps until the next multiple of the logging or of the checkpoint interval."""
+        intervals = (self._options.log_every_n, self._options.checkpoint_every_n)
+        return min(interval - int(step) % interval for interval in intervals)
+
+    def _after_step(self, step: int, loss: Callable[[], float]) -> None:
+        assert self._progress is not None
+        self._progress.step_done(step, loss)
+        self._stop.check()
+
+    def _after_block(self, output: Mapping[str, Any]) -> None:
+        assert self._progress is not None
+        self._metrics = {name: value for name, value in output.items() if isinstance(value, float)}
+        step = int(self._step.numpy())
+        self._progress.block_done(step, self._metrics[names.TOTAL])
+        if step % self._options.checkpoint_every_n == 0:
+            self._checkpoints.save()
+
+
+class _Summaries(orbit.utils.SummaryManager):
+    """Orbit's numbers under the OD API's names."""
+
+    def __init__(self, directory: str | None, step: tf.Variable) -> None:
+        super().__init__(directory, _write_summary, step)
+
+    def write_summaries(self, summary_dict: Mapping[str, Any]) -> None:
+        renamed = {"steps_per_second": names.STEPS_PER_SECOND}
+        super().write_summaries(
+            {renamed.get(name, name): value for name, value in summary_dict.items()}
+        )
+
+
+def _write_summary(name: str, value: Any, step: tf.Variable) -> None:
+    if getattr(value, "ndim", 0) == 4:
+        tf.summary.image(name, value, step=step)
+    else:
+        tf.summary.scalar(name, value, step=step)
+
+
+@contextlib.contextmanager
+def _orbit_prints_nothing() -> Iterator[None]:
+    """Orbit prints a dictionary per block besides logging it; the progress line says it shorter."""
+    module = orbit.controller
+    module.print = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del module.print

@@ -1,0 +1,29 @@
+"""Names of a training run's numbers in TensorBoard: the OD API's."""
+
+from __future__ import annotations
+
+from object_detection_mtl.fields import Losses
+
+_OD_API = {
+    Losses.rpn_localization: "RPNLoss/localization_loss",
+    Losses.rpn_objectness: "RPNLoss/objectness_loss",
+    Losses.box_localization: "BoxClassifierLoss/localization_loss",
+    Losses.box_classification: "BoxClassifierLoss/classification_loss",
+}
+
+TOTAL = "Loss/total_loss"
+REGULARIZATION = "Loss/regularization_loss"
+GRADIENT_NORM = "gradient_norm"
+LEARNING_RATE = "learning_rate"
+STEPS_PER_SECOND = "steps_per_sec"
+INPUT_IMAGES = "train_input_images"
+
+
+def weighted(key: str) -> str:
+    """Of a term as it enters the total, by its key in `detector.loss`."""
+    return f"Loss/{_OD_API.get(key, f'MTL/{key}')}"
+
+
+def unweighted(key: str) -> str:
+    """Of a term before its weight."""
+    return f"UnweightedLoss/{_OD_API.get(key, f'MTL/{key}')}"

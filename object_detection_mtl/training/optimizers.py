@@ -1,0 +1,56 @@
+"""Keras optimizers with two habits that this package's training needs.
+
+They can say which of their variables belongs to which of the model's: Keras numbers them, and a
+checkpoint that stored numbers would change its meaning with the order of the layers. And they take
+gradients that are summed over the replicas already, because clipping has to come after the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+
+class DetectionOptimizer(keras.optimizers.Optimizer):
+    """What the classes below share.
+
+    Attributes:
+        slots: slot name (`momentum`, `velocity`, `average`) -> its variables, in the order of the
+            variables that `build` was given.
+    """
+
+    slots: dict[str, list[keras.Variable]]
+
+    def add_optimizer_variables(
+        self, trainable_variables: list[keras.Variable], name: Any, initializer: Any = "zeros"
+    ) -> Any:
+        created = super().add_optimizer_variables(trainable_variables, name, initializer)
+        if not hasattr(self, "slots"):
+            self.slots = {}
+        single = isinstance(name, str)
+        self.slots.update(
+            zip([name] if single else name, [created] if single else created, strict=True)
+        )
+        return created
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Iterable[Any]) -> list[Any]:
+        """Keras's hook for the sum over replicas, which the training step has already taken."""
+        return list(grads_and_vars)
+
+
+class Momentum(DetectionOptimizer, keras.optimizers.SGD):
+    """v = momentum * v - rate * gradient; variable += v.
+
+    TensorFlow 1 multiplies by the rate last. The two differ for a few steps after the rate
+    changes; this is the OD API's in TensorFlow 2.
+    """
+
+
+class Adam(DetectionOptimizer, keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015, the form before section 2.1 with epsilon outside the root)."""
+
+
+class RMSProp(DetectionOptimizer, keras.optimizers.RMSprop):
+    """RMSProp with momentum, not centred; epsilon stands under the root."""

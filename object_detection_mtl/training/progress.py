@@ -1,0 +1,114 @@
+"""The line that says where a training run is: step, loss, images per second, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from tqdm import tqdm
+
+# Without a terminal, a line at least this often besides one per logged block.
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress:
+    """A bar on a terminal, lines elsewhere (a log file, a notebook)."""
+
+    def __init__(
+        self,
+        num_steps: int,
+        batch_size: int,
+        start_step: int = 0,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args:
+        num_steps: the run's last step.
+        batch_size: images of a step, over all replicas.
+        start_step: steps done by an earlier run.
+        stream: where to write; standard output.
+        clock: seconds.
+        """
+        self._num_steps = num_steps
+        self._batch_size = batch_size
+        self._stream = sys.stdout if stream is None else stream
+        self._clock = clock
+        # The first step compiles; rates are measured from its end.
+        self._rate_step: int | None = None
+        self._rate_time = 0.0
+        self._line_step = start_step
+        self._line_time = self._started = clock()
+        self._bar: tqdm | None = None
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=num_steps,
+                initial=start_step,
+                unit="step",
+                file=self._stream,
+                dynamic_ncols=True,
+                mininterval=0.5,
+            )
+
+    def step_done(self, step: int, loss: Callable[[], float]) -> None:
+        """Call it after every step.
+
+        Args:
+            step: steps done so far.
+            loss: reads the loss of the step; called only when something is shown, because reading
+                waits for the device.
+        """
+        now = self._clock()
+        if self._rate_step is None:
+            self._rate_step, self._rate_time = step, now
+            self._write(
+                f"first step done after {now - self._started:.1f} s (it compiles the graph)"
+            )
+        if self._bar is not None:
+            if self._bar.update(step - self._bar.n):
+                self._bar.set_postfix_str(
+                    f"loss {loss():.4f}, {self.images_per_second(step):.1f} images/s", refresh=False
+                )
+        elif now - self._line_time >= SECONDS_BETWEEN_LINES:
+            self._line(step, loss())
+
+    def block_done(self, step: int, loss: float) -> None:
+        """Call it after a logged block, with its mean loss."""
+        if self._bar is None and step != self._line_step:
+            self._line(step, loss)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def images_per_second(self, step: int) -> float:
+        """Since the end of the first step; 0 while unknown."""
+        seconds = self._clock() - self._rate_time
+        if self._rate_step is None or step <= self._rate_step or seconds <= 0:
+            return 0.0
+        return (step - self._rate_step) * self._batch_size / seconds
+
+    def _line(self, step: int, loss: float) -> None:
+        text = f"step {step}/{self._num_steps}  loss {loss:.4f}"
+        rate = self.images_per_second(step)
+        if rate > 0:
+            left = _duration((self._num_steps - step) * self._batch_size / rate)
+            text += f"  {rate:.1f} images/s  {left} left"
+        self._write(text)
+        self._line_step, self._line_time = step, self._clock()
+
+    def _write(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,138 @@
+"""The inner loop in Orbit's terms: a block of steps, and what is logged of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import orbit
+import tensorflow as tf
+
+from object_detection_mtl.fields import Batch
+from object_detection_mtl.training import names
+from object_detection_mtl.training.step import NonFiniteError, TrainingStep, non_finite_term
+
+MAX_IMAGES = 3
+
+# (steps done so far, a function that reads the step's total loss)
+AfterStep = Callable[[int, Callable[[], float]], None]
+
+
+class DetectionTrainer(orbit.StandardTrainer):
+    """Runs blocks of training steps.
+
+    The steps of a block are separate calls of one compiled function, not a loop inside TensorFlow:
+    the call is nothing beside a detector's step, and between two steps Python can show progress and
+    listen to signals.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        training_step: TrainingStep,
+        *,
+        strategy: tf.distribute.Strategy,
+        global_step: tf.Variable,
+        after_step: AfterStep,
+        record_images: bool = False,
+    ) -> None:
+        """Args:
+        dataset: distributed batches, endless.
+        training_step: the computation of a replica.
+        strategy: of the run.
+        global_step: counts the steps done.
+        after_step: called between steps.
+        record_images: return the first images of each block's last batch.
+        """
+        super().__init__(dataset)
+        self._training_step = training_step
+        self._strategy = strategy
+        self._global_step = global_step
+        self._after_step = after_step
+        self._record_images = record_images
+        # The step is written in graph terms; AutoGraph's rewriting would only take time.
+        self._compiled_step = tf.function(self._distributed_step, autograph=False)
+        self._scalars: list[dict[str, tf.Tensor]] = []
+        self._images: tf.Tensor | None = None
+
+    @property
+    def trace_count(self) -> int:
+        """How often the step was compiled; 1 for a run of any length and any image sizes."""
+        return self._compiled_step.experimental_get_tracing_count()
+
+    def train_loop_begin(self) -> None:
+        self._scalars = []
+
+    def create_train_loop_fn(self) -> Callable[[Any, tf.Tensor], None]:
+        """The block as a Python loop (Orbit's own would not let the caller in between)."""
+
+        def block(iterator: Any, num_steps: tf.Tensor) -> None:
+            first = int(self._global_step.numpy())
+            last = first + int(num_steps)
+            for step in range(first, last):
+                scalars = self._guarded_step(iterator, step, is_last=step == last - 1)
+                self._scalars.append(scalars)
+                self._after_step(step + 1, functools.partial(float, scalars[names.TOTAL]))
+
+        return block
+
+    def train_step(self, iterator: Any) -> None:
+        """One step, for Orbit's other loops."""
+        self._guarded_step(iterator, int(self._global_step.numpy()), is_last=False)
+
+    def train_loop_end(self) -> dict[str, Any]:
+        """Means over the block, the learning rate that the next step uses, and images.
+
+        Raises:
+            NonFiniteError: a mean is not finite (compilers may drop the checks inside a step).
+        """
+        step = int(self._global_step.numpy())
+        output: dict[str, Any] = {}
+        for name in self._scalars[0]:
+            output[name] = float(np.mean([float(scalars[name]) for scalars in self._scalars]))
+            if not np.isfinite(output[name]):
+                raise NonFiniteError(name, step - 1)
+        output[names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
+        if self._record_images and self._images is not None:
+            output[names.INPUT_IMAGES] = _displayable(self._images.numpy())
+        return output
+
+    def _guarded_step(self, iterator: Any, step: int, *, is_last: bool) -> dict[str, tf.Tensor]:
+        """A step whose failures are explained."""
+        wants_images = tf.constant(is_last and self._record_images)
+        try:
+            scalars, images = self._compiled_step(iterator, wants_images)
+        except tf.errors.InvalidArgumentError as error:
+            term = non_finite_term(error)
+            if term is None:
+                raise
+            raise NonFiniteError(term, step) from error
+        except (StopIteration, tf.errors.OutOfRangeError) as error:
+            raise ValueError(
+                f"the training data ended in step {step + 1}; the records hold no example"
+            ) from error
+        if is_last:
+            self._images = images
+        return scalars
+
+    def _distributed_step(
+        self, iterator: Any, wants_images: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        batch = next(iterator)
+        scalars = self._strategy.run(self._training_step, args=(batch, self._global_step))
+        self._global_step.assign_add(1)
+        sums = {
+            name: self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+            for name, value in scalars.items()
+        }
+        inputs = self._strategy.experimental_local_results(batch[Batch.inputs])[0]
+        return sums, inputs[: tf.where(wants_images, MAX_IMAGES, 0)]
+
+
+def _displayable(inputs: np.ndarray) -> np.ndarray:
+    """Normalised inputs [B, h, w, 3], whatever their range, stretched to 0..1 image by image."""
+    low = inputs.min(axis=(1, 2, 3), keepdims=True)
+    high = inputs.max(axis=(1, 2, 3), keepdims=True)
+    return (inputs - low) / np.maximum(high - low, 1e-6)
