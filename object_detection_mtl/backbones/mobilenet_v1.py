@@ -9,6 +9,7 @@ which is why they are one layer each here and are called `Conv2d_12_pointwise` i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -75,7 +76,7 @@ def build_stage1(
     *,
     depth_multiplier: float,
     min_depth: int,
-    weight_decay: float,
+    regularizer: dict[str, Any] | None,
     options: dict[str, Any],
 ) -> keras.Model:
     """`Conv2d_0` to `Conv2d_11_pointwise`: [B, H, W, 3] -> [B, H/16, W/16, 512 x multiplier].
@@ -83,7 +84,6 @@ def build_stage1(
     Only full and pointwise kernels are regularised, as in TF-Slim: weight decay on the few
     depthwise weights costs accuracy (MobileNet paper, section 3.2).
     """
-    regularizer = keras.regularizers.L2(weight_decay / 2.0) if weight_decay else None
     image = keras.Input((None, None, 3), name="image")
     depth = scaled_depth(32, depth_multiplier, min_depth)
     features = ConvBatchNorm(
@@ -123,19 +123,21 @@ def build(
     *,
     depth_multiplier: float = 1.0,
     min_depth: int = 16,
-    weight_decay: float = 0.0,
+    regularizer: dict[str, Any] | None = None,
     batch_norm_trainable: bool = False,
     trainable: bool = True,
+    layer_options: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """MobileNet v1 cut for detection, stride 16.
 
     Args:
         depth_multiplier: factor on the channels of every layer.
         min_depth: fewest channels of a layer.
-        weight_decay: of the L2 loss, weight_decay * sum(w^2) / 2.
+        regularizer: Keras description of the loss on full and pointwise kernels.
         batch_norm_trainable: normalise by the batch in training; False keeps the averages fixed
             and still trains gamma and beta (METHOD 2.3: the authors' MobileNet does).
         trainable: False freezes the whole network.
+        layer_options: arguments of `ConvBatchNorm` that replace the network's own.
     """
     options: dict[str, Any] = {
         "epsilon": EPSILON,
@@ -143,11 +145,12 @@ def build(
         "batch_norm_trainable": batch_norm_trainable,
         # A description, not an initializer: one shared object would give equal layers equal weights.
         "kernel_initializer": {"class_name": "TruncatedNormal", "config": {"stddev": 0.09}},
+        **(layer_options or {}),
     }
     stage1 = build_stage1(
         depth_multiplier=depth_multiplier,
         min_depth=min_depth,
-        weight_decay=weight_decay,
+        regularizer=regularizer,
         options=options,
     )
     stage1.trainable = trainable

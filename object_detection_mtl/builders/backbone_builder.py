@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import Any
 
 from object_detection_mtl.backbones import mobilenet_v1
 from object_detection_mtl.backbones.common import Backbone
+from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.protos import faster_rcnn_pb2
+
+_logger = logging.getLogger(__name__)
 
 
 def _mobilenet_v1(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
@@ -16,10 +21,37 @@ def _mobilenet_v1(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbon
             f"{config.first_stage_features_stride}; MobileNet v1 supports 16 only"
         )
     return mobilenet_v1.build(
-        weight_decay=config.weight_decay,
+        regularizer=_regularizer(config),
+        layer_options=_layer_options(config),
         batch_norm_trainable=config.batch_norm_trainable,
         trainable=config.trainable,
     )
+
+
+def _regularizer(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[str, Any] | None:
+    """`weight_decay`, or where the config overrides the network's own, conv_hyperparams'."""
+    if config.override_base_feature_extractor_hyperparams:
+        return hyperparams_builder.regularizer(config.conv_hyperparams.regularizer)
+    return hyperparams_builder.l2(config.weight_decay) if config.weight_decay else None
+
+
+def _layer_options(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[str, Any]:
+    """What conv_hyperparams replaces of the network's own, if the config asks for it."""
+    if not config.override_base_feature_extractor_hyperparams:
+        if config.HasField("conv_hyperparams"):
+            _logger.warning(
+                "feature_extractor: conv_hyperparams act only with "
+                "override_base_feature_extractor_hyperparams: true; the network keeps its own"
+            )
+        return {}
+    hyperparams = config.conv_hyperparams
+    options: dict[str, Any] = {"activation": hyperparams_builder.activation(hyperparams)}
+    if hyperparams.HasField("initializer"):
+        options["kernel_initializer"] = hyperparams_builder.initializer(hyperparams.initializer)
+    if hyperparams.HasField("batch_norm"):
+        options["momentum"] = hyperparams.batch_norm.decay
+        options["epsilon"] = hyperparams.batch_norm.epsilon
+    return options
 
 
 # Canonical type names, as config/dialects.py resolves them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -37,8 +38,13 @@ def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
     return LayerHyperparams(
         initializer=initializer(config.initializer),
         regularizer=regularizer(config.regularizer),
-        activation=_ACTIVATIONS[config.activation],
+        activation=activation(config),
     )
+
+
+def activation(config: hyperparams_pb2.Hyperparams) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """The activation function; None for NONE."""
+    return _ACTIVATIONS[config.activation]
 
 
 def regularizer(config: hyperparams_pb2.Regularizer) -> dict[str, Any] | None:
@@ -47,8 +53,13 @@ def regularizer(config: hyperparams_pb2.Regularizer) -> dict[str, Any] | None:
     if kind == "l1_regularizer":
         return {"class_name": "L1", "config": {"l1": config.l1_regularizer.weight}}
     if kind == "l2_regularizer":
-        return {"class_name": "L2", "config": {"l2": config.l2_regularizer.weight / 2.0}}
+        return l2(config.l2_regularizer.weight)
     return None
+
+
+def l2(weight: float) -> dict[str, Any]:
+    """The Keras description of weight * sum(w^2) / 2."""
+    return {"class_name": "L2", "config": {"l2": weight / 2.0}}
 
 
 def initializer(config: hyperparams_pb2.Initializer) -> dict[str, Any]:

@@ -56,18 +56,10 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "FasterRcnn.use_static_balanced_label_sampler": (_SAME_RESULT, (False,)),
     "FasterRcnn.use_static_shapes": (_SAME_RESULT, (False,)),
     "FasterRcnn.use_static_shapes_for_eval": (_SAME_RESULT, (False,)),
-    "FasterRcnnFeatureExtractor.conv_hyperparams": (
-        "acts on feature pyramids only, which are not supported",
-        (),
-    ),
     "FasterRcnnFeatureExtractor.fpn": ("feature pyramids are not supported", ()),
     "FasterRcnnFeatureExtractor.freeze_layer": (
         "only ResNet backbones have blocks to freeze",
         ("",),
-    ),
-    "FasterRcnnFeatureExtractor.override_base_feature_extractor_hyperparams": (
-        "acts on feature pyramids only, which are not supported",
-        (False,),
     ),
     "FasterRcnnFeatureExtractor.pad_to_multiple": (
         "acts on feature pyramids only, which are not supported",

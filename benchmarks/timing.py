@@ -1,0 +1,32 @@
+"""Timing two or more functions turn by turn, so that a machine that slows down slows all of them."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def interleaved_seconds(
+    functions: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of every call, `rounds` per function, taken in turn after `warmup` rounds."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for round_index in range(warmup + rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if round_index >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median_ratio(numerators: list[float], denominators: list[float]) -> float:
+    """Median of the ratios taken round by round."""
+    return statistics.median(n / d for n, d in zip(numerators, denominators, strict=True))
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
