@@ -5,7 +5,8 @@ Everything declarative is in pyproject.toml. What a build does besides it:
 * `protos/x.proto` becomes `object_detection_mtl/protos/x_pb2.py` and `x_pb2.pyi`. The files live
   at the top of the project but are compiled under the virtual path `object_detection_mtl/protos`,
   so the generated modules import each other by the names they are installed under.
-* `samples/configs` is copied into the package, where `config.samples` finds it.
+* `samples/configs` (configurations and their label maps) is copied into the package, where
+  `config.samples` finds it.
 
 A wheel gets both in its build directory and leaves the source tree untouched; an editable install
 compiles into the source tree. `python setup.py build_protos` does the latter alone.
@@ -84,8 +85,9 @@ class BuildPy(build_py):
         self._extra_outputs = compile_protos(build_lib)
         samples = build_lib / "object_detection_mtl" / SAMPLES
         samples.mkdir(parents=True, exist_ok=True)
-        for config in sorted((ROOT / SAMPLES).glob("*.config")):
-            self._extra_outputs.append(Path(shutil.copy2(config, samples)))
+        for pattern in ("*.config", "*.pbtxt"):
+            for sample in sorted((ROOT / SAMPLES).glob(pattern)):
+                self._extra_outputs.append(Path(shutil.copy2(sample, samples)))
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         extra = getattr(self, "_extra_outputs", [])

@@ -125,8 +125,8 @@ def build(hook, tree, target):
     return target / done.stdout.splitlines()[-1]
 
 
-def check_wheel(path):
-    """Checks the files of a complete wheel; returns their names without the metadata."""
+def check_wheel(path, tree):
+    """Checks that a wheel holds all of `tree`; returns its files' names without the metadata."""
     with zipfile.ZipFile(path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         licences = [name for name in wheel.namelist() if name.endswith("/LICENSE")]
@@ -139,12 +139,14 @@ def check_wheel(path):
     for stem in SCHEMA:
         assert f"{package}/protos/{stem}_pb2.py" in names
         assert f"{package}/protos/{stem}_pb2.pyi" in names
-    for path in (ROOT / "samples" / "configs").glob("*.config"):
+    samples = [path for path in (tree / "samples" / "configs").iterdir() if path.is_file()]
+    assert samples
+    for path in samples:
         assert f"{package}/samples/configs/{path.name}" in names
-    for path in (ROOT / package / "label_maps").glob("*.pbtxt"):
+    for path in (tree / package / "label_maps").glob("*.pbtxt"):
         assert f"{package}/label_maps/{path.name}" in names
-    for path in (ROOT / package).rglob("*.py"):
-        assert path.relative_to(ROOT).as_posix() in names
+    for path in (tree / package).rglob("*.py"):
+        assert path.relative_to(tree).as_posix() in names
     assert f"{package}/py.typed" in names
     assert licences
     assert "model_main_tf2 = object_detection_mtl.model_main_tf2:run" in entry_points
@@ -154,19 +156,19 @@ def check_wheel(path):
 
 @pytest.mark.slow
 def test_a_wheel_is_complete_and_leaves_the_source_alone(source_tree, tmp_path):
-    check_wheel(build("build_wheel", source_tree, tmp_path / "wheel"))
+    check_wheel(build("build_wheel", source_tree, tmp_path / "wheel"), source_tree)
     assert not list((source_tree / "object_detection_mtl" / "protos").glob("*_pb2.py"))
 
 
 @pytest.mark.slow
 def test_a_source_archive_gives_the_same_wheel(source_tree, tmp_path):
-    direct = check_wheel(build("build_wheel", source_tree, tmp_path / "direct"))
+    direct = check_wheel(build("build_wheel", source_tree, tmp_path / "direct"), source_tree)
     archive = build("build_sdist", source_tree, tmp_path / "archive")
     with tarfile.open(archive) as opened:
         assert not [name for name in opened.getnames() if "_pb2" in name]
         opened.extractall(tmp_path / "unpacked", filter="data")
     (unpacked,) = (tmp_path / "unpacked").iterdir()
-    assert check_wheel(build("build_wheel", unpacked, tmp_path / "again")) == direct
+    assert check_wheel(build("build_wheel", unpacked, tmp_path / "again"), unpacked) == direct
 
 
 @pytest.mark.slow

@@ -12,15 +12,22 @@ _CONFIG_FOLDERS = (_PACKAGE / "samples" / "configs", _PACKAGE.parent / "samples"
 _LABEL_MAPS = _PACKAGE / "label_maps"
 
 
+def _files(folder: Path, pattern: str) -> dict[str, Path]:
+    return {path.name: path for path in sorted(folder.glob(pattern))}
+
+
+def _config_folder() -> Path:
+    return next((folder for folder in _CONFIG_FOLDERS if folder.is_dir()), _CONFIG_FOLDERS[0])
+
+
 def configs() -> dict[str, Path]:
     """Sample configurations: file name -> path."""
-    folder = next((folder for folder in _CONFIG_FOLDERS if folder.is_dir()), None)
-    return {path.name: path for path in sorted(folder.glob("*.config"))} if folder else {}
+    return _files(_config_folder(), "*.config")
 
 
 def label_maps() -> dict[str, Path]:
-    """Label maps: file name -> path."""
-    return {path.name: path for path in sorted(_LABEL_MAPS.glob("*.pbtxt"))}
+    """Label maps, those beside the sample configurations included: file name -> path."""
+    return _files(_config_folder(), "*.pbtxt") | _files(_LABEL_MAPS, "*.pbtxt")
 
 
 def path(name: str) -> Path:

@@ -98,15 +98,3 @@ def test_the_label_maps_of_the_package():
     assert (len(coco), label_map.max_id(coco)) == (80, 90)
     absent = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
     assert {category.id for category in coco} == set(range(1, 91)) - absent
-
-
-def test_every_sample_configuration_loads():
-    from object_detection_mtl.config import pipeline
-
-    for path in samples.configs().values():
-        pipeline.load(path)
-
-
-def test_an_unknown_sample_suggests_the_nearest():
-    with pytest.raises(FileNotFoundError, match='did you mean "pascal_label_map.pbtxt"'):
-        samples.path("pascal_labelmap.pbtxt")
