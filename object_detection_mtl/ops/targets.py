@@ -49,6 +49,7 @@ def assign_proposal_targets(
     cannot be forced, exactly as if they were not there.
     """
     batch = tf.shape(groundtruth_boxes)[0]
+    anchors = tf.convert_to_tensor(anchors)
     if anchors.shape.rank == 2:
         anchors = anchors[tf.newaxis]
     similarity = _similarity(groundtruth_boxes, anchors, num_groundtruth)
