@@ -48,7 +48,7 @@ def decode(
 ) -> tf.Tensor:
     """Boxes that the codes stand for; the inverse of `encode`."""
     anchor_y, anchor_x, anchor_height, anchor_width = _centre_and_size(anchors)
-    ty, tx, th, tw = tf.unstack(codes / _factors(scale_factors), axis=-1)
+    ty, tx, th, tw = tf.unstack(codes / _factors(scale_factors), num=4, axis=-1)
     height = tf.exp(th) * anchor_height
     width = tf.exp(tw) * anchor_width
     y = ty * anchor_height + anchor_y
@@ -68,6 +68,6 @@ def _factors(scale_factors: Sequence[float] | None) -> tf.Tensor:
 
 
 def _centre_and_size(boxes: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     height, width = ymax - ymin, xmax - xmin
     return ymin + height / 2, xmin + width / 2, height, width

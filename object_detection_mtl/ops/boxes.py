@@ -14,14 +14,16 @@ import tensorflow as tf
 
 def area(boxes: tf.Tensor) -> tf.Tensor:
     """Areas [..., N] of boxes [..., N, 4]; an inverted box has the sign of its sides' product."""
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     return (ymax - ymin) * (xmax - xmin)
 
 
 def intersection(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     """Area of the overlap of every pair, [..., N, M]."""
     ymin1, xmin1, ymax1, xmax1 = tf.split(boxes1, 4, axis=-1)  # each [..., N, 1]
-    ymin2, xmin2, ymax2, xmax2 = tf.unstack(boxes2[..., tf.newaxis, :, :], axis=-1)  # [..., 1, M]
+    ymin2, xmin2, ymax2, xmax2 = tf.unstack(
+        boxes2[..., tf.newaxis, :, :], num=4, axis=-1
+    )  # [..., 1, M]
     height = tf.nn.relu(tf.minimum(ymax1, ymax2) - tf.maximum(ymin1, ymin2))
     width = tf.nn.relu(tf.minimum(xmax1, xmax2) - tf.maximum(xmin1, xmin2))
     return height * width
@@ -93,7 +95,7 @@ def scale(boxes: tf.Tensor, y_scale: tf.Tensor | float, x_scale: tf.Tensor | flo
 
     A scale is one number, or a tensor [...] with one number for all boxes of an image.
     """
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     y_scale = tf.cast(y_scale, boxes.dtype)[..., tf.newaxis]
     x_scale = tf.cast(x_scale, boxes.dtype)[..., tf.newaxis]
     return tf.stack([ymin * y_scale, xmin * x_scale, ymax * y_scale, xmax * x_scale], axis=-1)
@@ -101,7 +103,7 @@ def scale(boxes: tf.Tensor, y_scale: tf.Tensor | float, x_scale: tf.Tensor | flo
 
 def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
     """Normalised boxes [..., 4] mirrored at the vertical middle line of the image."""
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=-1)
 
 

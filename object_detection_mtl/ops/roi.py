@@ -30,7 +30,8 @@ def matmul_crop_and_resize(
     """`crop_and_resize` as two matrix products, which XLA compiles; for the other it has no kernel.
 
     The same for samples on the map. Beyond its border they fade to 0 over one cell instead of at
-    once: the interpolation goes on into a world of zeros.
+    once: the interpolation goes on into a world of zeros. (So a sample that rounding puts a hair
+    beyond the last cell keeps its value here, where the kernel gives 0.)
     """
     weights_y = _sampling_weights(boxes[..., 0], boxes[..., 2], crop_size[0], features, axis=1)
     weights_x = _sampling_weights(boxes[..., 1], boxes[..., 3], crop_size[1], features, axis=2)

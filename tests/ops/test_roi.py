@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.ops import roi
+from tests.golden.ops_cases import each_case
+from tests.ops.graphs import call_with_unknown_sizes
+
+BOTH = pytest.mark.parametrize("crop", [roi.crop_and_resize, roi.matmul_crop_and_resize])
+# Value 10 y + x at cell (y, x): linear, so bilinear samples are exact.
+RAMP = tf.constant(
+    (10 * np.arange(5.0)[:, np.newaxis] + np.arange(4.0))[np.newaxis, ..., np.newaxis], tf.float32
+)
+
+
+def check(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@each_case("crop_and_resize")
+def test_crop_golden(case):
+    crops = roi.crop_and_resize(
+        case.inputs["image"], tf.constant(case.inputs["boxes"]), case.params["crop_size"]
+    )
+    check(crops, case.expected["out"][0])
+
+
+@each_case("matmul_crop_and_resize")
+def test_matmul_crop_golden(case):
+    crops = roi.matmul_crop_and_resize(
+        tf.constant(case.inputs["image"]),
+        tf.constant(case.inputs["boxes"]),
+        case.params["crop_size"],
+    )
+    check(crops, case.expected["out"][0])
+
+
+@each_case("crop_and_resize_maxpool")
+def test_crop_and_max_pool_golden(case):
+    params = case.params
+    pooled = roi.crop_and_max_pool(
+        case.inputs["image"],
+        tf.constant(case.inputs["boxes"]),
+        params["crop_size"],
+        params["maxpool_kernel"],
+        params["maxpool_stride"],
+    )
+    check(pooled, case.expected["out"])
+
+
+@BOTH
+def test_by_hand(crop):
+    """The whole map at its own size; the middle; upside down."""
+    boxes = tf.constant([[[0.0, 0, 1, 1], [0.25, 0, 0.75, 1], [1, 1, 0, 0]]])
+    whole, middle, flipped = tf.unstack(crop(RAMP, boxes, (5, 4)))
+    check(whole, RAMP[0])
+    check(middle[..., 0], 10 * np.linspace(1, 3, 5)[:, np.newaxis] + np.arange(4))
+    check(flipped, RAMP[0, ::-1, ::-1])
+
+
+@BOTH
+def test_a_crop_of_one_is_the_centre(crop):
+    check(
+        crop(RAMP, tf.constant([[[0.0, 0, 1, 1], [0.5, 0, 1, 1]]]), (1, 1)),
+        [[[[21.5]]], [[[31.5]]]],
+    )
+
+
+def test_beyond_the_border():
+    """Samples at x = 3, 4.5 and 6 of 0..3: nothing, or nothing from one cell on."""
+    ones, box = tf.ones([1, 4, 4, 1]), tf.constant([[[0.0, 1, 1, 2]]])
+    check(roi.crop_and_resize(ones, box, (1, 3))[0, 0, :, 0], [1, 0, 0])
+    check(roi.matmul_crop_and_resize(ones, box, (1, 3))[0, 0, :, 0], [1, 0, 0])
+    near = tf.constant([[[0.0, 1, 1, 1 + 1 / 6]]])  # x = 3 and 3.5
+    check(roi.crop_and_resize(ones, near, (1, 2))[0, 0, :, 0], [1, 0])
+    check(roi.matmul_crop_and_resize(ones, near, (1, 2))[0, 0, :, 0], [1, 0.5])
+
+
+@BOTH
+def test_every_box_reads_its_own_image(crop):
+    features = tf.concat([tf.ones([1, 3, 3, 2]), 5 * tf.ones([1, 3, 3, 2])], axis=0)
+    boxes = np.tile(np.float32([0, 0, 1, 1]), [2, 3, 1])
+    crops = call_with_unknown_sizes(lambda f, b: crop(f, b, (2, 2)), features, boxes)
+    assert crops.shape == (6, 2, 2, 2)
+    check(crops[:, 0, 0, 0], [1, 1, 1, 5, 5, 5])
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(2, 0, 4), (0, 3, 4)])
+def test_no_box(crop, shape):
+    assert crop(tf.ones([shape[0], 3, 3, 2]), tf.zeros(shape), (2, 2)).shape == (0, 2, 2, 2)
+
+
+def test_static_shape_in_a_graph():
+    @tf.function
+    def run(features, boxes):
+        pooled = roi.crop_and_max_pool(features, boxes, (6, 4), 2, 2)
+        assert pooled.shape == (2 * 7, 3, 2, 5)
+        return pooled
+
+    run(tf.zeros([2, 3, 3, 5]), tf.zeros([2, 7, 4]))
+
+
+@pytest.mark.parametrize("use_matmul", [False, True])
+def test_pooling(use_matmul):
+    boxes = tf.constant([[[0.0, 0, 1, 1]]])
+    pooled = roi.crop_and_max_pool(RAMP, boxes, (5, 4), 2, 2, use_matmul=use_matmul)
+    check(pooled[0, ..., 0], [[11, 13], [31, 33]])  # the fifth row finds no partner
+    pooled = roi.crop_and_max_pool(RAMP, boxes, (5, 4), 1, 1, use_matmul=use_matmul)
+    check(pooled[0], RAMP[0])
+
+
+@BOTH
+def test_gradients_are_finite_and_reach_the_features(crop):
+    boxes = tf.constant([[[0.0, 0, 1, 1], [0.3, 0.3, 0.3, 0.3], [2, 2, 3, 3], [0, 0, 0, 0]]])
+    with tf.GradientTape() as tape:
+        tape.watch(RAMP)
+        total = tf.reduce_sum(crop(RAMP, boxes, (3, 3)))
+    gradient = tape.gradient(total, RAMP).numpy()
+    assert np.isfinite(gradient).all()
+    # 9 samples of weight 1 from each box but the one outside.
+    check(gradient.sum(), 27)
+
+
+def test_xla_compiles_the_matrix_products():
+    boxes = tf.constant([[[0.1, 0.1, 0.8, 0.9], [0.2, 0, 0.9, 0.3]]])
+    compiled = tf.function(
+        lambda f, b: roi.crop_and_max_pool(f, b, (4, 4), 2, 2, use_matmul=True), jit_compile=True
+    )
+    check(compiled(RAMP, boxes), roi.crop_and_max_pool(RAMP, boxes, (4, 4), 2, 2))
