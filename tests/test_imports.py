@@ -31,6 +31,7 @@ LEVELS = {
     "evaluation": 3,
     "training": 3,
     "export": 3,
+    "inference": 3,
     "builders": 4,
     "jobs": 5,
     "model_main_tf2": 6,

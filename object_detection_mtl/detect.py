@@ -1,0 +1,153 @@
+"""Finds objects on pictures with a trained detector: boxes drawn on them, and a COCO-style JSON.
+
+    detect_objects --saved_model_dir=exported/saved_model --images=photos --output_dir=found
+    detect_objects --pipeline_config_path=faster_rcnn.config --checkpoint_dir=model_dir \\
+        --images=one.jpg --images='more/*.png' --output_dir=found
+
+Writes detections.json (a list in the COCO results format: image_id, category_id, bbox [x, y, width,
+height] in pixels, score, file_name), images.json (the pictures and the classes) and pictures/ (the
+pictures with boxes). Pictures are turned as their EXIF header asks; boxes refer to that.
+
+A file that is no picture, or is damaged, is named in one line and left out. The exit code is 1 if
+nothing could be looked at, else 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from object_detection_mtl.dataset_tools import command
+
+if TYPE_CHECKING:
+    from object_detection_mtl.inference.pictures import PictureFile
+    from object_detection_mtl.inference.run import Options, Summary
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string(
+        "saved_model_dir", None, "SavedModel of exporter_main_v2, of any --input_type."
+    )
+    flags.DEFINE_string(
+        "pipeline_config_path", None, "In place of a SavedModel: the config that was trained ..."
+    )
+    flags.DEFINE_string(
+        "checkpoint_dir",
+        None,
+        "... and the directory of its checkpoints, of which the newest is taken, or the prefix of "
+        "one.",
+    )
+    flags.DEFINE_multi_string("override", [], "A field of the config and its value, a.b.c=value.")
+    flags.DEFINE_multi_string(
+        "images",
+        None,
+        "A picture, a folder of pictures, or a quoted pattern such as 'photos/*.jpg'. Can be given "
+        "repeatedly.",
+    )
+    flags.DEFINE_bool("recursive", False, "Search the folders in a folder, too.")
+    flags.DEFINE_string("output_dir", None, "Where to write; created if it does not exist.")
+    flags.DEFINE_string(
+        "label_map_path",
+        None,
+        "Label map with the names of the classes. Default: the one that was exported with the "
+        "SavedModel, or that the config names; classes without a name are called by number.",
+    )
+    flags.DEFINE_float(
+        "min_score", 0.5, "Draw detections from this score on.", lower_bound=0, upper_bound=1
+    )
+    flags.DEFINE_integer(
+        "max_detections", 100, "Of one picture, at most so many, the best.", lower_bound=1
+    )
+    flags.DEFINE_bool("save_images", True, "Draw the boxes on the pictures.")
+    flags.DEFINE_bool(
+        "exif_orientation", True, "Turn pictures as their EXIF header asks, as viewers do."
+    )
+    flags.mark_flags_as_required(["images", "output_dir"])
+
+
+def main() -> int:
+    _check_model_flags()
+    from object_detection_mtl.inference import pictures
+
+    output_dir = Path(FLAGS.output_dir).expanduser()
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"--output_dir={FLAGS.output_dir} is a file; give a directory")
+    files = pictures.find(FLAGS.images, recursive=FLAGS.recursive, without=output_dir)
+    try:
+        summary = _detect(files, output_dir)
+    except KeyboardInterrupt:
+        print(f"stopped; {output_dir} holds what was found so far", file=sys.stderr)
+        return 130
+    print(_report(summary, output_dir))
+    return 0 if summary.num_done else 1
+
+
+def _check_model_flags() -> None:
+    from_checkpoint = [
+        f"--{name}"
+        for name in ("pipeline_config_path", "checkpoint_dir", "override")
+        if FLAGS[name].value
+    ]
+    if FLAGS.saved_model_dir and from_checkpoint:
+        raise ValueError(f"give --saved_model_dir or {', '.join(from_checkpoint)}, not both")
+    if not FLAGS.saved_model_dir and not (FLAGS.pipeline_config_path and FLAGS.checkpoint_dir):
+        raise ValueError(
+            "give the model: --saved_model_dir, or --pipeline_config_path and --checkpoint_dir"
+        )
+
+
+def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
+    from object_detection_mtl.inference import names, predictor, run
+
+    if FLAGS.saved_model_dir:
+        directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
+        options = _options(output_dir, _given_names() or names.from_saved_model(directory))
+        return run.detect_files(predictor.from_saved_model(directory), files, options)
+
+    from object_detection_mtl import jobs
+    from object_detection_mtl.config import pipeline
+
+    config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
+    options = _options(output_dir, _given_names() or names.from_config(config))
+    return jobs.predict(config, FLAGS.checkpoint_dir, files, options)
+
+
+def _given_names() -> dict[int, str] | None:
+    from object_detection_mtl.inference import names
+
+    return names.from_label_map(FLAGS.label_map_path) if FLAGS.label_map_path else None
+
+
+def _options(output_dir: Path, class_names: dict[int, str]) -> Options:
+    from object_detection_mtl.inference import run
+
+    return run.Options(
+        output_dir=output_dir,
+        names=class_names,
+        min_score=FLAGS.min_score,
+        max_detections=FLAGS.max_detections,
+        save_images=FLAGS.save_images,
+        apply_exif_orientation=FLAGS.exif_orientation,
+    )
+
+
+def _report(summary: Summary, output_dir: Path) -> str:
+    failed = f", {len(summary.failures)} left out" if summary.failures else ""
+    return (
+        f"{summary.num_done} of {summary.num_files} pictures{failed}: {summary.num_detections} "
+        f"detections in {summary.seconds:.1f} s, written to {output_dir}"
+    )
+
+
+def run() -> None:
+    command.run(define_flags, main, __doc__ or "")
+
+
+if __name__ == "__main__":
+    run()

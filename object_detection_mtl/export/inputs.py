@@ -1,0 +1,153 @@
+"""What a served model takes: pictures in one of four forms, turned into the detector's inputs.
+
+Shape letters: B batch, H W pictures, h w resized and padded inputs.
+
+The names and tensors are those of the OD API's exporter. Everything here is part of the exported
+graph, so it is made of TensorFlow's own operations only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from object_detection_mtl.fields import TfExample
+
+# detector, input tensor -> inputs [B, h, w, 3], true_image_shapes [B, 3]
+ToInputs = Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+INPUT_NAME = "input_tensor"
+
+_BITMAP_MAGIC = b"BM"
+
+
+@dataclass(frozen=True)
+class InputType:
+    """One form of the input.
+
+    Attributes:
+        dtype, shape: of the signature's one input.
+        to_inputs: what the detector gets from it.
+    """
+
+    dtype: tf.DType
+    shape: tuple[int | None, ...]
+    to_inputs: ToInputs
+
+    def spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec(self.shape, self.dtype, name=INPUT_NAME)
+
+
+def from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pictures [B, H, W, 3] of one size, values 0..255."""
+    return detector.preprocess(images)
+
+
+def from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Picture files [B] string of any sizes; see `decode_picture` for the formats.
+
+    Each is decoded and resized by itself, as the training data are. Inputs of different sizes are
+    padded with zeros below and to the right, to the largest height and width of the batch.
+    """
+    count = tf.size(encoded)
+    inputs = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, 3])
+    shapes = tf.TensorArray(tf.int32, count, element_shape=[3])
+    static_sides: list[int | None] = [None, None]
+
+    def add(i: tf.Tensor, inputs: tf.TensorArray, shapes: tf.TensorArray, sides: tf.Tensor) -> Any:
+        resized, shape = detector.preprocess(decode_picture(encoded[i])[tf.newaxis])
+        static_sides[:] = resized.shape[1:3]
+        sides = tf.maximum(sides, tf.shape(resized)[1:3])
+        return i + 1, inputs.write(i, resized[0]), shapes.write(i, shape[0]), sides
+
+    # An empty batch is answered too; its inputs have no pixel but a size that convolutions take.
+    state = (0, inputs, shapes, tf.ones([2], tf.int32))
+    _, inputs, shapes, sides = tf.while_loop(lambda i, *_: i < count, add, state)
+    padded = tf.map_fn(
+        lambda i: _padded(inputs.read(i), sides),
+        tf.range(count),
+        fn_output_signature=tf.TensorSpec([None, None, 3], tf.float32),
+    )
+    # A resizer of one fixed size leaves its mark on the anchors' shapes as well.
+    padded = tf.ensure_shape(
+        tf.reshape(padded, tf.concat([[count], sides, [3]], axis=0)), [None, *static_sides, 3]
+    )
+    return padded, tf.ensure_shape(shapes.stack(), [None, 3])
+
+
+def from_examples(detector: Any, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialised `tf.train.Example` records [B] string with the feature `image/encoded`."""
+    spec = {TfExample.encoded: tf.io.FixedLenFeature([], tf.string)}
+    return from_encoded(detector, tf.io.parse_example(serialized, spec)[TfExample.encoded])
+
+
+INPUT_TYPES: dict[str, InputType] = {
+    "image_tensor": InputType(tf.uint8, (1, None, None, 3), from_images),
+    "float_image_tensor": InputType(tf.float32, (None, None, None, 3), from_images),
+    "encoded_image_string_tensor": InputType(tf.string, (None,), from_encoded),
+    "tf_example": InputType(tf.string, (None,), from_examples),
+}
+
+
+def input_type(name: str) -> InputType:
+    """The input type of that name.
+
+    Raises:
+        ValueError: there is none, or it needs a model that this package does not build.
+    """
+    if name == "image_and_boxes_tensor":
+        raise ValueError(
+            "input type 'image_and_boxes_tensor' is not supported: it is for models that predict "
+            f"masks for given boxes; use one of {', '.join(INPUT_TYPES)}"
+        )
+    if name not in INPUT_TYPES:
+        raise ValueError(f"input type {name!r} is unknown; use one of {', '.join(INPUT_TYPES)}")
+    return INPUT_TYPES[name]
+
+
+def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
+    """A picture file [] string -> [H, W, 3] uint8.
+
+    JPEG, PNG, BMP, GIF (its first frame) and WebP. Greyscale becomes three equal channels, an alpha
+    channel is left out, 16 bits become their upper 8. EXIF orientation is not looked at.
+
+    Raises (when run):
+        InvalidArgumentError: bytes that are no such picture.
+    """
+    is_bitmap = tf.equal(tf.strings.substr(encoded, 0, len(_BITMAP_MAGIC)), _BITMAP_MAGIC)
+    # TensorFlow converts channels for every format but this one.
+    picture = tf.cond(
+        is_bitmap,
+        lambda: _decode_bitmap(encoded),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
+    return tf.ensure_shape(picture, [None, None, 3])
+
+
+def _decode_bitmap(encoded: tf.Tensor) -> tf.Tensor:
+    pixels = tf.io.decode_bmp(encoded)  # 1, 3 or 4 channels, as the file has them
+    return tf.cond(
+        tf.equal(tf.shape(pixels)[2], 1),
+        lambda: tf.gather(_bitmap_palette(encoded), tf.cast(pixels[..., 0], tf.int32)),
+        lambda: pixels[..., :3],
+    )
+
+
+def _bitmap_palette(encoded: tf.Tensor) -> tf.Tensor:
+    """Colours [N, 3] uint8 RGB of an 8-bit bitmap: they lie between its headers and its pixels."""
+    pixels_start = _integer_at(encoded, 10)
+    palette_start = 14 + _integer_at(encoded, 14)
+    colors = tf.strings.substr(encoded, palette_start, pixels_start - palette_start)
+    return tf.reshape(tf.io.decode_raw(colors, tf.uint8), [-1, 4])[:, 2::-1]
+
+
+def _integer_at(encoded: tf.Tensor, position: int) -> tf.Tensor:
+    return tf.io.decode_raw(tf.strings.substr(encoded, position, 4), tf.int32)[0]
+
+
+def _padded(picture: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    missing = sides - tf.shape(picture)[:2]
+    return tf.pad(picture, [[0, missing[0]], [0, missing[1]], [0, 0]])

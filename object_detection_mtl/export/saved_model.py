@@ -1,0 +1,129 @@
+"""Writes a detector in the layout of the OD API's exporter.
+
+    <output>/pipeline.config
+    <output>/checkpoint/            checkpoint, ckpt-0.index, ckpt-0.data-...
+    <output>/saved_model/           saved_model.pb, variables/, assets/
+    <output>/saved_model/assets.extra/label_map.pbtxt       where the label map is known
+
+`assets.extra` is TensorFlow's place for files that travel with a SavedModel and that its graph does
+not read. A new export appears only when it is complete: it is written beside the output directory
+first, and then takes the place of the old one. Other files of the directory are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.export.module import DetectionModule
+
+CONFIG_NAME = "pipeline.config"
+CHECKPOINT_NAME = "checkpoint"
+SAVED_MODEL_NAME = "saved_model"
+LABEL_MAP = os.path.join("assets.extra", "label_map.pbtxt")
+SIGNATURE = "serving_default"
+
+_CHECKPOINT_NUMBER = 0
+
+
+def export(
+    detector: Any,
+    output_directory: str,
+    *,
+    config_text: str,
+    input_type: str = "image_tensor",
+    label_map_path: str | None = None,
+) -> None:
+    """Exports a detector that has its weights.
+
+    Args:
+        detector: built for inference.
+        output_directory: created where it does not exist; an earlier export in it is replaced.
+        config_text: the resolved configuration, written as pipeline.config.
+        input_type: one of `inputs.INPUT_TYPES`.
+        label_map_path: a label map to put into the SavedModel, or None.
+
+    Raises:
+        ValueError: an unknown input type, or an output directory that is something else's.
+        OSError: the directory cannot be written.
+    """
+    output_directory = output_directory.rstrip("/") or output_directory
+    check_output(output_directory)
+    module = DetectionModule(detector, input_type)
+    scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
+    tf.io.gfile.makedirs(scratch)
+    try:
+        _write(module, detector, scratch, config_text, label_map_path)
+        _replace(output_directory, scratch)
+    finally:
+        if tf.io.gfile.exists(scratch):
+            tf.io.gfile.rmtree(scratch)
+
+
+def check_output(output_directory: str) -> None:
+    """Refuses a directory into which an export would not fit.
+
+    Raises:
+        ValueError: it is a file, or a training run's directory.
+    """
+    if not output_directory:
+        raise ValueError("the output directory is empty; give the path of a directory")
+    if not tf.io.gfile.exists(output_directory):
+        return
+    if not tf.io.gfile.isdir(output_directory):
+        raise ValueError(f"output directory {output_directory!r} is a file; give a directory")
+    state = os.path.join(output_directory, CHECKPOINT_NAME)
+    if tf.io.gfile.exists(state) and not tf.io.gfile.isdir(state):
+        raise ValueError(
+            f"output directory {output_directory!r} is the model directory of a training run (it "
+            f"has a file {CHECKPOINT_NAME!r}, which an export has as a folder); give another one"
+        )
+
+
+def _write(
+    module: DetectionModule,
+    detector: Any,
+    directory: str,
+    config_text: str,
+    label_map_path: str | None,
+) -> None:
+    with tf.io.gfile.GFile(os.path.join(directory, CONFIG_NAME), "w") as file:
+        file.write(config_text)
+    checkpoint = tf.train.Checkpoint(model=native.tree(native.named_variables(detector)))
+    manager = tf.train.CheckpointManager(
+        checkpoint, os.path.join(directory, CHECKPOINT_NAME), max_to_keep=1
+    )
+    manager.save(checkpoint_number=_CHECKPOINT_NUMBER)
+    saved_model = os.path.join(directory, SAVED_MODEL_NAME)
+    signature = module.detect.get_concrete_function()
+    tf.saved_model.save(module, saved_model, signatures={SIGNATURE: signature})
+    # The OD API's layout has this folder; TensorFlow writes it only where there is something in it.
+    tf.io.gfile.makedirs(os.path.join(saved_model, "assets"))
+    if label_map_path:
+        target = os.path.join(saved_model, LABEL_MAP)
+        tf.io.gfile.makedirs(os.path.dirname(target))
+        tf.io.gfile.copy(label_map_path, target)
+
+
+def _replace(output_directory: str, scratch: str) -> None:
+    """Moves each finished part to its place, or leaves the old one there if that fails."""
+    tf.io.gfile.makedirs(output_directory)
+    for name in (CONFIG_NAME, CHECKPOINT_NAME, SAVED_MODEL_NAME):
+        place = os.path.join(output_directory, name)
+        aside = os.path.join(scratch, f"replaced_{name}")
+        is_replaced = tf.io.gfile.exists(place)
+        if is_replaced:
+            tf.io.gfile.rename(place, aside)
+        try:
+            tf.io.gfile.rename(os.path.join(scratch, name), place)
+        except tf.errors.OpError:
+            if is_replaced:
+                tf.io.gfile.rename(aside, place)
+            raise
+        if is_replaced:
+            logging.info("replaced %s", place)

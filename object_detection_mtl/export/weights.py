@@ -1,0 +1,69 @@
+"""All weights of a detector from a checkpoint, or an error: nothing that detects is left random."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from object_detection_mtl.checkpoints import files, native, restore, slim
+
+
+def resolve(checkpoint_path: str | os.PathLike[str]) -> str:
+    """The prefix of the checkpoint that a path means: itself, or the newest of a directory.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return files.resolve(checkpoint_path)
+
+
+def load(
+    detector: Any, checkpoint_path: str | os.PathLike[str], *, use_moving_averages: bool = False
+) -> restore.Report:
+    """Assigns every variable of a detector that is to detect.
+
+    Args:
+        detector: a `TwoStageDetector`.
+        checkpoint_path: prefix of a detector's checkpoint, or a directory whose newest is meant.
+        use_moving_averages: take the averages that training kept, where the checkpoint has them.
+            (An exported checkpoint has none: its weights are the averages already.)
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the checkpoint is a classifier's or of another model, or is damaged.
+    """
+    checkpoint = files.open_checkpoint(checkpoint_path)
+    if slim.is_classifier(checkpoint):
+        raise ValueError(
+            f"checkpoint {checkpoint.prefix!r} is a TF-Slim classifier "
+            f"({', '.join(sorted(slim.networks(checkpoint)))}): training starts from it, but it "
+            "cannot detect. Give the checkpoint of a trained detector"
+        )
+    if native.is_native(checkpoint):
+        _require_all(checkpoint, detector)
+    return restore.restore(
+        detector,
+        checkpoint.prefix,
+        checkpoint_type=restore.FULL,
+        use_moving_averages=use_moving_averages and native.has_averages(checkpoint),
+        verbose=False,
+    )
+
+
+def _require_all(checkpoint: files.CheckpointFile, detector: Any) -> None:
+    names = native.named_variables(detector)
+    missing = sorted(
+        name
+        for name in names
+        if native.checkpoint_key(native.MODEL_ROOT, name) not in checkpoint.shapes
+    )
+    if not missing:
+        return
+    network = detector.backbone.slim_scope
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    raise ValueError(
+        f"checkpoint {checkpoint.prefix!r} lacks {len(missing)} of the model's {len(names)} "
+        f"variables: {', '.join(missing[:3])}{more}. It looks like a detector with "
+        f"{', '.join(sorted(native.networks(checkpoint)))}; the config describes one with "
+        f"{network}. Give the config that the checkpoint was trained with"
+    )

@@ -1,0 +1,173 @@
+"""Picture files from what a user typed, and reading them as the detector needs them.
+
+Shape letters: H W a picture.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from object_detection_mtl.config.errors import suggestion
+
+# What is taken from a folder. A file that is named is tried whatever it is called.
+ENDINGS = frozenset(
+    ".bmp .dib .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+_PATTERN_LETTERS = frozenset("*?[")
+
+
+class PictureError(ValueError):
+    """A file that holds no usable picture. The message says why, without the file's name."""
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture to look at.
+
+    Attributes:
+        path: the file.
+        name: its path below the folder that was searched, else its file name.
+    """
+
+    path: Path
+    name: Path
+
+
+def find(
+    arguments: Iterable[str], *, recursive: bool = False, without: Path | None = None
+) -> list[PictureFile]:
+    """The files that paths, folders and patterns mean, each once, those of a folder by name.
+
+    Args:
+        arguments: files, folders (pictures in it, known by their endings), or patterns such as
+            `photos/*.jpg`; `**` in a pattern means any number of folders.
+        recursive: search the folders below a folder, too.
+        without: a folder that is left out when folders are searched.
+
+    Raises:
+        FileNotFoundError: nothing was asked for; there is no such file; a pattern matches nothing;
+            a folder holds no picture.
+    """
+    found: dict[Path, PictureFile] = {}
+    for argument in arguments:
+        for file in _expand(argument, recursive, without):
+            found.setdefault(file.path.resolve(), file)
+    if not found:
+        raise FileNotFoundError("no picture was given; name files, folders or patterns")
+    return list(found.values())
+
+
+def _expand(argument: str, recursive: bool, without: Path | None) -> list[PictureFile]:
+    path = Path(os.path.expanduser(argument))
+    if argument and path.is_dir():
+        return _in_folder(path, recursive, without)
+    if argument and path.exists():
+        return [PictureFile(path, Path(path.name))]
+    if _PATTERN_LETTERS & set(argument):
+        return _matching(argument)
+    folder = path.parent
+    if folder.is_dir():
+        hint = suggestion(path.name, (entry.name for entry in folder.iterdir()))
+    else:
+        hint = f"; the folder {str(folder)!r} does not exist either"
+    raise FileNotFoundError(f"no file or folder {argument!r}{hint}")
+
+
+def _in_folder(folder: Path, recursive: bool, without: Path | None) -> list[PictureFile]:
+    excluded = without.resolve() if without is not None else None
+    candidates = folder.rglob("*") if recursive else folder.iterdir()
+    paths = sorted(
+        path
+        for path in candidates
+        if path.suffix.lower() in ENDINGS
+        and not path.name.startswith(".")
+        and path.is_file()
+        and (excluded is None or excluded not in path.resolve().parents)
+    )
+    if not paths:
+        below = "" if recursive else "; --recursive searches the folders in it as well"
+        raise FileNotFoundError(f"folder {str(folder)!r} holds no picture{below}")
+    return [PictureFile(path, path.relative_to(folder)) for path in paths]
+
+
+def _matching(pattern: str) -> list[PictureFile]:
+    matches = sorted(Path(p) for p in glob.glob(os.path.expanduser(pattern), recursive=True))
+    files = [PictureFile(path, Path(path.name)) for path in matches if path.is_file()]
+    if not files:
+        folders = " (only folders do)" if matches else ""
+        raise FileNotFoundError(f"no file matches {pattern!r}{folders}")
+    return files
+
+
+def read(path: str | os.PathLike[str], *, apply_exif_orientation: bool = True) -> np.ndarray:
+    """Reads a picture as [H, W, 3] uint8 RGB.
+
+    Of an animation the first frame. Greyscale becomes three equal channels, CMYK is converted, an
+    alpha channel is left out, 16 bits become their upper 8: what TensorFlow's decoders do with
+    training data.
+
+    Args:
+        path: the file.
+        apply_exif_orientation: turn the picture as its EXIF header asks, as viewers do.
+
+    Raises:
+        PictureError: no picture, damaged, of too many pixels, or of numbers that are no colours.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            with Image.open(file) as picture:
+                picture.load()
+                turned = ImageOps.exif_transpose(picture) if apply_exif_orientation else picture
+                return _as_rgb(turned)
+        except UnidentifiedImageError:
+            raise PictureError(_why_unidentified(path)) from None
+        except Image.DecompressionBombError as error:
+            raise PictureError(f"too large: {error}") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            if isinstance(error, PictureError):
+                raise
+            raise PictureError(f"cannot be decoded: {error}") from error
+        except MemoryError as error:
+            raise PictureError("too large: there is not enough memory to decode it") from error
+
+
+def _why_unidentified(path: str | os.PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        start = file.read(8)
+    return f"not a picture (it starts with {start!r})" if start else "the file is empty"
+
+
+def _as_rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode == "F":
+        raise PictureError("its pixels are floating-point numbers, whose range is not known")
+    if picture.mode.startswith("I"):  # Pillow cuts these off at 255 instead of scaling
+        grey = _upper_byte(np.asarray(picture))
+        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    return np.array(picture.convert("RGB"))
+
+
+def _upper_byte(values: np.ndarray) -> np.ndarray:
+    """16-bit greyscale [H, W], in whatever type Pillow gives it, -> uint8."""
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise PictureError(
+            f"its pixels are {values.min()} to {values.max()}, expected 8 or 16 bits of grey"
+        )
+    return (values.astype(np.uint16) >> 8).astype(np.uint8)
+
+
+@contextmanager
+def large_pictures_without_warning() -> Iterator[None]:
+    """Pillow warns from 89 million pixels on and refuses from 179 million on; no warnings here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield

@@ -1,0 +1,75 @@
+"""Detections as COCO-style JSON.
+
+Two files, which pycocotools and every tool around it read as they are:
+
+    ground_truth = COCO("images.json")
+    detections = ground_truth.loadRes("detections.json")
+
+detections.json is a list in the COCO results format, one entry per detection: `image_id`,
+`category_id` (1-based), `bbox` [x, y, width, height] in pixels of the picture, `score`; and
+`file_name`, so that it can be used alone. images.json says what the numbers mean: `images` (id,
+file_name, width, height), `categories` (id, name), and no `annotations`. One file of both would be
+no results file: COCO's is a bare list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.inference.predictor import Found
+
+DETECTIONS_NAME = "detections.json"
+IMAGES_NAME = "images.json"
+
+
+class Results:
+    """Collects the detections of all pictures."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        """`names`: class number -> name; others are called `class N`."""
+        self._names = dict(names)
+        self._images: list[dict[str, Any]] = []
+        self._detections: list[dict[str, Any]] = []
+
+    @property
+    def num_detections(self) -> int:
+        return len(self._detections)
+
+    def add(self, image_id: int, file_name: str, height: int, width: int, found: Found) -> None:
+        """Adds a picture of height x width pixels and what was found on it."""
+        self._images.append(
+            {"id": image_id, "file_name": file_name, "width": width, "height": height}
+        )
+        ymin, xmin, ymax, xmax = (found.boxes * [height, width, height, width]).T
+        bboxes = np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
+        self._detections += [
+            {
+                "image_id": image_id,
+                "file_name": file_name,
+                "category_id": int(category_id),
+                "bbox": [round(float(side), 3) for side in bbox],
+                "score": round(float(score), 6),
+            }
+            for bbox, category_id, score in zip(bboxes, found.classes, found.scores, strict=True)
+        ]
+
+    def write(self, directory: Path) -> None:
+        """Writes both files, each complete or not at all."""
+        seen = {detection["category_id"] for detection in self._detections}
+        names = {number: f"class {number}" for number in seen} | self._names
+        categories = [{"id": number, "name": names[number]} for number in sorted(names)]
+        images = {"images": self._images, "categories": categories, "annotations": []}
+        _write(images, directory / IMAGES_NAME)
+        _write(self._detections, directory / DETECTIONS_NAME)
+
+
+def _write(content: Any, path: Path) -> None:
+    incomplete = path.with_name(f"{path.name}.incomplete")
+    incomplete.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(incomplete, path)
