@@ -71,18 +71,15 @@ def make_decoder(
     def decode(parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Example:
         image_id = _first_nonempty(parsed[TfExample.source_id], parsed[TfExample.filename], name)
         image = decode_image(parsed[TfExample.encoded], image_id)
-        boxes = _boxes(parsed, image_id)
-        classes = _classes(parsed, lookup, num_classes, tf.shape(boxes)[0], image_id)
+        with tf.control_dependencies([_check_lengths(parsed, lookup is not None, image_id)]):
+            boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=-1)
+        boxes = _clipped(boxes)
         groundtruth = {
             Groundtruth.boxes: boxes,
-            Groundtruth.classes: classes,
-            **_optional_lists(parsed, boxes, tf.shape(image), image_id),
+            Groundtruth.classes: _classes(parsed, lookup, num_classes, image_id),
+            **_details(parsed, boxes, tf.shape(image)),
         }
-        return {
-            IMAGE: image,
-            Batch.image_id: image_id,
-            **_usable(groundtruth),
-        }
+        return {IMAGE: image, Batch.image_id: image_id, **_usable(groundtruth)}
 
     return decode
 
@@ -142,73 +139,97 @@ def _first_nonempty(*texts: tf.Tensor) -> tf.Tensor:
     return result
 
 
-def _boxes(parsed: dict[str, tf.Tensor], image_id: tf.Tensor) -> tf.Tensor:
-    """Boxes [N, 4] clipped to the picture."""
+def _check_lengths(
+    parsed: dict[str, tf.Tensor], texts_count: bool, image_id: tf.Tensor
+) -> tf.Operation:
+    """Every list has an element per box; all but coordinates and classes may be absent."""
     number = tf.size(parsed[TfExample.ymin])
-    with tf.control_dependencies(
-        [_check_length(parsed[key], number, key, image_id) for key in BOX_KEYS]
-    ):
-        boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=-1)
+    keys = [*BOX_KEYS, TfExample.class_label, *_DETAILS]
+    lengths = {key: tf.size(parsed[key]) for key in keys}
+    given = lengths[TfExample.class_label]
+    if texts_count:
+        lengths[TfExample.class_text] = tf.size(parsed[TfExample.class_text])
+        given = tf.maximum(given, lengths[TfExample.class_text])
+    fine = tf.equal(given, number)
+    for key, length in lengths.items():
+        fine &= tf.equal(length, number) | (tf.equal(length, 0) & (key not in BOX_KEYS))
+    return tf.debugging.Assert(
+        fine,
+        [
+            "lists of this picture differ in length, or its boxes have no classes:",
+            image_id,
+            tf.constant(list(lengths)),
+            tf.stack(list(lengths.values())),
+        ],
+        summarize=100,
+    )
+
+
+def _clipped(boxes: tf.Tensor) -> tf.Tensor:
     # clip_by_value would turn NaN into a number, and _usable would not see it.
-    clipped = tf.clip_by_value(boxes, 0.0, 1.0)
-    return tf.where(tf.math.is_finite(boxes), clipped, boxes)
+    return tf.where(tf.math.is_finite(boxes), tf.clip_by_value(boxes, 0.0, 1.0), boxes)
 
 
 def _classes(
     parsed: dict[str, tf.Tensor],
     lookup: tf.lookup.StaticHashTable | None,
     num_classes: int,
-    number: tf.Tensor,
     image_id: tf.Tensor,
 ) -> tf.Tensor:
     """Classes [N] int32: 1..K, or UNKNOWN_CLASS."""
     labels, texts = parsed[TfExample.class_label], parsed[TfExample.class_text]
-    key = TfExample.class_label
     if lookup is not None:
         found = lookup.lookup(texts)
         with tf.control_dependencies([_log_unknown(texts, found, image_id)]):
-            labels = tf.cond(tf.size(texts) > 0, lambda: tf.identity(found), lambda: labels)
-        key = f"{TfExample.class_text} or {TfExample.class_label}"
-    valid = (labels >= 1) & (labels <= num_classes) | (labels == UNKNOWN_CLASS)
-    checks = [
-        _check_length(labels, number, key, image_id),
-        tf.debugging.Assert(
-            tf.reduce_all(valid),
-            [
-                f"class numbers of this picture are outside 1..{num_classes} "
-                "(num_classes of the model); picture and class numbers:",
-                image_id,
-                labels,
-            ],
-            summarize=100,
-        ),
-    ]
-    with tf.control_dependencies(checks):
+            labels = _given_or(found, labels)
+    valid = (labels >= 1) & (labels <= num_classes) | tf.equal(labels, UNKNOWN_CLASS)
+    check = tf.debugging.Assert(
+        tf.reduce_all(valid),
+        [
+            f"class numbers of this picture are outside 1..{num_classes} "
+            "(num_classes of the model); picture and class numbers:",
+            image_id,
+            labels,
+        ],
+        summarize=100,
+    )
+    with tf.control_dependencies([check]):
         return tf.cast(labels, tf.int32)
 
 
-def _optional_lists(
-    parsed: dict[str, tf.Tensor], boxes: tf.Tensor, shape: tf.Tensor, image_id: tf.Tensor
+# Lists that may be absent.
+_DETAILS = (
+    TfExample.weight,
+    TfExample.is_crowd,
+    TfExample.difficult,
+    TfExample.group_of,
+    TfExample.area,
+)
+
+
+def _details(
+    parsed: dict[str, tf.Tensor], boxes: tf.Tensor, shape: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    number = tf.shape(boxes)[0]
-
-    def given_or(key: str, default: tf.Tensor) -> tf.Tensor:
-        values = parsed[key]
-        absent = tf.equal(tf.size(values), 0)
-        values = tf.cond(absent, lambda: default, lambda: parsed[key])
-        with tf.control_dependencies([_check_length(values, number, key, image_id)]):
-            return tf.ensure_shape(tf.identity(values), [None])
-
-    none = tf.zeros([number], tf.int64)
     height, width = tf.unstack(tf.cast(shape[:2], tf.float32))
     sides = boxes[:, 2:] - boxes[:, :2]
+    areas = sides[:, 0] * height * sides[:, 1] * width
+    off = tf.zeros_like(areas, tf.int64)
+
+    def flags(key: str) -> tf.Tensor:
+        return tf.not_equal(_given_or(parsed[key], off), 0)
+
     return {
-        Groundtruth.weights: given_or(TfExample.weight, tf.ones([number])),
-        Groundtruth.is_crowd: tf.cast(given_or(TfExample.is_crowd, none), tf.bool),
-        Groundtruth.difficult: tf.cast(given_or(TfExample.difficult, none), tf.bool),
-        Groundtruth.group_of: tf.cast(given_or(TfExample.group_of, none), tf.bool),
-        Groundtruth.area: given_or(TfExample.area, sides[:, 0] * height * sides[:, 1] * width),
+        Groundtruth.weights: _given_or(parsed[TfExample.weight], tf.ones_like(areas)),
+        Groundtruth.is_crowd: flags(TfExample.is_crowd),
+        Groundtruth.difficult: flags(TfExample.difficult),
+        Groundtruth.group_of: flags(TfExample.group_of),
+        Groundtruth.area: _given_or(parsed[TfExample.area], areas),
     }
+
+
+def _given_or(values: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
+    """`values` [N], or `default` [N] where `values` is empty; other lengths were refused before."""
+    return tf.concat([values, default[tf.size(values) :]], axis=0)
 
 
 def _usable(groundtruth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -218,16 +239,8 @@ def _usable(groundtruth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     kept = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
     kept &= tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
     kept &= tf.not_equal(groundtruth[Groundtruth.classes], UNKNOWN_CLASS)
-    return {key: tf.boolean_mask(values, kept) for key, values in groundtruth.items()}
-
-
-def _check_length(
-    values: tf.Tensor, number: tf.Tensor, key: str, image_id: tf.Tensor
-) -> tf.Operation:
-    return tf.debugging.Assert(
-        tf.equal(tf.size(values), number),
-        [f"{key} and {TfExample.ymin} differ in length:", tf.size(values), number, image_id],
-    )
+    rows = tf.where(kept)[:, 0]
+    return {key: tf.gather(values, rows) for key, values in groundtruth.items()}
 
 
 def _class_lookup(

@@ -25,6 +25,9 @@ from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
+# Nothing here has Python control flow on tensors, and looking for it doubles the time of tracing.
+_without_autograph = tf.autograph.experimental.do_not_convert
+
 _GROUNDTRUTH_LISTS = (
     Groundtruth.boxes,
     Groundtruth.classes,
@@ -114,6 +117,7 @@ def make_dataset(
         )
     decode = decoder.make_decoder(num_classes, label_map, prefer_display_name=prefer_display_name)
 
+    @_without_autograph
     def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Example:
         example = decode(parsed, name)
         example = augment.apply_all(example, augmentations, _example_seed(seed, number))
@@ -182,6 +186,7 @@ def _make_reader(index: records.RecordIndex) -> Callable[..., tuple]:
     offsets = tf.constant(index.offsets)
     nothing = decoder.empty_features()
 
+    @_without_autograph
     def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
         path, offset = files[file_numbers[record]], offsets[record]
         attempt = _record_at(path, offset).map(lambda data: (True, decoder.parse(data)))
