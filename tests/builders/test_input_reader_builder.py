@@ -1,0 +1,111 @@
+"""From an input reader's message to batches."""
+
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+
+from object_detection_mtl.builders import input_reader_builder
+from object_detection_mtl.fields import Batch, Groundtruth
+from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
+from tests.data.record_files import example, numbered, write
+
+LABEL_MAP = 'item { id: 1 name: "dog" } item { id: 2 name: "cat" display_name: "Tom" }'
+FLIP = text_format.Parse(
+    "random_horizontal_flip { probability: 1 }", preprocessor_pb2.PreprocessingStep()
+)
+
+
+def reader(text):
+    return text_format.Parse(text, input_reader_pb2.InputReader())
+
+
+def build(text, **options):
+    defaults = {
+        "preprocess_fn": lambda image: (image, tf.shape(image)),
+        "num_classes": 2,
+        "batch_size": 1,
+        "is_training": False,
+    }
+    return input_reader_builder.build_dataset(reader(text), **{**defaults, **options})
+
+
+@pytest.fixture
+def label_map(tmp_path):
+    path = tmp_path / "map.pbtxt"
+    path.write_text(LABEL_MAP)
+    return path
+
+
+def names(batches):
+    return [batch[Batch.image_id][0].numpy().decode() for batch in batches]
+
+
+def test_several_paths_and_patterns_and_every_nth(tmp_path):
+    numbered(tmp_path / "b-0", 2)
+    numbered(tmp_path / "b-1", 2, start=2)
+    numbered(tmp_path / "a", 2, start=4)
+    text = (
+        f'tf_record_input_reader {{ input_path: "{tmp_path}/b-*" input_path: "{tmp_path}/a" }} '
+        "sample_1_of_n_examples: 2"
+    )
+    assert names(build(text)) == ["0", "2", "4"]
+
+
+def test_label_map_and_display_names(tmp_path, label_map):
+    record = example(texts=["Tom", "dog"], classes=[1, 1], boxes=[[0, 0, 1, 1]] * 2)
+    path = write(tmp_path / "a", record)
+    text = (
+        f'tf_record_input_reader {{ input_path: "{path}" }} label_map_path: "{label_map}" '
+        "use_display_name: true"
+    )
+    [batch] = build(text)
+    assert batch[Groundtruth.classes].numpy().tolist() == [[2, 1]]
+
+
+def test_training_shuffles_augments_and_limits_boxes_and_evaluation_does_not(tmp_path):
+    boxes = [[0, 0, 1, 0.25], [0, 0, 1, 0.5]]
+    path = write(tmp_path / "a", *[example(str(i), boxes=boxes, classes=[1, 2]) for i in range(6)])
+    text = f'tf_record_input_reader {{ input_path: "{path}" }} max_number_of_boxes: 1'
+    options = {"augmentation_steps": [FLIP], "max_boxes": 7}
+    seen = list(build(text, is_training=True, **options).take(6))
+    assert sorted(names(seen)) == list("012345") != names(seen)
+    assert seen[0][Groundtruth.boxes].numpy().tolist() == [[[0, 0.75, 1, 1]]]
+    evaluated = list(build(text, **options))
+    assert names(evaluated) == list("012345")
+    assert evaluated[0][Groundtruth.boxes].numpy().tolist() == [boxes]
+
+
+def test_shuffle_off_and_a_limit_from_outside(tmp_path):
+    path = numbered(tmp_path / "a", 3)
+    text = f'tf_record_input_reader {{ input_path: "{path}" }} shuffle: false'
+    batches = build(text, is_training=True, start_example=2, max_boxes=7)
+    assert names(batches.take(3)) == ["2", "0", "1"]
+    assert batches.element_spec[Groundtruth.boxes].shape.as_list() == [1, 7, 4]
+
+
+def test_num_classes_that_contradicts_the_label_map(tmp_path, label_map):
+    text = (
+        f'tf_record_input_reader {{ input_path: "{numbered(tmp_path / "a", 1)}" }} '
+        f'label_map_path: "{label_map}"'
+    )
+    with pytest.raises(ValueError, match="num_classes = 1 contradicts .*map.pbtxt"):
+        build(text, num_classes=1)
+
+
+def test_missing_files_are_named(tmp_path):
+    path = numbered(tmp_path / "a", 1)
+    with pytest.raises(FileNotFoundError, match="none.pbtxt"):
+        build(
+            f'tf_record_input_reader {{ input_path: "{path}" }} '
+            f'label_map_path: "{tmp_path}/none.pbtxt"'
+        )
+    with pytest.raises(FileNotFoundError, match="no file matches '.*/trian'"):
+        build(f'tf_record_input_reader {{ input_path: "{tmp_path}/trian" }}')
+    with pytest.raises(ValueError, match="input_path.*is empty"):
+        build("tf_record_input_reader {}")
+
+
+@pytest.mark.parametrize("text", ["", "external_input_reader {}"])
+def test_other_readers_are_refused(text):
+    with pytest.raises(ValueError, match="no tf_record_input_reader"):
+        build(text)
