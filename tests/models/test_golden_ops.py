@@ -15,10 +15,14 @@ from object_detection_mtl.models.postprocess import (
     select_proposals,
 )
 from object_detection_mtl.ops.anchors import GridAnchorGenerator
-from tests.golden_cases import load_case
+from tests.golden import ops_cases
 
 pytestmark = pytest.mark.golden
 TOLERANCE = 1e-5
+
+
+def load_case(name: str) -> ops_cases.Case:
+    return next(case for case in ops_cases.cases(name.split("/")[0]) if case.id == name)
 
 
 def padded(arrays: list[np.ndarray]) -> tf.Tensor:
