@@ -9,7 +9,8 @@ fractions of the picture's height and width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -76,7 +77,7 @@ def build_example(
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-_OPTIONAL = {
+_OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "difficult": (TfExample.difficult, int),
     "truncated": (TfExample.truncated, int),
     "is_crowd": (TfExample.is_crowd, int),

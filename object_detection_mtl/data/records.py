@@ -87,7 +87,7 @@ def index_records(patterns: str | Iterable[str]) -> RecordIndex:
 
 def _record_offsets(path: str) -> np.ndarray:
     size = tf.io.gfile.stat(path).length
-    offsets = []
+    offsets: list[int] = []
     position = 0
     with _open(path) as file:
         while position < size:

@@ -43,3 +43,6 @@ def _guarded(main: Callable[[], int | None], surplus: list[str]) -> int | None:
         logging.debug("This led to the error below", exc_info=True)
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130  # As shells report a process that Ctrl-C ended.
