@@ -51,11 +51,14 @@ def training_call(config: Any, image: Any) -> tuple[Any, Callable[[], object]]:
 
     from object_detection_mtl.builders import model_builder, optimizer_builder
     from object_detection_mtl.fields import Batch, Groundtruth
-    from object_detection_mtl.training import step
+    from object_detection_mtl.training.step import StepOptions, TrainingStep
 
     detector = model_builder.build(config.model, is_training=True)
+    variables = detector.trainable_variables
     optimizer = optimizer_builder.build(config.train_config.optimizer)
-    optimizer.build(detector.trainable_variables)
+    optimizer.build(variables)
+    options = StepOptions(clip_norm=10.0, clip_per_variable=True)
+    training_step = TrainingStep(detector, optimizer, variables, options)
     random = np.random.RandomState(0)
     corners = random.uniform(0.0, 0.6, (1, 8, 2))
     boxes = np.concatenate([corners, corners + random.uniform(0.1, 0.4, (1, 8, 2))], axis=-1)
@@ -67,7 +70,7 @@ def training_call(config: Any, image: Any) -> tuple[Any, Callable[[], object]]:
         Groundtruth.classes: tf.constant(random.randint(1, 21, (1, 8)), tf.int32),
         Groundtruth.num_boxes: tf.constant([8]),
     }
-    train = tf.function(lambda: step.bare_step(detector, optimizer, batch))
+    train = tf.function(lambda: training_step(batch, tf.constant(0, tf.int64)))
     return train.get_concrete_function(), train
 
 
