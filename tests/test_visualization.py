@@ -83,6 +83,14 @@ def test_min_score_and_max_boxes_keep_the_best():
     assert drawn(max_boxes=0) == [False, False, False]
 
 
+@pytest.mark.parametrize("scores", [(0.9, 0.8), (0.8, 0.9)])
+def test_the_better_frame_lies_on_top(scores):
+    crossing = [[0.25, 0.1, 0.75, 0.9], [0.1, 0.25, 0.9, 0.75]]
+    picture = draw_boxes(canvas(), crossing, [1, 2], scores, show_labels=False)
+    best = 1 + int(np.argmax(scores))
+    assert tuple(picture[100, 100]) == class_color(best)
+
+
 def test_without_scores_every_box_is_drawn_in_order():
     picture = draw_boxes(canvas(), BOX + [[0, 0, 0.1, 0.1]], [1, 2], min_score=0.9, max_boxes=1)
     assert touched(picture)[100, 200] and not touched(picture)[40, 20]

@@ -59,7 +59,7 @@ class _OneCategory(COCOeval):
         if imgId not in self._ranked:
             found = self._dts[imgId, catId]
             scores = np.array([d["score"] for d in found])
-            order = np.argsort(-scores, kind="mergesort")[:maxDet]
+            order = np.argsort(-scores, kind="mergesort")
             self._ranked[imgId] = scores[order], np.array([d["area"] for d in found])[order]
         scores, areas = self._ranked[imgId]
         shape = (len(self.params.iouThrs), len(scores))

@@ -134,6 +134,14 @@ def test_open_images_ignores_detections_inside_a_group_of_their_class():
     assert metrics[AP + "cat"] == 1.0 and np.isnan(metrics[AP + "dog"])
 
 
+def test_an_object_inside_a_group_is_found_and_the_group_swallows_only_the_rest():
+    truth = ([GROUP, A], [1, 1], {"group_of": [True, False]})
+    metrics = run([(*truth, [A, NEAR_A], [0.9, 0.8], [1, 1])], group_of_weight=0.0)
+    assert metrics[AP + "cat"] == 1.0
+    missing = run([(*truth, [[50, 50, 60, 60]], [0.9], [1])], group_of_weight=0.0)
+    assert missing[AP + "cat"] == 0.0
+
+
 def test_a_weighted_group_is_found_once_by_its_best_detection():
     truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
     found = ([[0, 0, 9, 9], [10, 10, 30, 30], [300, 0, 310, 10]], [0.9, 0.8, 0.7], [1, 1, 1])
