@@ -242,11 +242,3 @@ def test_sixteen_bits_keep_their_upper_half():
 def test_a_picture_that_cannot_be_decoded_is_an_error_with_its_name(data):
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)cannot be decoded.*lost.jpg"):
         decode(example("lost.jpg", data=data))
-
-
-@pytest.mark.slow
-def test_a_very_large_picture():
-    data = encoded(Image.new("RGB", (12000, 9000), (10, 200, 30)), "JPEG")
-    image = decode(example(data=data))["image"]
-    assert image.shape == (9000, 12000, 3)
-    assert np.abs(image[4000, 5000].numpy().astype(int) - [10, 200, 30]).max() < 4
