@@ -29,6 +29,8 @@ def matmul_crop_and_resize(
 ) -> tf.Tensor:
     """`crop_and_resize` as two matrix products, which XLA compiles; for the other it has no kernel.
 
+    Twenty times slower on a CPU, so only for XLA.
+
     The same for samples on the map. Beyond its border they fade to 0 over one cell instead of at
     once: the interpolation goes on into a world of zeros. (So a sample that rounding puts a hair
     beyond the last cell keeps its value here, where the kernel gives 0.)

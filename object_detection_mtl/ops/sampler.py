@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from object_detection_mtl.ops.shapes import size, smallest
+
 
 def sample_balanced(
     indicator: tf.Tensor,
@@ -22,7 +24,7 @@ def sample_balanced(
     At most int(batch_size * positive_fraction) positives are drawn and negatives fill up to
     batch_size, as far as there are any; so there may be fewer than batch_size, never more.
     batch_size None draws every positive and (1 - f) / f times as many negatives.
-    seed: int32 [2]; the same seed draws the same sample.
+    seed: int32 [2]; the same seed draws the same sample (another one where XLA compiles this).
     """
     if batch_size is not None and batch_size < 0:
         raise ValueError(f"sample_balanced: batch_size is {batch_size}, expected >= 0 or None.")
@@ -58,8 +60,7 @@ def _draw(
 
     The indices of a top-k, not a threshold on the keys, decide: equal keys do occur.
     """
-    size = tf.shape(candidates)[1]
-    most = size if most is None else tf.minimum(most, size)
+    most = size(candidates, 1) if most is None else smallest(most, size(candidates, 1))
     order, places = tf.math.top_k(tf.where(candidates, keys, -1.0), most)
     drawn = order >= 0.0
     if number is not None:

@@ -77,6 +77,7 @@ def authors_resizer(key):
     return resizer, height, width
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("key", [key for key in TF1 if key.endswith("_shape")])
 def test_sizes_of_the_authors_code(key):
     resizer, height, width = authors_resizer(key)
@@ -84,6 +85,7 @@ def test_sizes_of_the_authors_code(key):
     assert graph.structured_outputs[0].shape == tuple(TF1[key])
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("key", TF1_PIXELS)
 def test_pixels_of_the_authors_code(key):
     resizer, height, width = authors_resizer(key)

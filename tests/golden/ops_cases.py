@@ -43,7 +43,13 @@ def cases(op: str) -> list[Case]:
 
 def each_case(op: str):
     """Decorator: the test runs once for every recorded call, as its argument `case`."""
-    return pytest.mark.parametrize("case", cases(op), ids=operator.attrgetter("id"))
+    return with_cases(cases(op))
+
+
+def with_cases(chosen: list[Case]):
+    """Decorator: the test runs once for each of these recorded calls, as its argument `case`."""
+    parametrize = pytest.mark.parametrize("case", chosen, ids=operator.attrgetter("id"))
+    return lambda test: pytest.mark.golden(parametrize(test))
 
 
 @functools.cache

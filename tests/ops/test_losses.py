@@ -25,6 +25,7 @@ def check(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     "function, case",
     [pytest.param(GOLDEN[op], case, id=case.id) for op in GOLDEN for case in cases(op)],

@@ -112,6 +112,25 @@ def test_the_same_in_a_graph_without_sizes():
     np.testing.assert_array_equal(actual, run(indicator, is_positive))
 
 
+def test_xla():
+    """It draws other candidates than an uncompiled graph, but as many, and always the same."""
+    rng = np.random.RandomState(2)
+    indicator, is_positive = rng.rand(2, 30) < 0.8, rng.rand(2, 30) < 0.3
+
+    def run(indicator, is_positive):
+        return sample_balanced(
+            indicator, is_positive, batch_size=16, positive_fraction=0.5, seed=SEED
+        )
+
+    compiled = tf.function(run, jit_compile=True)
+    drawn = compiled(indicator, is_positive).numpy()
+    assert not (drawn & ~indicator).any()
+    assert counts(drawn, is_positive) == counts(
+        sample(indicator, is_positive, batch_size=16), is_positive
+    )
+    np.testing.assert_array_equal(compiled(indicator, is_positive), drawn)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

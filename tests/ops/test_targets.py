@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.ops import box_coder, targets
-from tests.golden.ops_cases import cases
+from tests.golden.ops_cases import cases, with_cases
 from tests.ops.graphs import call_with_unknown_sizes, random_boxes
 
 ANCHORS = np.array([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 0.8], [0, 0.5, 0.5, 1]], np.float32)
@@ -17,8 +17,7 @@ def check(actual, expected):
 
 
 def each_case_of(stage):
-    chosen = [case for case in cases("target_assign") if case.params["stage"] == stage]
-    return pytest.mark.parametrize("case", chosen, ids=lambda case: case.id)
+    return with_cases([case for case in cases("target_assign") if case.params["stage"] == stage])
 
 
 @each_case_of("proposal")
