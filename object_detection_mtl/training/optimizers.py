@@ -23,16 +23,20 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
 
     slots: dict[str, list[keras.Variable]]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.slots = {}
+
     def add_optimizer_variables(
         self, trainable_variables: list[keras.Variable], name: Any, initializer: Any = "zeros"
     ) -> Any:
         created = super().add_optimizer_variables(trainable_variables, name, initializer)
-        if not hasattr(self, "slots"):
-            self.slots = {}
-        single = isinstance(name, str)
-        self.slots.update(
-            zip([name] if single else name, [created] if single else created, strict=True)
-        )
+        # Keras returns one list for one name, a tuple of lists for several.
+        if isinstance(name, str):
+            self.slots[name] = created
+        else:
+            for slot, variables in zip(name, created, strict=True):
+                self.slots[slot] = variables
         return created
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Iterable[Any]) -> list[Any]:

@@ -63,9 +63,7 @@ class Progress:
         now = self._clock()
         if self._rate_step is None:
             self._rate_step, self._rate_time = step, now
-            self._write(
-                f"first step done after {now - self._started:.1f} s (it compiles the graph)"
-            )
+            self._write(f"first step done after {now - self._started:.1f} s (it builds the graph)")
         if self._bar is not None:
             if self._bar.update(step - self._bar.n):
                 self._bar.set_postfix_str(

@@ -1,0 +1,113 @@
+"""The smallest thing with a detector's interface: losses that fit on paper.
+
+One weight vector w [3], started at (1, 2, 0), sees the mean colour x of a picture:
+the "localisation" loss is mean((w.x)^2) / 2, the "classification" loss mean(b), b [1] a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.fields import Batch, Losses
+from object_detection_mtl.training.loop import Model
+from object_detection_mtl.training.optimizers import Momentum
+from object_detection_mtl.training.schedules import Schedule
+from object_detection_mtl.training.step import StepOptions
+
+WEIGHTS = "FirstStageFeatureExtractor/Linear/w/weights"
+BIASES = "SecondStageBoxPredictor/b/biases"
+FROZEN = "FirstStageFeatureExtractor/Linear/f/weights"
+
+
+class LinearDetector(keras.layers.Layer):
+    """See above. `f` is frozen and regularised; `noise` adds a random number per step."""
+
+    def __init__(self, size: int = 3, noise: float = 0.0, is_training: bool = True) -> None:
+        super().__init__()
+        self.noise = noise
+        self.w = self.add_weight(
+            name="w", shape=(size,), initializer=keras.initializers.Constant([1.0, 2.0, 0.0][:size])
+        )
+        self.b = self.add_weight(name="b", shape=(1,), initializer="zeros")
+        self.f = self.add_weight(name="f", shape=(2,), initializer="ones", trainable=False)
+        self.loss_weights = {Losses.rpn_localization: 2.0, Losses.box_classification: 3.0}
+        self.built = True
+
+    def predict(self, inputs, true_image_shapes, groundtruth=None, seed=None):
+        del true_image_shapes, groundtruth
+        colour = tf.reduce_mean(inputs, axis=[1, 2])
+        score = tf.linalg.matvec(colour[:, : self.w.shape[0]], tf.convert_to_tensor(self.w))
+        if self.noise:
+            score += self.noise * tf.random.stateless_normal([], seed, alg="philox")
+        return {"score": score}
+
+    def loss(self, predictions, groundtruth, seed=None):
+        del groundtruth, seed
+        return {
+            Losses.rpn_localization: tf.reduce_mean(predictions["score"] ** 2) / 2.0,
+            Losses.box_classification: tf.reduce_mean(self.b),
+        }
+
+    def regularization_loss(self):
+        return 0.25 * tf.reduce_sum(tf.convert_to_tensor(self.f) ** 2)
+
+    def tf1_variable_names(self):
+        return {WEIGHTS: self.w, BIASES: self.b, FROZEN: self.f}
+
+
+@contextmanager
+def one_device() -> Iterator[tf.distribute.Strategy]:
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        yield strategy
+
+
+def make_model(
+    detector_options: dict | None = None, *, rate: float = 0.1, optimizer=None, **step_options
+) -> Model:
+    """A model with momentum 0.9 at a constant rate."""
+    detector = LinearDetector(**(detector_options or {}))
+    optimizer = optimizer or Momentum(Schedule("constant", learning_rate=rate), momentum=0.9)
+    return Model(
+        detector, optimizer, {WEIGHTS: detector.w, BIASES: detector.b}, StepOptions(**step_options)
+    )
+
+
+def picture(index: int, height: int = 2, width: int = 2) -> np.ndarray:
+    """Picture `index`: every pixel is (index + 1, 1, 0) / 2."""
+    return np.broadcast_to(
+        np.array([index + 1.0, 1.0, 0.0], np.float32) / 2.0, (height, width, 3)
+    ).copy()
+
+
+def dataset(
+    batch_size: int, start_example: int = 0, *, num_examples: int = 5, sizes: tuple[int, ...] = (2,)
+) -> tf.data.Dataset:
+    """Endless pictures in a fixed order; batch n is `sizes[n % len(sizes)]` pixels wide."""
+    first = start_example // batch_size
+
+    def batches():
+        number = first
+        while True:
+            side = sizes[number % len(sizes)]
+            rows = [(number * batch_size + row) % num_examples for row in range(batch_size)]
+            yield {
+                Batch.inputs: np.stack([picture(row, side, side) for row in rows]),
+                Batch.true_image_shapes: np.array([[side, side, 3]] * batch_size, np.int32),
+                Batch.image_id: np.array([str(row).encode() for row in rows]),
+            }
+            number += 1
+
+    return tf.data.Dataset.from_generator(
+        batches,
+        output_signature={
+            Batch.inputs: tf.TensorSpec([batch_size, None, None, 3], tf.float32),
+            Batch.true_image_shapes: tf.TensorSpec([batch_size, 3], tf.int32),
+            Batch.image_id: tf.TensorSpec([batch_size], tf.string),
+        },
+    )

@@ -1,0 +1,276 @@
+"""Whole runs of the smallest model: checkpoints, resume, summaries, interruption, failures."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.fields import Batch
+from object_detection_mtl.training import loop
+from object_detection_mtl.training.loop import LoopOptions
+from object_detection_mtl.training.optimizers import Adam, Momentum
+from object_detection_mtl.training.schedules import Schedule
+from object_detection_mtl.training.step import NonFiniteError
+from tests.training.linear import dataset, make_model
+
+pytestmark = pytest.mark.usefixtures("linear_names")
+
+
+def scheduled(optimizer=Momentum):
+    """0.1, then 0.01 from step 4 on; momentum; moving averages."""
+    schedule = Schedule("manual_steps", boundaries=[4], learning_rates=[0.1, 0.01])
+    options = {"momentum": 0.9} if optimizer is Momentum else {}
+    return optimizer(schedule, use_ema=True, ema_momentum=0.9, **options)
+
+
+def train(model_dir, num_steps, *, data=dataset, initialise=lambda _: None, model=None, **options):
+    """Runs the loop; returns (result, the model, start examples asked for)."""
+    made, starts = [], []
+
+    def make():
+        made.append(model() if model else make_model({"noise": 0.1}, optimizer=scheduled(), seed=3))
+        return made[0]
+
+    def make_dataset(detector, context, batch_size, start_example):
+        assert detector is made[0].detector
+        assert context.num_input_pipelines == 1
+        starts.append(start_example)
+        return data(batch_size, start_example)
+
+    result = loop.train(
+        model_dir,
+        strategy=tf.distribute.MirroredStrategy(["/cpu:0"]),
+        make_model=make,
+        initialise=initialise,
+        make_dataset=make_dataset,
+        batch_size=2,
+        options=LoopOptions(num_steps, **options),
+    )
+    return result, made[0], starts
+
+
+def state(model):
+    """Every number of a run."""
+    variables = [*model.detector.variables, *model.optimizer.variables]
+    return [variable.numpy() for variable in variables]
+
+
+def checkpoint_steps(model_dir):
+    """Name of each checkpoint -> step in it."""
+    return {
+        Path(prefix).name: int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE"))
+        for prefix in (str(path)[: -len(".index")] for path in Path(model_dir).glob("*.index"))
+    }
+
+
+def scalars(model_dir):
+    """TensorBoard tag -> {step: value}; of images their shape."""
+    found = {}
+    for path in sorted(Path(model_dir, "train").glob("events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                array = tf.make_ndarray(value.tensor)
+                number = array.size if array.dtype == object else float(array)
+                found.setdefault(value.tag, {})[event.step] = number
+    return found
+
+
+def test_checkpoints_end_where_the_run_ends(tmp_path, capsys):
+    result, _, starts = train(tmp_path, 7, checkpoint_every_n=3, log_every_n=2)
+    assert checkpoint_steps(tmp_path) == {"ckpt-1": 0, "ckpt-2": 3, "ckpt-3": 6, "ckpt-4": 7}
+    assert (result.step, result.checkpoint) == (7, str(tmp_path / "ckpt-4"))
+    assert result.interrupted_by is None
+    assert starts == [0]
+    output = capsys.readouterr().out
+    assert "step 2/7  loss" in output and "images/s" in output and "left" in output
+    assert "finished at step 7; newest checkpoint" in output
+    assert "steps/sec" not in output  # Orbit's own lines
+
+
+def test_a_checkpoint_is_not_written_twice_and_old_ones_go(tmp_path):
+    train(tmp_path, 6, checkpoint_every_n=1, max_to_keep=2)
+    assert checkpoint_steps(tmp_path) == {"ckpt-6": 5, "ckpt-7": 6}
+
+
+def test_tensorboard_has_the_od_apis_names(tmp_path):
+    result, _, _ = train(tmp_path, 6, log_every_n=3, model=lambda: make_model(rate=0.0))
+    found = scalars(tmp_path)
+    assert set(found) == {
+        "Loss/RPNLoss/localization_loss",
+        "Loss/BoxClassifierLoss/classification_loss",
+        "Loss/regularization_loss",
+        "Loss/total_loss",
+        "UnweightedLoss/RPNLoss/localization_loss",
+        "UnweightedLoss/BoxClassifierLoss/classification_loss",
+        "gradient_norm",
+        "learning_rate",
+        "steps_per_sec",
+        "train_input_images",
+    }
+    # Pictures 0..4 have w.x = 1.5, 2, 2.5, 3, 3.5; a block is three batches of two of them.
+    losses = np.array([1.5, 2.0, 2.5, 3.0, 3.5]) ** 2 / 2
+    means = [np.mean(losses[[0, 1, 2, 3, 4, 0]]), np.mean(losses[[1, 2, 3, 4, 0, 1]])]
+    unweighted = found["UnweightedLoss/RPNLoss/localization_loss"]
+    assert unweighted == pytest.approx({3: means[0], 6: means[1]})
+    assert found["Loss/total_loss"] == pytest.approx({3: 2 * means[0] + 0.5, 6: 2 * means[1] + 0.5})
+    assert result.metrics["Loss/total_loss"] == pytest.approx(2 * means[1] + 0.5)
+    # An image summary holds width, height and the pictures.
+    assert found["train_input_images"] == {3: 2 + 2, 6: 2 + 2}
+
+
+def test_learning_rate_and_images_can_be_left_out(tmp_path):
+    train(tmp_path, 6, log_every_n=1, record_summaries=False)
+    found = scalars(tmp_path)
+    expected = {1: 0.1, 2: 0.1, 3: 0.1, 4: 0.01, 5: 0.01, 6: 0.01}
+    assert found["learning_rate"] == pytest.approx(expected)
+    assert "train_input_images" not in found
+
+
+@pytest.mark.parametrize("optimizer", [Momentum, Adam])
+def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
+    def model():
+        return make_model({"noise": 0.1}, optimizer=scheduled(optimizer), seed=3)
+
+    _, whole, _ = train(tmp_path / "whole", 9, model=model)
+    train(tmp_path / "parts", 4, model=model)
+    _, _, starts = train(tmp_path / "parts", 6, model=model)
+    assert starts == [8]
+    result, parts, starts = train(tmp_path / "parts", 9, model=model)
+    assert starts == [12]
+    assert result.step == 9
+    for got, wanted in zip(state(parts), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert checkpoint_steps(tmp_path / "parts") == {
+        "ckpt-1": 0,
+        "ckpt-2": 4,
+        "ckpt-3": 6,
+        "ckpt-4": 9,
+    }
+
+
+def test_only_a_new_run_is_initialised(tmp_path):
+    def initialise(detector):
+        detector.w.assign([5.0, 5.0, 5.0])
+
+    def still():
+        return make_model(rate=0.0)
+
+    _, model, _ = train(tmp_path, 1, initialise=initialise, model=still)
+    np.testing.assert_array_equal(model.detector.w, [5.0, 5.0, 5.0])
+
+    def never(_):
+        raise AssertionError("a run that continues has its weights")
+
+    _, model, _ = train(tmp_path, 2, initialise=never, model=still)
+    np.testing.assert_array_equal(model.detector.w, [5.0, 5.0, 5.0])
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path, capsys):
+    train(tmp_path, 3)
+    before = checkpoint_steps(tmp_path)
+    result, _, starts = train(tmp_path, 3)
+    assert (result.step, result.metrics, starts) == (3, {}, [])
+    assert result.checkpoint == str(tmp_path / "ckpt-2")
+    assert checkpoint_steps(tmp_path) == before
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_pictures_of_all_sizes_compile_once(tmp_path, monkeypatch):
+    trainers = []
+    original = loop.DetectionTrainer.__init__
+
+    def remember(self, *args, **kwargs):
+        trainers.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(loop.DetectionTrainer, "__init__", remember)
+    train(tmp_path, 8, data=lambda b, s: dataset(b, s, sizes=(2, 3, 5, 8)), log_every_n=3)
+    assert trainers[0].trace_count == 1
+
+
+def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, capsys):
+    def interrupted(batch_size, start_example):
+        # Batches are made ahead of the steps; the signal comes in some early step.
+        return dataset(batch_size, start_example).map(
+            lambda batch: {
+                **batch,
+                Batch.inputs: tf.ensure_shape(
+                    tf.numpy_function(raise_at_fifth, [batch[Batch.inputs]], tf.float32),
+                    [2, None, None, 3],
+                ),
+            }
+        )
+
+    calls = []
+
+    def raise_at_fifth(inputs):
+        calls.append(1)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return inputs
+
+    handler = signal.getsignal(signal.SIGINT)
+    result, _, _ = train(tmp_path / "run", 400, data=interrupted, checkpoint_every_n=1000)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert result.interrupted_by == signal.SIGINT
+    assert 0 < result.step < 400
+    assert checkpoint_steps(tmp_path / "run") == {"ckpt-1": 0, "ckpt-2": result.step}
+    captured = capsys.readouterr()
+    assert "SIGINT: saving a checkpoint after this step" in captured.err
+    assert f"stopped at step {result.step} of 400, saved as" in captured.out
+    end = result.step + 3
+    _, continued, _ = train(tmp_path / "run", end)
+    _, whole, _ = train(tmp_path / "whole", end)
+    for got, wanted in zip(state(continued), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_non_finite_loss_names_term_and_step_and_saves_nothing(tmp_path):
+    def spoiled(batch_size, start_example):
+        numbered = dataset(batch_size, start_example).enumerate()
+        return numbered.map(
+            lambda number, batch: {
+                **batch,
+                Batch.inputs: batch[Batch.inputs] * tf.where(number == 4, np.nan, 1.0),
+            }
+        )
+
+    with pytest.raises(NonFiniteError, match=r"became NaN or infinite in training step 5\b") as e:
+        train(tmp_path, 9, data=spoiled, checkpoint_every_n=3)
+    assert "learning rate is too high" in str(e.value)
+    assert f"{tmp_path}/ckpt-2, is from before" in str(e.value)
+    assert checkpoint_steps(tmp_path) == {"ckpt-1": 0, "ckpt-2": 3}
+
+
+def test_data_that_end_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match="the training data ended in step 3"):
+        train(tmp_path, 9, data=lambda b, s: dataset(b, s).take(2))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    train(tmp_path, 1)
+
+    def narrow():
+        return make_model({"size": 2}, optimizer=scheduled())
+
+    with pytest.raises(ValueError, match=r"/weights: \[3\] there, \[2\] here.*another --model_dir"):
+        train(tmp_path, 2, model=narrow)
+    with pytest.raises(ValueError, match=r"velocity/.*: nothing there, \[1\] here"):
+        train(tmp_path, 2, model=lambda: make_model(optimizer=scheduled(Adam)))
+    with pytest.raises(ValueError, match=r"average/.*: \[1\] there, nothing here"):
+        train(tmp_path, 2, model=make_model)
+
+
+def test_a_lost_checkpoint_does_not_start_the_run_again(tmp_path):
+    result, _, _ = train(tmp_path, 2)
+    Path(f"{result.checkpoint}.index").unlink()
+    with pytest.raises(FileNotFoundError, match="whose .index file is missing"):
+        train(tmp_path, 3)
+
+
+@pytest.mark.parametrize("name", ["num_steps", "checkpoint_every_n", "log_every_n"])
+def test_numbers_out_of_range(name):
+    with pytest.raises(ValueError, match=f"{name} is 0, expected at least 1"):
+        LoopOptions(**{"num_steps": 1, name: 0})

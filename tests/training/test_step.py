@@ -1,0 +1,205 @@
+"""One training step with numbers worked out on paper (see linear.py for the model)."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.fields import Batch
+from object_detection_mtl.training import names
+from object_detection_mtl.training.step import TrainingStep, non_finite_term
+from tests.training import tiny
+from tests.training.linear import make_model, one_device, picture
+
+LOCALIZATION = "Loss/RPNLoss/localization_loss"
+CLASSIFICATION = "Loss/BoxClassifierLoss/classification_loss"
+
+
+def batch(*indices):
+    return {
+        Batch.inputs: tf.constant(np.stack([picture(index) for index in indices])),
+        Batch.true_image_shapes: tf.constant([[2, 2, 3]] * len(indices)),
+    }
+
+
+def run(model, data, steps=1):
+    """Trains in a graph on one device; returns the scalars of the last step."""
+    with one_device() as strategy:
+        model = model()
+        model.optimizer.build(list(model.trained.values()))
+        step_fn = TrainingStep(
+            model.detector, model.optimizer, list(model.trained.values()), model.step_options
+        )
+        compiled = tf.function(lambda step: strategy.run(step_fn, args=(data, step)))
+        for step in range(steps):
+            scalars = compiled(tf.constant(step, tf.int64))
+    return model.detector, {name: float(value) for name, value in scalars.items()}
+
+
+def test_weights_are_applied_once_and_everything_is_logged():
+    # x = (1, .5, 0) -> w.x = 2; x = (.5, .5, 0) -> 1.5.  Loss (4 + 2.25) / 2 / 2 = 1.5625.
+    _, scalars = run(make_model, batch(1, 0))
+    assert scalars[LOCALIZATION] == pytest.approx(2 * 1.5625)
+    assert scalars["UnweightedLoss/RPNLoss/localization_loss"] == pytest.approx(1.5625)
+    assert scalars[CLASSIFICATION] == 0.0
+    assert scalars[names.REGULARIZATION] == pytest.approx(0.5)
+    assert scalars[names.TOTAL] == pytest.approx(3.125 + 0.5)
+
+
+def test_the_update_is_the_weighted_gradient():
+    # One picture, x = (1, .5, 0), w.x = 2: dL/dw = 2 * 2 * x = (4, 2, 0); dL/db = 3.
+    detector, scalars = run(make_model, batch(1))
+    np.testing.assert_allclose(detector.w, [1 - 0.4, 2 - 0.2, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(detector.b, [-0.3], rtol=1e-6)
+    np.testing.assert_array_equal(detector.f, [1.0, 1.0])
+    assert scalars[names.GRADIENT_NORM] == pytest.approx(np.sqrt(16 + 4 + 9))
+
+
+def test_clipping_and_multipliers_in_this_order():
+    # Gradients (4, 2, 0) and 3, the bias doubled: norm of all sqrt(20 + 36) before clipping.
+    norm = np.sqrt(56)
+    detector, scalars = run(
+        lambda: make_model(clip_norm=1.0, gradient_multipliers=[1.0, 2.0]), batch(1)
+    )
+    assert scalars[names.GRADIENT_NORM] == pytest.approx(norm)
+    np.testing.assert_allclose(detector.w, [1 - 0.4 / norm, 2 - 0.2 / norm, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(detector.b, [-0.6 / norm], rtol=1e-6)
+    detector, _ = run(lambda: make_model(clip_norm=1.0, clip_per_variable=True), batch(1))
+    np.testing.assert_allclose(
+        detector.w, [1 - 0.4 / np.sqrt(20), 2 - 0.2 / np.sqrt(20), 0.0], rtol=1e-6
+    )
+    np.testing.assert_allclose(detector.b, [-0.1], rtol=1e-6)
+
+
+def test_regularization_can_be_left_out():
+    _, scalars = run(lambda: make_model(add_regularization=False), batch(1))
+    assert names.REGULARIZATION not in scalars
+    assert scalars[names.TOTAL] == pytest.approx(4.0)
+
+
+def test_random_samples_come_from_seed_and_step():
+    def losses(seed):
+        model = lambda: make_model({"noise": 1.0}, rate=0.0, seed=seed)  # noqa: E731
+        return [run(model, batch(0), steps)[1][LOCALIZATION] for steps in (1, 2)]
+
+    first = losses(7)
+    assert first == losses(7)
+    assert first[0] != first[1]
+    assert not set(first) & set(losses(8))
+    assert losses(2**32 - 1) != first  # every unsigned seed of a config is one
+
+
+def test_a_non_finite_term_is_named_and_changes_no_weight():
+    data = batch(1)
+    data[Batch.inputs] = data[Batch.inputs] * np.float32("inf")
+    with one_device() as strategy:
+        model = make_model()
+        model.optimizer.build(list(model.trained.values()))
+        step_fn = TrainingStep(
+            model.detector, model.optimizer, list(model.trained.values()), model.step_options
+        )
+        compiled = tf.function(lambda: strategy.run(step_fn, args=(data, tf.constant(0, tf.int64))))
+        with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+            compiled()
+    assert non_finite_term(failure.value) in (
+        LOCALIZATION,
+        "UnweightedLoss/RPNLoss/localization_loss",
+        names.TOTAL,
+        names.GRADIENT_NORM,
+    )
+    np.testing.assert_array_equal(model.detector.w, [1.0, 2.0, 0.0])
+    np.testing.assert_array_equal(model.detector.b, [0.0])
+    assert non_finite_term(ValueError("something else")) is None
+
+
+def test_a_gradient_that_is_not_finite_is_found_before_it_does_harm():
+    # sqrt(w0 - 1) is 0 with an infinite slope: the loss alone looks healthy.
+    with one_device() as strategy:
+        model = make_model()
+        detector = model.detector
+        detector.loss = lambda *_, **__: {"odd": tf.sqrt(detector.w[0] - 1.0)}
+        detector.loss_weights = {"odd": 1.0}
+        model.optimizer.build(list(model.trained.values()))
+        step_fn = TrainingStep(detector, model.optimizer, [detector.w], model.step_options)
+        compiled = tf.function(
+            lambda: strategy.run(step_fn, args=(batch(1), tf.constant(0, tf.int64)))
+        )
+        with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+            compiled()
+    assert non_finite_term(failure.value) == names.GRADIENT_NORM
+    np.testing.assert_array_equal(detector.w, [1.0, 2.0, 0.0])
+
+
+def test_a_real_detector_learns_its_batch():
+    with one_device() as strategy:
+        detector = tiny.tiny_detector()
+        optimizer = make_model(rate=0.05).optimizer
+        optimizer.build(detector.trainable_variables)
+        step_fn = TrainingStep(
+            detector, optimizer, detector.trainable_variables, make_model().step_options
+        )
+        data = {key: value for key, value in tiny.batch(0, 1).items() if value.dtype != tf.string}
+        compiled = tf.function(
+            lambda step: strategy.run(step_fn, args=(data, step)), autograph=False
+        )
+        totals = [float(compiled(tf.constant(i, tf.int64))[names.TOTAL]) for i in range(60)]
+    assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:3])
+
+
+TWO_REPLICAS = textwrap.dedent(
+    """
+    import sys
+    import numpy as np
+    import tensorflow as tf
+    count = int(sys.argv[1])
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * count)
+    from object_detection_mtl.training import distribution
+    from object_detection_mtl.training.optimizers import Momentum
+    from object_detection_mtl.training.schedules import Schedule
+    from object_detection_mtl.training.step import TrainingStep
+    from tests.training.linear import dataset, make_model
+    strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
+    with strategy.scope():
+        momentum = Momentum(Schedule("constant", learning_rate=0.1), momentum=0.9, use_ema=True)
+        model = make_model(optimizer=momentum, clip_norm=2.0)
+        momentum.build(list(model.trained.values()))
+    step_fn = TrainingStep(
+        model.detector, momentum, list(model.trained.values()), model.step_options)
+    share = distribution.per_replica_batch_size(strategy, 4)
+    batches = iter(distribution.distribute(strategy, lambda context: dataset(share)))
+
+    @tf.function
+    def step():
+        scalars = strategy.run(step_fn, args=(next(batches), tf.constant(0, tf.int64)))
+        return {k: strategy.reduce("SUM", v, axis=None) for k, v in scalars.items()}
+
+    for _ in range(3):
+        scalars = step()
+    numbers = [float(v) for v in scalars.values()] + model.detector.w.numpy().tolist()
+    numbers += momentum.slots["average"][0].numpy().tolist() + [float(momentum.iterations.numpy())]
+    print("RESULT", numbers)
+    """
+)
+
+
+@pytest.mark.slow
+def test_two_replicas_do_what_one_does():
+    """The batch size is global: losses, norms, clipping and updates do not see the devices."""
+    results = []
+    for count in (1, 2):
+        output = subprocess.run(
+            [sys.executable, "-c", TWO_REPLICAS, str(count)],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            check=False,
+        )
+        line = [line for line in output.stdout.splitlines() if line.startswith("RESULT")]
+        assert line, output.stderr[-3000:]
+        results.append(np.array(eval(line[0].removeprefix("RESULT"))))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
