@@ -8,6 +8,7 @@ graph, so it is made of TensorFlow's own operations only.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,30 +53,34 @@ def from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     Each is decoded and resized by itself, as the training data are. Inputs of different sizes are
     padded with zeros below and to the right, to the largest height and width of the batch.
     """
-    count = tf.size(encoded)
+    count = _at_least_one(tf.size(encoded))
     inputs = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, 3])
     shapes = tf.TensorArray(tf.int32, count, element_shape=[3])
-    static_sides: list[int | None] = [None, None]
+    known: list[tf.TensorShape] = []
 
     def add(i: tf.Tensor, inputs: tf.TensorArray, shapes: tf.TensorArray, sides: tf.Tensor) -> Any:
         resized, shape = detector.preprocess(decode_picture(encoded[i])[tf.newaxis])
-        static_sides[:] = resized.shape[1:3]
+        known.append(resized.shape[1:3])
         sides = tf.maximum(sides, tf.shape(resized)[1:3])
         return i + 1, inputs.write(i, resized[0]), shapes.write(i, shape[0]), sides
 
-    # An empty batch is answered too; its inputs have no pixel but a size that convolutions take.
-    state = (0, inputs, shapes, tf.ones([2], tf.int32))
+    state = (0, inputs, shapes, tf.zeros([2], tf.int32))
     _, inputs, shapes, sides = tf.while_loop(lambda i, *_: i < count, add, state)
     padded = tf.map_fn(
         lambda i: _padded(inputs.read(i), sides),
         tf.range(count),
         fn_output_signature=tf.TensorSpec([None, None, 3], tf.float32),
     )
-    # A resizer of one fixed size leaves its mark on the anchors' shapes as well.
-    padded = tf.ensure_shape(
-        tf.reshape(padded, tf.concat([[count], sides, [3]], axis=0)), [None, *static_sides, 3]
-    )
-    return padded, tf.ensure_shape(shapes.stack(), [None, 3])
+    # A resizer of one fixed size shows in the inputs' shape, and with it in that of the anchors.
+    static = functools.reduce(tf.TensorShape.most_specific_compatible_shape, known)
+    return tf.ensure_shape(padded, [None, *static, 3]), shapes.stack()
+
+
+def _at_least_one(count: tf.Tensor) -> tf.Tensor:
+    """`count`, or an error: convolutions cannot answer an empty batch, and say so less clearly."""
+    message = ["the batch holds no picture; send at least one"]
+    with tf.control_dependencies([tf.debugging.Assert(count > 0, message)]):
+        return tf.identity(count)
 
 
 def from_examples(detector: Any, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,0 +1,343 @@
+"""The exported model: files, signature, and the same answers as the detector's."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.checkpoints.files import open_checkpoint
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.export import saved_model
+from object_detection_mtl.export.inputs import INPUT_TYPES
+from object_detection_mtl.export.module import DetectionModule, served
+from object_detection_mtl.fields import Detections
+from tests.export import exported
+from tests.training.tiny import tiny_detector
+
+D, P, K = exported.MAX_DETECTIONS, exported.NUM_PROPOSALS, len(exported.NAMES)
+OUTPUT_SHAPES = {
+    "detection_boxes": [D, 4],
+    "detection_scores": [D],
+    "detection_classes": [D],
+    "num_detections": [],
+    "detection_multiclass_scores": [D, K + 1],
+    "detection_anchor_indices": [D],
+    "raw_detection_boxes": [P, 4],
+    "raw_detection_scores": [P, K + 1],
+}
+
+
+def signature(input_type):
+    return exported.loaded(input_type).signatures["serving_default"]
+
+
+def files_below(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def encoded(*names):
+    return [(exported.pictures() / name).read_bytes() for name in names]
+
+
+def decoded(data):
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+
+def expected_of(images):
+    """What the detector itself says, as it is served."""
+    detector = exported.detector()
+    inputs, shapes = detector.preprocess(images)
+    outputs = detector.postprocess(detector.predict(inputs, shapes), shapes)
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def check_equal(actual, expected):
+    assert expected[Detections.num_detections].min() > 1  # something is compared
+    for name, value in expected.items():
+        if name == Detections.classes:
+            value = value + 1
+        np.testing.assert_allclose(actual[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_layout():
+    folder = exported.export("image_tensor")
+    assert files_below(folder) == [
+        "checkpoint/checkpoint",
+        "checkpoint/ckpt-0.data-00000-of-00001",
+        "checkpoint/ckpt-0.index",
+        "pipeline.config",
+        "saved_model/assets.extra/label_map.pbtxt",
+        "saved_model/fingerprint.pb",
+        "saved_model/saved_model.pb",
+        "saved_model/variables/variables.data-00000-of-00001",
+        "saved_model/variables/variables.index",
+    ]
+    assert (folder / "saved_model/assets").is_dir()
+    assert (folder / "saved_model" / saved_model.LABEL_MAP).read_text() == exported.LABEL_MAP
+    # Nothing is left of the place where it was put together.
+    assert not list(folder.parent.glob("*.incomplete*"))
+
+
+@pytest.mark.parametrize("input_type", INPUT_TYPES)
+def test_signature(input_type):
+    model = exported.loaded(input_type)
+    assert list(model.signatures) == ["serving_default"]
+    kind = INPUT_TYPES[input_type]
+    [positional, named] = signature(input_type).structured_input_signature
+    assert positional == () and list(named) == ["input_tensor"]
+    assert named["input_tensor"].dtype == kind.dtype
+    assert tuple(named["input_tensor"].shape) == kind.shape
+    outputs = signature(input_type).structured_outputs
+    assert {spec.dtype for spec in outputs.values()} == {tf.float32}
+    assert {name: spec.shape.as_list() for name, spec in outputs.items()} == {
+        name: [kind.shape[0], *shape] for name, shape in OUTPUT_SHAPES.items()
+    }
+
+
+def test_image_tensor_answers_as_the_detector():
+    images = decoded(*encoded("a.jpg"))[tf.newaxis]
+    actual = signature("image_tensor")(input_tensor=images)
+    check_equal(actual, expected_of(images))
+    number = int(actual["num_detections"][0])
+    classes = actual["detection_classes"].numpy()[0]
+    assert 1 < number < D
+    assert set(classes[:number]) <= set(exported.NAMES)
+    assert (classes[number:] == 1).all()  # the OD API's padding
+    for name in ("detection_boxes", "detection_scores", "detection_multiclass_scores"):
+        assert not actual[name].numpy()[0, number:].any()
+    scores = actual["detection_scores"].numpy()[0]
+    assert (np.diff(scores) <= 0).all() and scores[0] > 0
+
+
+def test_the_loaded_object_can_be_called_with_one_tensor():
+    """Tutorials of the OD API do: `detect_fn = tf.saved_model.load(path)`, `detect_fn(tensor)`."""
+    images = decoded(*encoded("b.png"))[tf.newaxis]
+    named = signature("image_tensor")(input_tensor=images)
+    called = exported.loaded("image_tensor")(images)
+    assert called.keys() == named.keys()
+    for name, value in named.items():
+        np.testing.assert_array_equal(called[name], value)
+
+
+def test_float_images_of_a_batch():
+    image = tf.cast(decoded(*encoded("a.jpg")), tf.float32)
+    images = tf.stack([image, 255.0 - image])
+    check_equal(signature("float_image_tensor")(input_tensor=images), expected_of(images))
+
+
+@pytest.mark.parametrize("input_type", ["encoded_image_string_tensor", "tf_example"])
+def test_files_of_different_sizes_in_one_batch(input_type):
+    data = encoded("a.jpg", "b.png", "c.bmp")
+    requests = data
+    if input_type == "tf_example":
+        feature = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[d])) for d in data]
+        requests = [
+            tf.train.Example(
+                features=tf.train.Features(feature={"image/encoded": f})
+            ).SerializeToString()
+            for f in feature
+        ]
+    serve = signature(input_type)
+    actual = serve(input_tensor=tf.constant(requests))
+    assert actual["detection_boxes"].shape == (3, D, 4)
+    for index, request in enumerate(requests):
+        alone = serve(input_tensor=tf.constant([request]))
+        check_equal(alone, expected_of(decoded(data[index])[tf.newaxis]))
+    # In the batch each is the detector's answer to the same padded inputs and true shapes.
+    inputs, shapes = INPUT_TYPES[input_type].to_inputs(exported.detector(), tf.constant(requests))
+    outputs = exported.detector().postprocess(exported.detector().predict(inputs, shapes), shapes)
+    check_equal(actual, {name: value.numpy() for name, value in outputs.items()})
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch holds no picture"):
+        signature("tf_example")(input_tensor=tf.constant([], tf.string))
+
+
+def test_a_picture_of_one_pixel():
+    outputs = signature("image_tensor")(input_tensor=np.zeros((1, 1, 1, 3), np.uint8))
+    assert all(np.isfinite(value).all() for value in outputs.values())
+
+
+def test_the_graph_holds_only_tensorflows_own_operations():
+    for input_type in INPUT_TYPES:
+        graph = signature(input_type).graph.as_graph_def()
+        functions = graph.library.function
+        operations = {node.op for node in graph.node}
+        operations |= {node.op for function in functions for node in function.node_def}
+        operations -= {function.signature.name for function in functions}
+        assert "Conv2D" in operations
+        known = set(dir(tf.raw_ops))
+        unknown = {name for name in operations if not name.startswith("_") and name not in known}
+        assert not unknown
+        assert not [name for name in operations if "PyFunc" in name]
+
+
+def test_weights_are_variables_under_their_names_in_checkpoints():
+    folder = exported.export("image_tensor")
+    names = native.named_variables(exported.detector())
+    in_model = open_checkpoint(str(folder / "saved_model/variables/variables"))
+    in_checkpoint = open_checkpoint(str(folder / "checkpoint"))
+    for name, variable in names.items():
+        key = native.checkpoint_key("model", name)
+        np.testing.assert_array_equal(in_model.read(key), variable.numpy())
+        np.testing.assert_array_equal(in_checkpoint.read(key), variable.numpy())
+    assert len(exported.loaded("image_tensor").signatures["serving_default"].variables) <= len(
+        names
+    )
+
+
+def test_the_config_reads_back_the_same():
+    assert pipeline.load(exported.export("image_tensor") / "pipeline.config") == exported.config()
+
+
+ALONE = """
+import importlib.abc, sys
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {refused!r}:
+            raise ImportError(name + " is not installed here")
+sys.meta_path.insert(0, Refuse())
+import tensorflow as tf
+model = tf.saved_model.load({directory!r})
+data = tf.io.read_file({picture!r})
+out = model.signatures["serving_default"](input_tensor=data[tf.newaxis])
+assert not {refused!r} & {{name.split(".")[0] for name in sys.modules}}
+print(float(out["num_detections"][0]), out["detection_scores"].numpy()[0, 0])
+"""
+# All that `pip install object_detection_mtl` adds to `pip install tensorflow`.
+OURS = {"object_detection_mtl", "orbit", "official", "tf_keras", "tf_slim", "pycocotools", "PIL"}
+
+
+def alone(python, refused, *options):
+    code = ALONE.format(
+        refused=refused,
+        directory=str(exported.export("encoded_image_string_tensor") / "saved_model"),
+        picture=str(exported.pictures() / "a.jpg"),
+    )
+    done = subprocess.run(
+        [python, *options, "-c", code], capture_output=True, text=True, timeout=300, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    number, score = map(float, done.stdout.split())
+    expected = signature("encoded_image_string_tensor")(tf.constant(encoded("a.jpg")))
+    assert number == expected["num_detections"][0]
+    np.testing.assert_allclose(score, expected["detection_scores"][0, 0], rtol=1e-5)
+
+
+def test_serving_imports_nothing_but_tensorflow():
+    alone(sys.executable, OURS, "-I")
+
+
+@pytest.mark.slow
+def test_serving_in_an_environment_with_only_tensorflow(tmp_path):
+    """Needs a package index; without one the environment cannot be made."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = str(tmp_path / "env" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "-q", f"tensorflow=={tf.__version__}"]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"tensorflow cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    missing = subprocess.run([python, "-c", "import object_detection_mtl"], cwd="/")
+    assert missing.returncode != 0
+    alone(python, set(), "-I")
+
+
+# Writing ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_parts(monkeypatch):
+    """Writes the parts of an export without a model."""
+
+    def write(module, detector, directory, config_text, label_map_path):
+        folder = Path(directory)
+        (folder / "pipeline.config").write_text(config_text)
+        for name in ("checkpoint", "saved_model"):
+            (folder / name).mkdir()
+            (folder / name / "content").write_text(config_text)
+
+    monkeypatch.setattr(saved_model, "DetectionModule", lambda detector, input_type: None)
+    monkeypatch.setattr(saved_model, "_write", write)
+
+
+def contents(folder):
+    return {name: (folder / name).read_text() for name in files_below(folder)}
+
+
+def parts(text):
+    return dict.fromkeys(["checkpoint/content", "pipeline.config", "saved_model/content"], text)
+
+
+def test_a_second_export_replaces_the_first_and_nothing_else(fake_parts, tmp_path):
+    output = tmp_path / "new" / "out"
+    saved_model.export(None, f"{output}/", config_text="one")
+    (output / "saved_model" / "leftover").write_text("of the first")
+    (output / "notes.txt").write_text("mine")
+    saved_model.export(None, str(output), config_text="two")
+    assert contents(output) == {**parts("two"), "notes.txt": "mine"}
+    assert os.listdir(tmp_path / "new") == ["out"]
+
+
+def test_an_export_that_fails_leaves_the_old_one(fake_parts, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    saved_model.export(None, str(output), config_text="one")
+
+    def fail(*arguments):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(saved_model, "_write", fail)
+    with pytest.raises(OSError, match="no space"):
+        saved_model.export(None, str(output), config_text="two")
+    assert contents(output) == parts("one")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    saved_model.export(None, str(output), config_text="one")
+    rename = tf.io.gfile.rename
+
+    def fail_for_new_model(source, target):
+        if source.endswith("/saved_model") and "incomplete" in source:
+            raise tf.errors.PermissionDeniedError(None, None, "locked")
+        rename(source, target)
+
+    monkeypatch.setattr(tf.io.gfile, "rename", fail_for_new_model)
+    with pytest.raises(tf.errors.PermissionDeniedError):
+        saved_model.export(None, str(output), config_text="two")
+    assert contents(output)["saved_model/content"] == "one"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_training_run_is_not_written_over(tmp_path):
+    run = shutil.copytree(exported.run(), tmp_path / "run")
+    with pytest.raises(ValueError, match="model directory of a training run"):
+        saved_model.export(None, str(run), config_text="")
+    assert files_below(run) == files_below(exported.run())
+
+
+def test_an_output_directory_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        saved_model.export(None, str(tmp_path / "file"), config_text="")
+    with pytest.raises(ValueError, match="output directory is empty"):
+        saved_model.export(None, "", config_text="")
+
+
+def test_a_detector_built_for_training_is_refused():
+    with pytest.raises(ValueError, match="is_training=False"):
+        DetectionModule(tiny_detector(is_training=True), "image_tensor")
+
+
+def test_served_classes_start_at_one():
+    outputs = served({Detections.classes: tf.constant([[2.0, 0.0]]), "n": tf.constant([3])})
+    np.testing.assert_array_equal(outputs[Detections.classes], [[3.0, 1.0]])
+    assert outputs["n"].dtype == tf.float32
