@@ -11,13 +11,13 @@ guaranteed after it, and what builders read:
   `faster_rcnn_inception_v2`, which is Inception-ResNet-v2 there, `faster_rcnn_inception_resnet_v2`.
 * `model.faster_rcnn.feature_extractor.freeze_layer` is set: "block1" in the fork, "" else.
 * `model.faster_rcnn.number_of_stages` is set; the fork's `first_stage_only` is gone.
-* `half_pixel_centers` of the keep_aspect_ratio_resizer or fixed_shape_resizer is set: false where
-  TensorFlow 1 resized (the fork; the Object Detection API's TF1 feature extractors), else true.
+* `half_pixel_centers` of the keep_aspect_ratio_resizer or fixed_shape_resizer is set: false, the
+  convention of both ancestors, unless it was written.
 * `model.faster_rcnn.clip_before_nms` and the grid anchor generator's `tf1_rounding` are set: true
   in the fork, else false. `model.faster_rcnn.first_stage_localization_sigma` is set: 3 in the
   fork, else 1.
-* `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained (as
-  above), else GLOBAL_NORM. The limit stays in `gradient_clipping_by_norm`.
+* `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained
+  (the fork; the Object Detection API's TF1 feature extractors), else GLOBAL_NORM. The limit stays in `gradient_clipping_by_norm`.
 * `train_config.fine_tune_checkpoint_type` is set where a `fine_tune_checkpoint` is: "detection" or
   "classification" as `from_detection_checkpoint` says, unless it was written.
 * `eval_config.metrics_set` is not empty and holds canonical names; VOC in the fork, else COCO.
@@ -180,7 +180,7 @@ def _resolve_model(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
     name = faster_rcnn.image_resizer.WhichOneof("image_resizer_oneof")
     if name in ("keep_aspect_ratio_resizer", "fixed_shape_resizer"):
         resizer = getattr(faster_rcnn.image_resizer, name)
-        _fill(resizer, "half_pixel_centers", not _ran_on_tf1(config))
+        _fill(resizer, "half_pixel_centers", False)
 
 
 def _resolve_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:

@@ -139,12 +139,11 @@ class RegionProposalNetwork(keras.layers.Layer):
         mask = tf.cast(sampled, tf.float32)
         # An image without any usable anchor contributes 0, not 0/0.
         normalizer = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
-        sharpness = self.sampling.localization_sigma**2
-        localization = sharpness * loss_ops.smooth_l1(
+        localization = loss_ops.smooth_l1_sigma(
             predictions[Predictions.rpn_box_encodings],
             assigned.box_targets,
             assigned.box_weights * mask,
-            delta=1.0 / sharpness,
+            sigma=self.sampling.localization_sigma,
         )
         objectness = loss_ops.softmax_cross_entropy(
             predictions[Predictions.rpn_objectness],

@@ -22,7 +22,7 @@ def test_without_a_mark_the_object_detection_api_speaks():
     extractor = config.model.faster_rcnn.feature_extractor
     assert extractor.HasField("freeze_layer") and extractor.freeze_layer == ""
     assert resolver(config).HasField("half_pixel_centers")
-    assert resolver(config).half_pixel_centers is True
+    assert resolver(config).half_pixel_centers is False
     assert config.model.faster_rcnn.HasField("clip_before_nms")
     assert config.model.faster_rcnn.clip_before_nms is False
     assert config.model.faster_rcnn.first_stage_localization_sigma == 1
@@ -110,7 +110,7 @@ def test_the_other_resizer_is_resolved_too():
     resizer = pipeline.load(
         DATA / "odapi_tf2_faster_rcnn.config"
     ).model.faster_rcnn.image_resizer.fixed_shape_resizer
-    assert resizer.HasField("half_pixel_centers") and resizer.half_pixel_centers
+    assert resizer.HasField("half_pixel_centers") and not resizer.half_pixel_centers
 
 
 @pytest.mark.parametrize(
