@@ -59,11 +59,20 @@ def _require_all(checkpoint: files.CheckpointFile, detector: Any) -> None:
     )
     if not missing:
         return
-    network = detector.backbone.slim_scope
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     raise ValueError(
         f"checkpoint {checkpoint.prefix!r} lacks {len(missing)} of the model's {len(names)} "
-        f"variables: {', '.join(missing[:3])}{more}. It looks like a detector with "
-        f"{', '.join(sorted(native.networks(checkpoint)))}; the config describes one with "
-        f"{network}. Give the config that the checkpoint was trained with"
+        f"variables: {', '.join(missing[:3])}{more}. "
+        f"{_likeness(native.networks(checkpoint), detector.backbone.slim_scope)} Give the config "
+        "that the checkpoint was trained with"
+    )
+
+
+def _likeness(in_file: set[str], in_config: str) -> str:
+    """Which model the file looks like."""
+    if in_config in in_file:
+        return f"Its feature extractor, {in_config}, is the config's; other parts differ."
+    return (
+        f"It looks like a detector with {', '.join(sorted(in_file))}; the config describes one "
+        f"with {in_config}."
     )
