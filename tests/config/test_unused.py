@@ -14,6 +14,8 @@ PACKAGE = Path(object_detection_mtl.__file__).parent
 # The only modules beside config/ that read a configuration.
 READERS = [*sorted((PACKAGE / "builders").glob("*.py")), PACKAGE / "jobs.py"]
 
+# Attributes of other things that are called like a field.
+HOMONYMS = {"input_type"}  # the exporter's
 # Read to refuse a configuration, without being named.
 REFUSED = {
     "DetectionModel.ssd",
@@ -53,11 +55,15 @@ def supported_fields():
 
 
 def words_of(path):
-    return set(re.findall(r"\w+", path.read_text())) if path.exists() else set()
+    return set(re.findall(r"\w+", path.read_text()))
 
 
+WORDS_OF_JOBS = set(re.findall(r"^def (\w+)", (PACKAGE / "jobs.py").read_text(), re.MULTILINE))
 WORDS = set().union(*(words_of(path) for path in READERS))
-CONFIG_WORDS = set().union(
+CONFIG_WORDS_OF_JOBS = set(
+    re.findall(r"^def (\w+)", (PACKAGE / "jobs.py").read_text(), re.MULTILINE)
+)
+WORDS = set().union(
     *(words_of(PACKAGE / "config" / name) for name in ("dialects.py", "validation.py", "rules.py"))
 )
 
@@ -76,14 +82,16 @@ def test_no_field_of_the_list_is_read():
     names = [field.name for field in fields.values()]
     attributes = set()
     for path in READERS:
-        if path.exists():
-            attributes |= set(re.findall(r"\.(\w+)", path.read_text()))
+        attributes |= set(re.findall(r"\.(\w+)", path.read_text()))
     for key in unused.UNUSED:
         name = fields[key].name
-        assert names.count(name) > 1 or name not in attributes, key
+        if names.count(name) == 1 and name not in HOMONYMS:
+            assert name not in attributes, key
 
 
-@pytest.mark.skipif(not (PACKAGE / "jobs.py").exists(), reason="nothing trains yet")
+@pytest.mark.skipif(
+    not {"train", "evaluate"} <= WORDS_OF_JOBS, reason="jobs.py does not train or evaluate yet"
+)
 def test_every_other_field_is_read():
     missing = [
         key
