@@ -12,6 +12,7 @@ written. The output appears under its name only when it is complete.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from absl import flags
@@ -67,6 +68,10 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    # TensorFlow only writes files here, and what fails there comes as an exception: its search for
+    # a GPU, and its complaint where there is none, are noise.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     folders = voc.find_folders(FLAGS.data_dir, FLAGS.year)
     if FLAGS.label_map_path and FLAGS.output_label_map:
         raise ValueError(

@@ -118,8 +118,8 @@ def test_surplus_boxes_are_dropped_and_logged_once(tmp_path, monkeypatch):
 
 def order(count, *args):
     """The first `count` (example number, record number)."""
-    places = pipeline._training_places(*args).take(count)
-    return [(int(number), int(record)) for number, record in places]
+    numbers, places = pipeline._training_places(*args).batch(count).take(1).get_single_element()
+    return list(zip(numbers.numpy().tolist(), places.numpy().tolist(), strict=True))
 
 
 def test_every_epoch_is_another_permutation_of_all_records():
