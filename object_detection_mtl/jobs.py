@@ -1,17 +1,212 @@
-"""The things that a configuration can do."""
+"""The things that a configuration can do: train, evaluate, export, predict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from object_detection_mtl.builders import model_builder
-from object_detection_mtl.config import pipeline
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.builders import (
+    eval_config_builder,
+    input_reader_builder,
+    model_builder,
+)
+from object_detection_mtl.checkpoints import stream
+from object_detection_mtl.config import pipeline, validation
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.evaluation.checkpoints import CheckpointEvaluation
+from object_detection_mtl.evaluation.summaries import EvaluationWriter
 from object_detection_mtl.export import inputs, saved_model, weights
 from object_detection_mtl.inference import names, predictor
 from object_detection_mtl.inference import run as inference_run
 from object_detection_mtl.inference.pictures import PictureFile
 from object_detection_mtl.models.two_stage import TwoStageDetector
-from object_detection_mtl.protos import pipeline_pb2
+from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
+
+if TYPE_CHECKING:
+    from object_detection_mtl.training.loop import Model, TrainingResult
+
+
+def train(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    model_dir: str | os.PathLike[str],
+    *,
+    num_train_steps: int | None = None,
+    checkpoint_every_n: int = 1000,
+    record_summaries: bool = True,
+    log_every_n: int = 100,
+    num_workers: int = 1,
+    use_tpu: bool = False,
+    tpu_name: str | None = None,
+) -> TrainingResult:
+    """Trains, from the newest checkpoint of `model_dir` if there is one.
+
+    Args:
+        config: resolved; a copy of it is left in `model_dir`.
+        model_dir: gets checkpoints, and events in `train`.
+        num_train_steps: instead of train_config.num_steps.
+        checkpoint_every_n: steps between checkpoints.
+        record_summaries: write images of the input too.
+        log_every_n: steps whose mean losses are logged together.
+        num_workers, use_tpu, tpu_name: see `training.distribution.make_strategy`.
+
+    Raises:
+        ConfigError, ValueError, FileNotFoundError: something in the config, its files or
+            `model_dir` cannot be used; the message says what.
+        NonFiniteError: a loss became NaN or infinite.
+    """
+    # Orbit takes seconds to import, and only training needs it.
+    from object_detection_mtl.builders import train_config_builder
+    from object_detection_mtl.training import distribution, loop
+
+    validation.require_training(config)
+    train_config = config.train_config
+    options = train_config_builder.build_loop_options(
+        train_config,
+        num_train_steps=num_train_steps,
+        checkpoint_every_n=checkpoint_every_n,
+        record_summaries=record_summaries,
+        log_every_n=log_every_n,
+    )
+    initialise = train_config_builder.build_initialiser(train_config, model_dir)
+    strategy = distribution.make_strategy(
+        num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
+    )
+    keras.utils.set_random_seed(train_config.seed)
+
+    def make_model() -> Model:
+        detector = model_builder.build(config.model, is_training=True)
+        return train_config_builder.build_model(train_config, detector)
+
+    def make_dataset(
+        detector: TwoStageDetector,
+        context: tf.distribute.InputContext,
+        batch_size: int,
+        start_example: int,
+    ) -> tf.data.Dataset:
+        return input_reader_builder.build_dataset(
+            config.train_input_reader,
+            preprocess_fn=_preprocess_one(detector),
+            num_classes=detector.num_classes,
+            batch_size=batch_size,
+            is_training=True,
+            augmentation_steps=train_config.data_augmentation_options,
+            seed=train_config.seed,
+            start_example=start_example,
+            max_boxes=train_config_builder.max_boxes(train_config),
+            input_context=context,
+        )
+
+    if distribution.is_chief(strategy):
+        pipeline.save(config, os.path.join(model_dir, "pipeline.config"))
+    return loop.train(
+        model_dir,
+        strategy=strategy,
+        make_model=make_model,
+        initialise=initialise,
+        make_dataset=make_dataset,
+        batch_size=train_config.batch_size,
+        options=options,
+    )
+
+
+def evaluate(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    checkpoint_dir: str,
+    model_dir: str | os.PathLike[str],
+    *,
+    timeout: float = 3600.0,
+    min_interval: float | None = None,
+    once: bool = False,
+    on_train_data: bool = False,
+    num_train_steps: int | None = None,
+) -> dict[str, float]:
+    """Evaluates the newest checkpoint, then every new one until training ends.
+
+    Args:
+        config: resolved. The first eval_input_reader is evaluated.
+        checkpoint_dir: directory of a run; with `once` also the prefix of one checkpoint.
+        model_dir: gets events and `metrics-<step>.json` in `eval/<name of the reader>`.
+        timeout: seconds without a new checkpoint after which this returns.
+        min_interval: seconds between two evaluations; None takes eval_config.eval_interval_secs.
+        once: evaluate the newest checkpoint and return.
+        on_train_data: evaluate the train_input_reader, without augmentation, in `eval/train`
+            unless the reader has a name.
+        num_train_steps: step after which training ends, instead of train_config.num_steps.
+
+    Returns:
+        The metrics of the last evaluation.
+
+    Raises:
+        ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint came in time.
+    """
+    validation.require_evaluation(config)
+    reader, name = _evaluated_reader(config, on_train_data)
+    last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
+    if min_interval is None:
+        min_interval = config.eval_config.eval_interval_secs
+    evaluation = _evaluation(config, reader, EvaluationWriter(model_dir, name))
+    prefixes: Iterator[str] = (
+        iter([weights.resolve(checkpoint_dir)])
+        if once
+        else stream.new_checkpoints(checkpoint_dir, timeout=timeout, min_interval=min_interval)
+    )
+    metrics: dict[str, float] = {}
+    for prefix in prefixes:
+        step, metrics = evaluation.run(prefix)
+        if 0 < last_step <= step:
+            break
+    return metrics
+
+
+def _evaluated_reader(
+    config: pipeline_pb2.TrainEvalPipelineConfig, on_train_data: bool
+) -> tuple[input_reader_pb2.InputReader, str]:
+    """The reader to evaluate and the name of its results' directory."""
+    if on_train_data:
+        return config.train_input_reader, config.train_input_reader.name or "train"
+    if len(config.eval_input_reader) > 1:
+        logging.getLogger(__name__).warning(
+            "the config has %d eval_input_readers; the first is evaluated, as in the OD API",
+            len(config.eval_input_reader),
+        )
+    return config.eval_input_reader[0], config.eval_input_reader[0].name
+
+
+def _evaluation(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    reader: input_reader_pb2.InputReader,
+    writer: EvaluationWriter,
+) -> CheckpointEvaluation:
+    detector = model_builder.build(config.model, is_training=False)
+    categories = input_reader_builder.load_label_map(reader, detector.num_classes) or [
+        Category(number, str(number), str(number)) for number in range(1, detector.num_classes + 1)
+    ]
+    options = eval_config_builder.build_options(config.eval_config)
+    dataset = input_reader_builder.build_dataset(
+        reader,
+        preprocess_fn=_preprocess_one(detector),
+        num_classes=detector.num_classes,
+        batch_size=config.eval_config.batch_size,
+        is_training=False,
+        retain_original_images=options.num_pictures > 0,
+    )
+    evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
+    return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options)
+
+
+def _preprocess_one(detector: TwoStageDetector) -> Any:
+    """`detector.preprocess` for a single picture [H, W, 3], as the input pipeline calls it."""
+
+    def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        model_inputs, true_image_shapes = detector.preprocess(image[tf.newaxis])
+        return model_inputs[0], true_image_shapes[0]
+
+    return preprocess
 
 
 def export(
@@ -78,6 +273,6 @@ def _trained_detector(
     for - and the prefix of their checkpoint."""
     prefix = weights.resolve(checkpoint_path)
     detector = model_builder.build(config.model, is_training=False)
-    averages = config.train_config.optimizer.use_moving_average
+    averages = config.eval_config.use_moving_averages
     weights.load(detector, prefix, use_moving_averages=averages)
     return detector, prefix

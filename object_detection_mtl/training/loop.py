@@ -205,15 +205,16 @@ class _Run:
 
     def to_end(self, model_dir: str, start: int, batch_size: int) -> TrainingResult:
         is_chief = distribution.is_chief(self._strategy)
+        self._summaries = _Summaries(
+            os.path.join(model_dir, "train") if is_chief else None, self._step
+        )
         controller = orbit.Controller(
             global_step=self._step,
             trainer=self._trainer,
             strategy=self._strategy,
             train_actions=[self._after_block],
             steps_per_loop=self._block_length,
-            summary_manager=_Summaries(
-                os.path.join(model_dir, "train") if is_chief else None, self._step
-            ),
+            summary_manager=self._summaries,
         )
         self._progress = Progress(self._options.num_steps, batch_size, start)
         interrupted_by = None
@@ -253,9 +254,12 @@ class _Run:
         self._progress.step_done(step, loss)
         self._stop.check()
 
-    def _after_block(self, output: Mapping[str, Any]) -> None:
+    def _after_block(self, output: Mapping[str, float]) -> None:
         assert self._progress is not None
-        self._metrics = {name: value for name, value in output.items() if isinstance(value, float)}
+        self._metrics = dict(output)
+        images = self._trainer.images()
+        if images is not None:
+            self._summaries.write_summaries({names.INPUT_IMAGES: images})
         step = int(self._step.numpy())
         self._progress.block_done(step, self._metrics[names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:

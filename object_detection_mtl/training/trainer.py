@@ -11,7 +11,7 @@ import orbit
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.training import names
+from object_detection_mtl.training import failures, names
 from object_detection_mtl.training.step import NonFiniteError, TrainingStep, non_finite_term
 
 MAX_IMAGES = 3
@@ -44,7 +44,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         strategy: of the run.
         global_step: counts the steps done.
         after_step: called between steps.
-        record_images: return the first images of each block's last batch.
+        record_images: keep the first images of each block's last batch.
         """
         super().__init__(dataset)
         self._training_step = training_step
@@ -82,32 +82,38 @@ class DetectionTrainer(orbit.StandardTrainer):
         """One step, for Orbit's other loops."""
         self._guarded_step(iterator, int(self._global_step.numpy()), is_last=False)
 
-    def train_loop_end(self) -> dict[str, Any]:
-        """Means over the block, the learning rate that the next step uses, and images.
+    def train_loop_end(self) -> dict[str, float]:
+        """Means over the block, and the learning rate that the next step uses.
 
         Raises:
             NonFiniteError: a mean is not finite (compilers may drop the checks inside a step).
         """
         step = int(self._global_step.numpy())
-        output: dict[str, Any] = {}
+        output: dict[str, float] = {}
         for name in self._scalars[0]:
             output[name] = float(np.mean([float(scalars[name]) for scalars in self._scalars]))
             if not np.isfinite(output[name]):
                 raise NonFiniteError(name, step - 1)
         output[names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
-        if self._record_images and self._images is not None:
-            output[names.INPUT_IMAGES] = _displayable(self._images.numpy())
         return output
+
+    def images(self) -> np.ndarray | None:
+        """The first images [B, h, w, 3], 0..1, of the last block's last batch, if recorded."""
+        if not self._record_images or self._images is None:
+            return None
+        return _displayable(self._images.numpy())
 
     def _guarded_step(self, iterator: Any, step: int, *, is_last: bool) -> dict[str, tf.Tensor]:
         """A step whose failures are explained."""
         wants_images = tf.constant(is_last and self._record_images)
         try:
             scalars, images = self._compiled_step(iterator, wants_images)
-        except tf.errors.InvalidArgumentError as error:
+        except failures.EXPLAINED as error:
             term = non_finite_term(error)
             if term is None:
-                raise
+                raise ValueError(
+                    f"training step {step + 1} failed: {failures.explain(error)}"
+                ) from error
             raise NonFiniteError(term, step) from error
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(

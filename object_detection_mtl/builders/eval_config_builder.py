@@ -1,0 +1,40 @@
+"""`EvalConfig` -> evaluators and options of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.evaluation.checkpoints import EvaluationOptions
+from object_detection_mtl.evaluation.evaluator import DetectionEvaluator
+from object_detection_mtl.evaluation.metrics_sets import MetricsOptions, evaluators_for
+from object_detection_mtl.protos import eval_pb2
+
+
+def build_evaluators(
+    config: eval_pb2.EvalConfig, categories: Sequence[Category]
+) -> list[DetectionEvaluator]:
+    """One evaluator per name in `metrics_set`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    options = MetricsOptions(
+        include_metrics_per_category=config.include_metrics_per_category,
+        all_metrics_per_category=config.all_metrics_per_category,
+    )
+    return evaluators_for(config.metrics_set, categories, options)
+
+
+def build_options(config: eval_pb2.EvalConfig) -> EvaluationOptions:
+    """The options of an evaluation.
+
+    `num_examples` acts where it is written out; its default would cut larger data sets short.
+    """
+    return EvaluationOptions(
+        num_examples=config.num_examples if config.HasField("num_examples") else None,
+        num_pictures=config.num_visualizations if config.retain_original_images else 0,
+        min_score=config.min_score_threshold,
+        max_boxes=config.max_num_boxes_to_visualize,
+        use_moving_averages=config.use_moving_averages,
+    )

@@ -1,0 +1,117 @@
+"""`TrainConfig` -> what the training loop takes: options, variables to train, first weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from object_detection_mtl.builders import optimizer_builder
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.checkpoints.restore import restore
+from object_detection_mtl.protos import train_pb2
+from object_detection_mtl.training import gradients
+from object_detection_mtl.training.loop import LoopOptions, Model
+from object_detection_mtl.training.step import StepOptions
+
+# What each restore_* field of the authors' dialect loads besides the feature extractors.
+_RESTORE_SCOPES = {
+    "restore_box_predictor": ("FirstStageBoxPredictor/", "SecondStageBoxPredictor/"),
+    "restore_window": ("WindowBoxPredictor/",),
+    "restore_closeness": ("ClosenessBoxPredictor/",),
+    "restore_edgemask": ("EdgeMaskPredictor/",),
+    "restore_mtl_refine": ("MTLClassRefiner/",),
+}
+
+
+def build_model(config: train_pb2.TrainConfig, detector: Any) -> Model:
+    """The detector with its optimizer, in the scope of the run's strategy.
+
+    Args:
+        config: resolved.
+        detector: built for training.
+
+    Raises:
+        ValueError: nothing is left to train, or as `optimizer_builder.build`.
+    """
+    trained = gradients.trained_variables(
+        native.named_variables(detector),
+        detector.trainable_variables,
+        update_patterns=config.update_trainable_variables,
+        freeze_patterns=config.freeze_variables,
+    )
+    everything = config.grad_multiplier or 1.0
+    if config.divide_grad_by_batch:
+        everything /= config.batch_size
+    options = StepOptions(
+        seed=config.seed,
+        clip_norm=config.gradient_clipping_by_norm,
+        clip_per_variable=config.gradient_clipping_mode == train_pb2.TrainConfig.PER_VARIABLE,
+        add_regularization=config.add_regularization_loss,
+        gradient_multipliers=gradients.multipliers(
+            trained, everything=everything, biases=config.bias_grad_multiplier
+        ),
+    )
+    return Model(detector, optimizer_builder.build(config.optimizer), trained, options)
+
+
+def build_loop_options(
+    config: train_pb2.TrainConfig, *, num_train_steps: int | None = None, **options: Any
+) -> LoopOptions:
+    """The loop's options.
+
+    Args:
+        config: resolved.
+        num_train_steps: instead of the config's num_steps; None takes that.
+        options: further fields of `LoopOptions`.
+
+    Raises:
+        ValueError: neither says how many steps to train, or a number is out of range.
+    """
+    num_steps = config.num_steps if num_train_steps is None else num_train_steps
+    if num_steps < 1:
+        raise ValueError(
+            f"the number of training steps is {num_steps}; give --num_train_steps or "
+            "train_config.num_steps"
+        )
+    return LoopOptions(
+        num_steps, keep_every_n_hours=config.keep_checkpoint_every_n_hours, **options
+    )
+
+
+def max_boxes(config: train_pb2.TrainConfig) -> int | None:
+    """`max_number_of_boxes` of an image; it acts only where it is written out."""
+    return config.max_number_of_boxes if config.HasField("max_number_of_boxes") else None
+
+
+def build_initialiser(
+    config: train_pb2.TrainConfig, model_dir: str | os.PathLike[str]
+) -> Callable[[Any], None]:
+    """What loads `fine_tune_checkpoint` into the detector of a new run; nothing if there is none.
+
+    Raises:
+        ValueError: the checkpoint lies in `model_dir`.
+    """
+    if not config.fine_tune_checkpoint:
+        return lambda detector: None
+    path = os.path.expanduser(config.fine_tune_checkpoint)
+    if os.path.realpath(model_dir) in (os.path.realpath(path), os.path.realpath(_folder(path))):
+        raise ValueError(
+            f"fine_tune_checkpoint {path!r} lies in the model directory of this run, which would "
+            "continue from it instead of starting with it; give another --model_dir"
+        )
+    include = [
+        scope
+        for field, scopes in _RESTORE_SCOPES.items()
+        if getattr(config, field)
+        for scope in scopes
+    ]
+
+    def initialise(detector: Any) -> None:
+        restore(detector, path, checkpoint_type=config.fine_tune_checkpoint_type, include=include)
+
+    return initialise
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(path) or "."

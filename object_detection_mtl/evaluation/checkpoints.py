@@ -1,0 +1,125 @@
+"""Evaluates the checkpoints of a run, one after another, and writes what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.checkpoints import stream
+from object_detection_mtl.evaluation import report
+from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
+from object_detection_mtl.evaluation.loop import (
+    EvaluationResult,
+    Tensors,
+    evaluate_detections,
+    visualize_examples,
+)
+from object_detection_mtl.evaluation.step import make_infer_fn
+from object_detection_mtl.evaluation.summaries import EvaluationWriter
+from object_detection_mtl.export import weights
+from object_detection_mtl.training import failures
+
+Pictures = list[tuple[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What an evaluation draws and how much it reads.
+
+    Attributes:
+        num_examples: images, at most; None for all.
+        num_pictures: images drawn; needs data with `original_images`.
+        min_score: of the detections drawn.
+        max_boxes: detections drawn on a picture, at most.
+        use_moving_averages: evaluate the averages of the weights where a checkpoint has them.
+    """
+
+    num_examples: int | None = None
+    num_pictures: int = 0
+    min_score: float = 0.5
+    max_boxes: int | None = 20
+    use_moving_averages: bool = False
+
+
+class CheckpointEvaluation:
+    """A detector, its data and its evaluators, for any number of checkpoints."""
+
+    def __init__(
+        self,
+        detector: Any,
+        dataset: tf.data.Dataset,
+        evaluators: Sequence[DetectionEvaluator],
+        categories: Sequence[CategoryLike],
+        writer: EvaluationWriter,
+        options: EvaluationOptions,
+    ) -> None:
+        """Args:
+        detector: built for detecting.
+        dataset: one pass over the images.
+        evaluators: of the metrics wanted.
+        categories: the classes.
+        writer: where the numbers go.
+        options: see `EvaluationOptions`.
+        """
+        self._detector = detector
+        self._dataset = dataset
+        self._evaluators = evaluators
+        self._categories = categories
+        self._writer = writer
+        self._options = options
+        self._infer = make_infer_fn(detector, dataset.element_spec)
+
+    def run(self, prefix: str) -> tuple[int, dict[str, float]]:
+        """Evaluates one checkpoint and prints the metrics.
+
+        Returns:
+            the training steps behind it, and TensorBoard name -> value.
+
+        Raises:
+            ValueError: it is of another model, or damaged.
+        """
+        step = stream.step_of(prefix)
+        print(f"evaluating {prefix} (step {step})", flush=True)
+        weights.load(self._detector, prefix, use_moving_averages=self._options.use_moving_averages)
+        pictures: Pictures = []
+
+        def draw(number: int, batch: Tensors, detections: Tensors) -> None:
+            left = self._options.num_pictures - len(pictures)
+            if left > 0:
+                pictures.extend(self._draw(number, batch, detections, left))
+
+        try:
+            result = evaluate_detections(
+                self._dataset,
+                self._infer,
+                self._evaluators,
+                num_examples=self._options.num_examples,
+                observe=draw,
+            )
+        except failures.EXPLAINED as error:
+            raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
+        self._report(step, prefix, result, pictures)
+        return step, result.metrics
+
+    def _draw(
+        self, number: int, batch: Tensors, detections: Tensors, left: int
+    ) -> Iterable[tuple[str, np.ndarray]]:
+        return visualize_examples(
+            batch,
+            detections,
+            self._categories,
+            batch_number=number,
+            max_images=left,
+            min_score=self._options.min_score,
+            max_boxes=self._options.max_boxes,
+        )
+
+    def _report(self, step: int, prefix: str, result: EvaluationResult, pictures: Pictures) -> None:
+        extra = {"checkpoint": prefix, **result.counters()}
+        path = self._writer.write(step, result.metrics, pictures, extra)
+        print(report.table(result.metrics, title=f"step {step}, {result.num_images} images"))
+        print(f"written to {path}", flush=True)

@@ -1,0 +1,71 @@
+"""One batch of evaluation: detections, and the losses that training would report for them.
+
+Shape letters: B batch, A anchors, D detections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from object_detection_mtl.fields import Batch, Detections, Groundtruth, Predictions
+from object_detection_mtl.training import names
+
+Tensors = dict[str, tf.Tensor]
+_NEEDED = (
+    Batch.inputs,
+    Batch.true_image_shapes,
+    Groundtruth.boxes,
+    Groundtruth.classes,
+    Groundtruth.num_boxes,
+    Groundtruth.weights,
+)
+_RETURNED = (
+    Detections.boxes,
+    Detections.scores,
+    Detections.classes,
+    Detections.num_detections,
+)
+
+
+def make_infer_fn(
+    detector: Any, element_spec: Mapping[str, tf.TypeSpec]
+) -> Callable[[Mapping[str, tf.Tensor]], Tensors]:
+    """A function from a batch to detections and losses, compiled once for pictures of any size.
+
+    Args:
+        detector: built for detecting (`is_training=False`).
+        element_spec: of the evaluation data set.
+
+    Returns:
+        batch -> `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
+        `Loss/...`: each term with its weight, the regularisation, the total. All anchors and
+        proposals count in them, not the samples that training draws.
+    """
+    spec = {key: element_spec[key] for key in _NEEDED}
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def infer(batch: Tensors) -> Tensors:
+        predictions = detector.predict(batch[Batch.inputs], batch[Batch.true_image_shapes])
+        detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
+        found = {key: detections[key] for key in _RETURNED}
+        return found | _losses(detector, predictions, batch)
+
+    return lambda batch: infer({key: batch[key] for key in _NEEDED})
+
+
+def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
+    # In detecting every anchor proposes, those that cross the image's border after clipping; there
+    # is no mask of those that training leaves out.
+    objectness = predictions[Predictions.rpn_objectness]
+    predictions = {
+        Predictions.anchors_inside: tf.ones(tf.shape(objectness)[:2], tf.bool),
+        **predictions,
+    }
+    terms = detector.loss(predictions, batch, seed=tf.constant([0, 0]))
+    losses = {names.weighted(key): detector.loss_weights[key] * loss for key, loss in terms.items()}
+    losses[names.REGULARIZATION] = detector.regularization_loss()
+    losses[names.TOTAL] = tf.add_n(list(losses.values()))
+    return losses

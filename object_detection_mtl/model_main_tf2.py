@@ -1,0 +1,154 @@
+"""Trains a detector, or evaluates its checkpoints; the flags are the OD API's.
+
+    model_main_tf2 --pipeline_config_path=faster_rcnn.config --model_dir=run
+
+trains until train_config.num_steps, exactly, and continues from the newest checkpoint of the
+directory if there is one: after Ctrl-C the same command goes on. Checkpoints stand in the
+directory, TensorBoard's events in its folder `train`.
+
+    model_main_tf2 --pipeline_config_path=faster_rcnn.config --model_dir=run --checkpoint_dir=run
+
+evaluates the newest checkpoint and then every new one, until training has ended or --eval_timeout
+seconds bring none; with --eval_once the newest alone. Metrics are printed and written to
+`run/eval/<name of the input reader>`, for TensorBoard and as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags, logging
+
+from object_detection_mtl.dataset_tools import command
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("pipeline_config_path", None, "The pipeline.config of the experiment.")
+    flags.DEFINE_string("model_dir", None, "Where checkpoints, events and metrics are written.")
+    flags.DEFINE_integer(
+        "num_train_steps", None, "Steps to train, instead of train_config.num_steps."
+    )
+    flags.DEFINE_integer("checkpoint_every_n", 1000, "Steps between checkpoints; 7 are kept.")
+    flags.DEFINE_integer("log_every_n", 100, "Steps whose mean losses are logged together.")
+    flags.DEFINE_bool("record_summaries", True, "Write images of the input to TensorBoard too.")
+    flags.DEFINE_multi_string(
+        "override",
+        [],
+        "A field of the config and its value, a.b.c=value. Can be given repeatedly.",
+    )
+    flags.DEFINE_string(
+        "checkpoint_dir", None, "Evaluate the checkpoints of this directory instead of training."
+    )
+    flags.DEFINE_integer(
+        "eval_timeout", 3600, "Seconds to wait for a new checkpoint before evaluation ends."
+    )
+    flags.DEFINE_bool("eval_once", False, "Evaluate the newest checkpoint alone.")
+    flags.DEFINE_bool(
+        "eval_on_train_data", False, "Evaluate on the train_input_reader's data, not augmented."
+    )
+    flags.DEFINE_integer(
+        "sample_1_of_n_eval_examples", None, "Evaluate one of n examples; the config's value."
+    )
+    flags.DEFINE_integer(
+        "sample_1_of_n_eval_on_train_examples",
+        5,
+        "Evaluate one of n examples of the training data, with --eval_on_train_data.",
+    )
+    flags.DEFINE_integer(
+        "num_workers",
+        1,
+        "1: all visible GPUs, or the CPU. More: this is one of several processes, whose addresses "
+        "stand in the environment variable TF_CONFIG.",
+    )
+    flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
+    flags.DEFINE_string("tpu_name", None, "Name of the TPU; found by itself where it is the only.")
+    flags.mark_flags_as_required(["pipeline_config_path", "model_dir"])
+
+
+def main() -> int:
+    _check_flags()
+    if not FLAGS["verbosity"].present:
+        # The progress line says what INFO would; warnings stay.
+        logging.set_verbosity(logging.WARNING)
+    from object_detection_mtl.config import pipeline
+
+    config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
+    if FLAGS.checkpoint_dir:
+        return _evaluate(config)
+    return _train(config)
+
+
+def _check_flags() -> None:
+    for name in (
+        "num_train_steps",
+        "checkpoint_every_n",
+        "log_every_n",
+        "num_workers",
+        "sample_1_of_n_eval_examples",
+        "sample_1_of_n_eval_on_train_examples",
+    ):
+        value = FLAGS[name].value
+        if value is not None and value < 1:
+            raise ValueError(f"--{name}={value}: expected at least 1")
+    if FLAGS.eval_timeout < 0:
+        raise ValueError(f"--eval_timeout={FLAGS.eval_timeout}: expected seconds, 0 or more")
+    if not FLAGS.checkpoint_dir:
+        given = [name for name in ("eval_once", "eval_on_train_data") if FLAGS[name].value]
+        if given:
+            raise ValueError(
+                f"--{given[0]} is about evaluation, which --checkpoint_dir asks for; without it "
+                "this command trains"
+            )
+
+
+def _train(config: Any) -> int:
+    from object_detection_mtl import jobs
+    from object_detection_mtl.training.step import NonFiniteError
+
+    try:
+        result = jobs.train(
+            config,
+            FLAGS.model_dir,
+            num_train_steps=FLAGS.num_train_steps,
+            checkpoint_every_n=FLAGS.checkpoint_every_n,
+            record_summaries=FLAGS.record_summaries,
+            log_every_n=FLAGS.log_every_n,
+            num_workers=FLAGS.num_workers,
+            use_tpu=FLAGS.use_tpu,
+            tpu_name=FLAGS.tpu_name,
+        )
+    except NonFiniteError as error:
+        raise ValueError(str(error)) from error
+    # As shells report a process that a signal ended, so that a scheduler starts it again.
+    return 0 if result.interrupted_by is None else 128 + result.interrupted_by
+
+
+def _evaluate(config: Any) -> int:
+    from object_detection_mtl import jobs
+
+    if FLAGS.eval_on_train_data:
+        config.train_input_reader.sample_1_of_n_examples = (
+            FLAGS.sample_1_of_n_eval_on_train_examples
+        )
+    elif FLAGS.sample_1_of_n_eval_examples is not None and config.eval_input_reader:
+        config.eval_input_reader[0].sample_1_of_n_examples = FLAGS.sample_1_of_n_eval_examples
+    jobs.evaluate(
+        config,
+        FLAGS.checkpoint_dir,
+        FLAGS.model_dir,
+        timeout=FLAGS.eval_timeout,
+        once=FLAGS.eval_once,
+        on_train_data=FLAGS.eval_on_train_data,
+        num_train_steps=FLAGS.num_train_steps,
+    )
+    return 0
+
+
+def run() -> None:
+    command.run(define_flags, main, __doc__ or "")
+
+
+if __name__ == "__main__":
+    run()
