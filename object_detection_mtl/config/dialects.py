@@ -17,7 +17,8 @@ guaranteed after it, and what builders read:
   in the fork, else false. `model.faster_rcnn.first_stage_localization_sigma` is set: 3 in the
   fork, else 1.
 * `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained
-  (the fork; the Object Detection API's TF1 feature extractors), else GLOBAL_NORM. The limit stays in `gradient_clipping_by_norm`.
+  (the fork; the Object Detection API's TF1 feature extractors), else GLOBAL_NORM. The limit stays
+  in `gradient_clipping_by_norm`.
 * `train_config.fine_tune_checkpoint_type` is set where a `fine_tune_checkpoint` is: "detection" or
   "classification" as `from_detection_checkpoint` says, unless it was written.
 * `eval_config.metrics_set` is not empty and holds canonical names; VOC in the fork, else COCO.

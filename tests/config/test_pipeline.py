@@ -171,7 +171,7 @@ def test_fields_without_effect_are_reported_once_by_name(caplog):
     with caplog.at_level(logging.WARNING):
         config = parse(
             "train_config.summarize_gradients=true",
-            "train_config.bias_grad_multiplier=2.0",
+            "train_config.replicas_to_aggregate=8",
             "eval_input_reader[0].num_keypoints=17",
             "eval_input_reader[1].num_keypoints=17",
         )
@@ -179,7 +179,7 @@ def test_fields_without_effect_are_reported_once_by_name(caplog):
     message = caplog.records[0].getMessage()
     for path in (
         "train_config.summarize_gradients",
-        "train_config.bias_grad_multiplier",
+        "train_config.replicas_to_aggregate",
         "eval_input_reader[0].num_keypoints",
     ):
         assert message.count(path) == 1
