@@ -15,7 +15,7 @@ PACKAGE = Path(object_detection_mtl.__file__).parent
 READERS = [*sorted((PACKAGE / "builders").glob("*.py")), PACKAGE / "jobs.py"]
 
 # Attributes of other things that are called like a field.
-HOMONYMS = {"input_type"}  # the exporter's
+HOMONYMS = {"input_type", "train"}  # the exporter's, the job's
 # Read to refuse a configuration, without being named.
 REFUSED = {
     "DetectionModel.ssd",
