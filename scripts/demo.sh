@@ -48,7 +48,7 @@ model_main_tf2 --pipeline_config_path="$CONFIG" --model_dir="$MODEL" \
 
 step "4/6 Evaluation on pictures it has not seen"
 model_main_tf2 --pipeline_config_path="$CONFIG" --model_dir="$MODEL" \
-  --checkpoint_dir="$MODEL" --eval_timeout=0 "${PATHS[@]}"
+  --checkpoint_dir="$MODEL" --eval_once "${PATHS[@]}"
 
 step "5/6 Export to a SavedModel"
 exporter_main_v2 --pipeline_config_path="$CONFIG" --trained_checkpoint_dir="$MODEL" \
