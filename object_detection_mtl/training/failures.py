@@ -8,6 +8,7 @@ import tensorflow as tf
 
 # What follows the message proper: names of nodes and functions, then how they were called.
 _GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}\s*")
+_PIPELINE = re.compile(r"Error in user-defined function passed to .*? with iterator: \S+: ")
 _DETAILS = re.compile(r"\n?\s*\[\[|\[Op:|\n\s*(Original stack trace|Detected at node)")
 
 # Bad data and bad numbers; whatever else TensorFlow raises is for developers.
@@ -21,4 +22,4 @@ def explain(error: tf.errors.OpError) -> str:
     `assertion failed: [too big:] [7]`.
     """
     text = _DETAILS.split(error.message, maxsplit=1)[0]
-    return " ".join(_GRAPH_NAMES.sub("", text).split())
+    return " ".join(_PIPELINE.sub("", _GRAPH_NAMES.sub("", text)).split())

@@ -1,8 +1,9 @@
-"""Keras optimizers with two habits that this package's training needs.
+"""Keras optimizers with three habits that this package's training needs.
 
 They can say which of their variables belongs to which of the model's: Keras numbers them, and a
 checkpoint that stored numbers would change its meaning with the order of the layers. And they take
-gradients that are summed over the replicas already, because clipping has to come after the sum.
+gradients that are summed over the replicas already, because clipping has to come after the sum. And their moving averages
+begin quickly: a decay of 0.9999 would keep a short run's averages at its first weights.
 """
 
 from __future__ import annotations
@@ -42,6 +43,17 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
     def _all_reduce_sum_gradients(self, grads_and_vars: Iterable[Any]) -> list[Any]:
         """Keras's hook for the sum over replicas, which the training step has already taken."""
         return list(grads_and_vars)
+
+    def _update_model_variables_moving_average(
+        self, trainable_variables: Iterable[keras.Variable]
+    ) -> None:
+        """Keras's hook, with TensorFlow 1's decay: at step n at most (1 + n) / (10 + n)."""
+        step = keras.ops.cast(self.iterations, "float32")
+        decay = keras.ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
+        # Averages are created as zeros; the first one is the variable.
+        decay = keras.ops.where(step > 0, decay, 0.0)
+        for variable, average in zip(trainable_variables, self.slots["average"], strict=True):
+            average.assign(decay * average + (1.0 - decay) * variable)
 
 
 class Momentum(DetectionOptimizer, keras.optimizers.SGD):

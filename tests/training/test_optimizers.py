@@ -45,15 +45,25 @@ def test_momentum_by_hand():
     np.testing.assert_allclose(optimizer.slots["momentum"][0], [-0.15, 0.3], rtol=1e-6)
 
 
-def test_moving_average_by_hand():
+@pytest.mark.parametrize(
+    ("decay", "second"),
+    [
+        # At step 1 the decay is at most 2 / 11.
+        (0.75, 9 / 11 * -1.0),
+        (0.125, 0.875 * -1.0),
+    ],
+)
+def test_moving_average_by_hand(decay, second):
     trained = variables()
-    optimizer = Momentum(1.0, momentum=0.0, use_ema=True, ema_momentum=0.75)
+    optimizer = Momentum(1.0, momentum=0.0, use_ema=True, ema_momentum=decay)
     optimizer.build(trained)
-    for _ in range(2):
-        optimizer.apply([tf.constant([1.0, 0.0]), tf.constant([[0.0]])], trained)
-    # 1 -> 0 -> -1; the average begins with the value after the first step.
+    average = optimizer.slots["average"][0]
+    gradients = [tf.constant([1.0, 0.0]), tf.constant([[0.0]])]
+    optimizer.apply(gradients, trained)  # 1 -> 0, and the average begins there
+    np.testing.assert_allclose(average, [0.0, 2.0])
+    optimizer.apply(gradients, trained)  # 0 -> -1
     np.testing.assert_allclose(trained[0], [-1.0, 2.0])
-    np.testing.assert_allclose(optimizer.slots["average"][0], [0.75 * 0 + 0.25 * -1.0, 2.0])
+    np.testing.assert_allclose(average, [second, 2.0], rtol=1e-6)
 
 
 def test_rmsprop_by_hand():

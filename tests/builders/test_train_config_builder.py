@@ -1,0 +1,124 @@
+"""`TrainConfig` -> model, options, first weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+
+from object_detection_mtl.builders import train_config_builder
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.protos import train_pb2
+from tests.training.tiny import tiny_detector
+
+OPTIMIZER = "optimizer { momentum_optimizer { learning_rate { constant_learning_rate {} } } }"
+
+
+def parse(text):
+    return text_format.Parse(OPTIMIZER + text, train_pb2.TrainConfig())
+
+
+def build(text):
+    return train_config_builder.build_model(parse(text), tiny_detector())
+
+
+def test_step_options():
+    options = build("seed: 7 gradient_clipping_by_norm: 10.0").step_options
+    assert (options.seed, options.clip_norm, options.clip_per_variable) == (7, 10.0, False)
+    assert options.add_regularization
+    assert set(options.gradient_multipliers) == {1.0}
+    options = build(
+        "gradient_clipping_mode: PER_VARIABLE add_regularization_loss: false"
+    ).step_options
+    assert options.clip_per_variable and not options.add_regularization
+
+
+def test_gradient_multipliers():
+    model = build("batch_size: 4 grad_multiplier: 2.0 divide_grad_by_batch: true "
+                  "bias_grad_multiplier: 3.0")  # fmt: skip
+    factors = dict(zip(model.trained, model.step_options.gradient_multipliers, strict=True))
+    assert factors["FirstStageBoxPredictor/Conv/weights"] == 0.5
+    assert factors["FirstStageBoxPredictor/Conv/biases"] == 1.5
+    assert factors["FirstStageFeatureExtractor/TinyNet/Conv2d_0/BatchNorm/beta"] == 0.5
+
+
+def test_trained_variables():
+    model = build("")
+    trainable = {id(variable) for variable in model.detector.trainable_variables}
+    assert {id(variable) for variable in model.trained.values()} == trainable
+    frozen = build('freeze_variables: "FeatureExtractor/"').trained
+    assert frozen and not any("FeatureExtractor" in name for name in frozen)
+    updated = build('update_trainable_variables: "ClassPredictor/weights$"').trained
+    assert sorted(updated) == [
+        "FirstStageBoxPredictor/ClassPredictor/weights",
+        "SecondStageBoxPredictor/ClassPredictor/weights",
+    ]
+
+
+def test_loop_options():
+    options = train_config_builder.build_loop_options(
+        parse("num_steps: 70 keep_checkpoint_every_n_hours: 5"), checkpoint_every_n=20
+    )
+    assert (options.num_steps, options.checkpoint_every_n) == (70, 20)
+    assert options.keep_every_n_hours == 5
+    assert train_config_builder.build_loop_options(parse(""), num_train_steps=3).num_steps == 3
+    with pytest.raises(ValueError, match="training steps is 0; give --num_train_steps or"):
+        train_config_builder.build_loop_options(parse(""))
+
+
+def test_largest_number_of_boxes_acts_where_it_is_written():
+    assert train_config_builder.max_boxes(parse("")) is None
+    assert train_config_builder.max_boxes(parse("max_number_of_boxes: 100")) == 100
+
+
+def values(detector):
+    return {name: v.numpy() for name, v in native.named_variables(detector).items()}
+
+
+def save(detector, directory):
+    tree = native.tree(native.named_variables(detector))
+    return tf.train.CheckpointManager(tf.train.Checkpoint(model=tree), str(directory), 1).save()
+
+
+@pytest.mark.parametrize(
+    ("fields", "scopes"),
+    [
+        ("", ("FirstStageFeatureExtractor", "SecondStageFeatureExtractor")),
+        ("restore_box_predictor: true", ("",)),
+        ('fine_tune_checkpoint_type: "full"', ("",)),
+    ],
+)
+def test_first_weights(tmp_path, fields, scopes, capsys):
+    source = tiny_detector(seed=5)
+    path = save(source, tmp_path / "pretrained")
+    config = parse(f'fine_tune_checkpoint: "{path}" fine_tune_checkpoint_type: "detection"')
+    text_format.Merge(fields, config)
+    detector = tiny_detector(seed=1)
+    before, wanted = values(detector), values(source)
+    train_config_builder.build_initialiser(config, tmp_path / "run")(detector)
+    for name, value in values(detector).items():
+        expected = wanted if name.startswith(scopes) else before
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    assert "weights from a checkpoint of this package" in capsys.readouterr().out
+
+
+def test_no_checkpoint_changes_nothing(tmp_path):
+    detector = tiny_detector()
+    before = values(detector)
+    train_config_builder.build_initialiser(parse(""), tmp_path)(detector)
+    for name, value in values(detector).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_checkpoint_in_the_runs_own_directory_is_refused(tmp_path):
+    for path in (tmp_path / "ckpt-3", tmp_path, f"{tmp_path}/../{tmp_path.name}/ckpt-3"):
+        with pytest.raises(ValueError, match="lies in the model directory of this run"):
+            train_config_builder.build_initialiser(
+                parse(f'fine_tune_checkpoint: "{path}"'), tmp_path
+            )
+
+
+def test_a_missing_checkpoint_is_an_error_of_a_new_run_only(tmp_path):
+    config = parse(f'fine_tune_checkpoint: "{tmp_path}/gone/ckpt-1"')
+    initialise = train_config_builder.build_initialiser(config, tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="there is no directory '.*gone'"):
+        initialise(tiny_detector())

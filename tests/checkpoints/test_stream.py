@@ -1,0 +1,58 @@
+"""Following a run's checkpoints."""
+
+import threading
+import time
+
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.checkpoints import stream
+from tests.checkpoints.tf1_files import write_tf1
+
+
+@pytest.fixture
+def manager(tmp_path):
+    checkpoint = tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64))
+    return tf.train.CheckpointManager(checkpoint, str(tmp_path / "run"), max_to_keep=2)
+
+
+def save(manager, step):
+    manager.checkpoint.step.assign(step)
+    return manager.save()
+
+
+def test_only_the_newest_of_what_is_there(manager):
+    save(manager, 10)
+    newest = save(manager, 20)
+    assert list(stream.new_checkpoints(manager.directory, timeout=0)) == [newest]
+    assert stream.step_of(newest) == 20
+
+
+def test_new_ones_follow_and_those_between_are_skipped(manager):
+    seen = []
+    save(manager, 1)
+    for prefix in stream.new_checkpoints(manager.directory, timeout=1.5):
+        seen.append(stream.step_of(prefix))
+        if len(seen) == 1:
+            save(manager, 2)
+            save(manager, 3)
+    assert seen == [1, 3]
+
+
+def test_a_directory_that_comes_later(manager):
+    timer = threading.Timer(0.5, save, (manager, 4))
+    timer.start()
+    started = time.monotonic()
+    first = next(stream.new_checkpoints(manager.directory, timeout=20))
+    timer.join()
+    assert stream.step_of(first) == 4
+    assert time.monotonic() - started < 15
+
+
+def test_nothing_in_time_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint appeared in .*nowhere' within 0 s"):
+        list(stream.new_checkpoints(str(tmp_path / "nowhere"), timeout=0))
+
+
+def test_a_checkpoint_without_a_step_is_at_step_0(tmp_path):
+    assert stream.step_of(write_tf1(tmp_path / "model.ckpt", {"a/b": 1.0})) == 0

@@ -1,0 +1,65 @@
+"""Detections and losses of an evaluation batch, with a real detector."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.evaluation.step import make_infer_fn
+from tests.training import tiny
+
+
+def spec(batch):
+    return {
+        key: tf.TensorSpec(
+            [None, *[None] * (value.shape.rank - 1)][: value.shape.rank], value.dtype
+        )
+        if key == "inputs"
+        else tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+        for key, value in batch.items()
+    } | {"inputs": tf.TensorSpec([None, None, None, 3], tf.float32)}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return tiny.tiny_detector(is_training=False)
+
+
+def test_detections_and_losses(detector):
+    batch = tiny.batch(0, 1)
+    infer = make_infer_fn(detector, spec(batch))
+    found = infer(batch)
+    predictions = detector.predict(batch["inputs"], batch["true_image_shapes"])
+    expected = detector.postprocess(predictions, batch["true_image_shapes"])
+    for key in ("detection_boxes", "detection_scores", "detection_classes", "num_detections"):
+        np.testing.assert_allclose(found[key], expected[key], atol=1e-5)
+    losses = {key: float(value) for key, value in found.items() if key.startswith("Loss/")}
+    assert set(losses) == {
+        "Loss/RPNLoss/localization_loss",
+        "Loss/RPNLoss/objectness_loss",
+        "Loss/BoxClassifierLoss/localization_loss",
+        "Loss/BoxClassifierLoss/classification_loss",
+        "Loss/regularization_loss",
+        "Loss/total_loss",
+    }
+    total = losses.pop("Loss/total_loss")
+    assert total == pytest.approx(sum(losses.values()), rel=1e-5)
+    # An untrained classifier of three classes and a half-and-half objectness.
+    assert losses["Loss/BoxClassifierLoss/classification_loss"] == pytest.approx(np.log(3), rel=0.1)
+    assert losses["Loss/RPNLoss/objectness_loss"] == pytest.approx(np.log(2), rel=0.1)
+
+
+def test_pictures_of_other_sizes_need_no_new_graph(detector):
+    infer = make_infer_fn(detector, spec(tiny.batch(0)))
+    for height, width in ((32, 32), (48, 32), (40, 64)):
+        found = infer(tiny.batch(3, height=height, width=width))
+        assert np.all(np.isfinite(found["detection_scores"]))
+        assert float(found["Loss/total_loss"]) > 0
+
+
+def test_a_picture_without_objects(detector):
+    batch = tiny.batch(0)
+    batch["num_groundtruth_boxes"] = tf.constant([0])
+    batch["groundtruth_classes"] = tf.zeros_like(batch["groundtruth_classes"])
+    found = make_infer_fn(detector, spec(batch))(batch)
+    assert float(found["Loss/BoxClassifierLoss/localization_loss"]) == 0.0
+    assert np.isfinite(float(found["Loss/total_loss"]))

@@ -1,0 +1,42 @@
+"""TensorFlow's own errors, raised for real."""
+
+import tensorflow as tf
+
+from object_detection_mtl.training import failures
+
+
+def message(function):
+    try:
+        function()
+    except failures.EXPLAINED as error:
+        return failures.explain(error)
+    raise AssertionError("nothing was raised")
+
+
+def test_an_assertion_inside_a_data_set():
+    def check(x):
+        with tf.control_dependencies([tf.debugging.Assert(x < 2, ["picture is broken:", x])]):
+            return tf.identity(x)
+
+    data = tf.data.Dataset.range(5).map(check)
+    assert message(lambda: list(data)) == "assertion failed: [picture is broken:] [2]"
+
+
+def test_an_assertion_inside_a_function():
+    @tf.function
+    def inner(x):
+        return tf.debugging.check_numerics(x, "the loss")
+
+    outer = tf.function(lambda x: inner(x) + 1.0)
+    text = message(lambda: outer(tf.constant(float("nan"))))
+    assert text.startswith("the loss : Tensor had NaN values")
+    assert "{{" not in text and "[[" not in text and "Op:" not in text
+
+
+def test_damaged_records(tmp_path):
+    path = tmp_path / "cut.record"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"x" * 100)
+    path.write_bytes(path.read_bytes()[:60])
+    text = message(lambda: list(tf.data.TFRecordDataset(str(path))))
+    assert text.startswith("truncated record at 0") and "{{" not in text
