@@ -16,7 +16,7 @@ strings) or tf_example (serialised tf.train.Examples with image/encoded, [batch]
 
 from __future__ import annotations
 
-from absl import flags
+from absl import flags, logging
 
 from object_detection_mtl.dataset_tools import command
 
@@ -65,6 +65,9 @@ def define_flags() -> None:
 
 def main() -> None:
     _refuse_side_inputs()
+    if FLAGS["verbosity"].using_default_value:
+        # TensorFlow reports where it writes: a place that is gone when the export is complete.
+        logging.set_verbosity(logging.WARNING)
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
 

@@ -269,8 +269,7 @@ def predict(
 def _trained_detector(
     config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str
 ) -> tuple[TwoStageDetector, str]:
-    """The detector with its weights - the moving averages where they were trained and are asked
-    for - and the prefix of their checkpoint."""
+    """The detector with the weights that are evaluated, too, and the prefix of their checkpoint."""
     prefix = weights.resolve(checkpoint_path)
     detector = model_builder.build(config.model, is_training=False)
     averages = config.eval_config.use_moving_averages

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl import exporter_main_v2
+from object_detection_mtl import exporter_main_v2, jobs
+from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
 from tests import command_line
 from tests.export import exported
@@ -53,6 +55,24 @@ def test_a_run_with_changes_to_the_config(tmp_path):
     assert served.structured_outputs["raw_detection_boxes"].shape.as_list() == [None, 7, 4]
     picture = (exported.pictures() / "a.jpg").read_bytes()
     assert served(input_tensor=tf.constant([picture]))["num_detections"][0] > 1
+
+
+def test_what_is_exported_is_what_is_evaluated(tmp_path):
+    """The moving averages of training, if eval_config says so."""
+    exported.run()
+    names = native.named_variables(exported.detector())
+    halves = {name: tf.Variable(0.5 * variable.value) for name, variable in names.items()}
+    checkpoint = tf.train.Checkpoint(
+        model=native.tree(names), optimizer={"average": native.tree(halves)}
+    )
+    prefix = checkpoint.write(str(tmp_path / "ckpt-1"))
+    for averages, factor in (("false", 1.0), ("true", 0.5)):
+        config = pipeline.load(
+            exported.CONFIG_PATH, [f"eval_config.use_moving_averages={averages}"]
+        )
+        detector, _ = jobs._trained_detector(config, prefix)
+        for name, variable in native.named_variables(detector).items():
+            np.testing.assert_array_equal(variable.numpy(), factor * names[name].numpy())
 
 
 def test_an_empty_checkpoint_directory_is_an_error(tmp_path):

@@ -56,10 +56,12 @@ def export(
     check_output(output_directory)
     module = DetectionModule(detector, input_type)
     scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
-    tf.io.gfile.makedirs(scratch)
     try:
+        tf.io.gfile.makedirs(scratch)
         _write(module, detector, scratch, config_text, label_map_path)
         _replace(output_directory, scratch)
+    except tf.errors.OpError as error:
+        raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
         if tf.io.gfile.exists(scratch):
             tf.io.gfile.rmtree(scratch)

@@ -25,12 +25,13 @@ def load(
     Args:
         detector: a `TwoStageDetector`.
         checkpoint_path: prefix of a detector's checkpoint, or a directory whose newest is meant.
-        use_moving_averages: take the averages that training kept, where the checkpoint has them.
-            (An exported checkpoint has none: its weights are the averages already.)
+        use_moving_averages: take the averages that training kept. An exported checkpoint, which
+            holds nothing of its training, has none: its weights are those that were chosen.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the checkpoint is a classifier's or of another model, or is damaged.
+        ValueError: the checkpoint is a classifier's or of another model, or is damaged; training
+            kept no averages.
     """
     checkpoint = files.open_checkpoint(checkpoint_path)
     if slim.is_classifier(checkpoint):
@@ -45,9 +46,13 @@ def load(
         detector,
         checkpoint.prefix,
         checkpoint_type=restore.FULL,
-        use_moving_averages=use_moving_averages and native.has_averages(checkpoint),
+        use_moving_averages=use_moving_averages and _is_of_training(checkpoint),
         verbose=False,
     )
+
+
+def _is_of_training(checkpoint: files.CheckpointFile) -> bool:
+    return any(key.startswith("optimizer/") for key in checkpoint.shapes)
 
 
 def _require_all(checkpoint: files.CheckpointFile, detector: Any) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,17 @@ class Results:
         names = {number: f"class {number}" for number in seen} | self._names
         categories = [{"id": number, "name": names[number]} for number in sorted(names)]
         images = {"images": self._images, "categories": categories, "annotations": []}
-        _write(images, directory / IMAGES_NAME)
-        _write(self._detections, directory / DETECTIONS_NAME)
+        lists = (f"{json.dumps(key)}: {_list(rows)}" for key, rows in images.items())
+        _write("{" + ",\n".join(lists) + "}\n", directory / IMAGES_NAME)
+        _write(_list(self._detections) + "\n", directory / DETECTIONS_NAME)
 
 
-def _write(content: Any, path: Path) -> None:
+def _list(rows: Sequence[Any]) -> str:
+    """A JSON list, one row on each line."""
+    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]" if rows else "[]"
+
+
+def _write(text: str, path: Path) -> None:
     incomplete = path.with_name(f"{path.name}.incomplete")
-    incomplete.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    incomplete.write_text(text, encoding="utf-8")
     os.replace(incomplete, path)

@@ -311,7 +311,7 @@ def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, mo
         rename(source, target)
 
     monkeypatch.setattr(tf.io.gfile, "rename", fail_for_new_model)
-    with pytest.raises(tf.errors.PermissionDeniedError):
+    with pytest.raises(OSError, match="cannot write to .*out': locked"):
         saved_model.export(None, str(output), config_text="two")
     assert contents(output)["saved_model/content"] == "one"
     assert os.listdir(tmp_path) == ["out"]
@@ -324,10 +324,12 @@ def test_a_training_run_is_not_written_over(tmp_path):
     assert files_below(run) == files_below(exported.run())
 
 
-def test_an_output_directory_that_is_a_file(tmp_path):
+def test_an_output_directory_that_is_a_file(fake_parts, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
         saved_model.export(None, str(tmp_path / "file"), config_text="")
+    with pytest.raises(OSError, match="cannot write to .*file/below"):
+        saved_model.export(None, str(tmp_path / "file" / "below"), config_text="")
     with pytest.raises(ValueError, match="output directory is empty"):
         saved_model.export(None, "", config_text="")
 

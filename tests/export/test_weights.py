@@ -101,6 +101,13 @@ def test_moving_averages_are_taken_where_they_are_asked_for(tmp_path, trained, f
     np.testing.assert_array_equal(first_weights(fresh), first_weights(trained))
 
 
+def test_averages_that_were_not_kept_cannot_be_taken(tmp_path, trained, fresh):
+    with pytest.raises(ValueError, match="holds no moving averages; train with"):
+        weights.load(fresh, written(tmp_path, trained), use_moving_averages=True)
+
+
 def test_an_exported_checkpoint_has_no_averages_and_needs_none(tmp_path, trained, fresh):
-    weights.load(fresh, written(tmp_path, trained), use_moving_averages=True)
+    model = native.tree(native.named_variables(trained))
+    prefix = tf.train.Checkpoint(model=model).write(str(tmp_path / "ckpt-0"))
+    weights.load(fresh, prefix, use_moving_averages=True)
     np.testing.assert_array_equal(first_weights(fresh), first_weights(trained))
