@@ -43,7 +43,8 @@ class Product:
         """Multiply-add operations of the forward convolution or product that it belongs to."""
         if self.kind in ("MatMul", "BatchMatMulV2"):
             left = self.shapes[0]
-            contracted = left[-2] if self.operation.get_attr(_transpose_name(self.kind)) else left[-1]
+            transposed = self.operation.get_attr(_transpose_name(self.kind))
+            contracted = left[-2] if transposed else left[-1]
             return float(np.prod(self.operation.outputs[0].shape.as_list())) * contracted
         if self.kind.endswith("BackpropFilter"):
             kernel, pixels = self.operation.outputs[0].shape.as_list(), self.shapes[2]
@@ -85,7 +86,8 @@ def bare_function(products: list[Product]) -> Callable[[], tf.Tensor]:
     def operand(shape: tuple[int, ...], dtype: tf.DType) -> tf.Variable:
         key = (shape, dtype)
         if key not in operands:
-            operands[key] = tf.Variable(random.standard_normal(shape).astype(np.float32), dtype=dtype)
+            values = random.standard_normal(shape).astype(np.float32)
+            operands[key] = tf.Variable(values, dtype=dtype)
         return operands[key]
 
     prepared = []

@@ -1,4 +1,4 @@
-"""Timing two or more functions turn by turn, so that a machine that slows down slows all of them."""
+"""Timing functions turn by turn, so that a machine that slows down slows all of them."""
 
 from __future__ import annotations
 

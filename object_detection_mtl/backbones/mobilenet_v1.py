@@ -112,9 +112,9 @@ def build_stage1(
 def build_stage2(name: str, *, channels: int, depth: int, options: dict[str, Any]) -> keras.Model:
     """The two last separable convolutions on crops: [N, h, w, C] -> [N, h/2, w/2, depth]."""
     crops = keras.Input((None, None, channels), name="crops")
-    features = SeparableConvBatchNorm(
-        depth, 3, strides=2, name="Conv2d_12_pointwise", **options
-    )(crops)
+    features = SeparableConvBatchNorm(depth, 3, strides=2, name="Conv2d_12_pointwise", **options)(
+        crops
+    )
     features = SeparableConvBatchNorm(depth, 3, name="Conv2d_13_pointwise", **options)(features)
     return keras.Model(crops, features, name=name)
 
@@ -143,7 +143,7 @@ def build(
         "epsilon": EPSILON,
         "activation": tf.nn.relu6,
         "batch_norm_trainable": batch_norm_trainable,
-        # A description, not an initializer: one shared object would give equal layers equal weights.
+        # A description, not an initializer: a shared object gives equal layers equal weights.
         "kernel_initializer": {"class_name": "TruncatedNormal", "config": {"stddev": 0.09}},
         **(layer_options or {}),
     }

@@ -66,18 +66,18 @@ def initializer(config: hyperparams_pb2.Initializer) -> dict[str, Any]:
     """A Keras description; without a written initializer the OD API's truncated normal of 0.03."""
     kind = config.WhichOneof("initializer_oneof")
     if kind == "truncated_normal_initializer":
-        chosen = config.truncated_normal_initializer
-        return _described("TruncatedNormal", mean=chosen.mean, stddev=chosen.stddev)
+        truncated = config.truncated_normal_initializer
+        return _described("TruncatedNormal", mean=truncated.mean, stddev=truncated.stddev)
     if kind == "random_normal_initializer":
-        chosen = config.random_normal_initializer
-        return _described("RandomNormal", mean=chosen.mean, stddev=chosen.stddev)
+        normal = config.random_normal_initializer
+        return _described("RandomNormal", mean=normal.mean, stddev=normal.stddev)
     if kind == "variance_scaling_initializer":
-        chosen = config.variance_scaling_initializer
+        scaling = config.variance_scaling_initializer
         return _described(
             "VarianceScaling",
-            scale=chosen.factor,
-            mode=_MODES[chosen.mode],
-            distribution="uniform" if chosen.uniform else "truncated_normal",
+            scale=scaling.factor,
+            mode=_MODES[scaling.mode],
+            distribution="uniform" if scaling.uniform else "truncated_normal",
         )
     if kind == "keras_initializer_by_name":
         return {"class_name": config.keras_initializer_by_name, "config": {}}

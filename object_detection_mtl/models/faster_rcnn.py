@@ -61,7 +61,5 @@ class CropSecondStage(keras.layers.Layer):
             Predictions.refined_box_encodings: tf.reshape(
                 encodings, [batch, proposals, encodings.shape[1], 4]
             ),
-            Predictions.class_predictions: tf.reshape(
-                logits, [batch, proposals, logits.shape[-1]]
-            ),
+            Predictions.class_predictions: tf.reshape(logits, [batch, proposals, logits.shape[-1]]),
         }

@@ -119,8 +119,6 @@ class TwoStageDetector(keras.layers.Layer):
             groundtruth: padded ground truth (`fields.Groundtruth`), needed in training.
             seed: int32 [2] of this step's random samples; (0, 0) when None.
         """
-        if self.is_training and groundtruth is None:
-            raise ValueError("predict() of a detector built for training needs `groundtruth`")
         features = self.feature_extractor(inputs, training=self.is_training)
         predictions = {
             Predictions.preprocessed_inputs: inputs,
@@ -132,6 +130,8 @@ class TwoStageDetector(keras.layers.Layer):
         windows = rpn.image_windows(true_image_shapes)
         predictions |= self._propose(predictions, windows)
         if self.is_training:
+            if groundtruth is None:
+                raise ValueError("predict() of a detector built for training needs `groundtruth`")
             predictions |= self._sample(predictions, true_image_shapes, groundtruth, seed)
         predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
             predictions[Predictions.proposal_boxes], windows
@@ -230,7 +230,8 @@ class TwoStageDetector(keras.layers.Layer):
             groundtruth: the padded ground truth that `predict` was given.
             seed: int32 [2] of this step's random samples, as given to `predict`.
         """
-        absolute = self._absolute_groundtruth(groundtruth, predictions[Predictions.true_image_shapes])
+        true_image_shapes = predictions[Predictions.true_image_shapes]
+        absolute = self._absolute_groundtruth(groundtruth, true_image_shapes)
         losses = self.region_proposals.loss(
             predictions,
             absolute.boxes,

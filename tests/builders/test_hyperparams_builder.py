@@ -68,9 +68,7 @@ def test_initializers(text, mean, deviation):
 
 def test_two_layers_of_one_description_differ():
     description = build("initializer { random_normal_initializer { stddev: 1.0 } }")
-    first, second = (
-        keras.layers.Dense(4, **description.kernel_options()) for _ in range(2)
-    )
+    first, second = (keras.layers.Dense(4, **description.kernel_options()) for _ in range(2))
     first.build((None, 4))
     second.build((None, 4))
     assert np.abs(first.kernel.numpy() - second.kernel.numpy()).max() > 0.01

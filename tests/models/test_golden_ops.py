@@ -123,9 +123,7 @@ def test_box_classifier_loss(name):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["postprocess_box_classifier/00", "postprocess_box_classifier/01"]
-)
+@pytest.mark.parametrize("name", ["postprocess_box_classifier/00", "postprocess_box_classifier/01"])
 def test_detections(name):
     case = load_case(name)
     detections = select_detections(
@@ -139,6 +137,4 @@ def test_detections(name):
         Detections.boxes,
         Detections.scores,
     ):
-        np.testing.assert_allclose(
-            detections[key], case.expected[key], atol=TOLERANCE, err_msg=key
-        )
+        np.testing.assert_allclose(detections[key], case.expected[key], atol=TOLERANCE, err_msg=key)
