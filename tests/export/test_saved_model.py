@@ -223,7 +223,7 @@ def alone(python, refused, *options):
         picture=str(exported.pictures() / "a.jpg"),
     )
     done = subprocess.run(
-        [python, *options, "-c", code], capture_output=True, text=True, timeout=300, cwd="/"
+        [python, *options, "-c", code], capture_output=True, text=True, timeout=900, cwd="/"
     )
     assert done.returncode == 0, done.stderr
     number, score = map(float, done.stdout.split())
