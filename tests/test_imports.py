@@ -19,6 +19,9 @@ LEVELS = {
     "config": 0,
     "ops": 1,
     "mtl.labels": 1,
+    "mtl.objects": 1,  # these three: the arithmetic of the labels
+    "mtl.unions": 1,
+    "mtl.windows": 1,
     "mtl.metrics": 1,
     "backbones": 2,
     "predictors": 2,
