@@ -6,13 +6,20 @@ import re
 
 import tensorflow as tf
 
-# What follows the message proper: names of nodes and functions, then how they were called.
-_GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}\s*")
-_PIPELINE = re.compile(r"Error in user-defined function passed to .*? with iterator: \S+: ")
-_DETAILS = re.compile(r"\n?\s*\[\[|\[Op:|\n\s*(Original stack trace|Detected at node)")
-
 # Bad data and bad numbers; whatever else TensorFlow raises is for developers.
 EXPLAINED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
+
+# Where the message proper ends: names of nodes, of functions, of the operation that was run.
+_END = re.compile(r"\n?\s*\[\[|\[Op:|\nOriginal stack trace")
+# Lines before it that say where in somebody's source the failing node was made.
+_ORIGIN = re.compile(
+    r"^(Graph execution error:|Detected at node.*|<stack traces unavailable>|\d+ root error.*|\s+.*|)$"
+)
+_NOISE = re.compile(
+    r"\{\{[^}]*\}\}\s*"
+    r"|Error in user-defined function passed to .*? with iterator: \S+: "
+    r"|^\s*\(\d\) [A-Z_]+:\s*"
+)
 
 
 def explain(error: tf.errors.OpError) -> str:
@@ -21,5 +28,6 @@ def explain(error: tf.errors.OpError) -> str:
     `{{function_node f}} assertion failed: [too big:] [7]\\n\\t [[{{node a}}]]` becomes
     `assertion failed: [too big:] [7]`.
     """
-    text = _DETAILS.split(error.message, maxsplit=1)[0]
-    return " ".join(_PIPELINE.sub("", _GRAPH_NAMES.sub("", text)).split())
+    lines = [_NOISE.sub("", line) for line in _END.split(error.message, 1)[0].splitlines()]
+    message = [line for line in lines if not _ORIGIN.match(line)]
+    return " ".join(" ".join(message or lines).split())

@@ -1,9 +1,10 @@
 """Keras optimizers with three habits that this package's training needs.
 
 They can say which of their variables belongs to which of the model's: Keras numbers them, and a
-checkpoint that stored numbers would change its meaning with the order of the layers. And they take
-gradients that are summed over the replicas already, because clipping has to come after the sum. And their moving averages
-begin quickly: a decay of 0.9999 would keep a short run's averages at its first weights.
+checkpoint that stored numbers would change its meaning with the order of the layers. They take
+gradients that are summed over the replicas already, because clipping has to come after the sum.
+And their moving averages begin quickly: a decay of 0.9999 from the start would keep a short run's
+averages at its first weights.
 """
 
 from __future__ import annotations

@@ -9,14 +9,11 @@ from tests.training import tiny
 
 
 def spec(batch):
-    return {
-        key: tf.TensorSpec(
-            [None, *[None] * (value.shape.rank - 1)][: value.shape.rank], value.dtype
-        )
-        if key == "inputs"
-        else tf.TensorSpec([None, *value.shape[1:]], value.dtype)
-        for key, value in batch.items()
-    } | {"inputs": tf.TensorSpec([None, None, None, 3], tf.float32)}
+    """The element spec of a data set of such batches, pictures of any size."""
+    specs = {
+        key: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for key, value in batch.items()
+    }
+    return specs | {"inputs": tf.TensorSpec([None, None, None, 3], tf.float32)}
 
 
 @pytest.fixture(scope="module")

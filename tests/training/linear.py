@@ -35,8 +35,13 @@ class LinearDetector(keras.layers.Layer):
         )
         self.b = self.add_weight(name="b", shape=(1,), initializer="zeros")
         self.f = self.add_weight(name="f", shape=(2,), initializer="ones", trainable=False)
+        self.num_classes = 2
         self.loss_weights = {Losses.rpn_localization: 2.0, Losses.box_classification: 3.0}
         self.built = True
+
+    def preprocess(self, images):
+        shape = tf.shape(images)
+        return images / 255.0, tf.tile([[shape[1], shape[2], 3]], [shape[0], 1])
 
     def predict(self, inputs, true_image_shapes, groundtruth=None, seed=None):
         del true_image_shapes, groundtruth

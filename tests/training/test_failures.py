@@ -33,6 +33,22 @@ def test_an_assertion_inside_a_function():
     assert "{{" not in text and "[[" not in text and "Op:" not in text
 
 
+def test_an_assertion_whose_source_is_told_first():
+    text = failures.explain(
+        tf.errors.InvalidArgumentError(
+            None,
+            None,
+            "Graph execution error:\n\nDetected at node Assert defined at (most recent call last):\n"
+            '  File "a.py", line 3, in <module>\n\n  File "b.py", line 5, in f\n\n'
+            "<stack traces unavailable>\n2 root error(s) found.\n"
+            "  (0) INVALID_ARGUMENT:  assertion failed: [too big:] [7]\n"
+            "\t [[{{node Assert}}]]\n  (1) INVALID_ARGUMENT:  assertion failed: [too big:] [7]\n"
+            "0 successful operations. [Op:__inference_f_1]",
+        )
+    )
+    assert text == "assertion failed: [too big:] [7]"
+
+
 def test_damaged_records(tmp_path):
     path = tmp_path / "cut.record"
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -1,0 +1,233 @@
+"""Training and evaluation from a config, on real record files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl import jobs
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.export import weights
+from tests import records
+from tests.evaluation.test_summaries import events
+from tests.training.linear import LinearDetector
+from tests.training.tiny import tiny_detector
+
+KEY = "model/{}/.ATTRIBUTES/VARIABLE_VALUE"
+NAME = "SecondStageBoxPredictor/ClassPredictor/biases"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("records")
+    records.write(path)
+    return path
+
+
+def patch_builder(monkeypatch, make_detector):
+    """Builds a detector of the tests in place of the config's MobileNet."""
+    monkeypatch.setattr(jobs.model_builder, "build", make_detector)
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    """The smallest thing that trains."""
+    patch_builder(monkeypatch, lambda config, is_training: LinearDetector(noise=0.1))
+    monkeypatch.setattr(
+        native.tf1_detection, "name_map", lambda detector: detector.tf1_variable_names()
+    )
+
+
+def tiny(config, is_training):
+    """The smallest thing that detects."""
+    return tiny_detector(config.faster_rcnn.num_classes, is_training=is_training)
+
+
+def weights_of(prefix):
+    reader = tf.train.load_checkpoint(prefix)
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
+    config = records.load(folder, "train_config.num_steps=2")
+    result = jobs.train(config, tmp_path, log_every_n=1)
+    assert result.step == 2
+    assert result.checkpoint == str(tmp_path / "ckpt-2")
+    assert np.isfinite(result.metrics["Loss/total_loss"])
+    assert pipeline.load(tmp_path / "pipeline.config") == config
+    first, last = weights_of(str(tmp_path / "ckpt-1")), weights_of(result.checkpoint)
+    trained = KEY.format("FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights")
+    assert np.any(first[trained] != last[trained])
+    assert "train_input_images" in events(tmp_path / "train")
+    capsys.readouterr()
+
+    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
+    assert set(metrics) == {
+        "PascalBoxes_Precision/mAP@0.5IOU",
+        "PascalBoxes_PerformanceByCategory/AP@0.5IOU/square",
+        "PascalBoxes_PerformanceByCategory/AP@0.5IOU/stripe",
+        "Loss/RPNLoss/localization_loss",
+        "Loss/RPNLoss/objectness_loss",
+        "Loss/BoxClassifierLoss/localization_loss",
+        "Loss/BoxClassifierLoss/classification_loss",
+        "Loss/regularization_loss",
+        "Loss/total_loss",
+    }
+    found = events(tmp_path / "eval" / "val")
+    assert set(metrics) | {"eval_side_by_side_0_0", "eval_side_by_side_1_0"} == set(found)
+    assert list(found["Loss/total_loss"]) == [2]
+    written = json.loads((tmp_path / "eval" / "val" / "metrics-2.json").read_text())
+    assert written["num_images"] == 3
+    assert written["checkpoint"] == result.checkpoint
+    assert written["metrics"]["Loss/total_loss"] == pytest.approx(metrics["Loss/total_loss"])
+    assert "PascalBoxes_Precision/mAP@0.5IOU" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("linear")
+class TestTrain:
+    def test_a_run_in_parts_is_the_whole_run(self, folder, tmp_path):
+        config = records.load(folder)
+        whole = jobs.train(config, tmp_path / "whole", num_train_steps=5)
+        jobs.train(config, tmp_path / "parts", num_train_steps=2)
+        parts = jobs.train(config, tmp_path / "parts", num_train_steps=5)
+        assert parts.step == whole.step == 5
+        wanted = weights_of(whole.checkpoint)
+        for key, value in weights_of(parts.checkpoint).items():
+            np.testing.assert_array_equal(value, wanted[key])
+
+    @pytest.mark.slow
+    def test_another_seed_is_another_run(self, folder, tmp_path):
+        runs = []
+        for seed in (5, 6):
+            config = records.load(folder, f"train_config.seed={seed}")
+            runs.append(weights_of(jobs.train(config, tmp_path / str(seed)).checkpoint))
+        assert any(np.any(runs[0][key] != runs[1][key]) for key in runs[0])
+
+    def test_first_weights_come_from_a_checkpoint(self, folder, tmp_path):
+        pretrained = jobs.train(records.load(folder), tmp_path / "pretrained").checkpoint
+        config = records.load(
+            folder,
+            f"train_config.fine_tune_checkpoint={pretrained}",
+            "train_config.fine_tune_checkpoint_type=full",
+        )
+        run = tmp_path / "run"
+        jobs.train(config, run, num_train_steps=1)
+        wanted = weights_of(pretrained)
+        for key, value in weights_of(str(run / "ckpt-1")).items():
+            np.testing.assert_array_equal(value, wanted[key])
+        # What the directory holds goes before what the config asks for, even if that is gone.
+        Path(f"{pretrained}.index").unlink()
+        assert jobs.train(config, run, num_train_steps=2).step == 2
+
+    def test_what_is_missing_is_said_first(self, folder, tmp_path):
+        with pytest.raises(ValueError, match="training steps is 0"):
+            jobs.train(records.load(folder, "train_config.num_steps=0"), tmp_path)
+        missing = "train_input_reader.tf_record_input_reader.input_path=nowhere.record"
+        with pytest.raises(FileNotFoundError, match=r"nowhere\.record"):
+            jobs.train(records.load(folder, missing), tmp_path)
+
+    def test_a_damaged_record_stops_the_run_by_name(self, folder, tmp_path):
+        record = tmp_path / "damaged.record"
+        data = bytearray((folder / "train.record").read_bytes())
+        data[200] ^= 0xFF
+        record.write_bytes(data)
+        config = records.load(
+            folder, f"train_input_reader.tf_record_input_reader.input_path={record}"
+        )
+        with pytest.raises(
+            ValueError, match=r"training step \d failed: .*damaged\.record"
+        ) as error:
+            jobs.train(config, tmp_path / "run", num_train_steps=9)
+        assert "{{" not in str(error.value)
+
+
+class TestEvaluate:
+    @pytest.fixture(autouse=True)
+    def build_tiny(self, monkeypatch):
+        patch_builder(monkeypatch, tiny)
+
+    @pytest.fixture(scope="class")
+    def run(self, folder, tmp_path_factory):
+        """Checkpoints of the steps 0, 2 and 3."""
+        directory = tmp_path_factory.mktemp("run")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            patch_builder(monkeypatch, tiny)
+            jobs.train(records.load(folder), directory, checkpoint_every_n=2)
+        return directory
+
+    def test_continuously_until_the_last_step(self, folder, run, tmp_path):
+        # The newest checkpoint is of step 3, the config's last: no second wait.
+        jobs.evaluate(records.load(folder), str(run), tmp_path, timeout=600, min_interval=0)
+        assert [p.name for p in (tmp_path / "eval" / "val").glob("*.json")] == ["metrics-3.json"]
+
+    def test_continuously_until_nothing_comes(self, folder, run, tmp_path):
+        jobs.evaluate(
+            records.load(folder), str(run), tmp_path, timeout=0, min_interval=0, num_train_steps=100
+        )
+        assert (tmp_path / "eval" / "val" / "metrics-3.json").exists()
+
+    def test_one_checkpoint_by_its_prefix(self, folder, run, tmp_path):
+        jobs.evaluate(records.load(folder), str(run / "ckpt-2"), tmp_path, once=True)
+        assert (tmp_path / "eval" / "val" / "metrics-2.json").exists()
+
+    def test_training_data_and_a_sample_of_them(self, folder, run, tmp_path):
+        config = records.load(folder, "train_input_reader.sample_1_of_n_examples=2")
+        jobs.evaluate(config, str(run), tmp_path, once=True, on_train_data=True)
+        written = json.loads((tmp_path / "eval" / "train" / "metrics-3.json").read_text())
+        assert written["num_images"] == 3
+
+    def test_number_of_examples(self, folder, run, tmp_path):
+        jobs.evaluate(
+            records.load(folder, "eval_config.num_examples=2"), str(run), tmp_path, once=True
+        )
+        assert json.loads((tmp_path / "eval/val/metrics-3.json").read_text())["num_images"] == 2
+
+    def test_moving_averages_where_the_config_asks_for_them(
+        self, folder, run, tmp_path, monkeypatch
+    ):
+        loaded = []
+        original = weights.load
+
+        def load(detector, prefix, **options):
+            report = original(detector, prefix, **options)
+            loaded.append(detector.second_stage.head.predictor.class_head.bias.numpy())
+            return report
+
+        monkeypatch.setattr(weights, "load", load)
+        for asked in ("false", "true"):
+            config = records.load(folder, f"eval_config.use_moving_averages={asked}")
+            jobs.evaluate(config, str(run), tmp_path, once=True)
+        reader = tf.train.load_checkpoint(str(run / "ckpt-3"))
+        own = reader.get_tensor(KEY.format(NAME))
+        average = reader.get_tensor(f"optimizer/average/{NAME}/.ATTRIBUTES/VARIABLE_VALUE")
+        assert np.any(own != average)
+        np.testing.assert_array_equal(loaded[0], own)
+        np.testing.assert_array_equal(loaded[1], average)
+
+    def test_without_a_label_map_classes_are_numbers(self, folder, run, tmp_path):
+        metrics = jobs.evaluate(
+            records.load(folder, "eval_input_reader[0].label_map_path="),
+            str(run),
+            tmp_path,
+            once=True,
+        )
+        assert "PascalBoxes_PerformanceByCategory/AP@0.5IOU/2" in metrics
+
+    def test_no_checkpoint(self, folder, tmp_path):
+        config = records.load(folder)
+        with pytest.raises(FileNotFoundError, match="no checkpoint appeared"):
+            jobs.evaluate(config, str(tmp_path / "later"), tmp_path, timeout=0)
+        with pytest.raises(FileNotFoundError, match="no checkpoint"):
+            jobs.evaluate(config, str(tmp_path / "later"), tmp_path, once=True)
+
+    def test_only_the_first_reader_is_evaluated_and_that_is_said(
+        self, folder, run, tmp_path, caplog
+    ):
+        config = records.load(folder)
+        config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
+        jobs.evaluate(config, str(run), tmp_path, once=True)
+        assert "has 2 eval_input_readers; the first is evaluated" in caplog.text

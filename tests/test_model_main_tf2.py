@@ -1,0 +1,251 @@
+"""The training and evaluation command line: the OD API's flags, errors in one line, signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl import jobs, model_main_tf2
+from object_detection_mtl.training.loop import TrainingResult
+from object_detection_mtl.training.step import NonFiniteError
+from tests import command_line, records
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("records")
+    records.write(path)
+    return path
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Jobs that only note what they were asked for."""
+    noted = []
+
+    def train(config, model_dir, **options):
+        noted.append(("train", config, model_dir, options))
+        return TrainingResult(3, "ckpt-2", {})
+
+    def evaluate(config, checkpoint_dir, model_dir, **options):
+        noted.append(("evaluate", config, checkpoint_dir, model_dir, options))
+        return {}
+
+    monkeypatch.setattr(jobs, "train", train)
+    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    return noted
+
+
+def run(folder, *extra):
+    return command_line.run(
+        model_main_tf2,
+        f"--pipeline_config_path={folder}/pipeline.config",
+        "--model_dir=out",
+        *extra,
+    )
+
+
+def error(done):
+    assert done.code == 1
+    [line] = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_training_by_default(folder, calls):
+    assert run(folder).code == 0
+    [(job, config, model_dir, options)] = calls
+    assert (job, model_dir, config.train_config.num_steps) == ("train", "out", 3)
+    assert options == {
+        "num_train_steps": None,
+        "checkpoint_every_n": 1000,
+        "record_summaries": True,
+        "log_every_n": 100,
+        "num_workers": 1,
+        "use_tpu": False,
+        "tpu_name": None,
+    }
+
+
+def test_every_flag_of_training_arrives(folder, calls):
+    done = run(
+        folder,
+        "--num_train_steps=7",
+        "--checkpoint_every_n=2",
+        "--record_summaries=false",
+        "--log_every_n=3",
+        "--num_workers=2",
+        "--use_tpu",
+        "--tpu_name=here",
+        "--override=train_config.batch_size=1",
+        "--override=train_config.seed=9",
+        "--alsologtostderr",
+    )
+    assert done.code == 0, done.err
+    [(_, config, _, options)] = calls
+    assert (config.train_config.batch_size, config.train_config.seed) == (1, 9)
+    assert options == {
+        "num_train_steps": 7,
+        "checkpoint_every_n": 2,
+        "record_summaries": False,
+        "log_every_n": 3,
+        "num_workers": 2,
+        "use_tpu": True,
+        "tpu_name": "here",
+    }
+
+
+def test_a_checkpoint_dir_means_evaluation(folder, calls):
+    assert run(folder, "--checkpoint_dir=ckpts").code == 0
+    [(job, config, checkpoint_dir, model_dir, options)] = calls
+    assert (job, checkpoint_dir, model_dir) == ("evaluate", "ckpts", "out")
+    assert config.eval_input_reader[0].sample_1_of_n_examples == 1
+    assert options == {
+        "timeout": 3600,
+        "once": False,
+        "on_train_data": False,
+        "num_train_steps": None,
+    }
+
+
+def test_every_flag_of_evaluation_arrives(folder, calls):
+    flags = ("--checkpoint_dir=c", "--eval_timeout=5", "--eval_once", "--num_train_steps=4")
+    assert run(folder, *flags, "--sample_1_of_n_eval_examples=3").code == 0
+    assert run(folder, *flags, "--eval_on_train_data").code == 0
+    assert (
+        run(folder, *flags, "--eval_on_train_data", "--sample_1_of_n_eval_on_train_examples=2").code
+        == 0
+    )
+    configs = [call[1] for call in calls]
+    assert [c.eval_input_reader[0].sample_1_of_n_examples for c in configs] == [3, 1, 1]
+    assert [c.train_input_reader.sample_1_of_n_examples for c in configs] == [1, 5, 2]
+    assert [call[4]["on_train_data"] for call in calls] == [False, True, True]
+    assert all(
+        (call[4]["timeout"], call[4]["once"], call[4]["num_train_steps"]) == (5, True, 4)
+        for call in calls
+    )
+
+
+def test_a_signal_is_the_exit_code(folder, monkeypatch):
+    stopped = TrainingResult(2, "ckpt-2", {}, interrupted_by=int(signal.SIGTERM))
+    monkeypatch.setattr(jobs, "train", lambda *_, **__: stopped)
+    assert run(folder).code == 128 + signal.SIGTERM
+
+
+def test_mistakes_are_one_line(folder, calls, monkeypatch, tmp_path):
+    assert "--num_train_steps=0: expected at least 1" in error(run(folder, "--num_train_steps=0"))
+    assert "--eval_timeout=-1" in error(run(folder, "--checkpoint_dir=c", "--eval_timeout=-1"))
+    assert "which --checkpoint_dir asks for" in error(run(folder, "--eval_once"))
+    assert "does not exist" in error(run(tmp_path / "nowhere"))
+    assert "batch_sise" in error(run(folder, "--override=train_config.batch_sise=3"))
+    assert not calls
+
+    def diverge(*_, **__):
+        raise NonFiniteError("Loss/total_loss", 6)
+
+    monkeypatch.setattr(jobs, "train", diverge)
+    assert "Loss/total_loss became NaN or infinite in training step 7" in error(run(folder))
+
+
+def environment(**more):
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": paths, **more}
+
+
+def command(folder, model_dir, *extra):
+    return [
+        sys.executable,
+        "-m",
+        "object_detection_mtl.model_main_tf2",
+        f"--pipeline_config_path={folder}/pipeline.config",
+        f"--model_dir={model_dir}",
+        *extra,
+    ]
+
+
+def model_weights(model_dir):
+    reader = tf.train.load_checkpoint(str(model_dir))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(folder, tmp_path):
+    """MobileNet itself: interrupted and continued equals uninterrupted."""
+    steps = "--num_train_steps=12"
+    process = subprocess.Popen(
+        command(folder, tmp_path / "run", steps, "--log_every_n=1"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    output = ""
+    for line in process.stdout:
+        output += line
+        if line.startswith("step 2/"):
+            process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=600) == 130, output
+    assert "the same command continues from there" in output
+    for model_dir in ("run", "whole"):
+        subprocess.run(
+            command(folder, tmp_path / model_dir, steps),
+            env=environment(),
+            check=True,
+            timeout=1200,
+        )
+    wanted = model_weights(tmp_path / "whole")
+    for key, value in model_weights(tmp_path / "run").items():
+        np.testing.assert_allclose(value, wanted[key], rtol=1e-6, atol=1e-6, err_msg=key)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(folder, tmp_path):
+    """Two workers on this machine, half of each batch each."""
+    workers = [f"localhost:{port}" for port in free_ports(2)]
+    processes = [
+        subprocess.Popen(
+            command(folder, tmp_path / "run", "--num_workers=2", "--checkpoint_every_n=2"),
+            env=environment(
+                TF_CONFIG=json.dumps(
+                    {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+                )
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    deadline = time.monotonic() + 900
+    outputs = [p.communicate(timeout=max(1, deadline - time.monotonic()))[0] for p in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output[-4000:]
+        assert "finished at step 3" in output
+    run_dir = tmp_path / "run"
+    assert sorted(path.name for path in run_dir.glob("*.index")) == [
+        "ckpt-1.index",
+        "ckpt-2.index",
+        "ckpt-3.index",
+    ]
+    assert not list(run_dir.glob("temp_worker*"))
+    assert len(list((run_dir / "train").glob("events*"))) == 1
+    assert all(np.all(np.isfinite(value)) for value in model_weights(run_dir).values())
