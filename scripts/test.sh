@@ -18,7 +18,7 @@ lint() {
   ruff format --check .
   mypy
 }
-quick() { python -m pytest -q -n 2 --durations=10 -m "not slow"; }
+quick() { python -m pytest -q -n 2 --dist loadfile --durations=10 -m "not slow"; }
 slow() { python -m pytest -q --durations=10 -m slow; }
 
 case "${1:-all}" in
