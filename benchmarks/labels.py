@@ -1,0 +1,142 @@
+"""Speed of the labels: milliseconds and megabytes per picture, for 5 to 500 boxes.
+
+    python -m benchmarks.labels
+    python -m benchmarks.labels --boxes=10,50 --rounds=100
+
+Timed is one core of tf.data: a data set of one private thread maps pictures to their 64 windows
+(sampled anew) and all three labels; the time of an empty map is taken off. It is processor time. Boxes have COCO's sizes,
+most of them small, and its skew: a third of them is of one class. The memory is what the process
+grows by, compared with one box, while it makes the labels of one picture after the other (one
+process per number of boxes).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+
+from absl import app, flags
+
+from benchmarks.timing import peak_memory_gib
+
+_BOXES = flags.DEFINE_list("boxes", ["5", "10", "50", "100", "200", "500"], "Boxes per picture.")
+_WINDOWS = flags.DEFINE_integer("windows", 64, "Windows per picture.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 200, "Timed pictures per measurement.", lower_bound=10)
+_CLASSES = flags.DEFINE_integer(
+    "classes", None, "Number of classes. By default 20 up to 50 boxes, 80 from there on."
+)
+
+AIMS = {10: 1.0, 50: 3.0, 200: 15.0}  # milliseconds
+SIZE = (480, 640)
+
+
+def draw(number: int, num_classes: int, seed: int = 0):
+    """Boxes [N, 4] float32, normalised, and classes [N] int32."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    sides = np.exp(rng.uniform(np.log(0.02), np.log(0.8), [number, 2]))
+    low = rng.uniform(0.0, 1.0 - sides)
+    classes = rng.integers(2, num_classes + 1, number)
+    classes[: number // 3] = 1
+    return np.concatenate([low, low + sides], axis=1).astype(np.float32), classes.astype(np.int32)
+
+
+def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str, Callable]:
+    """Functions from a picture's number to what is timed."""
+    import tensorflow as tf
+
+    from object_detection_mtl.mtl import labels
+
+    boxes, classes = (tf.constant(values) for values in draw(number, num_classes))
+    given = labels.sample_windows(boxes, SIZE, num_windows, seed=0)
+
+    def shifted(picture):  # Boxes that differ from picture to picture: nothing is a constant.
+        return boxes * (1.0 - tf.cast(picture % 64, tf.float32) / 1024.0)
+
+    def sample(picture):
+        seed = tf.stack([picture, 0])
+        return labels.sample_windows(shifted(picture), SIZE, num_windows, seed=seed)
+
+    def windows(picture):
+        return labels.window_labels(shifted(picture), classes, given, num_classes)
+
+    def closeness(picture):
+        return labels.closeness_labels(shifted(picture), classes, SIZE, num_classes)
+
+    def foreground(picture):
+        return labels.foreground_mask(shifted(picture))
+
+    def everything(picture):
+        drawn = sample(picture)
+        return (
+            labels.window_labels(shifted(picture), classes, drawn, num_classes),
+            closeness(picture),
+            foreground(picture),
+        )
+
+    return {
+        "nothing": shifted,
+        "sampling": sample,
+        "windows": windows,
+        "closeness": closeness,
+        "foreground": foreground,
+        "all": everything,
+    }
+
+
+def milliseconds(function: Callable, rounds: int) -> float:
+    """Processor time per picture, which other processes of the machine hardly change."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    pictures = iter(tf.data.Dataset.range(rounds + 10).map(function).with_options(options))
+    for _ in range(10):  # Tracing, first allocations.
+        next(pictures)
+    start = time.process_time()
+    for _ in range(rounds):
+        next(pictures)
+    return 1e3 * (time.process_time() - start) / rounds
+
+
+def measure(number: int, num_classes: int, num_windows: int, rounds: int):
+    """{name: milliseconds}, and the memory in MB."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    for _ in range(2):  # What the library and tracing need is not the memory of these labels.
+        milliseconds(make_functions(1, num_classes, num_windows)["all"], 10)
+    before = peak_memory_gib()
+    functions = make_functions(number, num_classes, num_windows)
+    found = {"all": milliseconds(functions.pop("all"), rounds)}
+    memory = (peak_memory_gib() - before) * 1024.0
+    found.update({name: milliseconds(function, rounds) for name, function in functions.items()})
+    nothing = found.pop("nothing")
+    return {name: time - nothing for name, time in found.items()}, memory
+
+
+def main(_: list[str]) -> None:
+    context = multiprocessing.get_context("spawn")
+    print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print("milliseconds of processor time per picture")
+    for number in map(int, _BOXES.value):
+        num_classes = _CLASSES.value or (20 if number <= 50 else 80)
+        with context.Pool(1) as pool:  # A fresh process, for its memory.
+            found, memory = pool.apply(
+                measure, (number, num_classes, _WINDOWS.value, _ROUNDS.value)
+            )
+        columns = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
+        aim = f", aim {AIMS[number]:g} ms" if number in AIMS else ""
+        print(
+            f"{number:4d} boxes, {num_classes} classes{aim}: {columns}  {memory:.0f} MB", flush=True
+        )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(main)

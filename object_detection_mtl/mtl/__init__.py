@@ -1,0 +1,1 @@
+"""Multi-task self-supervised training: labels made from boxes, auxiliary heads, refinement."""

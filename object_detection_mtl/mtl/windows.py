@@ -1,0 +1,162 @@
+"""Random windows of a picture that hold at least one object.
+
+Shape letters: N boxes, W windows, M candidates of one round, B pictures.
+
+One candidate: height = u * (H - 32) + 32, likewise the width, the centre uniform in the picture;
+clipped to the picture; a side that clipping made shorter than 32 pixels is pushed back to 32 along
+the border. Candidates that hold no part of an object are rejected, the first W others are kept.
+
+Candidates are drawn in rounds of many. A window covers any given corner of the picture with a
+probability above 1/16 (above 1/4 on each axis), and every other place with a higher one; so at
+least that share of the candidates is kept, and the rounds below give 64 W candidates or more.
+The number of windows that are still missing then, if any, is filled with the whole picture, which
+holds the object too.
+
+The same seed gives the same windows eagerly, in a graph, under XLA and on every machine: Philox
+draws integers of 32 bits, in float64 all of the arithmetic on these fractions of 2^32 is exact but
+for one division, and its result is rounded to float32.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from object_detection_mtl.mtl.objects import Array, are_objects, as_boxes, in_float64
+from object_detection_mtl.ops import boxes as box_ops
+from object_detection_mtl.ops.shapes import size
+
+MIN_SIDE = 32.0  # pixels
+_MAX_ROUNDS = 32
+
+
+def sample_windows(
+    boxes: Array,
+    image_size: Array,
+    num_windows: int = 64,
+    *,
+    seed: Array | int,
+    num_boxes: Array | int | None = None,
+    valid: Array | None = None,
+) -> tf.Tensor:
+    """Random windows [..., W, 4], normalised, inside the picture, each with a part of an object.
+
+    Args:
+      boxes: normalised [..., N, 4]. Their type is the windows' type.
+      image_size: (height, width) in pixels, [2] or [..., 2]. A side of the picture that is shorter
+        than 32 pixels is shorter than any window: windows span it.
+      num_windows: W.
+      seed: integers [2], or one integer. A batch draws from one seed; which windows a picture gets
+        then depends on its place in the batch.
+      num_boxes, valid: which rows are boxes, see objects.py.
+
+    A picture without an object (no box, or none that covers a part of the picture) has windows of
+    the same distribution, without rejection; all are background. `count_windows` says how many of
+    them are meant to be used: one.
+    """
+    if num_windows < 1:
+        raise ValueError(f"num_windows is {num_windows}, expected at least 1.")
+    boxes = as_boxes(boxes, "boxes")
+    leading = [size(boxes, axis) for axis in range(boxes.shape.rank - 2)]
+    targets = in_float64(boxes, are_objects(boxes, num_boxes=num_boxes, valid=valid))
+    pixels = tf.reshape(tf.broadcast_to(_in_pixels(image_size), [*leading, 2]), [-1, 2])
+    targets = tf.reshape(targets, [-1, size(boxes, -2), 4])
+    windows = _first_accepted(targets, pixels, num_windows, _as_seed(seed))
+    return tf.cast(tf.reshape(windows, [*leading, num_windows, 4]), boxes.dtype)
+
+
+def count_windows(
+    boxes: Array,
+    num_windows: int = 64,
+    *,
+    num_boxes: Array | int | None = None,
+    valid: Array | None = None,
+) -> tf.Tensor:
+    """int32 [...]: how many of a picture's windows are used, 1 if it has no object, else all.
+
+    Windows without an object all say the same; the authors keep one.
+    """
+    boxes = as_boxes(boxes, "boxes")
+    targets = in_float64(boxes, are_objects(boxes, num_boxes=num_boxes, valid=valid))
+    return tf.where(_show_something(targets), num_windows, 1)
+
+
+def _in_pixels(image_size: Array) -> tf.Tensor:
+    """float64 [..., 2]; eagerly a ValueError if a side is not positive."""
+    pixels = tf.cast(image_size, tf.float64)
+    if isinstance(pixels, tf.__internal__.EagerTensor) and not (pixels.numpy() > 0).all():
+        raise ValueError(
+            f"image_size is {pixels.numpy().tolist()}, expected a positive (height, width)."
+        )
+    return pixels
+
+
+def _as_seed(seed: Array | int) -> tf.Tensor:
+    seed = tf.convert_to_tensor(seed)
+    if seed.shape.rank == 0:
+        seed = tf.stack([seed, tf.zeros_like(seed)])
+    if seed.shape != [2]:
+        raise ValueError(f"seed has the shape {seed.shape}, expected one integer or two.")
+    return seed
+
+
+def _show_something(boxes: tf.Tensor) -> tf.Tensor:
+    """bool [...]: whether a box covers a part of the picture, of more than no area."""
+    picture = tf.constant([[0.0, 0.0, 1.0, 1.0]], boxes.dtype)
+    return tf.reduce_any(box_ops.intersection(boxes, picture) > 0.0, axis=[-2, -1])
+
+
+def _first_accepted(
+    boxes: tf.Tensor, pixels: tf.Tensor, num_windows: int, seed: tf.Tensor
+) -> tf.Tensor:
+    """float64 [B, W, 4]: the first W candidates that touch a box of boxes [B, N, 4].
+
+    Every picture sees the same number of rounds, and nothing of those it does not need.
+    """
+    candidates_per_round = max(2 * num_windows, 64)
+    anything_goes = ~_show_something(boxes)[:, tf.newaxis]
+    pictures = size(boxes, 0)
+
+    def missing(round_index: tf.Tensor, found: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return (round_index < _MAX_ROUNDS) & tf.reduce_any(found < num_windows)
+
+    def draw(round_index: tf.Tensor, found: tf.Tensor, windows: tf.Tensor) -> tuple:
+        round_seed = tf.random.experimental.stateless_fold_in(seed, round_index, alg="philox")
+        drawn = _candidates(pixels, [pictures, candidates_per_round], round_seed)
+        hits = tf.reduce_any(box_ops.intersection(drawn, boxes) > 0.0, axis=-1)
+        accepted = tf.cast(hits | anything_goes, tf.int32)
+        place = tf.cumsum(accepted, axis=1, exclusive=True) + found[:, tf.newaxis]
+        place = tf.where(accepted > 0, place, -1)[:, tf.newaxis, :]
+        # A matrix with at most one 1 in a row moves windows to their places without rounding.
+        moves = tf.cast(place == tf.range(num_windows)[:, tf.newaxis], drawn.dtype)
+        found += tf.reduce_sum(accepted, axis=1)
+        return round_index + 1, found, windows + tf.matmul(moves, drawn)
+
+    nothing = (
+        tf.constant(0),
+        tf.zeros([pictures], tf.int32),
+        tf.zeros([pictures, num_windows, 4], tf.float64),
+    )
+    _, found, windows = tf.while_loop(missing, draw, nothing)
+    is_found = tf.range(num_windows)[:, tf.newaxis] < found[:, tf.newaxis, tf.newaxis]
+    return tf.where(is_found, windows, tf.constant([0.0, 0.0, 1.0, 1.0], tf.float64))
+
+
+def _candidates(pixels: tf.Tensor, shape: list, seed: tf.Tensor) -> tf.Tensor:
+    """float64 [B, M, 4] with float32's precision: normalised windows, before rejection."""
+    # Integers, since XLA makes other floating-point numbers of the same bits.
+    bits = tf.random.stateless_uniform(
+        [*shape, 4], seed, dtype=tf.int32, minval=None, maxval=None, alg="philox"
+    )
+    fractions = (tf.cast(bits, tf.float64) + 2.0**31) / 2.0**32
+    side_draws, centre_draws = tf.split(fractions, 2, axis=-1)
+    sides = pixels[:, tf.newaxis, :]  # [B, 1, 2]
+    shortest = tf.minimum(tf.constant(MIN_SIDE, tf.float64), sides)
+    half = (side_draws * (sides - shortest) + shortest) / 2.0
+    centre = centre_draws * sides
+    low = tf.maximum(centre - half, 0.0)
+    high = tf.minimum(centre + half, sides)
+    # Only a clipped side is shorter than the shortest, and it then touches that border.
+    high = tf.maximum(high, tf.where(low <= 0.0, shortest, high))
+    low = tf.minimum(low, tf.where(high >= sides, sides - shortest, low))
+    windows = tf.concat([low, high], axis=-1) / tf.concat([sides, sides], axis=-1)
+    return tf.cast(tf.cast(windows, tf.float32), tf.float64)
