@@ -144,7 +144,8 @@ def evaluate(
     Raises:
         ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint came in time.
     """
-    validation.require_evaluation(config)
+    if not on_train_data:
+        validation.require_evaluation(config)
     reader, name = _evaluated_reader(config, on_train_data)
     last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
     if min_interval is None:

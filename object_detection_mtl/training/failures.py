@@ -13,7 +13,7 @@ EXPLAINED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 _END = re.compile(r"\n?\s*\[\[|\[Op:|\nOriginal stack trace")
 # Lines before it that say where in somebody's source the failing node was made.
 _ORIGIN = re.compile(
-    r"^(Graph execution error:|Detected at node.*|<stack traces unavailable>|\d+ root error.*|\s+.*|)$"
+    r"Graph execution error:|Detected at node|<stack traces unavailable>|\d+ root error|\s|$"
 )
 _NOISE = re.compile(
     r"\{\{[^}]*\}\}\s*"

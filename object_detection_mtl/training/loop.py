@@ -120,18 +120,24 @@ def train(
             model.optimizer.build(list(model.trained.values()))
             step = orbit.utils.create_global_step()
         checkpoints = _checkpoints(model_dir, model, step, strategy, options)
-        start = _start(checkpoints, model, strategy, initialise)
-        if start >= options.num_steps:
-            print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
-            return TrainingResult(start, str(checkpoints.newest()), {})
-        dataset = distribution.distribute(
-            strategy,
-            lambda context: make_dataset(
-                model.detector, context, replica_batch, start * batch_size
-            ),
-        )
-        run = _Run(model, dataset, step, strategy, checkpoints, stop, options)
-        return run.to_end(model_dir, start, batch_size)
+        try:
+            start = _start(checkpoints, model, strategy, initialise)
+            if start >= options.num_steps:
+                print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
+                return TrainingResult(start, str(checkpoints.newest()), {})
+            dataset = distribution.distribute(
+                strategy,
+                lambda context: make_dataset(
+                    model.detector, context, replica_batch, start * batch_size
+                ),
+            )
+            progress = Progress(options.num_steps, batch_size, start)
+            run = _Run(
+                model_dir, model, dataset, step, strategy, checkpoints, stop, progress, options
+            )
+            return run.to_end()
+        finally:
+            checkpoints.close()
 
 
 def _checkpoints(
@@ -176,21 +182,24 @@ class _Run:
 
     def __init__(
         self,
+        model_dir: str,
         model: Model,
         dataset: tf.data.Dataset,
         step: tf.Variable,
         strategy: tf.distribute.Strategy,
         checkpoints: RunCheckpoints,
         stop: GracefulStop,
+        progress: Progress,
         options: LoopOptions,
     ) -> None:
         self._step = step
-        self._strategy = strategy
         self._checkpoints = checkpoints
         self._stop = stop
+        self._progress = progress
         self._options = options
         self._metrics: dict[str, float] = {}
-        self._progress: Progress | None = None
+        is_chief = distribution.is_chief(strategy)
+        self._summaries = _Summaries(os.path.join(model_dir, "train") if is_chief else None, step)
         training_step = TrainingStep(
             model.detector, model.optimizer, list(model.trained.values()), model.step_options
         )
@@ -202,25 +211,21 @@ class _Run:
             after_step=self._after_step,
             record_images=options.record_summaries,
         )
-
-    def to_end(self, model_dir: str, start: int, batch_size: int) -> TrainingResult:
-        is_chief = distribution.is_chief(self._strategy)
-        self._summaries = _Summaries(
-            os.path.join(model_dir, "train") if is_chief else None, self._step
-        )
-        controller = orbit.Controller(
-            global_step=self._step,
+        self._controller = orbit.Controller(
+            global_step=step,
             trainer=self._trainer,
-            strategy=self._strategy,
+            strategy=strategy,
             train_actions=[self._after_block],
             steps_per_loop=self._block_length,
             summary_manager=self._summaries,
         )
-        self._progress = Progress(self._options.num_steps, batch_size, start)
+
+    def to_end(self) -> TrainingResult:
+        """Trains until the last step or a signal, and saves."""
         interrupted_by = None
         try:
             with _orbit_prints_nothing():
-                controller.train(self._options.num_steps, checkpoint_at_completion=False)
+                self._controller.train(self._options.num_steps, checkpoint_at_completion=False)
         except TrainingInterrupted as interruption:
             interrupted_by = interruption.signal_number
         except NonFiniteError as error:
@@ -232,7 +237,6 @@ class _Run:
 
     def _finish(self, interrupted_by: int | None) -> TrainingResult:
         prefix = self._checkpoints.save()
-        self._checkpoints.close()
         step = int(self._step.numpy())
         if interrupted_by is None:
             print(f"finished at step {step}; newest checkpoint {prefix}", flush=True)
@@ -250,12 +254,10 @@ class _Run:
         return min(interval - int(step) % interval for interval in intervals)
 
     def _after_step(self, step: int, loss: Callable[[], float]) -> None:
-        assert self._progress is not None
         self._progress.step_done(step, loss)
         self._stop.check()
 
     def _after_block(self, output: Mapping[str, float]) -> None:
-        assert self._progress is not None
         self._metrics = dict(output)
         images = self._trainer.images()
         if images is not None:

@@ -38,7 +38,8 @@ def test_an_assertion_whose_source_is_told_first():
         tf.errors.InvalidArgumentError(
             None,
             None,
-            "Graph execution error:\n\nDetected at node Assert defined at (most recent call last):\n"
+            "Graph execution error:\n\n"
+            "Detected at node Assert defined at (most recent call last):\n"
             '  File "a.py", line 3, in <module>\n\n  File "b.py", line 5, in f\n\n'
             "<stack traces unavailable>\n2 root error(s) found.\n"
             "  (0) INVALID_ARGUMENT:  assertion failed: [too big:] [7]\n"
