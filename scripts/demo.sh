@@ -9,7 +9,7 @@
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 OUTPUT="$(mkdir -p "${1:-demo_output}" && cd "${1:-demo_output}" && pwd)"
-STEPS="${STEPS:-500}"
+STEPS="${STEPS:-300}"
 make_venv
 install "$ROOT"
 
