@@ -2,9 +2,9 @@
 
 import hashlib
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -222,9 +222,11 @@ def run(*arguments):
 
 
 def test_help_answers_at_once_and_lists_the_flags():
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = run("--help")
-    assert time.monotonic() - start < 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, so that a busy machine does not fail the test.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     for flag in ("data_dir", "set", "year", "output_path", "label_map_path", "annotations_dir"):
         assert f"--{flag}:" in result.stdout
     assert "--[no]ignore_difficult_instances" in result.stdout
