@@ -4,9 +4,9 @@ Shape letters: N boxes, W windows, K classes without background, S side of the m
 dimensions (the batch), the same in all arguments of a call.
 
 Every function takes arrays or tensors, eagerly, in a graph of tf.data or under XLA (jit_compile),
-one picture or a padded batch. Boxes are [ymin, xmin, ymax, xmax], normalised to the picture, classes
-are 1..K, 0 is padding. Results are computed in float64 and have the type of the boxes. Which rows
-count as objects, and `num_boxes` and `valid`, is said in objects.py.
+one picture or a padded batch. Boxes are [ymin, xmin, ymax, xmax], normalised to the picture;
+classes are 1..K, 0 is padding. Results are computed in float64 and have the type of the boxes.
+Which rows count as objects, and what `num_boxes` and `valid` do, is said in objects.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads labels_voc.json.gz and labels_coco.json.gz: scenes and the labels the authors made of them."""
+"""Reads labels_voc.json.gz and labels_coco.json.gz: scenes with the authors' labels."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_the_rule_is_the_authors(scene):
 
 
 def largest_gap(first, second):
-    """Kolmogorov and Smirnov's distance of two samples of one size, times the root of half of it."""
+    """Kolmogorov and Smirnov's distance of two samples of one size, times the root of its half."""
     every = np.sort(np.concatenate([first, second]))
     shares = [np.searchsorted(np.sort(part), every, side="right") for part in (first, second)]
     return np.abs(shares[0] - shares[1]).max() / len(first) * np.sqrt(len(first) / 2)
@@ -134,7 +134,7 @@ def test_what_is_missing_after_the_last_round_is_the_whole_picture(monkeypatch):
 
 
 def test_the_rounds_are_enough_for_the_worst_place():
-    """The corner of a large picture: a sixteenth of the windows; 64 are found with many to spare."""
+    """The corner of a large picture, in a sixteenth of the windows: 64 are found in 4096."""
     found = windows.sample_windows(CORNER / 1e6, (4000, 4000), 64, seed=7).numpy()
     assert not (found == [0, 0, 1, 1]).all(axis=1).any()
     one = windows.sample_windows(CORNER / 1e6, (4000, 4000), 1, seed=7).numpy()
