@@ -154,6 +154,21 @@ def run(folder, tmp_path_factory):
     return directory
 
 
+@pytest.fixture
+def loaded(monkeypatch):
+    """The class biases after every load."""
+    values = []
+    original = weights.load
+
+    def load(detector, prefix, **options):
+        report = original(detector, prefix, **options)
+        values.append(detector.second_stage.head.predictor.class_head.bias.numpy())
+        return report
+
+    monkeypatch.setattr(weights, "load", load)
+    return values
+
+
 class TestEvaluate:
     @pytest.fixture(autouse=True)
     def build_tiny(self, monkeypatch):
@@ -162,60 +177,40 @@ class TestEvaluate:
     def test_continuously_until_the_last_step(self, folder, run, tmp_path):
         # The newest checkpoint is of step 3, the config's last: no second wait.
         jobs.evaluate(records.load(folder), str(run), tmp_path, timeout=600, min_interval=0)
-        assert [p.name for p in (tmp_path / "eval" / "val").glob("*.json")] == ["metrics-3.json"]
+        assert [p.name for p in (tmp_path / "eval/val").glob("*.json")] == ["metrics-3.json"]
 
-    def test_continuously_until_nothing_comes(self, folder, run, tmp_path):
-        jobs.evaluate(
-            records.load(folder), str(run), tmp_path, timeout=0, min_interval=0, num_train_steps=100
-        )
-        assert (tmp_path / "eval" / "val" / "metrics-3.json").exists()
-
-    def test_one_checkpoint_by_its_prefix(self, folder, run, tmp_path):
-        jobs.evaluate(records.load(folder), str(run / "ckpt-2"), tmp_path, once=True)
-        assert (tmp_path / "eval" / "val" / "metrics-2.json").exists()
+    def test_continuously_until_nothing_comes(self, folder, run, tmp_path, caplog):
+        config = records.load(folder)
+        config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
+        jobs.evaluate(config, str(run), tmp_path, timeout=0, min_interval=0, num_train_steps=100)
+        assert (tmp_path / "eval/val/metrics-3.json").exists()
+        assert "has 2 eval_input_readers; the first is evaluated" in caplog.text
 
     def test_training_data_and_a_sample_of_them(self, folder, run, tmp_path):
         config = records.load(folder, "train_input_reader.sample_1_of_n_examples=2")
+        config.ClearField("eval_input_reader")
         jobs.evaluate(config, str(run), tmp_path, once=True, on_train_data=True)
-        written = json.loads((tmp_path / "eval" / "train" / "metrics-3.json").read_text())
+        written = json.loads((tmp_path / "eval/train/metrics-3.json").read_text())
         assert written["num_images"] == 3
 
-    def test_number_of_examples(self, folder, run, tmp_path):
-        jobs.evaluate(
-            records.load(folder, "eval_config.num_examples=2"), str(run), tmp_path, once=True
+    def test_one_checkpoint_two_examples_no_label_map(self, folder, run, tmp_path, loaded):
+        config = records.load(
+            folder, "eval_config.num_examples=2", "eval_input_reader[0].label_map_path="
         )
-        assert json.loads((tmp_path / "eval/val/metrics-3.json").read_text())["num_images"] == 2
-
-    def test_moving_averages_where_the_config_asks_for_them(
-        self, folder, run, tmp_path, monkeypatch
-    ):
-        loaded = []
-        original = weights.load
-
-        def load(detector, prefix, **options):
-            report = original(detector, prefix, **options)
-            loaded.append(detector.second_stage.head.predictor.class_head.bias.numpy())
-            return report
-
-        monkeypatch.setattr(weights, "load", load)
-        for asked in ("false", "true"):
-            config = records.load(folder, f"eval_config.use_moving_averages={asked}")
-            jobs.evaluate(config, str(run), tmp_path, once=True)
-        reader = tf.train.load_checkpoint(str(run / "ckpt-3"))
-        own = reader.get_tensor(KEY.format(NAME))
-        average = reader.get_tensor(f"optimizer/average/{NAME}/.ATTRIBUTES/VARIABLE_VALUE")
-        assert np.any(own != average)
-        np.testing.assert_array_equal(loaded[0], own)
-        np.testing.assert_array_equal(loaded[1], average)
-
-    def test_without_a_label_map_classes_are_numbers(self, folder, run, tmp_path):
-        metrics = jobs.evaluate(
-            records.load(folder, "eval_input_reader[0].label_map_path="),
-            str(run),
-            tmp_path,
-            once=True,
-        )
+        metrics = jobs.evaluate(config, str(run / "ckpt-2"), tmp_path, once=True)
+        written = json.loads((tmp_path / "eval/val/metrics-2.json").read_text())
+        assert written["num_images"] == 2
         assert "PascalBoxes_PerformanceByCategory/AP@0.5IOU/2" in metrics
+        own = tf.train.load_variable(str(run / "ckpt-2"), KEY.format(NAME))
+        np.testing.assert_array_equal(loaded[0], own)
+
+    def test_moving_averages_where_the_config_asks(self, folder, run, tmp_path, loaded):
+        config = records.load(folder, "eval_config.use_moving_averages=true")
+        jobs.evaluate(config, str(run), tmp_path, once=True)
+        reader = tf.train.load_checkpoint(str(run / "ckpt-3"))
+        average = reader.get_tensor(f"optimizer/average/{NAME}/.ATTRIBUTES/VARIABLE_VALUE")
+        assert np.any(reader.get_tensor(KEY.format(NAME)) != average)
+        np.testing.assert_array_equal(loaded[0], average)
 
     def test_no_checkpoint(self, folder, tmp_path):
         config = records.load(folder)
@@ -223,11 +218,3 @@ class TestEvaluate:
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, timeout=0)
         with pytest.raises(FileNotFoundError, match="no checkpoint"):
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, once=True)
-
-    def test_only_the_first_reader_is_evaluated_and_that_is_said(
-        self, folder, run, tmp_path, caplog
-    ):
-        config = records.load(folder)
-        config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
-        jobs.evaluate(config, str(run), tmp_path, once=True)
-        assert "has 2 eval_input_readers; the first is evaluated" in caplog.text
