@@ -12,7 +12,7 @@ object; what that means for a label stands with the label.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -23,9 +23,10 @@ Array: TypeAlias = tf.Tensor | np.ndarray | list | tuple
 def as_floats(values: Array) -> tf.Tensor:
     """A floating-point tensor; tensors and arrays of floats keep their type, numbers of Python and
     integers become float64."""
+    tensor: Any = values
     if not tf.is_tensor(values):
-        values = tf.convert_to_tensor(np.asarray(values, np.result_type(np.asarray(values), 0.0)))
-    return values if values.dtype.is_floating else tf.cast(values, tf.float64)
+        tensor = tf.convert_to_tensor(np.asarray(values, np.result_type(np.asarray(values), 0.0)))
+    return tensor if tensor.dtype.is_floating else tf.cast(tensor, tf.float64)
 
 
 def as_boxes(values: Array, what: str) -> tf.Tensor:
