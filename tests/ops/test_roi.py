@@ -128,3 +128,56 @@ def test_xla_compiles_the_matrix_products():
         lambda f, b: roi.crop_and_max_pool(f, b, (4, 4), 2, 2, use_matmul=True), jit_compile=True
     )
     check(compiled(RAMP, boxes), roi.crop_and_max_pool(RAMP, boxes, (4, 4), 2, 2))
+
+
+def features_gradient(crop, features, boxes, crop_size, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        crops = crop(features, boxes, crop_size)
+    return tape.gradient(crops, features, upstream).numpy()
+
+
+def test_gradient_by_hand():
+    """A sample a quarter of the way from cell 0 to cell 1 gives them 3/4 and 1/4; outside, none."""
+    features = tf.zeros([1, 3, 5, 1])
+    boxes = tf.constant([[[0.0, 1 / 16, 0.0, 1 / 16], [0.5, 0.5, 0.5, 2.0]]])
+    upstream = tf.constant([1.0, 1.0, 10.0, 100.0])[:, tf.newaxis]
+    actual = features_gradient(
+        roi.crop_and_resize, features, boxes, (1, 2), tf.reshape(upstream, [2, 1, 2, 1])
+    )
+    expected = np.zeros([3, 5])
+    expected[0, :2] = 2 * np.array([0.75, 0.25])
+    expected[1, 2] = 10.0  # the other sample lies at twice the map's width
+    check(actual[0, ..., 0], expected)
+
+
+@pytest.mark.parametrize("crop_size", [(14, 14), (1, 3)])
+def test_gradient_of_crops_that_overlap(crop_size):
+    """Many crops of the same cells: each counts, every time. TensorFlow's own kernel loses some."""
+    random = np.random.RandomState(0)
+    features = tf.constant(random.standard_normal((2, 6, 7, 32)), tf.float32)
+    corners = np.sort(random.uniform(0, 1, (2, 100, 2, 2)), axis=2)
+    boxes = tf.constant(corners.reshape(2, 100, 4), tf.float32)
+    upstream = tf.constant(random.standard_normal((200, *crop_size, 32)), tf.float32)
+    expected = features_gradient(roi.matmul_crop_and_resize, features, boxes, crop_size, upstream)
+    for _ in range(3):
+        actual = features_gradient(roi.crop_and_resize, features, boxes, crop_size, upstream)
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-3)
+
+
+def test_gradient_in_a_graph_of_unknown_sizes():
+    def gradient(features, boxes):
+        return tf.gradients(roi.crop_and_resize(features, boxes, (2, 2)), features)[0]
+
+    boxes = tf.constant([[[0.0, 0, 1, 1]]])
+    actual = call_with_unknown_sizes(gradient, RAMP, boxes)
+    assert actual.shape == RAMP.shape
+    check(actual.numpy().sum(), 4.0)
+
+
+def test_no_crop_no_gradient():
+    features = tf.ones([2, 3, 3, 4])
+    actual = features_gradient(
+        roi.crop_and_resize, features, tf.zeros([2, 0, 4]), (2, 2), tf.zeros([0, 2, 2, 4])
+    )
+    check(actual, np.zeros([2, 3, 3, 4]))
