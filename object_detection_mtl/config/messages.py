@@ -114,6 +114,9 @@ def unknown_field_message(message_type: Descriptor, name: str) -> str:
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([\w.\-]+)')
 _POSITION = re.compile(r"^\d+:\d+ : ")
+# What the parser says where the text is over: it quotes nothing, or misses a closing bracket and
+# speaks of the last line.
+_AT_END = re.compile(r"^(?:'': (.+)|(Expected \"[}>]\"\.$))", re.DOTALL)
 _PACKAGE = re.compile(r"\bobject_detection_mtl\.protos\.")
 
 
@@ -130,7 +133,12 @@ def _explain(error: str, line: str, root: Descriptor) -> str:
     field = _UNKNOWN_FIELD.search(error)
     if field:
         return unknown_field_message(reachable_types(root)[field[1]], field[2])
-    text = _PACKAGE.sub("", _POSITION.sub("", error)).replace(f"'{line}': ", "", 1)
+    text = _PACKAGE.sub("", _POSITION.sub("", error))
+    at_end = _AT_END.match(text)
+    if at_end:
+        what = at_end[1] or at_end[2]
+        return f"the text ends too early: {what[0].lower()}{what[1:]}"
+    text = text.replace(f"'{line}': ", "", 1)
     value = _UNKNOWN_VALUE.search(error)
     if value:
         names = _enum_values(root, value[1])

@@ -23,7 +23,8 @@ def _at_least(low: float) -> Rule:
 
 
 def _one_of(*values: object) -> Rule:
-    return Rule(lambda value: value in values, f"one of {listing(values)}")
+    shown = listing('""' if value == "" else value for value in values)
+    return Rule(lambda value: value in values, f"one of {shown}")
 
 
 _POSITIVE = Rule(lambda value: value > 0, "greater than 0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from absl import app, flags, logging
 
@@ -14,7 +14,9 @@ def run(define_flags: Callable[[], None], main: Callable[[], int | None], usage:
 
     Flags are defined here and not when the module is imported, so that two tools with a flag of one
     name can live in one process. A ValueError or OSError is taken for a mistake in the input:
-    its message is printed (the traceback with --verbosity=1) and the exit code is 1.
+    its message is printed (the traceback with --verbosity=1) and the exit code is 1. So is a flag
+    without default that is given an empty text: a shell variable that was not set must not turn
+    "evaluate there" into "train", or a folder of its own into the current one.
 
     Args:
       define_flags: calls absl's flags.DEFINE_*.
@@ -25,24 +27,56 @@ def run(define_flags: Callable[[], None], main: Callable[[], int | None], usage:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     before = set(flags.FLAGS)
     define_flags()
-    for name in set(flags.FLAGS) - before:
+    defined = set(flags.FLAGS) - before
+    for name in defined:
         # absl's --help lists the flags of the script that was started. For an installed console
         # script that is a wrapper which defines none.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = usage
-    app.run(lambda arguments: _guarded(main, arguments[1:]))
+    app.run(lambda arguments: _guarded(main, arguments[1:], defined))
 
 
-def _guarded(main: Callable[[], int | None], surplus: list[str]) -> int | None:
+def _guarded(main: Callable[[], int | None], surplus: list[str], defined: Iterable[str]) -> int:
     if surplus:
         print(f"error: unexpected arguments {surplus}; every option is a --flag", file=sys.stderr)
         return 1
     try:
-        return main()
+        _refuse_empty_flags(defined)
+        return main() or 0
     except (ValueError, OSError) as error:
         logging.debug("This led to the error below", exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # As shells report a process that Ctrl-C ended.
+
+
+def _refuse_empty_flags(names: Iterable[str]) -> None:
+    for name in sorted(names):
+        flag = flags.FLAGS[name]
+        # An empty text is parsed to the empty list where a list is wanted.
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        if flag.present and (not values or "" in values) and flag.default in (None, []):
+            raise ValueError(
+                f"--{name} is empty; give it a value or leave it out (was a shell variable not "
+                "set?)"
+            )
+
+
+# What the operating system's errors of a path mean to the person who typed it.
+_REASONS: tuple[tuple[type[OSError], str], ...] = (
+    (FileExistsError, "a file of this name is in the way; delete it or choose another path"),
+    (NotADirectoryError, "a part of this path is a file, no folder"),
+    (IsADirectoryError, "it is a folder; give the path of a file"),
+    (PermissionError, "permission denied; choose another path or change the permissions"),
+    (FileNotFoundError, "no such file or folder"),
+)
+
+
+def _in_words(error: ValueError | OSError) -> str:
+    """The message; of an error that the operating system raised, path and reason."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return str(error)
+    reasons = [reason for kind, reason in _REASONS if isinstance(error, kind)]
+    return f"{error.filename!r}: {(reasons or [error.strerror])[0]}"

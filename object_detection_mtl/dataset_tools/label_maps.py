@@ -26,8 +26,14 @@ def derive(folders: Iterable[Path], annotations_dir: str, path: Path) -> None:
 
     Raises:
       FileExistsError: another label map stands there already.
+      IsADirectoryError: a folder does.
       VocError: the annotations name no class at all, or cannot be read.
     """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"--output_label_map: {str(path)!r} is a folder; give the name of the label map to "
+            "write, such as " + repr(str(path / "label_map.pbtxt"))
+        )
     annotations = [
         annotation
         for folder in folders

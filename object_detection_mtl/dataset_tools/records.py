@@ -33,7 +33,8 @@ class ShardWriter:
     the unfinished files are removed.
 
     Raises:
-      FileNotFoundError: the folder of `output_path` does not exist and cannot be made.
+      OSError: the folder of `output_path` cannot be made, or nothing can be written there: said
+        before anything is computed.
       FileExistsError: shards of another count are there, which a pattern would read as well.
     """
 
@@ -42,16 +43,23 @@ class ShardWriter:
         self.num_examples = 0
         folder = Path(output_path).parent
         folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_folders()
         self._refuse_leftovers(Path(output_path))
         self._temporary = [path.with_name(f".incomplete-{path.name}") for path in self.paths]
         self._writers: list[tf.io.TFRecordWriter] = []
 
     def __enter__(self) -> ShardWriter:
+        for path in self._temporary:
+            path.touch()  # TensorFlow's own errors say less.
         self._writers = [tf.io.TFRecordWriter(str(path)) for path in self._temporary]
         return self
 
     def write(self, serialized: bytes) -> None:
-        self._writers[self.num_examples % len(self._writers)].write(serialized)
+        number = self.num_examples % len(self._writers)
+        try:
+            self._writers[number].write(serialized)
+        except tf.errors.OpError as error:
+            raise _cannot_write(self.paths[number], error) from error
         self.num_examples += 1
 
     def __exit__(
@@ -60,14 +68,34 @@ class ShardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for writer in self._writers:
-            writer.close()
-        if kind is None and self.num_examples:
-            for temporary, path in zip(self._temporary, self.paths, strict=True):
-                temporary.replace(path)
-        else:
+        try:
+            failure = self._close()
+            if kind is None and failure is not None:
+                raise failure
+            if kind is None and self.num_examples:
+                for temporary, path in zip(self._temporary, self.paths, strict=True):
+                    temporary.replace(path)
+        finally:
             for temporary in self._temporary:
                 temporary.unlink(missing_ok=True)
+
+    def _close(self) -> OSError | None:
+        """Closes every writer; what was buffered may find the disk full."""
+        failure = None
+        for writer, path in zip(self._writers, self.paths, strict=True):
+            try:
+                writer.close()
+            except tf.errors.OpError as error:
+                failure = _cannot_write(path, error)
+        return failure
+
+    def _refuse_folders(self) -> None:
+        for path in self.paths:
+            if path.is_dir():
+                raise IsADirectoryError(
+                    f"--output_path: {str(path)!r} is a folder; give the name of the record to "
+                    "write, such as " + repr(str(path / "train.record"))
+                )
 
     def _refuse_leftovers(self, output_path: Path) -> None:
         own = set(self.paths)
@@ -82,6 +110,10 @@ class ShardWriter:
                 "--num_shards are there; a pattern would read both. Delete them or choose "
                 "another --output_path"
             )
+
+
+def _cannot_write(path: Path, error: tf.errors.OpError) -> OSError:
+    return OSError(f"{str(path)!r} cannot be written: {error.message}; is the disk full?")
 
 
 def _escaped(name: str) -> str:

@@ -24,6 +24,7 @@ from object_detection_mtl.dataset_tools import command, label_maps, shapes, voc
 FLAGS = flags.FLAGS
 CLASSES = tuple(shapes.DRAWINGS)
 
+_NAME = "synthetic_"  # begins the name of every file
 _OVERSAMPLING = 2  # Drawn at twice the size and halved: smooth edges.
 _DIFFICULT_BELOW = 0.6  # visible share of a thing
 _ATTEMPTS = 60
@@ -219,15 +220,17 @@ def write_dataset(
 
     Raises:
       ValueError: a size or number that is too small.
+      FileExistsError: the folder holds a data set that was not drawn here.
     """
     if min(height, width) < 64:
         raise ValueError(f"pictures of {width}x{height} pixels are too small, expected 64 or more")
     if not splits or min(splits.values()) < 1:
         raise ValueError(f"every set needs at least one picture, got {splits}")
     root = Path(output_dir)
+    _refuse_other_data(root)
     for folder in (voc.ANNOTATIONS, voc.IMAGES, voc.SETS):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    names = [f"synthetic_{index:06d}" for index in range(sum(splits.values()))]
+    names = [f"{_NAME}{index:06d}" for index in range(sum(splits.values()))]
     for index, name in enumerate(tqdm(names, desc="drawing", unit="picture", disable=None)):
         picture, objects = draw_picture(index, seed, height, width)
         picture.save(root / voc.IMAGES / f"{name}.jpg", quality=92, subsampling=0)
@@ -241,6 +244,22 @@ def write_dataset(
     label_map = root / "label_map.pbtxt"
     label_map.write_text(label_maps.label_map_text(CLASSES), encoding="utf-8")
     return label_map
+
+
+def _refuse_other_data(root: Path) -> None:
+    """The lists of sets and the label map would be overwritten, and the pictures be mixed."""
+    others = sorted(
+        path
+        for folder in (root / voc.ANNOTATIONS, root / voc.IMAGES)
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if not path.name.startswith(_NAME)
+    )
+    if others:
+        raise FileExistsError(
+            f"--output_dir {str(root)!r} holds a data set of another origin ({others[0]}), whose "
+            "lists and label map would be overwritten; choose a new folder"
+        )
 
 
 def annotation_text(

@@ -77,7 +77,10 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
         ),
         ("train_config.batch_size=0", "batch_size = 0: must be at least 1"),
         ("train_config.gradient_clipping_by_norm=-1", "must be at least 0"),
-        ("train_config.fine_tune_checkpoint_type=all", "classification, detection, full"),
+        (
+            "train_config.fine_tune_checkpoint_type=all",
+            'one of "", classification, detection, full',
+        ),
         (
             "train_config.optimizer.momentum_optimizer.momentum_optimizer_value=1",
             r"must be in \[0, 1\)",

@@ -289,6 +289,11 @@ def test_a_derived_label_map_does_not_overwrite_another(tmp_path):
         label_maps.derive([folder], "Annotations", path)
 
 
+def test_a_folder_given_as_the_derived_label_map_is_refused(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder; .*label_map.pbtxt"):
+        label_maps.derive([], "Annotations", tmp_path)
+
+
 def test_label_map_names_of_any_kind_survive(tmp_path):
     names = ['say "hi"', "back\\slash", "Bär", "it's"]
     (tmp_path / "map.pbtxt").write_text(label_maps.label_map_text(names), encoding="utf-8")

@@ -1,5 +1,7 @@
 """Shards: their names, and that they appear whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
@@ -57,3 +59,29 @@ def test_shards_of_another_count_would_be_read_along_and_are_refused(tmp_path):
     with records.ShardWriter(tmp_path / "a[1].record", 2) as writer:
         writer.write(b"y")
     assert stored(tmp_path / "a[1].record-00000-of-00002") == [b"y"]
+
+
+@pytest.mark.parametrize("num_shards", [1, 2])
+def test_a_folder_given_as_the_record_is_refused(tmp_path, num_shards):
+    [taken, *_] = records.shard_paths(tmp_path / "a.record", num_shards)
+    taken.mkdir()
+    with pytest.raises(IsADirectoryError, match=f"--output_path: '{taken}' is a folder"):
+        records.ShardWriter(tmp_path / "a.record", num_shards)
+
+
+def test_a_file_given_as_the_folder_is_said_before_anything_is_computed(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError) as error:
+        records.ShardWriter(tmp_path / "file" / "a.record")
+    assert error.value.filename == str(tmp_path / "file")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+@pytest.mark.parametrize("size", [1, 2**20])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, size):
+    writer = records.ShardWriter(tmp_path / "a.record")
+    # A small example waits in a buffer until the end; a large one fails at once.
+    (tmp_path / ".incomplete-a.record").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="a.record' cannot be written: .*is the disk full"), writer:
+        writer.write(bytes(size))
+    assert not list(tmp_path.iterdir())

@@ -115,6 +115,15 @@ def test_sizes_that_are_too_small_are_refused(tmp_path):
         synthetic.write_dataset(tmp_path, {"train": 0})
 
 
+@pytest.mark.parametrize("place", ["Annotations/mine.xml", "JPEGImages/mine.jpg"])
+def test_a_data_set_of_another_origin_is_not_mixed_with(tmp_path, place):
+    synthetic.write_dataset(tmp_path, {"train": 1}, height=64, width=64)
+    synthetic.write_dataset(tmp_path, {"train": 1}, height=64, width=64)  # Its own it replaces.
+    (tmp_path / place).write_bytes(b"")
+    with pytest.raises(FileExistsError, match=f"another origin .*{place}"):
+        synthetic.write_dataset(tmp_path, {"train": 1}, height=64, width=64)
+
+
 def test_the_command_writes_the_folder_and_loads_no_tensorflow(tmp_path):
     program = (
         "import sys; from object_detection_mtl.dataset_tools import synthetic; "
