@@ -39,6 +39,7 @@ def train(
     checkpoint_every_n: int = 1000,
     record_summaries: bool = True,
     log_every_n: int = 100,
+    jit_compile: bool = False,
     num_workers: int = 1,
     use_tpu: bool = False,
     tpu_name: str | None = None,
@@ -52,6 +53,7 @@ def train(
         checkpoint_every_n: steps between checkpoints.
         record_summaries: write images of the input too.
         log_every_n: steps whose mean losses are logged together.
+        jit_compile: let XLA compile the step.
         num_workers, use_tpu, tpu_name: see `training.distribution.make_strategy`.
 
     Raises:
@@ -80,7 +82,7 @@ def train(
 
     def make_model() -> Model:
         detector = model_builder.build(config.model, is_training=True)
-        return train_config_builder.build_model(train_config, detector)
+        return train_config_builder.build_model(train_config, detector, jit_compile=jit_compile)
 
     def make_dataset(
         detector: TwoStageDetector,

@@ -62,6 +62,12 @@ def define_flags() -> None:
         "1: all visible GPUs, or the CPU. More: this is one of several processes, whose addresses "
         "stand in the environment variable TF_CONFIG.",
     )
+    flags.DEFINE_bool(
+        "jit_compile",
+        False,
+        "Let XLA compile the training step. It does so for every new shape of a batch: pad images "
+        "(pad_to_max_dimension) and set train_config.max_number_of_boxes.",
+    )
     flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
     flags.DEFINE_string("tpu_name", None, "Name of the TPU; found by itself where it is the only.")
     flags.mark_flags_as_required(["pipeline_config_path", "model_dir"])
@@ -115,6 +121,7 @@ def _train(config: Any) -> int:
             checkpoint_every_n=FLAGS.checkpoint_every_n,
             record_summaries=FLAGS.record_summaries,
             log_every_n=FLAGS.log_every_n,
+            jit_compile=FLAGS.jit_compile,
             num_workers=FLAGS.num_workers,
             use_tpu=FLAGS.use_tpu,
             tpu_name=FLAGS.tpu_name,

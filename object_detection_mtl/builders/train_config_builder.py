@@ -24,12 +24,15 @@ _RESTORE_SCOPES = {
 }
 
 
-def build_model(config: train_pb2.TrainConfig, detector: Any) -> Model:
+def build_model(
+    config: train_pb2.TrainConfig, detector: Any, *, jit_compile: bool = False
+) -> Model:
     """The detector with its optimizer, in the scope of the run's strategy.
 
     Args:
         config: resolved.
         detector: built for training.
+        jit_compile: let XLA compile the step.
 
     Raises:
         ValueError: nothing is left to train, or as `optimizer_builder.build`.
@@ -51,6 +54,7 @@ def build_model(config: train_pb2.TrainConfig, detector: Any) -> Model:
         gradient_multipliers=gradients.multipliers(
             trained, everything=everything, biases=config.bias_grad_multiplier
         ),
+        jit_compile=jit_compile,
     )
     return Model(detector, optimizer_builder.build(config.optimizer), trained, options)
 

@@ -79,4 +79,4 @@ def _in_words(error: ValueError | OSError) -> str:
     if not isinstance(error, OSError) or error.errno is None or error.filename is None:
         return str(error)
     reasons = [reason for kind, reason in _REASONS if isinstance(error, kind)]
-    return f"{error.filename!r}: {(reasons or [error.strerror])[0]}"
+    return f"{error.filename!r}: {(reasons or [error.strerror or str(error)])[0]}"

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from object_detection_mtl.ops import boxes as box_ops
+from object_detection_mtl.ops import lowering
 from object_detection_mtl.ops.shapes import merge_last_axes, size, smallest
 from object_detection_mtl.ops.suppression import Selection, select_by_kernel, select_in_loop
 
@@ -57,7 +58,8 @@ def batch_multiclass_nms(
     soft_nms_sigma: if > 0, an overlap lowers the scores of the boxes that follow by
         exp(-IoU^2 / (2 sigma)) and iou_threshold is not used (Bodla et al., Soft-NMS, 2017).
     use_loop: take the boxes one by one in a `tf.while_loop`: the same result, some ten times
-        slower on a CPU, but XLA compiles it (it has no kernel for the fast way).
+        slower on a CPU, but XLA compiles it (it has no kernel for the fast way). Always so under
+        `lowering.for_xla`.
     additional_fields: [B, N, ...] tensors of which the detections' rows are returned.
     """
     _check(boxes, scores, clip_window, change_coordinate_frame)
@@ -65,7 +67,7 @@ def batch_multiclass_nms(
         boxes, scores, score_threshold, num_valid_boxes, additional_fields
     )
     per_class = smallest(max_size_per_class, size(scores, 1))
-    if soft_nms_sigma > 0 or use_loop:
+    if soft_nms_sigma > 0 or use_loop or lowering.is_for_xla():
         selection = select_in_loop(
             boxes, scores, score_threshold, iou_threshold, per_class, soft_nms_sigma
         )

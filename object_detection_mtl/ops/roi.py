@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from object_detection_mtl.ops import lowering
+
 
 def crop_and_resize(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]) -> tf.Tensor:
     """Bilinear crops [B * P, ch, cw, C] of features [B, h, w, C], image by image in order.
@@ -19,22 +21,23 @@ def crop_and_resize(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int,
 
     The crops are TensorFlow's, the gradient is not: on a CPU its kernel lets several threads add to
     one cell of the map without a lock, and where crops overlap loses whole addends at random.
+    Under `lowering.for_xla`, which has neither kernel, the crops are gathered cell by cell.
     """
+    for_xla = lowering.is_for_xla()
 
     @tf.custom_gradient
     def crop(
         features: tf.Tensor, boxes: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, None]]]:
-        batch, boxes_per_image = tf.unstack(tf.shape(boxes)[:2])
-        crops = tf.image.crop_and_resize(
-            features,
-            tf.reshape(boxes, [-1, 4]),
-            tf.repeat(tf.range(batch), boxes_per_image),
-            list(crop_size),
-        )
+        crops = (_gathered_crops if for_xla else _kernel_crops)(features, boxes, crop_size)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-            return _features_gradient(upstream, boxes, tf.shape(features)), None
+            add = _scatter_add if for_xla else _sparse_product
+            cells, weights = _bilinear_samples(boxes, crop_size, tf.shape(features))
+            upstream = tf.reshape(upstream, [-1, features.shape[-1]])
+            num_cells = tf.reduce_prod(tf.shape(features)[:3])
+            summed = add(tf.reshape(cells, [-1]), tf.reshape(weights, [-1]), upstream, num_cells)
+            return tf.reshape(summed, tf.shape(features)), None
 
         return crops, gradient
 
@@ -44,36 +47,64 @@ def crop_and_resize(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int,
     return tf.ensure_shape(crops, [static, *crop_size, features.shape[-1]])
 
 
-def _features_gradient(
-    upstream: tf.Tensor, boxes: tf.Tensor, features_shape: tf.Tensor
-) -> tf.Tensor:
-    """Adds the gradients of crops [B * P, ch, cw, C] to the map's cells: [B, h, w, C].
+def _kernel_crops(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]) -> tf.Tensor:
+    batch, boxes_per_image = tf.unstack(tf.shape(boxes)[:2])
+    image_of_box = tf.repeat(tf.range(batch), boxes_per_image)
+    return tf.image.crop_and_resize(
+        features, tf.reshape(boxes, [-1, 4]), image_of_box, list(crop_size)
+    )
 
-    Every sample reads four cells, so the crops are a sparse matrix, four entries a row, times the
-    map; this is its transpose times `upstream`.
+
+def _gathered_crops(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]) -> tf.Tensor:
+    """The same from the four cells around each sample; XLA fuses gathering and adding."""
+    cells, weights = _bilinear_samples(boxes, crop_size, tf.shape(features))
+    channels = features.shape[-1]
+    rows = tf.reshape(features, [-1, channels])
+    crops = tf.zeros([])
+    for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        weight = weights[..., corner[0], corner[1], tf.newaxis]
+        crops += tf.gather(rows, cells[..., corner[0], corner[1]]) * weight
+    return tf.reshape(crops, [-1, *crop_size, channels])
+
+
+def _sparse_product(
+    cells: tf.Tensor, weights: tf.Tensor, upstream: tf.Tensor, num_cells: tf.Tensor
+) -> tf.Tensor:
+    """Adds `upstream` [N, C], weighted, to the four cells [4 N] of each sample: [num_cells, C].
+
+    The crops are a sparse matrix, four entries a row, times the map; this is the transpose of that
+    matrix times `upstream`.
     """
-    batch, height, width, channels = tf.unstack(features_shape)
-    rows, row_weights = _linear_samples(boxes[..., 0], boxes[..., 2], upstream.shape[1], height)
-    columns, column_weights = _linear_samples(
-        boxes[..., 1], boxes[..., 3], upstream.shape[2], width
-    )
-    image = tf.range(batch)[:, tf.newaxis, tf.newaxis, tf.newaxis, tf.newaxis, tf.newaxis]
-    cells = (image * height + rows[:, :, :, tf.newaxis, :, tf.newaxis]) * width
-    cells += columns[:, :, tf.newaxis, :, tf.newaxis, :]  # [B, P, ch, cw, 2, 2]
-    weights = row_weights[:, :, :, tf.newaxis, :, tf.newaxis]
-    weights *= column_weights[:, :, tf.newaxis, :, tf.newaxis, :]
-    num_cells = tf.cast(batch * height * width, tf.int64)
-    upstream = tf.reshape(upstream, [-1, channels])
     num_samples = tf.shape(upstream, out_type=tf.int64)[0]
-    entries = tf.stack(
-        [tf.repeat(tf.range(num_samples), 4), tf.cast(tf.reshape(cells, [-1]), tf.int64)], axis=1
-    )
-    gradient = tf.sparse.sparse_dense_matmul(
-        tf.SparseTensor(entries, tf.reshape(weights, [-1]), [num_samples, num_cells]),
-        upstream,
-        adjoint_a=True,
-    )
-    return tf.reshape(gradient, features_shape)
+    entries = tf.stack([tf.repeat(tf.range(num_samples), 4), tf.cast(cells, tf.int64)], axis=1)
+    crops = tf.SparseTensor(entries, weights, [num_samples, tf.cast(num_cells, tf.int64)])
+    return tf.sparse.sparse_dense_matmul(crops, upstream, adjoint_a=True)
+
+
+def _scatter_add(
+    cells: tf.Tensor, weights: tf.Tensor, upstream: tf.Tensor, num_cells: tf.Tensor
+) -> tf.Tensor:
+    """`_sparse_product` by an operation that XLA compiles."""
+    addends = upstream[:, tf.newaxis] * tf.reshape(weights, [-1, 4])[..., tf.newaxis]
+    addends = tf.reshape(addends, [-1, upstream.shape[-1]])
+    return tf.math.unsorted_segment_sum(addends, cells, num_cells)
+
+
+def _bilinear_samples(
+    boxes: tf.Tensor, crop_size: tuple[int, int], features_shape: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The four cells of each sample and their weights, both [B, P, ch, cw, 2, 2].
+
+    Cells count through the whole batch: (image * h + row) * w + column.
+    """
+    batch, height, width = tf.unstack(features_shape[:3])
+    rows, row_weights = _linear_samples(boxes[..., 0], boxes[..., 2], crop_size[0], height)
+    columns, column_weights = _linear_samples(boxes[..., 1], boxes[..., 3], crop_size[1], width)
+    image = tf.reshape(tf.range(batch), [-1, 1, 1, 1, 1, 1])
+    cells = (image * height + rows[:, :, :, tf.newaxis, :, tf.newaxis]) * width
+    cells += columns[:, :, tf.newaxis, :, tf.newaxis, :]
+    weights = row_weights[:, :, :, tf.newaxis, :, tf.newaxis]
+    return cells, weights * column_weights[:, :, tf.newaxis, :, tf.newaxis, :]
 
 
 def _linear_samples(
@@ -101,40 +132,18 @@ def _linear_samples(
     ]
 
 
-def matmul_crop_and_resize(
-    features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]
-) -> tf.Tensor:
-    """`crop_and_resize` as two matrix products, which XLA compiles; for the other it has no kernel.
-
-    Twenty times slower on a CPU, so only for XLA.
-
-    The same for samples on the map. Beyond its border they fade to 0 over one cell instead of at
-    once: the interpolation goes on into a world of zeros. (So a sample that rounding puts a hair
-    beyond the last cell keeps its value here, where the kernel gives 0.)
-    """
-    weights_y = _sampling_weights(boxes[..., 0], boxes[..., 2], crop_size[0], features, axis=1)
-    weights_x = _sampling_weights(boxes[..., 1], boxes[..., 3], crop_size[1], features, axis=2)
-    rows = tf.einsum("bpyh,bhwc->bpywc", weights_y, features)
-    crops = tf.einsum("bpxw,bpywc->bpyxc", weights_x, rows)
-    return tf.reshape(crops, [_num_boxes(boxes), *crop_size, features.shape[-1]])
-
-
 def crop_and_max_pool(
     features: tf.Tensor,
     boxes: tf.Tensor,
     crop_size: tuple[int, int],
     pool_size: int,
     pool_stride: int,
-    *,
-    use_matmul: bool = False,
 ) -> tf.Tensor:
     """Crops, then max pooling without padding: the OD API's region-of-interest pooling.
 
-    use_matmul takes `matmul_crop_and_resize`. With pool_size and pool_stride 1 the crops come
-    back as they are.
+    With pool_size and pool_stride 1 the crops come back as they are.
     """
-    crop = matmul_crop_and_resize if use_matmul else crop_and_resize
-    crops = crop(features, boxes, crop_size)
+    crops = crop_and_resize(features, boxes, crop_size)
     if pool_size == 1 and pool_stride == 1:
         return crops
     return tf.nn.max_pool2d(crops, pool_size, pool_stride, "VALID")
@@ -146,18 +155,3 @@ def _num_boxes(boxes: tf.Tensor) -> tf.Tensor | int:
     if batch is None or number is None:
         return tf.reduce_prod(tf.shape(boxes)[:2])
     return batch * number
-
-
-def _sampling_weights(
-    start: tf.Tensor, end: tf.Tensor, num_samples: int, features: tf.Tensor, axis: int
-) -> tf.Tensor:
-    """[B, P, num_samples, cells]: how much each cell of an axis counts in each linear sample.
-
-    Samples go from start to end [B, P]; a single one lies in the middle.
-    """
-    num_cells = tf.shape(features)[axis]
-    steps = tf.linspace(0.0, 1.0, num_samples) if num_samples > 1 else tf.constant([0.5])
-    start, end = start[..., tf.newaxis], end[..., tf.newaxis]
-    samples = (start + (end - start) * steps) * tf.cast(num_cells - 1, start.dtype)
-    cells = tf.cast(tf.range(num_cells), start.dtype)
-    return tf.nn.relu(1.0 - tf.abs(samples[..., tf.newaxis] - cells))

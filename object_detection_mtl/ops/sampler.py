@@ -24,7 +24,7 @@ def sample_balanced(
     At most int(batch_size * positive_fraction) positives are drawn and negatives fill up to
     batch_size, as far as there are any; so there may be fewer than batch_size, never more.
     batch_size None draws every positive and (1 - f) / f times as many negatives.
-    seed: int32 [2]; the same seed draws the same sample (another one where XLA compiles this).
+    seed: int32 [2]; the same seed draws the same sample, eagerly, in a graph and under XLA.
     """
     if batch_size is not None and batch_size < 0:
         raise ValueError(f"sample_balanced: batch_size is {batch_size}, expected >= 0 or None.")
@@ -32,7 +32,7 @@ def sample_balanced(
         raise ValueError(
             f"sample_balanced: positive_fraction is {positive_fraction}, expected 0 to 1."
         )
-    keys = tf.random.stateless_uniform(tf.shape(indicator), seed, alg="philox")
+    keys = _uniform(tf.shape(indicator), seed)
     positives = indicator & is_positive
     negatives = indicator & ~is_positive
     if batch_size is None:
@@ -51,6 +51,16 @@ def sample_balanced(
         num_negatives = batch_size - _count(drawn)
         most_negatives = batch_size
     return drawn | _draw(negatives, keys, most_negatives, num_negatives)
+
+
+def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """float32 in [0, 1): 24 random bits each. XLA makes other floats of the same random bits, so
+    integers are drawn and converted, which is exact."""
+    bits = tf.random.stateless_uniform(
+        shape, seed, dtype=tf.int32, minval=None, maxval=None, alg="philox"
+    )
+    upper = tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), tf.constant(8, tf.uint32))
+    return tf.cast(upper, tf.float32) * 2.0**-24
 
 
 def _draw(

@@ -23,6 +23,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
+from object_detection_mtl.ops import lowering
 from object_detection_mtl.training import gradients as gradient_ops
 from object_detection_mtl.training import names
 from object_detection_mtl.training.optimizers import DetectionOptimizer
@@ -64,6 +65,8 @@ class StepOptions:
         clip_per_variable: `clip_norm` holds for each variable's gradient, not for all together.
         add_regularization: train on the regularisers too.
         gradient_multipliers: one factor per trained variable, or empty for none.
+        jit_compile: let XLA compile losses and gradients. It compiles anew for every shape of a
+            batch, so inputs and ground truth want to be padded to fixed sizes.
     """
 
     seed: int = 0
@@ -71,6 +74,7 @@ class StepOptions:
     clip_per_variable: bool = False
     add_regularization: bool = True
     gradient_multipliers: Sequence[float] = ()
+    jit_compile: bool = False
 
 
 class TrainingStep:
@@ -93,6 +97,11 @@ class TrainingStep:
         self.optimizer = optimizer
         self.variables = list(variables)
         self.options = options
+        self._differentiate = self._losses_and_gradients
+        if options.jit_compile:
+            self._differentiate = tf.function(
+                self._losses_and_gradients_for_xla, autograph=False, jit_compile=True
+            )
 
     def __call__(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Trains on a batch.
@@ -108,17 +117,32 @@ class TrainingStep:
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in self.variables])
-            scalars = {name: value / replicas for name, value in self._losses(batch, step).items()}
-            total = scalars[names.TOTAL]
-        gradients = tape.gradient(total, [variable.value for variable in self.variables])
+        # No part of the step reads strings (the images' names), and XLA has none.
+        numbers = {key: value for key, value in batch.items() if value.dtype != tf.string}
+        losses, gradients = self._differentiate(numbers, self._seed(step), replicas)
+        scalars = dict(losses)
         scalars[names.GRADIENT_NORM] = self._apply(gradients, scalars) / replicas
         return scalars
 
-    def _losses(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _losses_and_gradients(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, replicas: int
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+        """Every term as this replica's share of the mean, and the gradients of their total."""
+        variables = [variable.value for variable in self.variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            scalars = {name: value / replicas for name, value in self._losses(batch, seed).items()}
+            total = scalars[names.TOTAL]
+        return scalars, tape.gradient(total, variables)
+
+    def _losses_and_gradients_for_xla(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, replicas: int
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+        with lowering.for_xla():
+            return self._losses_and_gradients(batch, seed, replicas)
+
+    def _losses(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Every term, weighted here and nowhere else, and their total."""
-        seed = self._seed(step)
         predictions = self.detector.predict(
             batch[Batch.inputs], batch[Batch.true_image_shapes], batch, seed=seed
         )

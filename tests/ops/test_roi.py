@@ -2,11 +2,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.ops import roi
+from object_detection_mtl.ops import lowering, roi
 from tests.golden.ops_cases import each_case
 from tests.ops.graphs import call_with_unknown_sizes
 
-BOTH = pytest.mark.parametrize("crop", [roi.crop_and_resize, roi.matmul_crop_and_resize])
+
+def compiled_crop(features, boxes, crop_size):
+    """`crop_and_resize` by XLA."""
+
+    @tf.function(jit_compile=True)
+    def crop(features, boxes):
+        with lowering.for_xla():
+            return roi.crop_and_resize(features, boxes, crop_size)
+
+    return crop(tf.convert_to_tensor(features), tf.convert_to_tensor(boxes))
+
+
+def traced_for_xla(features, boxes, crop_size):
+    """The same operations without XLA, which would compile anew for every shape."""
+    with lowering.for_xla():
+        return roi.crop_and_resize(tf.convert_to_tensor(features), boxes, crop_size)
+
+
+BOTH = pytest.mark.parametrize("crop", [roi.crop_and_resize, traced_for_xla])
 # Value 10 y + x at cell (y, x): linear, so bilinear samples are exact.
 RAMP = tf.constant(
     (10 * np.arange(5.0)[:, np.newaxis] + np.arange(4.0))[np.newaxis, ..., np.newaxis], tf.float32
@@ -17,22 +35,23 @@ def check(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("crop", [roi.crop_and_resize, traced_for_xla, compiled_crop])
 @each_case("crop_and_resize")
-def test_crop_golden(case):
-    crops = roi.crop_and_resize(
-        case.inputs["image"], tf.constant(case.inputs["boxes"]), case.params["crop_size"]
-    )
+def test_crop_golden(case, crop):
+    crops = crop(case.inputs["image"], tf.constant(case.inputs["boxes"]), case.params["crop_size"])
     check(crops, case.expected["out"][0])
 
 
+@BOTH
 @each_case("matmul_crop_and_resize")
-def test_matmul_crop_golden(case):
-    crops = roi.matmul_crop_and_resize(
-        tf.constant(case.inputs["image"]),
-        tf.constant(case.inputs["boxes"]),
-        case.params["crop_size"],
-    )
-    check(crops, case.expected["out"][0])
+def test_matmul_crop_golden(case, crop):
+    """The OD API's other form: the same on the map; beyond it, it fades to 0 over one cell."""
+    image, boxes = case.inputs["image"], tf.constant(case.inputs["boxes"])
+    crops = crop(image, boxes, case.params["crop_size"]).numpy()
+    on_map = crop(np.ones_like(image), boxes, case.params["crop_size"]).numpy() > 0
+    assert 0.5 < on_map.mean() < 1
+    check(crops[on_map], case.expected["out"][0][on_map])
+    check(crops[~on_map], 0)
 
 
 @each_case("crop_and_resize_maxpool")
@@ -66,14 +85,13 @@ def test_a_crop_of_one_is_the_centre(crop):
     )
 
 
-def test_beyond_the_border():
-    """Samples at x = 3, 4.5 and 6 of 0..3: nothing, or nothing from one cell on."""
-    ones, box = tf.ones([1, 4, 4, 1]), tf.constant([[[0.0, 1, 1, 2]]])
-    check(roi.crop_and_resize(ones, box, (1, 3))[0, 0, :, 0], [1, 0, 0])
-    check(roi.matmul_crop_and_resize(ones, box, (1, 3))[0, 0, :, 0], [1, 0, 0])
+@BOTH
+def test_beyond_the_border(crop):
+    """Samples at x = 3, 4.5 and 6 of 0..3: the last cell, then nothing."""
+    ones = tf.ones([1, 4, 4, 1])
+    check(crop(ones, tf.constant([[[0.0, 1, 1, 2]]]), (1, 3))[0, 0, :, 0], [1, 0, 0])
     near = tf.constant([[[0.0, 1, 1, 1 + 1 / 6]]])  # x = 3 and 3.5
-    check(roi.crop_and_resize(ones, near, (1, 2))[0, 0, :, 0], [1, 0])
-    check(roi.matmul_crop_and_resize(ones, near, (1, 2))[0, 0, :, 0], [1, 0.5])
+    check(crop(ones, near, (1, 2))[0, 0, :, 0], [1, 0])
 
 
 @BOTH
@@ -101,12 +119,11 @@ def test_static_shape_in_a_graph():
     run(tf.zeros([2, 3, 3, 5]), tf.zeros([2, 7, 4]))
 
 
-@pytest.mark.parametrize("use_matmul", [False, True])
-def test_pooling(use_matmul):
+def test_pooling():
     boxes = tf.constant([[[0.0, 0, 1, 1]]])
-    pooled = roi.crop_and_max_pool(RAMP, boxes, (5, 4), 2, 2, use_matmul=use_matmul)
+    pooled = roi.crop_and_max_pool(RAMP, boxes, (5, 4), 2, 2)
     check(pooled[0, ..., 0], [[11, 13], [31, 33]])  # the fifth row finds no partner
-    pooled = roi.crop_and_max_pool(RAMP, boxes, (5, 4), 1, 1, use_matmul=use_matmul)
+    pooled = roi.crop_and_max_pool(RAMP, boxes, (5, 4), 1, 1)
     check(pooled[0], RAMP[0])
 
 
@@ -122,12 +139,19 @@ def test_gradients_are_finite_and_reach_the_features(crop):
     check(gradient.sum(), 27)
 
 
-def test_xla_compiles_the_matrix_products():
-    boxes = tf.constant([[[0.1, 0.1, 0.8, 0.9], [0.2, 0, 0.9, 0.3]]])
-    compiled = tf.function(
-        lambda f, b: roi.crop_and_max_pool(f, b, (4, 4), 2, 2, use_matmul=True), jit_compile=True
-    )
-    check(compiled(RAMP, boxes), roi.crop_and_max_pool(RAMP, boxes, (4, 4), 2, 2))
+def dense_crop(features, boxes, crop_size):
+    """Two matrix products with the weight of every cell in every sample; boxes on the map."""
+
+    def weights(start, end, num_samples, num_cells):
+        steps = np.linspace(0.0, 1.0, num_samples) if num_samples > 1 else np.array([0.5])
+        samples = (start + (end - start) * steps) * (num_cells - 1)
+        return tf.nn.relu(1.0 - tf.abs(samples[..., tf.newaxis] - np.arange(num_cells)))
+
+    edges = tf.unstack(tf.cast(boxes, tf.float64)[..., tf.newaxis], axis=2)
+    rows = weights(edges[0], edges[2], crop_size[0], features.shape[1])
+    columns = weights(edges[1], edges[3], crop_size[1], features.shape[2])
+    crops = tf.einsum("bpyh,bpxw,bhwc->bpyxc", rows, columns, tf.cast(features, tf.float64))
+    return tf.cast(tf.reshape(crops, [-1, *crop_size, features.shape[-1]]), tf.float32)
 
 
 def features_gradient(crop, features, boxes, crop_size, upstream):
@@ -137,31 +161,31 @@ def features_gradient(crop, features, boxes, crop_size, upstream):
     return tape.gradient(crops, features, upstream).numpy()
 
 
-def test_gradient_by_hand():
+@BOTH
+def test_gradient_by_hand(crop):
     """A sample a quarter of the way from cell 0 to cell 1 gives them 3/4 and 1/4; outside, none."""
     features = tf.zeros([1, 3, 5, 1])
     boxes = tf.constant([[[0.0, 1 / 16, 0.0, 1 / 16], [0.5, 0.5, 0.5, 2.0]]])
     upstream = tf.constant([1.0, 1.0, 10.0, 100.0])[:, tf.newaxis]
-    actual = features_gradient(
-        roi.crop_and_resize, features, boxes, (1, 2), tf.reshape(upstream, [2, 1, 2, 1])
-    )
+    actual = features_gradient(crop, features, boxes, (1, 2), tf.reshape(upstream, [2, 1, 2, 1]))
     expected = np.zeros([3, 5])
     expected[0, :2] = 2 * np.array([0.75, 0.25])
     expected[1, 2] = 10.0  # the other sample lies at twice the map's width
     check(actual[0, ..., 0], expected)
 
 
+@pytest.mark.parametrize("crop", [roi.crop_and_resize, traced_for_xla, compiled_crop])
 @pytest.mark.parametrize("crop_size", [(14, 14), (1, 3)])
-def test_gradient_of_crops_that_overlap(crop_size):
+def test_gradient_of_crops_that_overlap(crop_size, crop):
     """Many crops of the same cells: each counts, every time. TensorFlow's own kernel loses some."""
     random = np.random.RandomState(0)
     features = tf.constant(random.standard_normal((2, 6, 7, 32)), tf.float32)
     corners = np.sort(random.uniform(0, 1, (2, 100, 2, 2)), axis=2)
     boxes = tf.constant(corners.reshape(2, 100, 4), tf.float32)
     upstream = tf.constant(random.standard_normal((200, *crop_size, 32)), tf.float32)
-    expected = features_gradient(roi.matmul_crop_and_resize, features, boxes, crop_size, upstream)
+    expected = features_gradient(dense_crop, features, boxes, crop_size, upstream)
     for _ in range(3):
-        actual = features_gradient(roi.crop_and_resize, features, boxes, crop_size, upstream)
+        actual = features_gradient(crop, features, boxes, crop_size, upstream)
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-3)
 
 
