@@ -76,6 +76,7 @@ class ConvBatchNorm(keras.layers.Layer):
         *,
         strides: int = 1,
         dilation: int = 1,
+        padding: str = "SAME",
         depthwise: bool = False,
         epsilon: float = 1e-3,
         momentum: float = 0.9997,
@@ -89,7 +90,9 @@ class ConvBatchNorm(keras.layers.Layer):
     ) -> None:
         """Args:
         filters: output channels; None for a depthwise convolution, which keeps its input's.
-        kernel_size, strides, dilation: of both axes, in pixels; padding is SAME.
+        kernel_size, strides, dilation: of both axes, in pixels.
+        padding: SAME; or SYMMETRIC, half the kernel on every side. They differ under strides,
+            where SAME pads less above and left, depending on the input's size.
         epsilon, momentum: of the batch norm.
         scale: whether the batch norm has a gamma (Inception-ResNet-v2 has none).
         batch_norm_trainable: normalise by the batch and update the averages in training.
@@ -98,6 +101,12 @@ class ConvBatchNorm(keras.layers.Layer):
         super().__init__(name=name)
         if depthwise != (filters is None):
             raise ValueError(f"filters={filters} with depthwise={depthwise}: give one of the two")
+        if padding not in ("SAME", "SYMMETRIC") or (padding == "SYMMETRIC" and depthwise):
+            raise ValueError(
+                f"padding={padding!r} with depthwise={depthwise}: must be 'SAME', or "
+                "'SYMMETRIC' for a full convolution"
+            )
+        self.padding = padding
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
@@ -157,7 +166,16 @@ class ConvBatchNorm(keras.layers.Layer):
         if self.depthwise:
             dilations = [self.dilation, self.dilation]
             return tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME", dilations=dilations)
-        return tf.nn.conv2d(inputs, kernel, strides, "SAME", dilations=self.dilation)
+        padding: Any = self.padding
+        if padding == "SYMMETRIC":
+            sides = self._symmetric_padding()
+            padding = [[0, 0], sides, sides, [0, 0]]
+        return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=self.dilation)
+
+    def _symmetric_padding(self) -> list[int]:
+        """Pixels before and after an axis; the odd one goes after."""
+        total = (self.kernel_size - 1) * self.dilation
+        return [total // 2, total - total // 2]
 
     def _normalize_by_batch(self, outputs: tf.Tensor) -> tf.Tensor:
         gamma = tf.ones_like(self.beta) if self.gamma is None else tf.convert_to_tensor(self.gamma)

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from object_detection_mtl.backbones import mobilenet_v1
+from object_detection_mtl.backbones import mobilenet_v1, resnet_v1
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.protos import faster_rcnn_pb2
+
+BackboneBuilder = Callable[[faster_rcnn_pb2.FasterRcnnFeatureExtractor], Backbone]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,6 +28,21 @@ def _mobilenet_v1(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbon
         batch_norm_trainable=config.batch_norm_trainable,
         trainable=config.trainable,
     )
+
+
+def _resnet_v1(num_layers: int) -> BackboneBuilder:
+    def build_resnet(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
+        return resnet_v1.build(
+            num_layers=num_layers,
+            output_stride=config.first_stage_features_stride,
+            regularizer=_regularizer(config),
+            batch_norm_trainable=config.batch_norm_trainable,
+            trainable=config.trainable,
+            frozen_blocks=int(config.freeze_layer[-1]) if config.freeze_layer else 0,
+            layer_options=_layer_options(config),
+        )
+
+    return build_resnet
 
 
 def _regularizer(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[str, Any] | None:
@@ -55,8 +72,11 @@ def _layer_options(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[s
 
 
 # Canonical type names, as config/dialects.py resolves them.
-BUILDERS: dict[str, Callable[[faster_rcnn_pb2.FasterRcnnFeatureExtractor], Backbone]] = {
+BUILDERS: dict[str, BackboneBuilder] = {
     "faster_rcnn_mobilenet_v1": _mobilenet_v1,
+    "faster_rcnn_resnet50": _resnet_v1(50),
+    "faster_rcnn_resnet101": _resnet_v1(101),
+    "faster_rcnn_resnet152": _resnet_v1(152),
 }
 
 

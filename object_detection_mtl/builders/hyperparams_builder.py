@@ -10,7 +10,7 @@ import tensorflow as tf
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.protos import hyperparams_pb2
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     hyperparams_pb2.Hyperparams.NONE: None,
     hyperparams_pb2.Hyperparams.RELU: tf.nn.relu,
     hyperparams_pb2.Hyperparams.RELU_6: tf.nn.relu6,
@@ -44,7 +44,7 @@ def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
 
 def activation(config: hyperparams_pb2.Hyperparams) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """The activation function; None for NONE."""
-    return _ACTIVATIONS[config.activation]
+    return ACTIVATIONS[config.activation]
 
 
 def regularizer(config: hyperparams_pb2.Regularizer) -> dict[str, Any] | None:

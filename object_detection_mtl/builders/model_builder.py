@@ -79,6 +79,7 @@ def _region_proposals(
         depth=config.first_stage_box_predictor_depth,
         kernel_size=config.first_stage_box_predictor_kernel_size,
         atrous_rate=config.first_stage_atrous_rate,
+        activation=hyperparams_builder.ACTIVATIONS[config.first_stage_activation],
         hyperparams=hyperparams_builder.build(config.first_stage_box_predictor_conv_hyperparams),
         sampling=rpn.RpnSampling(
             minibatch_size=config.first_stage_minibatch_size,

@@ -15,7 +15,8 @@ guaranteed after it, and what builders read:
   convention of both ancestors, unless it was written.
 * `model.faster_rcnn.clip_before_nms` and the grid anchor generator's `tf1_rounding` are set: true
   in the fork, else false. `model.faster_rcnn.first_stage_localization_sigma` is set: 3 in the
-  fork, else 1.
+  fork, else 1. `first_stage_activation`: that of `first_stage_box_predictor_conv_hyperparams` in
+  the fork, else RELU_6.
 * `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained
   (the fork; the Object Detection API's TF1 feature extractors), else GLOBAL_NORM. The limit stays
   in `gradient_clipping_by_norm`.
@@ -38,7 +39,13 @@ from google.protobuf.message import Message
 
 from object_detection_mtl.config import messages
 from object_detection_mtl.config.errors import ConfigError, listing
-from object_detection_mtl.protos import dialect_pb2, eval_pb2, pipeline_pb2, train_pb2
+from object_detection_mtl.protos import (
+    dialect_pb2,
+    eval_pb2,
+    hyperparams_pb2,
+    pipeline_pb2,
+    train_pb2,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -175,6 +182,9 @@ def _resolve_model(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
     faster_rcnn.ClearField("first_stage_only")
     _fill(faster_rcnn, "clip_before_nms", is_fork)
     _fill(faster_rcnn, "first_stage_localization_sigma", 3.0 if is_fork else 1.0)
+    written = faster_rcnn.first_stage_box_predictor_conv_hyperparams.activation
+    relu6 = hyperparams_pb2.Hyperparams.RELU_6
+    _fill(faster_rcnn, "first_stage_activation", written if is_fork else relu6)
     if faster_rcnn.first_stage_anchor_generator.HasField("grid_anchor_generator"):
         grid = faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
         _fill(grid, "tf1_rounding", is_fork)

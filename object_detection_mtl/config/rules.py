@@ -33,6 +33,9 @@ _KEPT = Rule(lambda value: 0 < value <= 1, "greater than 0 and at most 1")
 _BELOW_ONE = Rule(lambda value: 0 <= value < 1, "in [0, 1)")
 _COUNT = _at_least(1)
 _NOT_NEGATIVE = _at_least(0)
+_FROZEN_BLOCKS = Rule(
+    lambda value: not value or value[-1] in "01234", 'empty, or "block1" ... "block4"'
+)
 _ALL_POSITIVE = Rule(lambda value: all(item > 0 for item in value), "greater than 0 each")
 
 RULES: dict[str, Rule] = {
@@ -59,6 +62,7 @@ RULES: dict[str, Rule] = {
     "FasterRcnn.second_stage_localization_loss_weight": _NOT_NEGATIVE,
     "FasterRcnn.second_stage_classification_loss_weight": _NOT_NEGATIVE,
     "FasterRcnnFeatureExtractor.first_stage_features_stride": _one_of(8, 16),
+    "FasterRcnnFeatureExtractor.freeze_layer": _FROZEN_BLOCKS,
     "FasterRcnnFeatureExtractor.weight_decay": _NOT_NEGATIVE,
     "KeepAspectRatioResizer.min_dimension": _COUNT,
     "KeepAspectRatioResizer.max_dimension": _COUNT,

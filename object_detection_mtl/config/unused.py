@@ -57,10 +57,6 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "FasterRcnn.use_static_shapes": (_SAME_RESULT, (False,)),
     "FasterRcnn.use_static_shapes_for_eval": (_SAME_RESULT, (False,)),
     "FasterRcnnFeatureExtractor.fpn": ("feature pyramids are not supported", ()),
-    "FasterRcnnFeatureExtractor.freeze_layer": (
-        "only ResNet backbones have blocks to freeze",
-        ("",),
-    ),
     "FasterRcnnFeatureExtractor.pad_to_multiple": (
         "acts on feature pyramids only, which are not supported",
         (),
@@ -204,8 +200,24 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 
 
-def _is_unused(node: messages.Node) -> bool:
-    return node.key in UNUSED
+# The same for fields that act on some feature extractors only: the beginning of the types they
+# act on, why nothing happens to others, harmless values.
+UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "FasterRcnnFeatureExtractor.freeze_layer": (
+        "faster_rcnn_resnet",
+        "only ResNet backbones have blocks to freeze",
+        ("",),
+    ),
+}
+
+
+def _why_unused(node: messages.Node) -> tuple[str, tuple[Any, ...]] | None:
+    """The reason and the harmless values of a field that nothing acts on."""
+    if node.key in UNUSED_BY_OTHERS:
+        type_prefix, why, harmless = UNUSED_BY_OTHERS[node.key]
+        acts = getattr(node.owner, "type", "").startswith(type_prefix)
+        return None if acts else (why, harmless)
+    return UNUSED.get(node.key)
 
 
 def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
@@ -216,10 +228,11 @@ def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
     """
     paths: dict[str, str] = {}
     keys: set[str] = set()
-    for node in messages.walk(config, descend=lambda node: not _is_unused(node)):
-        if not _is_unused(node) or node.key in keys:
+    for node in messages.walk(config, descend=lambda node: _why_unused(node) is None):
+        unused = _why_unused(node)
+        if unused is None or node.key in keys:
             continue
-        why, harmless = UNUSED[node.key]
+        why, harmless = unused
         plain = node.field.message_type is None and not node.field.is_repeated
         if _ANY in harmless or (plain and node.value in harmless):
             continue

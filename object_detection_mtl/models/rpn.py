@@ -7,6 +7,7 @@ P proposals, G padded ground-truth boxes. Anchors and proposals are in absolute 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -51,6 +52,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         depth: int = 512,
         kernel_size: int = 3,
         atrous_rate: int = 1,
+        activation: Callable[[tf.Tensor], tf.Tensor] | None = tf.nn.relu6,
         hyperparams: LayerHyperparams | None = None,
         sampling: RpnSampling | None = None,
         trainable: bool = True,
@@ -61,13 +63,12 @@ class RegionProposalNetwork(keras.layers.Layer):
         self.anchor_generator = anchor_generator
         self.sampling = sampling or RpnSampling()
         per_cell = anchor_generator.num_anchors_per_location
-        # The OD API fixes ReLU6 here, whatever the config's activation says.
         self.conv = keras.layers.Conv2D(
             depth,
             kernel_size,
             padding="same",
             dilation_rate=atrous_rate,
-            activation=tf.nn.relu6,
+            activation=activation,
             name="Conv",
             **hyperparams.kernel_options(),
         )

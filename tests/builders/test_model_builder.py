@@ -120,6 +120,23 @@ def test_backbone_refuses_unknown_types_and_strides():
         build('type: "faster_rcnn_mobilenet_v1" first_stage_features_stride: 8')
 
 
+def test_resnet():
+    backbone = backbone_builder.build(
+        parse(
+            """
+            type: "faster_rcnn_resnet50" first_stage_features_stride: 8
+            freeze_layer: "block2" weight_decay: 0.5""",
+            faster_rcnn_pb2.FasterRcnnFeatureExtractor(),
+        )
+    )
+    assert backbone.slim_scope == "resnet_v1_50"
+    assert backbone.stage1.get_layer("block3.unit_1.bottleneck_v1.conv2").dilation == 2
+    trained = {v.path.split(".")[0] for v in backbone.stage1.trainable_variables}
+    assert trained == {"block3"}
+    conv1 = backbone.stage1.get_layer("conv1")
+    assert float(conv1.kernel_regularizer.l2) == pytest.approx(0.25)
+
+
 def test_conv_hyperparams_replace_the_networks_own_only_when_asked(caplog):
     text = """
         type: "faster_rcnn_mobilenet_v1" weight_decay: 0.5

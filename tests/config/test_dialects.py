@@ -4,11 +4,12 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
 from object_detection_mtl.config import dialects, messages, pipeline
-from object_detection_mtl.protos import dialect_pb2, pipeline_pb2, train_pb2
+from object_detection_mtl.protos import dialect_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
 from tests.config.sources import DATA, MINIMAL, parse
 
 ODAPI, MTL_SSL = dialect_pb2.ODAPI, dialect_pb2.MTL_SSL
 GLOBAL_NORM = train_pb2.TrainConfig.GLOBAL_NORM
+Hyperparams = hyperparams_pb2.Hyperparams
 PER_VARIABLE = train_pb2.TrainConfig.PER_VARIABLE
 
 
@@ -26,6 +27,7 @@ def test_without_a_mark_the_object_detection_api_speaks():
     assert config.model.faster_rcnn.HasField("clip_before_nms")
     assert config.model.faster_rcnn.clip_before_nms is False
     assert config.model.faster_rcnn.first_stage_localization_sigma == 1
+    assert config.model.faster_rcnn.first_stage_activation == Hyperparams.RELU_6
     anchors = config.model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
     assert anchors.HasField("tf1_rounding") and anchors.tf1_rounding is False
     assert config.model.faster_rcnn.HasField("number_of_stages")
@@ -45,6 +47,7 @@ def test_the_fork_has_its_own_defaults():
     assert resolver(config).half_pixel_centers is False
     assert config.model.faster_rcnn.clip_before_nms is True
     assert config.model.faster_rcnn.first_stage_localization_sigma == 3
+    assert config.model.faster_rcnn.first_stage_activation == Hyperparams.RELU
     anchors = config.model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
     assert anchors.tf1_rounding is True
     assert config.train_config.gradient_clipping_mode == PER_VARIABLE

@@ -112,6 +112,22 @@ def test_harmless_values_are_not_reported():
     assert "train_config.replicas_to_aggregate" in unused.found(config)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "reported"),
+    [
+        ("faster_rcnn_resnet101", False),
+        ("faster_rcnn_inception_resnet_v2", True),
+        ("faster_rcnn_mobilenet_v1", True),
+    ],
+)
+def test_freeze_layer_acts_on_resnet_only(backbone, reported):
+    config = pipeline_pb2.TrainEvalPipelineConfig()
+    extractor = config.model.faster_rcnn.feature_extractor
+    extractor.type, extractor.freeze_layer = backbone, "block2"
+    path = "model.faster_rcnn.feature_extractor.freeze_layer"
+    assert (path in unused.found(config)) is reported
+
+
 def test_the_inside_of_a_field_without_effect_is_not_looked_at():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     text = (DATA / "odapi_tf1_faster_rcnn.config").read_text()

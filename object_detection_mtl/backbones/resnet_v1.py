@@ -1,0 +1,196 @@
+"""ResNet-50, 101 and 152 v1 (He et al. 2015, arXiv:1512.03385, table 1) for detection.
+
+Shape letters: B batch, H W image, N crops, h w a crop.
+
+The network has the form of TF-Slim: the LAST unit of a block halves the map, not the first of the
+next block, and strided convolutions pad by their kernel on both sides, whatever the input's size.
+Stage 1 is `conv1` to `block3`. Stage 2 is `block4`, which halves nothing. Where the output stride
+is reached, further halving becomes dilation of the blocks that follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm, freeze_layers
+
+# Units of the blocks 1, 2, 3, 4, by the number of layers.
+UNITS: dict[int, tuple[int, int, int, int]] = {
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+# Channels within the bottlenecks of each block; they go out times EXPANSION.
+BLOCK_DEPTHS = (64, 128, 256, 512)
+EXPANSION = 4
+STAGE1_BLOCKS = 3
+STRIDE_BEFORE_BLOCKS = 4
+EPSILON = 1e-5
+MOMENTUM = 0.997
+# Mean of the ImageNet pictures, red green blue.
+CHANNEL_MEANS = (123.68, 116.779, 103.939)
+
+
+class Block(NamedTuple):
+    """How one block is built: units of which the last has the stride, all of them the dilation."""
+
+    name: str
+    units: int
+    depth: int
+    stride: int
+    dilation: int
+
+
+def normalize(images: tf.Tensor) -> tf.Tensor:
+    """0..255 to differences from the mean of ImageNet's pictures."""
+    return images - tf.constant(CHANNEL_MEANS)
+
+
+def stage1_blocks(num_layers: int, output_stride: int) -> list[Block]:
+    """Blocks 1 to 3. Each would halve the map; from `output_stride` on they dilate instead."""
+    blocks = []
+    current, dilation = STRIDE_BEFORE_BLOCKS, 1
+    for index in range(STAGE1_BLOCKS):
+        stride = 2 if current < output_stride else 1
+        blocks.append(
+            Block(
+                f"block{index + 1}",
+                UNITS[num_layers][index],
+                BLOCK_DEPTHS[index],
+                stride,
+                dilation,
+            )
+        )
+        current *= stride
+        dilation *= 2 // stride
+    return blocks
+
+
+def bottleneck(
+    features: Any,
+    *,
+    name: str,
+    depth: int,
+    stride: int,
+    dilation: int,
+    options: dict[str, Any],
+) -> Any:
+    """1x1 to `depth` channels, 3x3, 1x1 to four times as many, added to the input."""
+    activation = options["activation"]
+    linear = {**options, "activation": None}
+    outputs = EXPANSION * depth
+    if features.shape[-1] != outputs:
+        shortcut = ConvBatchNorm(outputs, 1, strides=stride, name=f"{name}.shortcut", **linear)(
+            features
+        )
+    elif stride > 1:
+        shortcut = keras.layers.MaxPooling2D(1, stride, name=f"{name}.subsample")(features)
+    else:
+        shortcut = features
+    residual = ConvBatchNorm(depth, 1, name=f"{name}.conv1", **options)(features)
+    residual = ConvBatchNorm(
+        depth,
+        3,
+        strides=stride,
+        dilation=dilation,
+        padding="SYMMETRIC" if stride > 1 else "SAME",
+        name=f"{name}.conv2",
+        **options,
+    )(residual)
+    residual = ConvBatchNorm(outputs, 1, name=f"{name}.conv3", **linear)(residual)
+    features = keras.layers.Add(name=f"{name}.add")([shortcut, residual])
+    return keras.layers.Activation(activation, name=f"{name}.activation")(features)
+
+
+def stack(features: Any, block: Block, options: dict[str, Any]) -> Any:
+    """The units of one block."""
+    for unit in range(1, block.units + 1):
+        features = bottleneck(
+            features,
+            name=f"{block.name}.unit_{unit}.bottleneck_v1",
+            depth=block.depth,
+            stride=block.stride if unit == block.units else 1,
+            dilation=block.dilation,
+            options=options,
+        )
+    return features
+
+
+def build_stage1(num_layers: int, output_stride: int, options: dict[str, Any]) -> keras.Model:
+    """`conv1` to `block3`: [B, H, W, 3] -> [B, H/stride, W/stride, 1024]."""
+    image = keras.Input((None, None, 3), name="image")
+    features = ConvBatchNorm(64, 7, strides=2, padding="SYMMETRIC", name="conv1", **options)(image)
+    features = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool1")(features)
+    for block in stage1_blocks(num_layers, output_stride):
+        features = stack(features, block, options)
+    return keras.Model(image, features, name=f"resnet_v1_{num_layers}_stage1")
+
+
+def build_stage2(name: str, num_layers: int, options: dict[str, Any]) -> keras.Model:
+    """`block4` on crops: [N, h, w, 1024] -> [N, h, w, 2048]."""
+    crops = keras.Input((None, None, EXPANSION * BLOCK_DEPTHS[-2]), name="crops")
+    block = Block("block4", UNITS[num_layers][-1], BLOCK_DEPTHS[-1], stride=1, dilation=1)
+    return keras.Model(crops, stack(crops, block, options), name=name)
+
+
+def is_frozen(frozen_blocks: int) -> Callable[[str], bool]:
+    """Says of a layer's name whether it is `conv1` or of the first `frozen_blocks` blocks."""
+    frozen = {"conv1", *(f"block{index + 1}" for index in range(frozen_blocks))}
+    return lambda name: name.split(".")[0] in frozen
+
+
+def build(
+    *,
+    num_layers: int,
+    output_stride: int = 16,
+    regularizer: dict[str, Any] | None = None,
+    batch_norm_trainable: bool = False,
+    trainable: bool = True,
+    frozen_blocks: int = 0,
+    layer_options: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """ResNet v1 cut for detection.
+
+    Args:
+        num_layers: 50, 101 or 152.
+        output_stride: of stage 1, 8 or 16.
+        regularizer: Keras description of the loss on kernels.
+        batch_norm_trainable: normalise by the batch in training; False keeps averages, gamma and
+            beta fixed.
+        trainable: False freezes the whole network.
+        frozen_blocks: the first blocks that do not train; `conv1` never does.
+        layer_options: arguments of `ConvBatchNorm` that replace the network's own.
+    """
+    if num_layers not in UNITS:
+        raise ValueError(f"num_layers is {num_layers}; must be one of {sorted(UNITS)}")
+    if output_stride not in (8, 16):
+        raise ValueError(f"output_stride is {output_stride}; ResNet v1 supports 8 and 16")
+    options: dict[str, Any] = {
+        "epsilon": EPSILON,
+        "momentum": MOMENTUM,
+        "activation": tf.nn.relu,
+        "batch_norm_trainable": batch_norm_trainable,
+        "scale_and_offset_trainable": batch_norm_trainable,
+        # A description, not an initializer: a shared object gives equal layers equal weights.
+        "kernel_initializer": {"class_name": "VarianceScaling", "config": {"scale": 2.0}},
+        "kernel_regularizer": regularizer,
+        **(layer_options or {}),
+    }
+    freeze = is_frozen(frozen_blocks)
+
+    def frozen(model: keras.Model) -> keras.Model:
+        freeze_layers(model, freeze)
+        if not trainable:
+            model.trainable = False
+        return model
+
+    return Backbone(
+        f"resnet_v1_{num_layers}",
+        frozen(build_stage1(num_layers, output_stride, options)),
+        lambda name: frozen(build_stage2(name, num_layers, options)),
+        normalize,
+    )
