@@ -72,7 +72,7 @@ class ConvBatchNorm(keras.layers.Layer):
     def __init__(
         self,
         filters: int | None,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         *,
         strides: int = 1,
         dilation: int = 1,
@@ -90,9 +90,11 @@ class ConvBatchNorm(keras.layers.Layer):
     ) -> None:
         """Args:
         filters: output channels; None for a depthwise convolution, which keeps its input's.
-        kernel_size, strides, dilation: of both axes, in pixels.
-        padding: SAME; or SYMMETRIC, half the kernel on every side. They differ under strides,
-            where SAME pads less above and left, depending on the input's size.
+        kernel_size: of both axes or (height, width), in pixels.
+        strides, dilation: of both axes, in pixels.
+        padding: SAME; VALID, none; or SYMMETRIC, half the kernel on every side. SAME and
+            SYMMETRIC differ under strides, where SAME pads less above and left, depending on the
+            input's size.
         epsilon, momentum: of the batch norm.
         scale: whether the batch norm has a gamma (Inception-ResNet-v2 has none).
         batch_norm_trainable: normalise by the batch and update the averages in training.
@@ -101,14 +103,15 @@ class ConvBatchNorm(keras.layers.Layer):
         super().__init__(name=name)
         if depthwise != (filters is None):
             raise ValueError(f"filters={filters} with depthwise={depthwise}: give one of the two")
-        if padding not in ("SAME", "SYMMETRIC") or (padding == "SYMMETRIC" and depthwise):
+        allowed = ("SAME", "VALID") if depthwise else ("SAME", "VALID", "SYMMETRIC")
+        if padding not in allowed:
             raise ValueError(
-                f"padding={padding!r} with depthwise={depthwise}: must be 'SAME', or "
-                "'SYMMETRIC' for a full convolution"
+                f"padding={padding!r} with depthwise={depthwise}: must be one of {allowed}"
             )
         self.padding = padding
         self.filters = filters
-        self.kernel_size = kernel_size
+        height, width = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+        self.kernel_size = (height, width)
         self.strides = strides
         self.dilation = dilation
         self.depthwise = depthwise
@@ -128,7 +131,7 @@ class ConvBatchNorm(keras.layers.Layer):
         outputs = channels if self.depthwise else self.filters
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(self.kernel_size, self.kernel_size, channels, 1 if self.depthwise else outputs),
+            shape=(*self.kernel_size, channels, 1 if self.depthwise else outputs),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
@@ -165,16 +168,17 @@ class ConvBatchNorm(keras.layers.Layer):
         strides = [1, self.strides, self.strides, 1]
         if self.depthwise:
             dilations = [self.dilation, self.dilation]
-            return tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME", dilations=dilations)
+            return tf.nn.depthwise_conv2d(
+                inputs, kernel, strides, self.padding, dilations=dilations
+            )
         padding: Any = self.padding
         if padding == "SYMMETRIC":
-            sides = self._symmetric_padding()
-            padding = [[0, 0], sides, sides, [0, 0]]
+            padding = [[0, 0], *map(self._symmetric_padding, self.kernel_size), [0, 0]]
         return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=self.dilation)
 
-    def _symmetric_padding(self) -> list[int]:
-        """Pixels before and after an axis; the odd one goes after."""
-        total = (self.kernel_size - 1) * self.dilation
+    def _symmetric_padding(self, size: int) -> list[int]:
+        """Pixels before and after the axis along which the kernel has `size`; an odd one after."""
+        total = (size - 1) * self.dilation
         return [total // 2, total - total // 2]
 
     def _normalize_by_batch(self, outputs: tf.Tensor) -> tf.Tensor:
@@ -188,8 +192,17 @@ class ConvBatchNorm(keras.layers.Layer):
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        sides = [None if side is None else -(-side // self.strides) for side in input_shape[1:3]]
+        sides = [
+            side and self._output_side(side, size)
+            for side, size in zip(input_shape[1:3], self.kernel_size, strict=True)
+        ]
         return (input_shape[0], *sides, input_shape[-1] if self.depthwise else self.filters)
+
+    def _output_side(self, side: int, size: int) -> int:
+        """Cells along an axis of `side` cells, along which the kernel has `size`."""
+        if self.padding == "VALID":
+            side -= (size - 1) * self.dilation
+        return -(-side // self.strides)
 
     def tf_slim_variables(self) -> dict[str, keras.Variable]:
         names = {

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from object_detection_mtl.backbones import mobilenet_v1, resnet_v1
+from object_detection_mtl.backbones import inception_resnet_v2, mobilenet_v1, resnet_v1
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.protos import faster_rcnn_pb2
@@ -27,6 +27,16 @@ def _mobilenet_v1(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbon
         layer_options=_layer_options(config),
         batch_norm_trainable=config.batch_norm_trainable,
         trainable=config.trainable,
+    )
+
+
+def _inception_resnet_v2(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
+    return inception_resnet_v2.build(
+        output_stride=config.first_stage_features_stride,
+        regularizer=_regularizer(config),
+        batch_norm_trainable=config.batch_norm_trainable,
+        trainable=config.trainable,
+        layer_options=_layer_options(config),
     )
 
 
@@ -73,6 +83,7 @@ def _layer_options(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[s
 
 # Canonical type names, as config/dialects.py resolves them.
 BUILDERS: dict[str, BackboneBuilder] = {
+    "faster_rcnn_inception_resnet_v2": _inception_resnet_v2,
     "faster_rcnn_mobilenet_v1": _mobilenet_v1,
     "faster_rcnn_resnet50": _resnet_v1(50),
     "faster_rcnn_resnet101": _resnet_v1(101),

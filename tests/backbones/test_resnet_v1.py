@@ -103,5 +103,5 @@ def test_refused_arguments():
         resnet_v1.build(num_layers=18)
     with pytest.raises(ValueError, match="output_stride is 32"):
         resnet_v1.build(num_layers=50, output_stride=32)
-    with pytest.raises(ValueError, match="padding='VALID'"):
-        ConvBatchNorm(1, 3, padding="VALID")
+    with pytest.raises(ValueError, match="padding='FULL'"):
+        ConvBatchNorm(1, 3, padding="FULL")
