@@ -48,13 +48,13 @@ def draw(folder: Path, number: int) -> None:
 
 def convert(data_dir: Path, year: str, set_name: str | None, output: Path) -> tuple[int, int]:
     """Makes the records; returns the number of pictures and of bytes."""
-    from object_detection_mtl.dataset_tools import pascal_records, voc
+    from object_detection_mtl.dataset_tools import conversion, pascal_records, voc
 
     jobs = pascal_records.collect_jobs(voc.find_folders(data_dir, year), set_name)
     names = voc.class_names(job.annotation for job in jobs)
     labels = {name: number for number, name in enumerate(names, start=1)}
     pascal_records.check_classes(jobs, labels, "derived")
-    summary = pascal_records.create_records(jobs, labels, output)
+    summary = conversion.create_records(pascal_records.as_pictures(jobs, labels), output)
     return summary.pictures, output.stat().st_size
 
 

@@ -95,3 +95,14 @@ class TfExample:
     view = "image/object/view"
     group_of = "image/object/group_of"
     weight = "image/object/weight"
+
+    # Auxiliary labels in records of the authors' layout.
+    window_ymin = "image/window/bbox/ymin"
+    window_xmin = "image/window/bbox/xmin"
+    window_ymax = "image/window/bbox/ymax"
+    window_xmax = "image/window/bbox/xmax"
+    window_labels = "image/window/labels/text"  # a text of K+1 numbers for each window
+    closeness = "image/object/closeness/text"  # the same for each object
+    edgemask = "image/edgemask/masks"  # mask, then weight, row by row
+    edgemask_height = "image/edgemask/height"
+    edgemask_width = "image/edgemask/width"

@@ -60,6 +60,7 @@ COMMAND_LINES = (
     "exporter_main_v2",
     "detect",
     "dataset_tools.create_pascal_tf_record",
+    "dataset_tools.create_coco_tf_record",
     "dataset_tools.synthetic",
 )
 

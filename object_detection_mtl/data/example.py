@@ -18,6 +18,12 @@ import tensorflow as tf
 from object_detection_mtl.fields import TfExample
 
 BOX_KEYS = (TfExample.ymin, TfExample.xmin, TfExample.ymax, TfExample.xmax)
+WINDOW_KEYS = (
+    TfExample.window_ymin,
+    TfExample.window_xmin,
+    TfExample.window_ymax,
+    TfExample.window_xmax,
+)
 
 
 def build_example(
@@ -71,10 +77,58 @@ def build_example(
         TfExample.source_id: _feature([source_id.encode()]),
         TfExample.sha256: _feature([hashlib.sha256(encoded).hexdigest().encode()]),
     }
-    for key, column in zip(BOX_KEYS, boxes.T, strict=True):
-        features[key] = tf.train.Feature(float_list=tf.train.FloatList(value=column))
+    features.update(_columns(BOX_KEYS, boxes))
     features.update({key: _feature(values) for key, values in lists.items()})
     return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def add_auxiliary_labels(
+    example: tf.train.Example,
+    *,
+    windows: np.ndarray,
+    window_labels: Sequence[str],
+    closeness: Sequence[str],
+    edgemask: np.ndarray,
+) -> None:
+    """Adds stored auxiliary labels to a record, under the authors' keys.
+
+    Args:
+      example: from `build_example`, changed in place.
+      windows: [W, 4], normalised.
+      window_labels: W texts of K+1 numbers, from `mtl.labels.to_text`.
+      closeness: N texts of K+1 numbers, one for each stored object.
+      edgemask: [2, S, S], the mask and the weight of its cells.
+
+    Raises:
+      ValueError: a list of another length, or a mask of another shape.
+    """
+    num_boxes = len(example.features.feature[TfExample.ymin].float_list.value)
+    for key, texts, number in (
+        (TfExample.window_labels, window_labels, len(windows)),
+        (TfExample.closeness, closeness, num_boxes),
+    ):
+        if len(texts) != number:
+            raise ValueError(f"{key} has {len(texts)} values, expected {number}")
+    if edgemask.ndim != 3 or edgemask.shape[0] != 2:
+        raise ValueError(f"edgemask has the shape {edgemask.shape}, expected [2, height, width]")
+    features = {
+        **_columns(WINDOW_KEYS, windows),
+        TfExample.window_labels: _feature([text.encode() for text in window_labels]),
+        TfExample.closeness: _feature([text.encode() for text in closeness]),
+        TfExample.edgemask: _floats(edgemask.ravel()),
+        TfExample.edgemask_height: _feature([edgemask.shape[1]]),
+        TfExample.edgemask_width: _feature([edgemask.shape[2]]),
+    }
+    for key, feature in features.items():
+        example.features.feature[key].CopyFrom(feature)
+
+
+def _columns(keys: Sequence[str], boxes: np.ndarray) -> dict[str, tf.train.Feature]:
+    return {key: _floats(column) for key, column in zip(keys, boxes.T, strict=True)}
+
+
+def _floats(values: np.ndarray) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
 _OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {

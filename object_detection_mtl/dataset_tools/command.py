@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -56,7 +57,8 @@ def _refuse_empty_flags(names: Iterable[str]) -> None:
     for name in sorted(names):
         flag = flags.FLAGS[name]
         # An empty text is parsed to the empty list where a list is wanted.
-        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        value: Any = flag.value
+        values = value if isinstance(value, list) else [value]
         if flag.present and (not values or "" in values) and flag.default in (None, []):
             raise ValueError(
                 f"--{name} is empty; give it a value or leave it out (was a shell variable not "

@@ -12,12 +12,15 @@ written. The output appears under its name only when it is complete.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from absl import flags
 
-from object_detection_mtl.dataset_tools import command, label_maps, pascal_records, voc
+from object_detection_mtl.dataset_tools import (
+    command,
+    converter,
+    label_maps,
+    pascal_records,
+    voc,
+)
 
 FLAGS = flags.FLAGS
 
@@ -44,55 +47,24 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "images_dir", voc.IMAGES, "Folder of the pictures, relative to the VOC folder."
     )
-    flags.DEFINE_string("output_path", None, "The record to write.")
-    flags.DEFINE_integer(
-        "num_shards", 1, "Number of files; more than one are named <output_path>-00000-of-000NN."
-    )
-    flags.DEFINE_string(
-        "label_map_path",
-        None,
-        "Label map (.pbtxt) that numbers the classes. Default: that of the 20 PASCAL classes.",
-    )
-    flags.DEFINE_string(
-        "output_label_map",
-        None,
-        "In place of --label_map_path: write a label map of all classes found, and use it.",
-    )
     flags.DEFINE_bool("ignore_difficult_instances", False, "Leave out objects marked as difficult.")
-    flags.DEFINE_bool(
-        "verify_images",
-        False,
-        "Decode every picture, which also finds damage in the middle of a file (slower).",
-    )
-    flags.mark_flags_as_required(["data_dir", "output_path"])
+    converter.define_flags("that of the 20 PASCAL classes")
+    flags.mark_flag_as_required("data_dir")
 
 
 def main() -> None:
-    # TensorFlow only writes files here, and what fails there comes as an exception: its search for
-    # a GPU, and its complaint where there is none, are noise.
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    converter.prepare()
     folders = voc.find_folders(FLAGS.data_dir, FLAGS.year)
-    if FLAGS.label_map_path and FLAGS.output_label_map:
-        raise ValueError(
-            "give --label_map_path, a label map to use, or --output_label_map, a file to write one "
-            "to, not both"
-        )
-    label_map_path = FLAGS.label_map_path or FLAGS.output_label_map or str(label_maps.PASCAL)
-    if FLAGS.output_label_map:
-        label_maps.derive(folders, FLAGS.annotations_dir, Path(label_map_path))
-    labels = label_maps.load_labels(label_map_path)
-    jobs = pascal_records.collect_jobs(folders, FLAGS.set, FLAGS.annotations_dir, FLAGS.images_dir)
-    pascal_records.check_classes(jobs, labels, label_map_path)
-    summary = pascal_records.create_records(
-        jobs,
-        labels,
-        FLAGS.output_path,
-        num_shards=FLAGS.num_shards,
-        ignore_difficult_instances=FLAGS.ignore_difficult_instances,
-        verify_images=FLAGS.verify_images,
+    labels, label_map_name = converter.load_labels(
+        derive=lambda path: pascal_records.derive_label_map(folders, FLAGS.annotations_dir, path),
+        default=lambda: (label_maps.load_labels(label_maps.PASCAL), str(label_maps.PASCAL)),
     )
-    print("\n".join(summary.lines()))
+    jobs = pascal_records.collect_jobs(folders, FLAGS.set, FLAGS.annotations_dir, FLAGS.images_dir)
+    pascal_records.check_classes(jobs, labels, label_map_name)
+    pictures = pascal_records.as_pictures(
+        jobs, labels, ignore_difficult_instances=FLAGS.ignore_difficult_instances
+    )
+    converter.run(pictures, max(labels.values()))
 
 
 def run() -> None:

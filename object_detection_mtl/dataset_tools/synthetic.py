@@ -23,6 +23,7 @@ from object_detection_mtl.dataset_tools import command, label_maps, shapes, voc
 
 FLAGS = flags.FLAGS
 CLASSES = tuple(shapes.DRAWINGS)
+LABELS = {name: number for number, name in enumerate(CLASSES, start=1)}
 
 _NAME = "synthetic_"  # begins the name of every file
 _OVERSAMPLING = 2  # Drawn at twice the size and halved: smooth edges.
@@ -242,7 +243,7 @@ def write_dataset(
         (root / voc.SETS / f"{split}.txt").write_text(lines, encoding="utf-8")
         start += number
     label_map = root / "label_map.pbtxt"
-    label_map.write_text(label_maps.label_map_text(CLASSES), encoding="utf-8")
+    label_map.write_text(label_maps.text_of(LABELS), encoding="utf-8")
     return label_map
 
 

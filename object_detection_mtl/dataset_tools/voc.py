@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
+
+from object_detection_mtl.dataset_tools.annotated import DataError, some
 
 ANNOTATIONS = "Annotations"
 IMAGES = "JPEGImages"
@@ -29,7 +31,7 @@ YEARS = ("VOC2007", "VOC2012", "merged")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 
-class VocError(ValueError):
+class VocError(DataError):
     """A folder or annotation file that is not what it should be; the message names the file."""
 
 
@@ -212,7 +214,7 @@ def annotation_files(
     if absent:
         raise FileNotFoundError(
             f"{listing} names {len(absent)} pictures without annotation file in {annotations}: "
-            f"{_some(absent)}"
+            f"{some(absent)}"
         )
     return list(dict.fromkeys(files))
 
@@ -250,7 +252,7 @@ def _set_file(folder: Path, set_name: str) -> Path:
     sets = sorted(path.stem for path in (folder / SETS).glob("*.txt"))
     raise FileNotFoundError(
         f"there is no set {set_name!r}: {folder / SETS / (set_name + '.txt')} does not exist; "
-        f"--set may be {_some(sets) if sets else 'left out to take every annotation file'}"
+        f"--set may be {some(sets) if sets else 'left out to take every annotation file'}"
     )
 
 
@@ -308,8 +310,3 @@ def _is_image_name(name: str) -> bool:
 def class_names(annotations: Iterable[VocAnnotation]) -> list[str]:
     """Every class name, sorted: the order of a derived label map."""
     return sorted({item.name for annotation in annotations for item in annotation.objects})
-
-
-def _some(names: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

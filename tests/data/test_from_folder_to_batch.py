@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from object_detection_mtl.data import pipeline, resize
-from object_detection_mtl.dataset_tools import pascal_records
+from object_detection_mtl.dataset_tools import conversion, pascal_records
 from object_detection_mtl.fields import Batch, Groundtruth
 from tests.dataset_tools.voc_files import annotation, encoded, make_folder, picture, thing
 
@@ -26,7 +26,8 @@ def batch_of(tmp_path, pictures):
     images = {f"{name}.jpg": data for name, (data, _) in pictures.items()}
     folder = make_folder(tmp_path / "voc", texts, images)
     jobs = pascal_records.collect_jobs([folder])
-    summary = pascal_records.create_records(jobs, {"cat": 1}, tmp_path / "a.record")
+    annotated = pascal_records.as_pictures(jobs, {"cat": 1})
+    summary = conversion.create_records(annotated, tmp_path / "a.record")
     assert summary.pictures == len(pictures)
     [batch] = pipeline.make_dataset(
         str(tmp_path / "a.record"),

@@ -9,12 +9,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from object_detection_mtl.dataset_tools import label_maps, pascal_records, voc
-from object_detection_mtl.dataset_tools.images import EncodedImage
+from object_detection_mtl.dataset_tools import conversion, label_maps, pascal_records, summary, voc
+from object_detection_mtl.dataset_tools.annotated import DataError
+from tests.dataset_tools.record_contents import examples, values
 from tests.dataset_tools.voc_files import (
     SHARED,
     annotation,
@@ -28,29 +27,20 @@ from tests.dataset_tools.voc_files import (
 LABELS = {"cat": 1, "dog": 2}
 
 
-def examples(*paths):
-    dataset = tf.data.TFRecordDataset([str(path) for path in paths])
-    return [tf.train.Example.FromString(item.numpy()) for item in dataset]
-
-
-def values(example, key):
-    feature = example.features.feature[key]
-    return list(getattr(feature, feature.WhichOneof("kind") or "int64_list").value)
-
-
 def convert(tmp_path, annotations, images, **options):
     folder = make_folder(tmp_path / "voc", annotations, images)
     jobs = pascal_records.collect_jobs([folder])
     pascal_records.check_classes(jobs, LABELS, "map.pbtxt")
+    pictures = pascal_records.as_pictures(jobs, LABELS, **options)
     output = tmp_path / "out.record"
-    return pascal_records.create_records(jobs, LABELS, output, **options), examples(output)
+    return conversion.create_records(pictures, output), examples(output)
 
 
 def test_every_key_of_a_record(tmp_path):
     flags = "<difficult>1</difficult><truncated>0</truncated><pose>Left</pose>"
     objects = thing("dog", 3, 4, 15, 20.5, flags) + thing("cat", 0, 0, 30, 40)
     data = encoded(picture(), "PNG")
-    summary, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": data})
+    report, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": data})
     expected = {
         "image/encoded": [data],
         "image/format": [b"png"],
@@ -76,7 +66,7 @@ def test_every_key_of_a_record(tmp_path):
         assert values(example, key) == value, key
     for key, value in boxes.items():
         np.testing.assert_allclose(values(example, key), value, rtol=1e-6)
-    assert summary.lines() == ["1 pictures with 2 objects written"]
+    assert report.lines() == ["1 pictures with 2 objects written"]
 
 
 def test_boxes_beyond_the_picture_are_clipped_and_lost_ones_counted(tmp_path):
@@ -91,8 +81,8 @@ def test_boxes_beyond_the_picture_are_clipped_and_lost_ones_counted(tmp_path):
             (1, 1, 2, 2),
         ]
     )
-    summary, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
-    assert summary.lines() == [
+    report, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
+    assert report.lines() == [
         "1 pictures with 2 objects written",
         "boxes clipped to the picture: 1 (a.xml)",
         "boxes left out, nothing of them inside the picture (empty, inverted or outside): 4 "
@@ -105,23 +95,9 @@ def test_boxes_beyond_the_picture_are_clipped_and_lost_ones_counted(tmp_path):
 JPEG = encoded(picture())
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(*[st.floats(-1e4, 1e4)] * 4), max_size=6))
-def test_whatever_boxes_come_those_kept_are_inside_and_have_an_area(corners):
-    objects = tuple(voc.VocObject("cat", *box) for box in corners)
-    item = voc.VocAnnotation(voc.Path("a.xml"), "a.jpg", 40, 30, objects)
-    summary = pascal_records.Summary()
-    image = EncodedImage(b"", "jpeg", height=30, width=40)
-    kept, boxes = pascal_records._usable_objects(item, image, False, summary)
-    assert len(kept) == len(boxes)
-    assert len(kept) + len(summary.troubles[pascal_records.EMPTY]) == len(corners)
-    assert ((boxes >= 0) & (boxes <= 1)).all()
-    assert (boxes[:, 2:] > boxes[:, :2]).all()
-
-
 def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
     hard = thing("cat", 1, 1, 9, 9, "<difficult>1</difficult>")
-    summary, [first, second] = convert(
+    report, [first, second] = convert(
         tmp_path,
         {"a": annotation("a.jpg"), "b": annotation("b.jpg", hard + thing("dog", 2, 2, 8, 8))},
         {"a.jpg": JPEG, "b.jpg": JPEG},
@@ -129,7 +105,7 @@ def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
     )
     assert values(first, "image/object/class/text") == []
     assert values(second, "image/object/class/text") == [b"dog"]
-    assert summary.lines() == [
+    assert report.lines() == [
         "2 pictures with 1 objects written (1 pictures without object)",
         "objects left out as difficult: 1 (b.xml)",
     ]
@@ -137,27 +113,27 @@ def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
 
 def test_bad_pictures_are_left_out_and_named(tmp_path):
     names = ("good", "short", "text", "gone")
-    summary, written = convert(
+    report, written = convert(
         tmp_path,
         {name: annotation(f"{name}.jpg") for name in names},
         {"good.jpg": JPEG, "short.jpg": JPEG[:200], "text.jpg": b"no picture"},
     )
     assert [values(example, "image/filename") for example in written] == [[b"good.jpg"]]
-    report = "\n".join(summary.lines())
-    assert "no such file: 1 (gone.jpg)" in report
-    assert "pictures left out: 2 (" in report
-    assert "short.jpg: " in report and "text.jpg: not a picture" in report
+    lines = "\n".join(report.lines())
+    assert "no such file: 1 (gone.jpg)" in lines
+    assert "pictures left out: 2 (" in lines
+    assert "short.jpg: " in lines and "text.jpg: not a picture" in lines
 
 
 def test_if_no_picture_is_left_nothing_is_written(tmp_path):
-    with pytest.raises(voc.VocError, match="nothing was written.*a.jpg: the file is empty"):
+    with pytest.raises(DataError, match="nothing was written.*a.jpg: the file is empty"):
         convert(tmp_path, {"a": annotation("a.jpg")}, {"a.jpg": b""})
     assert not (tmp_path / "out.record").exists()
 
 
 def test_a_size_that_contradicts_the_picture(tmp_path):
     box = thing("cat", 15, 20, 30, 40)
-    summary, written = convert(
+    report, written = convert(
         tmp_path,
         {
             "a": annotation("a.jpg", box, size=(80, 60)),  # drawn on a copy of twice the size
@@ -169,9 +145,9 @@ def test_a_size_that_contradicts_the_picture(tmp_path):
     ymins = [values(example, "image/object/bbox/ymin")[0] for example in written]
     np.testing.assert_allclose(ymins, [0.25, 0.5, 0.5])
     assert [values(example, "image/width") for example in written] == [[40]] * 3
-    assert summary.lines()[1:] == [
-        f"{pascal_records.RESIZED}: 1 (a.xml)",
-        f"{pascal_records.CONTRADICTION}: 1 (b.xml)",
+    assert report.lines()[1:] == [
+        f"{summary.RESIZED}: 1 (a.xml)",
+        f"{summary.CONTRADICTION}: 1 (b.xml)",
     ]
 
 
@@ -179,18 +155,18 @@ def test_a_photograph_annotated_in_a_viewer_that_turned_it(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8
     upright = annotation("a.jpg", thing("cat", 0, 0, 20, 15), size=(30, 40))
-    summary, [example] = convert(
+    report, [example] = convert(
         tmp_path, {"a": upright}, {"a.jpg": encoded(picture(40, 30), exif=exif)}
     )
     assert values(example, "image/height") == [40] and values(example, "image/width") == [30]
     assert values(example, "image/object/bbox/ymax") == [0.5]
     assert tf.io.decode_jpeg(values(example, "image/encoded")[0]).shape == (40, 30, 3)
-    assert summary.lines()[1:] == [f"{pascal_records.UPRIGHT}: 1 (a.jpg)"]
+    assert report.lines()[1:] == [f"{summary.UPRIGHT}: 1 (a.jpg)"]
 
 
 def test_unknown_classes_are_all_named_before_anything_is_written(tmp_path):
     objects = thing("cat", 1, 1, 2, 2) + thing("cow", 1, 1, 2, 2) + thing("Dog", 1, 1, 2, 2)
-    with pytest.raises(voc.VocError) as caught:
+    with pytest.raises(DataError) as caught:
         convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
     message = str(caught.value)
     assert "class 'cow', in " in message and "class 'Dog', in " in message
@@ -282,24 +258,22 @@ def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments
 def test_a_derived_label_map_does_not_overwrite_another(tmp_path):
     folder = make_folder(tmp_path / "v", {"a": annotation(objects=thing("x", 1, 1, 2, 2))}, {})
     path = tmp_path / "map.pbtxt"
-    label_maps.derive([folder], "Annotations", path)
-    label_maps.derive([folder], "Annotations", path)  # The same again is no conflict.
+    pascal_records.derive_label_map([folder], "Annotations", path)
+    pascal_records.derive_label_map([folder], "Annotations", path)  # The same again is no conflict.
     path.write_text('item { id: 1 name: "mine" }')
     with pytest.raises(FileExistsError, match="map.pbtxt exists and holds something else"):
-        label_maps.derive([folder], "Annotations", path)
+        pascal_records.derive_label_map([folder], "Annotations", path)
 
 
 def test_a_folder_given_as_the_derived_label_map_is_refused(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; .*label_map.pbtxt"):
-        label_maps.derive([], "Annotations", tmp_path)
+        pascal_records.derive_label_map([], "Annotations", tmp_path)
 
 
 def test_label_map_names_of_any_kind_survive(tmp_path):
-    names = ['say "hi"', "back\\slash", "Bär", "it's"]
-    (tmp_path / "map.pbtxt").write_text(label_maps.label_map_text(names), encoding="utf-8")
-    assert label_maps.load_labels(tmp_path / "map.pbtxt") == dict(
-        zip(names, range(1, 5), strict=True)
-    )
+    labels = {'say "hi"': 1, "back\\slash": 2, "Bär": 3, "it's": 7, "two\nlines": 90}
+    label_maps.write(labels, tmp_path / "map.pbtxt")
+    assert label_maps.load_labels(tmp_path / "map.pbtxt") == labels
 
 
 @needs_shared_data
@@ -307,8 +281,9 @@ def test_real_photographs_with_empty_boxes(tmp_path):
     jobs = pascal_records.collect_jobs([SHARED / "data" / "bccd"], "trainval")
     labels = {"Platelets": 1, "RBC": 2, "WBC": 3}
     pascal_records.check_classes(jobs, labels, "")
-    summary = pascal_records.create_records(jobs, labels, tmp_path / "bccd.record")
-    assert summary.pictures == 292
-    assert summary.lines()[1:] == [
-        f"{pascal_records.EMPTY}: 2 (BloodImage_00338.xml, BloodImage_00343.xml)"
+    pictures = pascal_records.as_pictures(jobs, labels)
+    report = conversion.create_records(pictures, tmp_path / "bccd.record")
+    assert report.pictures == 292
+    assert report.lines()[1:] == [
+        f"{summary.EMPTY}: 2 (BloodImage_00338.xml, BloodImage_00343.xml)"
     ]

@@ -7,7 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from object_detection_mtl.dataset_tools import label_maps, pascal_records, shapes, synthetic, voc
+from object_detection_mtl.dataset_tools import (
+    conversion,
+    label_maps,
+    pascal_records,
+    shapes,
+    synthetic,
+    voc,
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +106,8 @@ def test_the_converter_reads_it_without_a_complaint(tmp_path):
     for split, number in (("train", 6), ("val", 2)):
         jobs = pascal_records.collect_jobs(voc.find_folders(tmp_path), split)
         pascal_records.check_classes(jobs, labels, str(label_map))
-        summary = pascal_records.create_records(jobs, labels, tmp_path / f"{split}.record")
+        pictures = pascal_records.as_pictures(jobs, labels)
+        summary = conversion.create_records(pictures, tmp_path / f"{split}.record")
         assert summary.pictures == number and not summary.troubles
         total += summary.objects
     expected = [synthetic.draw_picture(index, 3, 96, 128)[1] for index in range(8)]

@@ -1,0 +1,193 @@
+"""The converter from COCO instances files, run as its users run it, and what it writes."""
+
+import hashlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.config import label_map
+from object_detection_mtl.data import decoder
+from object_detection_mtl.dataset_tools import create_coco_tf_record, label_maps, summary
+from object_detection_mtl.fields import Batch, Groundtruth
+from tests import command_line
+from tests.dataset_tools import coco_files
+from tests.dataset_tools.coco_files import image, thing
+from tests.dataset_tools.record_contents import examples, values
+from tests.dataset_tools.voc_files import encoded, picture
+
+JPEG = encoded(picture())
+
+
+def convert(tmp_path, images, annotations, files, *arguments, **more):
+    """Runs the command; returns its outcome and the records."""
+    path = coco_files.write(tmp_path, images, annotations, **more)
+    folder = coco_files.write_pictures(tmp_path / "pictures", files)
+    output = tmp_path / "out.record"
+    done = command_line.run(
+        create_coco_tf_record,
+        f"--annotations_file={path}",
+        f"--image_dir={folder}",
+        f"--output_path={output}",
+        *arguments,
+    )
+    return done, examples(output) if output.exists() else []
+
+
+def test_every_key_of_a_record(tmp_path):
+    done, [example] = convert(
+        tmp_path,
+        [image(42, "sub/a.jpg")],
+        [
+            thing(42, 90, 4, 3, 16.5, 12, area=55.5, iscrowd=0),
+            thing(42, 3, 0, 0, 40, 30, iscrowd=1),
+        ],
+        {"sub/a.jpg": JPEG},
+    )
+    expected = {
+        "image/encoded": [JPEG],
+        "image/format": [b"jpeg"],
+        "image/height": [30],
+        "image/width": [40],
+        "image/filename": [b"sub/a.jpg"],
+        "image/source_id": [b"42"],
+        "image/key/sha256": [hashlib.sha256(JPEG).hexdigest().encode()],
+        "image/object/class/text": [b"dog", b"cat"],
+        "image/object/class/label": [90, 3],
+        "image/object/is_crowd": [0, 1],
+        "image/object/area": [55.5, 1200.0],
+    }
+    boxes = {
+        "image/object/bbox/ymin": [0.1, 0.0],
+        "image/object/bbox/xmin": [0.1, 0.0],
+        "image/object/bbox/ymax": [0.5, 1.0],
+        "image/object/bbox/xmax": [0.5125, 1.0],
+    }
+    assert set(example.features.feature) == {*expected, *boxes}
+    for key, value in expected.items():
+        assert values(example, key) == value, key
+    for key, value in boxes.items():
+        np.testing.assert_allclose(values(example, key), value, rtol=1e-6)
+    assert done == (0, "1 pictures with 2 objects written\n", done.err)
+
+
+def test_the_decoder_reads_the_same_boxes(tmp_path):
+    annotations = [
+        thing(1, 90, 4, 3, 16.5, 12, area=55.5),
+        thing(1, 3, 30, 20, 99, 99, iscrowd=1, area=9.25),
+        thing(1, 3, 5, 5, 0, 9),
+    ]
+    convert(
+        tmp_path,
+        [image(1)],
+        annotations,
+        {"000001.jpg": JPEG},
+        f"--output_label_map={tmp_path}/map.pbtxt",
+    )
+    decode = decoder.make_decoder(90, label_map.load(tmp_path / "map.pbtxt"))
+    [serialized] = tf.data.TFRecordDataset(str(tmp_path / "out.record"))
+    decoded = decode(decoder.parse(serialized), tf.constant("record 0"))
+    assert decoded[Batch.image_id].numpy() == b"1"
+    np.testing.assert_allclose(
+        decoded[Groundtruth.boxes],
+        [[0.1, 0.1, 0.5, 0.5125], [2 / 3, 0.75, 1, 1]],
+        rtol=1e-6,
+    )
+    np.testing.assert_array_equal(decoded[Groundtruth.classes], [90, 3])
+    np.testing.assert_array_equal(decoded[Groundtruth.is_crowd], [False, True])
+    np.testing.assert_array_equal(decoded[Groundtruth.area], [55.5, 9.25])
+
+
+def test_what_is_wrong_with_pictures_and_boxes_is_said_once_at_the_end(tmp_path):
+    names = ("good", "gone", "short", "lost", "empty")
+    done, written = convert(
+        tmp_path,
+        [image(number, f"{name}.jpg") for number, name in enumerate(names, start=1)],
+        [
+            thing(1, 3, 10, 10, 0, 5),  # no width
+            thing(1, 3, 10, 10, 5, -1),  # negative height
+            thing(1, 3, 50, 10, 5, 5),  # outside
+            thing(1, 3, 30, 20, 20, 20),  # partly outside
+            thing(9, 3, 1, 1, 2, 2),  # of no picture
+        ],
+        {"good.jpg": JPEG, "short.jpg": JPEG[:-100], "empty.jpg": JPEG},
+    )
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == [
+        "2 pictures with 1 objects written (1 pictures without object)",
+        f"{summary.EMPTY}: 3 (good.jpg)",
+        f"{summary.CLIPPED}: 1 (good.jpg)",
+        f"{summary.MISSING}: 2 (gone.jpg, lost.jpg)",
+        f"{summary.UNREADABLE}: 1 ({tmp_path}/pictures/short.jpg: the file is cut short: it has no "
+        "end-of-image mark)",
+        "annotations of pictures that the file does not list: 1",
+    ]
+    assert [values(example, "image/source_id") for example in written] == [[b"1"], [b"5"]]
+    assert values(written[1], "image/object/bbox/ymin") == []
+
+
+def test_category_ids_with_gaps_stay_the_class_numbers(tmp_path):
+    arguments = (tmp_path, [image(1)], [thing(1, 90, 1, 1, 2, 2)], {"000001.jpg": JPEG})
+    done, [example] = convert(*arguments, f"--output_label_map={tmp_path}/new/map.pbtxt")
+    assert done.code == 0
+    assert values(example, "image/object/class/label") == [90]
+    # The label map holds every category, so that it fits all sets of the data.
+    assert label_maps.load_labels(tmp_path / "new" / "map.pbtxt") == {"cat": 3, "dog": 90}
+
+
+def test_a_given_label_map_renumbers_by_name(tmp_path):
+    label_maps.write({"dog": 1, "cat": 2}, tmp_path / "map.pbtxt")
+    annotations = [thing(1, 90, 1, 1, 2, 2), thing(1, 3, 1, 1, 2, 2)]
+    done, [example] = convert(
+        tmp_path,
+        [image(1)],
+        annotations,
+        {"000001.jpg": JPEG},
+        f"--label_map_path={tmp_path}/map.pbtxt",
+    )
+    assert done.code == 0
+    assert values(example, "image/object/class/label") == [1, 2]
+
+
+def test_category_0_needs_a_label_map(tmp_path):
+    categories = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    arguments = (tmp_path, [image(1)], [thing(1, 0, 1, 1, 2, 2)], {"000001.jpg": JPEG})
+    done, written = convert(*arguments, categories=categories)
+    assert done.code == 1 and not written
+    assert "run from 0 to 1" in done.err and "--output_label_map" in done.err
+    done, [example] = convert(
+        *arguments, f"--output_label_map={tmp_path}/map.pbtxt", categories=categories
+    )
+    assert values(example, "image/object/class/label") == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--annotations_file={}/nowhere.json"], "nowhere.json' does not exist"),
+        (["--annotations_file={}"], "is a folder, expected a .json file"),
+        (["--image_dir={}/nowhere"], "--image_dir: there is no folder '.*nowhere'"),
+        (["--image_dir={}/empty"], "nothing was written. .*no such file: 1 .000001.jpg"),
+        (["--image_dir="], "--image_dir is empty"),
+        (["--label_map_path={}/none.pbtxt"], "none.pbtxt"),
+        (["--label_map_path={}/map.pbtxt"], "(?s)lacks classes.*'cat', in picture 1 .000001.jpg"),
+        (["--label_map_path=a", "--output_label_map=b"], "not both"),
+        (["--num_shards=0"], "--num_shards is 0"),
+        (["--num_workers=-1"], "--num_workers is -1"),
+        (["surplus"], "unexpected arguments"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, arguments, says):
+    (tmp_path / "empty").mkdir()
+    label_maps.write({"quokka": 1}, tmp_path / "map.pbtxt")
+    done, written = convert(
+        tmp_path,
+        [image(1)],
+        [thing(1, 3, 1, 1, 2, 2)],
+        {"000001.jpg": JPEG},
+        *[text.format(tmp_path) for text in arguments],
+    )
+    assert done.code == 1 and not written
+    assert done.err.startswith("error: ") and "Traceback" not in done.err
+    assert re.search(says, done.err), done.err
