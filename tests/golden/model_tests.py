@@ -17,6 +17,8 @@ numbers are compared with a plain crop of the golden's own boxes.
 from __future__ import annotations
 
 import functools
+import gzip
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +30,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.fields import Detections, Predictions
 from tests.golden import model_runner
 
@@ -46,6 +49,8 @@ FIRST_STAGE = (
     Predictions.num_proposals,
 )
 OF_ANCHORS = (Predictions.anchors, Predictions.rpn_box_encodings, Predictions.rpn_objectness)
+# What nothing uses, and is not built here: the last block of the ancestors' first-stage ResNet.
+UNUSED_SCOPES = ("FirstStageFeatureExtractor/resnet_v1_101/block4/",)
 SECOND_STAGE = (Predictions.refined_box_encodings, Predictions.class_predictions)
 
 
@@ -125,6 +130,23 @@ class InferenceTests:
     @property
     def run(self) -> Inference:
         return run_inference(self.golden, self.config)
+
+    def test_variables(self):
+        """Every variable of the ancestor exists, with its shape, and trains or not as there."""
+        detector = self.run.detector
+        trained = {id(variable) for variable in detector.trainable_variables}
+        ours = {
+            name: (tuple(variable.shape), id(variable) in trained)
+            for name, variable in tf1_detection.name_map(detector).items()
+        }
+        with gzip.open(model_runner.GOLDEN / "variables.json.gz") as file:
+            records = json.load(file)[self.golden]
+        theirs = {
+            name: (tuple(shape), is_trained)
+            for name, shape, is_trained in records
+            if not name.startswith(UNUSED_SCOPES)
+        }
+        assert ours == theirs
 
     def test_preprocessed_input(self):
         ours = self.run.predictions[Predictions.preprocessed_inputs]

@@ -1,0 +1,85 @@
+"""Classifiers of TF-Slim in real checkpoint files: the features they give in a detector."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from object_detection_mtl.backbones import inception_resnet_v2, resnet_v1
+from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.checkpoints import tf1_detection
+from object_detection_mtl.checkpoints.restore import restore
+from object_detection_mtl.config import pipeline, samples
+from tests.checkpoints.tf1_files import write_tf1
+from tests.checkpoints.tf_slim_networks import run_resnet_v1
+from tests.golden.weight_rule import make_weight
+
+
+def detector_of(backbone: str):
+    """A detector with a backbone of this type."""
+    override = f"model.faster_rcnn.feature_extractor.type={backbone}"
+    config = str(samples.path("faster_rcnn_resnet101_voc07.config"))
+    model = pipeline.load(config, overrides=[override]).model
+    return model_builder.build(model, is_training=False)
+
+
+def assert_equal(actual, expected):
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "units"), [(50, 16), pytest.param(101, 33, marks=pytest.mark.slow)]
+)
+def test_resnet(tmp_path, num_layers, units):
+    """The features of `tf_slim.nets.resnet_v1`, from the file that its Saver writes."""
+    name = f"resnet_v1_{num_layers}"
+    pixels = np.random.RandomState(0).uniform(-120, 130, (1, 65, 97, 3)).astype(np.float32)
+    points = run_resnet_v1(num_layers, pixels, (None, 8, 16), tmp_path / "resnet.ckpt")
+    detector = detector_of(f"faster_rcnn_resnet{num_layers}")
+    report = restore(detector, tmp_path / "resnet.ckpt", verbose=False)
+    assert len(report.loaded) == 5 * (1 + 3 * units + 4)
+    assert not report.missing
+    assert report.unused == (f"{name}/logits/biases", f"{name}/logits/weights")
+    stage1 = detector.backbone.stage1
+    assert_equal(stage1(pixels), points[16][f"{name}/block3"])
+    stride8 = resnet_v1.build(num_layers=num_layers, output_stride=8).stage1
+    for ours, trained in zip(stride8.variables, stage1.variables, strict=True):
+        ours.assign(trained)
+    assert_equal(stride8(pixels), points[8][f"{name}/block3"])
+    # Nothing dilates the classifier's own block4.
+    stage2 = detector.second_stage.head.stage2
+    assert_equal(stage2(points[None][f"{name}/block3"]), points[None][f"{name}/block4"])
+
+
+@pytest.mark.slow
+def test_inception_resnet_v2(tmp_path):
+    """Every variable of both stages has its name in the classifier's file."""
+    backbone = inception_resnet_v2.build()
+    stages = (backbone.stage1, backbone.make_stage2("stage2"))
+    shapes = {
+        name: tuple(variable.shape)
+        for stage in stages
+        for name, variable in tf_slim_name_map(stage, "InceptionResnetV2").items()
+    }
+    head = {"InceptionResnetV2/Logits/Logits/biases": (10,), "global_step": ()}
+    file = write_tf1(
+        tmp_path / "inception_resnet_v2.ckpt",
+        {name: make_weight(name, shape) for name, shape in (shapes | head).items()},
+    )
+    detector = detector_of("faster_rcnn_inception_resnet_v2")
+    report = restore(detector, file, verbose=False)
+    assert len(report.loaded) == len(shapes) == 4 * (156 + 48) + 2 * (30 + 10)
+    assert not report.missing
+    assert set(report.unused) == set(head)
+    for name, variable in tf1_detection.name_map(detector).items():
+        if "FeatureExtractor/" in name:
+            slim_name = name.split("/", 1)[1]
+            np.testing.assert_array_equal(variable, make_weight(slim_name, shapes[slim_name]))
+
+
+def test_another_depth_is_refused(tmp_path):
+    file = write_tf1(tmp_path / "resnet.ckpt", {"resnet_v1_101/conv1/weights": np.zeros(1)})
+    detector = detector_of("faster_rcnn_resnet50")
+    with pytest.raises(ValueError, match="another architecture, resnet_v1_101.*resnet_v1_50"):
+        restore(detector, file)
