@@ -1,8 +1,56 @@
 """What the package brings along can be found and used."""
 
+import os
+from pathlib import Path
+
 import pytest
+from google.protobuf.message import Message
 
 from object_detection_mtl.config import label_map, pipeline, samples
+
+SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+# Sample configurations that are the authors' models under speaking names.
+ORIGINALS = {
+    "faster_rcnn_resnet101_voc07.config": "model11",
+    "faster_rcnn_resnet101_coco17.config": "model21",
+    "faster_rcnn_resnet101_voc0712.config": "model31",
+    "faster_rcnn_mobilenet_v1_voc07.config": "model51",
+    "faster_rcnn_inception_resnet_v2_voc07.config": "model61",
+    "faster_rcnn_mobilenet_v1_voc0712.config": "model81",
+    "faster_rcnn_inception_resnet_v2_voc0712.config": "model91",
+}
+
+
+def differences(ours: Message, theirs: Message, path: str = "") -> list[str]:
+    """Fields whose values differ, a default being the same written or not."""
+    found = []
+    for field in ours.DESCRIPTOR.fields:
+        name = f"{path}.{field.name}".lstrip(".")
+        values = getattr(ours, field.name), getattr(theirs, field.name)
+        if field.message_type is None or field.is_repeated:
+            same = (
+                list(values[0]) == list(values[1]) if field.is_repeated else values[0] == values[1]
+            )
+            found += [] if same else [f"{name}: {values[0]} and {values[1]}"]
+        elif ours.HasField(field.name) or theirs.HasField(field.name):
+            found += differences(*values, name)
+    return found
+
+
+@pytest.mark.parametrize(("sample", "original"), ORIGINALS.items())
+def test_a_sample_builds_the_authors_model(sample, original):
+    path = SHARED / "original_configs" / f"{original}.config"
+    if not path.exists():
+        pytest.skip("the authors' configurations are not here; set ODMTL_SHARED")
+    ours, theirs = pipeline.load(samples.path(sample)), pipeline.load(path)
+    for config in (ours, theirs):
+        predictor = config.model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor
+        if not predictor.use_dropout:
+            predictor.ClearField("dropout_keep_probability")  # has no effect
+    assert differences(ours.model, theirs.model) == []
+    assert ours.train_config.batch_size == theirs.train_config.batch_size
+    assert original in samples.path(sample).read_text()
 
 
 def test_every_sample_configuration_loads():
