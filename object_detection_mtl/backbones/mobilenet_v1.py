@@ -10,7 +10,7 @@ which is why they are one layer each here and are called `Conv2d_12_pointwise` i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,9 +24,16 @@ LAST_STAGE1_BLOCK = 11
 EPSILON = 1e-3
 
 
-def scaled_depth(depth: int, depth_multiplier: float, min_depth: int) -> int:
-    """Channels of a layer of a thinner network, never fewer than `min_depth`."""
-    return max(int(depth * depth_multiplier), min_depth)
+class Width(NamedTuple):
+    """How thin the network is: two factors on the channels, and the fewest of a layer."""
+
+    conv_depth_ratio: float = 1.0
+    depth_multiplier: float = 1.0
+    min_depth: int = 16
+
+    def scale(self, depth: int) -> int:
+        """Channels of a layer that has `depth` in the full network."""
+        return max(int(int(depth * self.conv_depth_ratio) * self.depth_multiplier), self.min_depth)
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
@@ -73,24 +80,18 @@ class SeparableConvBatchNorm(ConvBatchNorm):
 
 
 def build_stage1(
-    *,
-    depth_multiplier: float,
-    min_depth: int,
-    regularizer: dict[str, Any] | None,
-    options: dict[str, Any],
+    *, width: Width, regularizer: dict[str, Any] | None, options: dict[str, Any]
 ) -> keras.Model:
-    """`Conv2d_0` to `Conv2d_11_pointwise`: [B, H, W, 3] -> [B, H/16, W/16, 512 x multiplier].
+    """`Conv2d_0` to `Conv2d_11_pointwise`: [B, H, W, 3] -> [B, H/16, W/16, 512 scaled].
 
     Only full and pointwise kernels are regularised, as in TF-Slim: weight decay on the few
     depthwise weights costs accuracy (MobileNet paper, section 3.2).
     """
     image = keras.Input((None, None, 3), name="image")
-    depth = scaled_depth(32, depth_multiplier, min_depth)
     features = ConvBatchNorm(
-        depth, 3, strides=2, kernel_regularizer=regularizer, name="Conv2d_0", **options
+        width.scale(32), 3, strides=2, kernel_regularizer=regularizer, name="Conv2d_0", **options
     )(image)
     for index in range(LAST_STAGE1_BLOCK):
-        depth = scaled_depth(SEPARABLE_DEPTHS[index], depth_multiplier, min_depth)
         features = ConvBatchNorm(
             None,
             3,
@@ -100,7 +101,7 @@ def build_stage1(
             **options,
         )(features)
         features = ConvBatchNorm(
-            depth,
+            width.scale(SEPARABLE_DEPTHS[index]),
             1,
             kernel_regularizer=regularizer,
             name=f"Conv2d_{index + 1}_pointwise",
@@ -109,12 +110,14 @@ def build_stage1(
     return keras.Model(image, features, name="MobilenetV1_stage1")
 
 
-def build_stage2(name: str, *, channels: int, depth: int, options: dict[str, Any]) -> keras.Model:
-    """The two last separable convolutions on crops: [N, h, w, C] -> [N, h/2, w/2, depth]."""
+def build_stage2(
+    name: str, *, channels: int, depth: int, stride: int, options: dict[str, Any]
+) -> keras.Model:
+    """The two last separable convolutions: [N, h, w, C] -> [N, h/stride, w/stride, depth]."""
     crops = keras.Input((None, None, channels), name="crops")
-    features = SeparableConvBatchNorm(depth, 3, strides=2, name="Conv2d_12_pointwise", **options)(
-        crops
-    )
+    features = SeparableConvBatchNorm(
+        depth, 3, strides=stride, name="Conv2d_12_pointwise", **options
+    )(crops)
     features = SeparableConvBatchNorm(depth, 3, name="Conv2d_13_pointwise", **options)(features)
     return keras.Model(crops, features, name=name)
 
@@ -123,6 +126,8 @@ def build(
     *,
     depth_multiplier: float = 1.0,
     min_depth: int = 16,
+    conv_depth_ratio: float = 1.0,
+    skip_last_stride: bool = False,
     regularizer: dict[str, Any] | None = None,
     batch_norm_trainable: bool = False,
     trainable: bool = True,
@@ -133,6 +138,8 @@ def build(
     Args:
         depth_multiplier: factor on the channels of every layer.
         min_depth: fewest channels of a layer.
+        conv_depth_ratio: another factor, applied (and rounded down) before `depth_multiplier`.
+        skip_last_stride: stage 2 keeps the size of the crops.
         regularizer: Keras description of the loss on full and pointwise kernels.
         batch_norm_trainable: normalise by the batch in training; False keeps the averages fixed
             and still trains gamma and beta (METHOD 2.3: the authors' MobileNet does).
@@ -147,9 +154,9 @@ def build(
         "kernel_initializer": {"class_name": "TruncatedNormal", "config": {"stddev": 0.09}},
         **(layer_options or {}),
     }
+    width = Width(conv_depth_ratio, depth_multiplier, min_depth)
     stage1 = build_stage1(
-        depth_multiplier=depth_multiplier,
-        min_depth=min_depth,
+        width=width,
         regularizer=regularizer,
         options=options,
     )
@@ -159,7 +166,8 @@ def build(
         stage2 = build_stage2(
             name,
             channels=stage1.output_shape[-1],
-            depth=scaled_depth(SEPARABLE_DEPTHS[-1], depth_multiplier, min_depth),
+            depth=width.scale(SEPARABLE_DEPTHS[-1]),
+            stride=1 if skip_last_stride else 2,
             options=options,
         )
         stage2.trainable = trainable

@@ -23,6 +23,10 @@ def _mobilenet_v1(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbon
             f"{config.first_stage_features_stride}; MobileNet v1 supports 16 only"
         )
     return mobilenet_v1.build(
+        depth_multiplier=config.depth_multiplier,
+        min_depth=config.min_depth,
+        conv_depth_ratio=config.conv_depth_ratio_in_percentage / 100.0,
+        skip_last_stride=config.skip_last_stride,
         regularizer=_regularizer(config),
         layer_options=_layer_options(config),
         batch_norm_trainable=config.batch_norm_trainable,

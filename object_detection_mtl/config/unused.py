@@ -200,6 +200,8 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 
 
+_OF_MOBILENET = ("faster_rcnn_mobilenet_v1", "only MobileNet v1 can be made thinner")
+
 # The same for fields that act on some feature extractors only: the beginning of the types they
 # act on, why nothing happens to others, harmless values.
 UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
@@ -208,6 +210,10 @@ UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         "only ResNet backbones have blocks to freeze",
         ("",),
     ),
+    "FasterRcnnFeatureExtractor.conv_depth_ratio_in_percentage": (*_OF_MOBILENET, (100,)),
+    "FasterRcnnFeatureExtractor.depth_multiplier": (*_OF_MOBILENET, (1.0,)),
+    "FasterRcnnFeatureExtractor.min_depth": (*_OF_MOBILENET, ()),
+    "FasterRcnnFeatureExtractor.skip_last_stride": (*_OF_MOBILENET, (False,)),
 }
 
 

@@ -34,6 +34,18 @@ def test_depth_multiplier_keeps_the_least_depth():
     assert backbone.make_stage2("stage2").output_shape[-1] == 256
 
 
+def test_conv_depth_ratio_and_multiplier():
+    backbone = mobilenet_v1.build(conv_depth_ratio=0.75, depth_multiplier=0.5, min_depth=8)
+    assert backbone.stage1.get_layer("Conv2d_0").filters == 12
+    assert backbone.stage1.output_shape[-1] == 192
+    assert backbone.make_stage2("stage2").output_shape[-1] == 384
+
+
+def test_the_last_stride_can_be_skipped():
+    stage2 = mobilenet_v1.build(skip_last_stride=True).make_stage2("stage2")
+    assert stage2(tf.zeros([3, 7, 7, 512])).shape == (3, 7, 7, 1024)
+
+
 def test_normalize_maps_bytes_to_minus_one_to_one():
     np.testing.assert_allclose(mobilenet_v1.normalize(tf.constant([0.0, 127.5, 255.0])), [-1, 0, 1])
 

@@ -120,6 +120,16 @@ def test_backbone_refuses_unknown_types_and_strides():
         build('type: "faster_rcnn_mobilenet_v1" first_stage_features_stride: 8')
 
 
+def test_thinner_mobilenet():
+    text = """
+        type: "faster_rcnn_mobilenet_v1" depth_multiplier: 0.5 min_depth: 24
+        conv_depth_ratio_in_percentage: 50 skip_last_stride: true"""
+    backbone = backbone_builder.build(parse(text, faster_rcnn_pb2.FasterRcnnFeatureExtractor()))
+    assert backbone.stage1.get_layer("Conv2d_0").filters == 24
+    stage2 = backbone.make_stage2("stage2")
+    assert stage2.compute_output_shape((2, 7, 7, 128)) == (2, 7, 7, 256)
+
+
 def test_resnet():
     backbone = backbone_builder.build(
         parse(
