@@ -98,8 +98,8 @@ def _bilinear_samples(
     Cells count through the whole batch: (image * h + row) * w + column.
     """
     batch, height, width = tf.unstack(features_shape[:3])
-    rows, row_weights = _linear_samples(boxes[..., 0], boxes[..., 2], crop_size[0], height)
-    columns, column_weights = _linear_samples(boxes[..., 1], boxes[..., 3], crop_size[1], width)
+    rows, row_weights = linear_samples(boxes[..., 0], boxes[..., 2], crop_size[0], height)
+    columns, column_weights = linear_samples(boxes[..., 1], boxes[..., 3], crop_size[1], width)
     image = tf.reshape(tf.range(batch), [-1, 1, 1, 1, 1, 1])
     cells = (image * height + rows[:, :, :, tf.newaxis, :, tf.newaxis]) * width
     cells += columns[:, :, tf.newaxis, :, tf.newaxis, :]
@@ -107,13 +107,13 @@ def _bilinear_samples(
     return cells, weights * column_weights[:, :, tf.newaxis, :, tf.newaxis, :]
 
 
-def _linear_samples(
+def linear_samples(
     start: tf.Tensor, end: tf.Tensor, num_samples: int, num_cells: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Along one axis: the two cells [B, P, num_samples, 2] of each sample, and their weights.
+    """Along one axis: the two cells [..., num_samples, 2] of each sample, and their weights.
 
-    The arithmetic is, rounding included, that of `tf.image.crop_and_resize`; a sample outside the
-    map has weights 0.
+    start and end [...] are edges of boxes. The arithmetic is, rounding included, that of
+    `tf.image.crop_and_resize`; a sample outside the map has weights 0.
     """
     last = tf.cast(num_cells - 1, tf.float32)
     start, end = start[..., tf.newaxis], end[..., tf.newaxis]
