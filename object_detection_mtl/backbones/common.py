@@ -27,14 +27,12 @@ class Backbone:
         make_stage2: name -> a new second-stage block, [N, h, w, C] -> [N, h', w', C'].
             Every head that owns a copy calls it once.
         normalize: float32 pictures in 0..255 -> what the network was trained on.
-        min_size: smallest image side, in pixels, that gives at least one feature cell.
     """
 
     slim_scope: str
     stage1: keras.Model
     make_stage2: Callable[[str], keras.Model]
     normalize: Callable[[tf.Tensor], tf.Tensor]
-    min_size: int = 16
 
 
 class HasTfSlimVariables(Protocol):

@@ -2,15 +2,21 @@
 
 Shape letters: B batch, H W image, N crops, h w a crop.
 
-The network has the form of TF-Slim: the LAST unit of a block halves the map, not the first of the
-next block, and strided convolutions pad by their kernel on both sides, whatever the input's size.
-Stage 1 is `conv1` to `block3`. Stage 2 is `block4`, which halves nothing. Where the output stride
-is reached, further halving becomes dilation of the blocks that follow.
+Stage 1 is `conv1` to `block3`, stage 2 is `block4`. There are two forms of the network, and weights
+of one are of no use in the other:
+
+* TF-Slim's (the OD API in TensorFlow 1, the authors): the LAST unit of a block halves the map, in
+  its 3x3 convolution, not the first of the next block; so stage 2 halves nothing. Where the output
+  stride is reached, further halving becomes dilation of the blocks that follow.
+* Keras' (the OD API in TensorFlow 2): the first unit of a block halves the map, in its first 1x1
+  convolution, stage 2 too. As the OD API builds it: no biases, and padding as in TF-Slim.
+
+Strided convolutions pad by their kernel on both sides, whatever the input's size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -36,13 +42,24 @@ CHANNEL_MEANS = (123.68, 116.779, 103.939)
 
 
 class Block(NamedTuple):
-    """How one block is built: units of which the last has the stride, all of them the dilation."""
+    """How one block is built.
+
+    Attributes:
+        name: such as `block1`.
+        units: number of bottlenecks.
+        depth: channels within them.
+        stride: of the last unit, or with `stride_first` of the first.
+        dilation: of all units.
+        stride_first: the first unit's first convolution has the stride (Keras), not the last
+            unit's 3x3 convolution (TF-Slim).
+    """
 
     name: str
     units: int
     depth: int
     stride: int
-    dilation: int
+    dilation: int = 1
+    stride_first: bool = False
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
@@ -70,6 +87,20 @@ def stage1_blocks(num_layers: int, output_stride: int) -> list[Block]:
     return blocks
 
 
+def keras_blocks(num_layers: int) -> list[Block]:
+    """Blocks 1 to 4 of the Keras form; all but the first halve the map."""
+    return [
+        Block(
+            f"block{index + 1}",
+            units,
+            depth,
+            stride=2 if index else 1,
+            stride_first=True,
+        )
+        for index, (units, depth) in enumerate(zip(UNITS[num_layers], BLOCK_DEPTHS, strict=True))
+    ]
+
+
 def bottleneck(
     features: Any,
     *,
@@ -77,6 +108,7 @@ def bottleneck(
     depth: int,
     stride: int,
     dilation: int,
+    stride_first: bool,
     options: dict[str, Any],
 ) -> Any:
     """1x1 to `depth` channels, 3x3, 1x1 to four times as many, added to the input."""
@@ -91,13 +123,14 @@ def bottleneck(
         shortcut = keras.layers.MaxPooling2D(1, stride, name=f"{name}.subsample")(features)
     else:
         shortcut = features
-    residual = ConvBatchNorm(depth, 1, name=f"{name}.conv1", **options)(features)
+    stride1, stride2 = (stride, 1) if stride_first else (1, stride)
+    residual = ConvBatchNorm(depth, 1, strides=stride1, name=f"{name}.conv1", **options)(features)
     residual = ConvBatchNorm(
         depth,
         3,
-        strides=stride,
+        strides=stride2,
         dilation=dilation,
-        padding="SYMMETRIC" if stride > 1 else "SAME",
+        padding="SYMMETRIC" if stride2 > 1 else "SAME",
         name=f"{name}.conv2",
         **options,
     )(residual)
@@ -108,38 +141,44 @@ def bottleneck(
 
 def stack(features: Any, block: Block, options: dict[str, Any]) -> Any:
     """The units of one block."""
+    strided_unit = 1 if block.stride_first else block.units
     for unit in range(1, block.units + 1):
         features = bottleneck(
             features,
             name=f"{block.name}.unit_{unit}.bottleneck_v1",
             depth=block.depth,
-            stride=block.stride if unit == block.units else 1,
+            stride=block.stride if unit == strided_unit else 1,
             dilation=block.dilation,
+            stride_first=block.stride_first,
             options=options,
         )
     return features
 
 
-def build_stage1(num_layers: int, output_stride: int, options: dict[str, Any]) -> keras.Model:
+def build_stage1(name: str, blocks: Sequence[Block], options: dict[str, Any]) -> keras.Model:
     """`conv1` to `block3`: [B, H, W, 3] -> [B, H/stride, W/stride, 1024]."""
     image = keras.Input((None, None, 3), name="image")
     features = ConvBatchNorm(64, 7, strides=2, padding="SYMMETRIC", name="conv1", **options)(image)
     features = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool1")(features)
-    for block in stage1_blocks(num_layers, output_stride):
+    for block in blocks:
         features = stack(features, block, options)
-    return keras.Model(image, features, name=f"resnet_v1_{num_layers}_stage1")
+    return keras.Model(image, features, name=name)
 
 
-def build_stage2(name: str, num_layers: int, options: dict[str, Any]) -> keras.Model:
-    """`block4` on crops: [N, h, w, 1024] -> [N, h, w, 2048]."""
+def build_stage2(name: str, block: Block, options: dict[str, Any]) -> keras.Model:
+    """`block4` on crops: [N, h, w, 1024] -> [N, h/stride, w/stride, 2048]."""
     crops = keras.Input((None, None, EXPANSION * BLOCK_DEPTHS[-2]), name="crops")
-    block = Block("block4", UNITS[num_layers][-1], BLOCK_DEPTHS[-1], stride=1, dilation=1)
     return keras.Model(crops, stack(crops, block, options), name=name)
 
 
-def is_frozen(frozen_blocks: int) -> Callable[[str], bool]:
-    """Says of a layer's name whether it is `conv1` or of the first `frozen_blocks` blocks."""
-    frozen = {"conv1", *(f"block{index + 1}" for index in range(frozen_blocks))}
+def is_frozen(frozen_blocks: int, keras_form: bool) -> Callable[[str], bool]:
+    """Says of a layer's name whether it is of the first `frozen_blocks` blocks or before them.
+
+    `conv1` never trains in the TF-Slim form.
+    """
+    frozen = {f"block{index + 1}" for index in range(frozen_blocks)}
+    if frozen or not keras_form:
+        frozen.add("conv1")
     return lambda name: name.split(".")[0] in frozen
 
 
@@ -151,36 +190,49 @@ def build(
     batch_norm_trainable: bool = False,
     trainable: bool = True,
     frozen_blocks: int = 0,
+    keras_form: bool = False,
     layer_options: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """ResNet v1 cut for detection.
 
     Args:
         num_layers: 50, 101 or 152.
-        output_stride: of stage 1, 8 or 16.
+        output_stride: of stage 1, 8 or 16; in the Keras form 16.
         regularizer: Keras description of the loss on kernels.
-        batch_norm_trainable: normalise by the batch in training; False keeps averages, gamma and
-            beta fixed.
+        batch_norm_trainable: normalise by the batch in training; False keeps averages fixed, and
+            gamma and beta too, except in the Keras form.
         trainable: False freezes the whole network.
-        frozen_blocks: the first blocks that do not train; `conv1` never does.
+        frozen_blocks: the first blocks that do not train; in the TF-Slim form `conv1` never does.
+        keras_form: see above; otherwise TF-Slim's.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.
     """
     if num_layers not in UNITS:
         raise ValueError(f"num_layers is {num_layers}; must be one of {sorted(UNITS)}")
-    if output_stride not in (8, 16):
-        raise ValueError(f"output_stride is {output_stride}; ResNet v1 supports 8 and 16")
+    allowed = (16,) if keras_form else (8, 16)
+    if output_stride not in allowed:
+        form = "Keras" if keras_form else "TF-Slim"
+        raise ValueError(
+            f"output_stride is {output_stride}; ResNet v1 in the {form} form supports "
+            f"{' and '.join(map(str, allowed))}"
+        )
     options: dict[str, Any] = {
         "epsilon": EPSILON,
         "momentum": MOMENTUM,
         "activation": tf.nn.relu,
         "batch_norm_trainable": batch_norm_trainable,
-        "scale_and_offset_trainable": batch_norm_trainable,
+        "scale_and_offset_trainable": batch_norm_trainable or keras_form,
         # A description, not an initializer: a shared object gives equal layers equal weights.
         "kernel_initializer": {"class_name": "VarianceScaling", "config": {"scale": 2.0}},
         "kernel_regularizer": regularizer,
         **(layer_options or {}),
     }
-    freeze = is_frozen(frozen_blocks)
+    freeze = is_frozen(frozen_blocks, keras_form)
+    name = f"resnet_v1_{num_layers}{'_keras' if keras_form else ''}"
+    if keras_form:
+        *blocks, block4 = keras_blocks(num_layers)
+    else:
+        blocks = stage1_blocks(num_layers, output_stride)
+        block4 = Block("block4", UNITS[num_layers][-1], BLOCK_DEPTHS[-1], stride=1)
 
     def frozen(model: keras.Model) -> keras.Model:
         freeze_layers(model, freeze)
@@ -189,8 +241,8 @@ def build(
         return model
 
     return Backbone(
-        f"resnet_v1_{num_layers}",
-        frozen(build_stage1(num_layers, output_stride, options)),
-        lambda name: frozen(build_stage2(name, num_layers, options)),
+        name,
+        frozen(build_stage1(f"{name}_stage1", blocks, options)),
+        lambda name: frozen(build_stage2(name, block4, options)),
         normalize,
     )

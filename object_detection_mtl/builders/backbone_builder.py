@@ -44,7 +44,7 @@ def _inception_resnet_v2(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> 
     )
 
 
-def _resnet_v1(num_layers: int) -> BackboneBuilder:
+def _resnet_v1(num_layers: int, *, keras_form: bool = False) -> BackboneBuilder:
     def build_resnet(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
         return resnet_v1.build(
             num_layers=num_layers,
@@ -52,6 +52,7 @@ def _resnet_v1(num_layers: int) -> BackboneBuilder:
             regularizer=_regularizer(config),
             batch_norm_trainable=config.batch_norm_trainable,
             trainable=config.trainable,
+            keras_form=keras_form,
             frozen_blocks=int(config.freeze_layer[-1]) if config.freeze_layer else 0,
             layer_options=_layer_options(config),
         )
@@ -88,10 +89,15 @@ def _layer_options(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[s
 # Canonical type names, as config/dialects.py resolves them.
 BUILDERS: dict[str, BackboneBuilder] = {
     "faster_rcnn_inception_resnet_v2": _inception_resnet_v2,
+    # Keras builds the same network.
+    "faster_rcnn_inception_resnet_v2_keras": _inception_resnet_v2,
     "faster_rcnn_mobilenet_v1": _mobilenet_v1,
     "faster_rcnn_resnet50": _resnet_v1(50),
     "faster_rcnn_resnet101": _resnet_v1(101),
     "faster_rcnn_resnet152": _resnet_v1(152),
+    "faster_rcnn_resnet50_keras": _resnet_v1(50, keras_form=True),
+    "faster_rcnn_resnet101_keras": _resnet_v1(101, keras_form=True),
+    "faster_rcnn_resnet152_keras": _resnet_v1(152, keras_form=True),
 }
 
 

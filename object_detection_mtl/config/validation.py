@@ -38,6 +38,12 @@ BACKBONES = (
     "faster_rcnn_resnet152",
     "faster_rcnn_resnet152_keras",
 )
+_STRIDE_16_ONLY = (
+    "faster_rcnn_mobilenet_v1",
+    "faster_rcnn_resnet50_keras",
+    "faster_rcnn_resnet101_keras",
+    "faster_rcnn_resnet152_keras",
+)
 METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
 
 # Where sample configurations of the Object Detection API leave a path to the reader.
@@ -162,6 +168,11 @@ def _backbone_problems(
     config: faster_rcnn_pb2.FasterRcnnFeatureExtractor, path: str
 ) -> Iterator[str]:
     if config.type in BACKBONES:
+        if config.type in _STRIDE_16_ONLY and config.first_stage_features_stride != 16:
+            yield (
+                f"{path}.first_stage_features_stride = {config.first_stage_features_stride}: must "
+                f"be 16 with type {config.type}"
+            )
         return
     if not config.type:
         yield f"{path}.type: is missing; allowed: {listing(BACKBONES)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,12 +28,12 @@ def test_shapes(resnet50):
 
 
 def test_stride_8_dilates_instead_of_halving():
-    assert [tuple(block) for block in resnet_v1.stage1_blocks(101, 16)] == [
+    assert [block[:5] for block in resnet_v1.stage1_blocks(101, 16)] == [
         ("block1", 3, 64, 2, 1),
         ("block2", 4, 128, 2, 1),
         ("block3", 23, 256, 1, 1),
     ]
-    assert [tuple(block) for block in resnet_v1.stage1_blocks(152, 8)] == [
+    assert [block[:5] for block in resnet_v1.stage1_blocks(152, 8)] == [
         ("block1", 3, 64, 2, 1),
         ("block2", 8, 128, 1, 1),
         ("block3", 36, 256, 1, 2),
@@ -77,6 +78,77 @@ def test_nothing_trains_when_the_network_is_frozen():
     assert not backbone.make_stage2("stage2").trainable_variables
 
 
+def test_the_keras_form_strides_first_and_trains_everything():
+    backbone = resnet_v1.build(num_layers=50, keras_form=True)
+    assert backbone.slim_scope == "resnet_v1_50_keras"
+    stages = (backbone.stage1, backbone.make_stage2("stage2"))
+    assert stages[0](tf.zeros([1, 65, 100, 3])).shape == (1, 5, 7, 1024)
+    assert stages[1](tf.zeros([3, 7, 7, 1024])).shape == (3, 4, 4, 2048)
+    strided = {
+        layer.name
+        for stage in stages
+        for layer in stage.layers
+        if isinstance(layer, ConvBatchNorm) and layer.strides > 1
+    }
+    assert strided == {"conv1"} | {
+        f"block{block}.unit_1.bottleneck_v1.{convolution}"
+        for block in (2, 3, 4)
+        for convolution in ("conv1", "shortcut")
+    }
+    assert trained(backbone.stage1) == {"conv1", "block1", "block2", "block3"}
+    names = {variable.name for variable in backbone.stage1.trainable_variables}
+    assert names == {"kernel", "gamma", "beta"}
+    frozen = resnet_v1.build(num_layers=50, keras_form=True, frozen_blocks=1)
+    assert trained(frozen.stage1) == {"block2", "block3"}
+
+
+def test_the_keras_form_equals_keras_applications():
+    """From the first pooling on: around it Keras pads otherwise than the OD API's network."""
+    network = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(97, 97, 3))
+    random = np.random.RandomState(0)
+    for variable in network.variables:
+        if "variance" in variable.path:
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif variable.name != "kernel":  # kernels keep their start
+            variable.assign(random.uniform(0.2, 0.5, variable.shape))
+    backbone = resnet_v1.build(num_layers=50, keras_form=True)
+    stage2 = backbone.make_stage2("stage2")
+    for stage in (backbone.stage1, stage2):
+        for layer in stage.layers:
+            if isinstance(layer, ConvBatchNorm):
+                copy_from_keras(layer, network)
+    pool, conv4 = network.get_layer("pool1_pool"), network.get_layer("conv4_block6_out")
+    features = random.uniform(size=(2, 25, 25, 64)).astype(np.float32)
+    expected = keras.Model(pool.output, conv4.output)(features)
+    after_pool = keras.Model(
+        backbone.stage1.get_layer("pool1").output, backbone.stage1.output, name="after_pool"
+    )
+    assert_equal(after_pool(features), expected)
+    theirs = keras.Model(conv4.output, network.output)(expected)
+    assert_equal(stage2(expected), theirs)
+
+
+def copy_from_keras(layer: ConvBatchNorm, network: keras.Model) -> None:
+    """Weights of a layer by its place; Keras' bias becomes part of the moving mean."""
+    if layer.name == "conv1":
+        name = "conv1"
+    else:
+        block, unit, _, convolution = layer.name.split(".")
+        number = {"shortcut": 0, "conv1": 1, "conv2": 2, "conv3": 3}[convolution]
+        name = f"conv{int(block[5:]) + 1}_block{unit[5:]}_{number}"
+    convolution, norm = network.get_layer(f"{name}_conv"), network.get_layer(f"{name}_bn")
+    layer.kernel.assign(convolution.kernel)
+    layer.moving_mean.assign(norm.moving_mean - convolution.bias)
+    for part in ("gamma", "beta", "moving_variance"):
+        getattr(layer, part).assign(getattr(norm, part))
+
+
+def assert_equal(actual, expected) -> None:
+    largest = np.abs(expected).max()
+    assert largest > 0.1
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * largest)
+
+
 def test_names_are_those_of_tf_slim(resnet50):
     names = tf_slim_name_map(resnet50.stage1, "resnet_v1_50")
     # conv1; three convolutions in each of 3 + 4 + 6 units, a shortcut in each of three blocks.
@@ -103,5 +175,7 @@ def test_refused_arguments():
         resnet_v1.build(num_layers=18)
     with pytest.raises(ValueError, match="output_stride is 32"):
         resnet_v1.build(num_layers=50, output_stride=32)
+    with pytest.raises(ValueError, match="output_stride is 8; .* Keras form supports 16"):
+        resnet_v1.build(num_layers=50, output_stride=8, keras_form=True)
     with pytest.raises(ValueError, match="padding='FULL'"):
         ConvBatchNorm(1, 3, padding="FULL")

@@ -14,6 +14,7 @@ from object_detection_mtl.builders import (
     model_builder,
     post_processing_builder,
 )
+from object_detection_mtl.config import validation
 from object_detection_mtl.fields import Losses
 from object_detection_mtl.protos import (
     anchor_generator_pb2,
@@ -108,6 +109,10 @@ def test_other_predictors_are_refused(text, words):
     text_format.Parse(text, predictor)
     with pytest.raises(ValueError, match=words):
         model_builder.build(config.model, is_training=False)
+
+
+def test_every_valid_backbone_is_built():
+    assert set(backbone_builder.BUILDERS) == set(validation.BACKBONES)
 
 
 def test_backbone_refuses_unknown_types_and_strides():

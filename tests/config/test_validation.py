@@ -32,6 +32,18 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
         (f"{MODEL}.maxpool_kernel_size=8", "must be at most initial_crop_size = 7"),
         (f"{MODEL}.feature_extractor.first_stage_features_stride=4", "must be one of 8, 16"),
         (
+            f"{MODEL}.feature_extractor.first_stage_features_stride=8",
+            "stride = 8: must be 16 with type faster_rcnn_mobilenet_v1",
+        ),
+        (
+            f"{MODEL}.feature_extractor.freeze_layer=conv1x",
+            'freeze_layer = \'conv1x\': must be empty, or "block1" ... "block4"',
+        ),
+        (
+            f"{MODEL}.feature_extractor.conv_depth_ratio_in_percentage=30",
+            "must be one of 25, 50, 75, 100",
+        ),
+        (
             f"{MODEL}.feature_extractor.type=faster_rcnn_mobilenet",
             'did you mean "faster_rcnn_mobilenet_v1"',
         ),
