@@ -11,53 +11,108 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.data import example as example_lib
-from object_detection_mtl.mtl import labels
+from object_detection_mtl.data.example import WINDOW_KEYS
+from object_detection_mtl.fields import TfExample
+from object_detection_mtl.mtl.labels import (
+    closeness_labels,
+    count_windows,
+    foreground_mask,
+    sample_windows,
+    to_text,
+    window_labels,
+)
 
 if TYPE_CHECKING:
     from object_detection_mtl.dataset_tools.conversion import AuxiliaryLabels
 
 
-def add_labels(
-    example: tf.train.Example,
+class Labels(NamedTuple):
+    """The auxiliary labels of a picture."""
+
+    windows: np.ndarray  # [W, 4] normalised; one of an image without object
+    window_labels: np.ndarray  # [W, K+1]
+    closeness: np.ndarray  # [N, K+1]
+    edgemask: np.ndarray  # [2, S, S], mask and weight
+
+
+def make_labels(
     settings: AuxiliaryLabels,
     *,
     boxes: np.ndarray,
-    classes: Sequence[int],
-    kept: Sequence[int],
+    classes: Sequence[int] | np.ndarray,
     image_size: tuple[int, int],
     source_id: str,
-) -> None:
-    """Adds windows, their labels, closeness and the foreground mask to a record.
+) -> Labels:
+    """Makes the labels of one picture.
 
     Args:
-      example: the record, changed in place.
       settings: what to make them with.
-      boxes: [N, 4] of all objects, normalised, as annotated.
+      boxes: [N, 4], normalised.
       classes: N numbers of the label map.
-      kept: rows of the objects that the record holds.
       image_size: height and width in pixels.
       source_id: names the picture; its windows depend on this and the seed.
     """
-    compute = _computation(settings.num_classes, settings.num_windows)
-    windows, window_labels, closeness, mask = compute(
+    made = _computation(settings.num_classes, settings.num_windows)(
         tf.constant(boxes, tf.float64),
         tf.constant(list(classes), tf.int32),
         tf.constant(image_size, tf.float64),
         tf.constant([settings.seed, _number_of(source_id)], tf.int32),
     )
+    return Labels(*(tensor.numpy() for tensor in made))
+
+
+def add_labels(example: tf.train.Example, labels: Labels, kept: Sequence[int]) -> None:
+    """Adds labels to a record, which holds the objects of these rows only."""
     example_lib.add_auxiliary_labels(
         example,
-        windows=windows.numpy(),
-        window_labels=labels.to_text(window_labels),
-        closeness=labels.to_text(closeness.numpy()[list(kept)]),
-        edgemask=mask.numpy(),
+        windows=labels.windows,
+        window_labels=to_text(labels.window_labels),
+        closeness=to_text(labels.closeness[list(kept)]),
+        edgemask=labels.edgemask,
     )
+
+
+def read_labels(example: tf.train.Example, num_classes: int) -> Labels:
+    """The labels that a record holds.
+
+    Raises:
+      ValueError: it holds none, or of another number of classes.
+    """
+    features = example.features.feature
+    if TfExample.window_labels not in features:
+        raise ValueError(
+            f"a record holds no auxiliary labels (no {TfExample.window_labels}); "
+            "create_pascal_tf_record and create_coco_tf_record store them with "
+            "--write_auxiliary_labels"
+        )
+    windows = np.stack([features[key].float_list.value for key in WINDOW_KEYS], axis=-1)
+    height = features[TfExample.edgemask_height].int64_list.value
+    width = features[TfExample.edgemask_width].int64_list.value
+    mask = np.array(features[TfExample.edgemask].float_list.value)
+    return Labels(
+        windows,
+        _numbers(example, TfExample.window_labels, num_classes),
+        _numbers(example, TfExample.closeness, num_classes),
+        mask.reshape(2, *height, *width),
+    )
+
+
+def _numbers(example: tf.train.Example, key: str, num_classes: int) -> np.ndarray:
+    """[number of texts, K+1]"""
+    rows = [text.split() for text in example.features.feature[key].bytes_list.value]
+    for row in rows:
+        if len(row) != num_classes + 1:
+            raise ValueError(
+                f"a record's {key} has rows of {len(row)} numbers; the label map has {num_classes} "
+                f"classes, expected {num_classes + 1}"
+            )
+    return np.array(rows, float).reshape(-1, num_classes + 1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -75,13 +130,13 @@ def _computation(num_classes: int, num_windows: int) -> Callable[..., tuple[tf.T
     def compute(
         boxes: tf.Tensor, classes: tf.Tensor, size: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        windows = labels.sample_windows(boxes, size, num_windows, seed=seed)
-        windows = windows[: labels.count_windows(boxes, num_windows)]
+        windows = sample_windows(boxes, size, num_windows, seed=seed)
+        windows = windows[: count_windows(boxes, num_windows)]
         return (
             windows,
-            labels.window_labels(boxes, classes, windows, num_classes),
-            labels.closeness_labels(boxes, classes, size, num_classes),
-            labels.foreground_mask(boxes),
+            window_labels(boxes, classes, windows, num_classes),
+            closeness_labels(boxes, classes, size, num_classes),
+            foreground_mask(boxes),
         )
 
     return compute

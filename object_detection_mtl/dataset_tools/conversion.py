@@ -175,15 +175,14 @@ def _serialize(
     if options.auxiliary_labels is not None:
         from object_detection_mtl.dataset_tools import auxiliary
 
-        auxiliary.add_labels(
-            example,
+        labels = auxiliary.make_labels(
             options.auxiliary_labels,
             boxes=annotated,
             classes=[item.label for item in picture.objects],
-            kept=kept,
             image_size=(image.height, image.width),
             source_id=picture.source_id,
         )
+        auxiliary.add_labels(example, labels, kept)
     # In any order of the keys, records of the same picture would differ from process to process.
     return example.SerializeToString(deterministic=True)
 

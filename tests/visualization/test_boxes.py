@@ -3,7 +3,16 @@ import pytest
 from PIL import Image
 
 from object_detection_mtl import visualization
-from object_detection_mtl.visualization import class_color, draw_boxes, save, side_by_side
+from object_detection_mtl.visualization import (
+    boxes as box_drawing,
+)
+from object_detection_mtl.visualization import (
+    class_color,
+    draw_boxes,
+    drawing,
+    save,
+    side_by_side,
+)
 
 GREY = 90
 NAMES = {1: "cat", 2: "dog"}
@@ -55,9 +64,9 @@ def test_labels_stay_inside_the_picture():
 
 def test_labels_of_equal_boxes_avoid_each_other():
     box, size = (100, 100, 300, 300), (60, 16)
-    first = visualization._place(box, size, (400, 400), [])
+    first = box_drawing._place(box, size, (400, 400), [])
     assert first == (100, 84, 160, 100)
-    second = visualization._place(box, size, (400, 400), [first])
+    second = box_drawing._place(box, size, (400, 400), [first])
     assert second == (100, 100, 160, 116)
     # On the picture both are there; the frame of class 2 lies hidden below that of class 1.
     picture = draw_boxes(canvas(), BOX * 2, [1, 2], [0.9, 0.8], names=NAMES)
@@ -173,16 +182,16 @@ def test_a_name_longer_than_the_picture_is_shortened_in_the_middle():
     filled = has_color(picture, class_color(1)).sum(1)
     assert filled.max() <= 400
     image = visualization.as_picture(canvas())
-    draw = visualization.ImageDraw.Draw(image)
-    font = visualization._font(image)
-    short = visualization._shortened(draw, f"{text} 0.50", font, 200)
+    draw = drawing.ImageDraw.Draw(image)
+    font = drawing.font(image)
+    short = drawing.shortened(draw, f"{text} 0.50", font, 200)
     assert short.startswith("an ex") and short.endswith("0.50") and ".." in short
     assert draw.textlength(short, font=font) <= 200
 
 
 def test_colours_of_classes_differ_clearly():
     colors = np.array([class_color(i) for i in range(1, 25)])
-    lab = visualization._lab(colors / 255)
+    lab = drawing._lab(colors / 255)
     distances = np.linalg.norm(lab[:, np.newaxis] - lab, axis=-1)
     # 2.3 is what an eye just notices.
     assert distances[~np.eye(len(lab), dtype=bool)].min() > 15
@@ -191,7 +200,7 @@ def test_colours_of_classes_differ_clearly():
 
 
 def test_the_conversion_to_lab_knows_white_and_red():
-    lab = visualization._lab(np.array([[1.0, 1, 1], [1, 0, 0], [0, 0, 0]]))
+    lab = drawing._lab(np.array([[1.0, 1, 1], [1, 0, 0], [0, 0, 0]]))
     np.testing.assert_allclose(lab, [[100, 0, 0], [53.2, 80.1, 67.2], [0, 0, 0]], atol=0.2)
 
 

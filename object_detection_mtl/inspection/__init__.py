@@ -1,0 +1,1 @@
+"""Looking at the labels of a data set."""
