@@ -28,6 +28,12 @@ class Groundtruth:
     difficult = "groundtruth_difficult"  # [B, G] bool
     group_of = "groundtruth_group_of"  # [B, G] bool
     area = "groundtruth_area"  # [B, G] float32, square pixels of the original picture
+    # Labels of the auxiliary tasks; W padded windows, S cells along a side of the mask.
+    closeness = "groundtruth_closeness"  # [B, G, K+1] float32
+    window_boxes = "window_boxes"  # [B, W, 4] float32
+    num_windows = "num_window_boxes"  # [B] int32, all W where it is missing
+    window_classes = "window_classes"  # [B, W, K+1] float32
+    edgemask = "groundtruth_edgemask_masks"  # [B, 2, S, S] float32: mask, weight
 
 
 class Predictions:

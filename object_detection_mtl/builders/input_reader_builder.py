@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from object_detection_mtl.builders import augmentation_builder
+from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.config import label_map
 from object_detection_mtl.data import pipeline
+from object_detection_mtl.data.auxiliary_labels import LabelOptions
 from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
 
 
@@ -24,6 +25,7 @@ def build_dataset(
     start_example: int = 0,
     max_boxes: int | None = None,
     retain_original_images: bool = False,
+    labels: LabelOptions | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Builds the data set that an input reader describes; its batches are those of data.pipeline.
@@ -39,12 +41,13 @@ def build_dataset(
       batch_size: of one input pipeline.
       is_training: endless, shuffled and augmented, or one pass in order.
       augmentation_steps: train_config.data_augmentation_options; ignored in evaluation.
-      seed, start_example, retain_original_images, input_context: see pipeline.make_dataset.
+      seed, start_example, retain_original_images, labels, input_context: see
+        pipeline.make_dataset.
       max_boxes: used where the reader itself writes out no max_number_of_boxes (training only).
 
     Raises:
       ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
-        is not supported, or records that cannot be read.
+        is not supported or that stored labels cannot follow, or records that cannot be read.
       FileNotFoundError: no such label map or record file.
     """
     if input_reader.WhichOneof("input_reader") != "tf_record_input_reader":
@@ -52,6 +55,8 @@ def build_dataset(
             "the input reader has no tf_record_input_reader { input_path: ... }, the only kind of "
             "reader that is supported"
         )
+    steps = list(augmentation_steps) if is_training else []
+    label_builder.check_augmentation(labels, steps)
     if input_reader.HasField("max_number_of_boxes"):
         max_boxes = input_reader.max_number_of_boxes
     return pipeline.make_dataset(
@@ -62,7 +67,7 @@ def build_dataset(
         num_classes=num_classes,
         label_map=load_label_map(input_reader, num_classes),
         prefer_display_name=input_reader.use_display_name,
-        augmentations=augmentation_builder.build_all(augmentation_steps) if is_training else (),
+        augmentations=augmentation_builder.build_all(steps),
         shuffle=input_reader.shuffle,
         seed=seed,
         start_example=start_example,
@@ -70,6 +75,7 @@ def build_dataset(
         num_readers=input_reader.num_readers,
         sample_1_of_n=input_reader.sample_1_of_n_examples,
         retain_original_images=retain_original_images,
+        labels=labels,
         input_context=input_context,
     )
 

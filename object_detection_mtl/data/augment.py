@@ -45,12 +45,13 @@ def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
 
 
 def flip_left_right(example: Example) -> Example:
-    """The mirrored example."""
-    return {
-        **example,
-        IMAGE: tf.reverse(example[IMAGE], axis=[1]),
-        Groundtruth.boxes: box_ops.flip_left_right(example[Groundtruth.boxes]),
-    }
+    """The mirrored example; windows and mask that its record brought along are mirrored too."""
+    flipped = {**example, IMAGE: tf.reverse(example[IMAGE], axis=[1])}
+    for key in example.keys() & {Groundtruth.boxes, Groundtruth.window_boxes}:
+        flipped[key] = box_ops.flip_left_right(example[key])
+    if Groundtruth.edgemask in example:
+        flipped[Groundtruth.edgemask] = tf.reverse(example[Groundtruth.edgemask], axis=[-1])
+    return flipped
 
 
 def apply_all(example: Example, augmentations: Sequence[Augmentation], seed: tf.Tensor) -> Example:

@@ -24,7 +24,9 @@ from typing import Any, Protocol
 import tensorflow as tf
 from absl import logging
 
+from object_detection_mtl.data import stored_labels
 from object_detection_mtl.data.augment import IMAGE, Example
+from object_detection_mtl.data.auxiliary_labels import LabelOptions
 from object_detection_mtl.data.example import BOX_KEYS, parsing_spec
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
@@ -47,6 +49,7 @@ def make_decoder(
     label_map: Sequence[LabelMapItem] | None = None,
     *,
     prefer_display_name: bool = False,
+    stored: LabelOptions | None = None,
 ) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Example]:
     """Returns decode(parsed, name) -> example.
 
@@ -65,6 +68,7 @@ def make_decoder(
       num_classes: K. A class number beyond it is an error.
       label_map: items with id, name and display_name; None: the class numbers count.
       prefer_display_name: look class texts up among the display names first.
+      stored: which auxiliary labels of the record to add, see stored_labels.py; None: none.
     """
     lookup = _class_lookup(label_map, prefer_display_name) if label_map is not None else None
 
@@ -79,14 +83,26 @@ def make_decoder(
             Groundtruth.classes: _classes(parsed, lookup, num_classes, image_id),
             **_details(parsed, boxes, tf.shape(image)),
         }
-        return {IMAGE: image, Batch.image_id: image_id, **_usable(groundtruth)}
+        example = {IMAGE: image, Batch.image_id: image_id}
+        if stored is not None:
+            example |= stored_labels.of_picture(parsed, stored, num_classes, image_id)
+            if stored.closeness:
+                rows = stored_labels.closeness(parsed, num_classes, image_id)
+                groundtruth[Groundtruth.closeness] = rows
+        return {**example, **_usable(groundtruth)}
 
     return decode
 
 
-def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Parses the features of `example.parsing_spec`; absent lists are empty, absent texts ''."""
-    return tf.io.parse_single_example(serialized, parsing_spec())
+def parse(serialized: tf.Tensor, *, with_labels: bool = False) -> dict[str, tf.Tensor]:
+    """Parses the features of `example.parsing_spec`; absent lists are empty, absent texts ''.
+
+    with_labels: those of `stored_labels.parsing_spec` too.
+    """
+    spec: dict[str, Any] = {**parsing_spec()}
+    if with_labels:
+        spec |= stored_labels.parsing_spec()
+    return tf.io.parse_single_example(serialized, spec)
 
 
 def decode_image(encoded: tf.Tensor, image_id: tf.Tensor) -> tf.Tensor:
@@ -127,9 +143,10 @@ def first_or(attempt: tf.data.Dataset, fallback: Any) -> Any:
     return attempt.ignore_errors().concatenate(otherwise).take(1).get_single_element()
 
 
-def empty_features() -> dict[str, tf.Tensor]:
+def empty_features(*, with_labels: bool = False) -> dict[str, tf.Tensor]:
     """What `parse` returns for a record that holds nothing."""
-    return parse(tf.constant(tf.train.Example().SerializeToString()))
+    nothing = tf.constant(tf.train.Example().SerializeToString())
+    return parse(nothing, with_labels=with_labels)
 
 
 def _first_nonempty(*texts: tf.Tensor) -> tf.Tensor:

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import augment, decoder, records
+from object_detection_mtl.data import augment, auxiliary_labels, decoder, records
 from object_detection_mtl.data.augment import IMAGE, Augmentation, Example
+from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -36,6 +37,7 @@ _GROUNDTRUTH_LISTS = (
     Groundtruth.difficult,
     Groundtruth.group_of,
     Groundtruth.area,
+    *auxiliary_labels.LISTS,
 )
 
 
@@ -57,6 +59,7 @@ def make_dataset(
     num_prefetch_batches: int = 2,
     sample_1_of_n: int = 1,
     retain_original_images: bool = False,
+    labels: LabelOptions | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Builds the data set of a training or evaluation run.
@@ -85,6 +88,7 @@ def make_dataset(
       sample_1_of_n: use every n-th record only.
       retain_original_images: add original_images [B, H, W, 3] uint8, padded with zeros: the picture
         as augmented, which the boxes fit.
+      labels: which labels of the auxiliary tasks to add, see auxiliary_labels.py; None: none.
       input_context: of a tf.distribute strategy; its pipelines share the examples between them.
 
     Returns:
@@ -115,16 +119,23 @@ def make_dataset(
             input_context.num_input_pipelines,
             (input_context.input_pipeline_id - start_example) % input_context.num_input_pipelines,
         )
-    decode = decoder.make_decoder(num_classes, label_map, prefer_display_name=prefer_display_name)
+    stored = labels if labels is not None and labels.from_records else None
+    decode = decoder.make_decoder(
+        num_classes, label_map, prefer_display_name=prefer_display_name, stored=stored
+    )
 
     @_without_autograph
     def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Example:
         example = decode(parsed, name)
-        example = augment.apply_all(example, augmentations, _example_seed(seed, number))
+        change_seed, label_seed = _example_seeds(seed, number)
+        example = augment.apply_all(example, augmentations, change_seed)
+        if labels is not None and stored is None:
+            example |= make_labels(example, labels, num_classes, label_seed)
         example = _limit_boxes(example, max_boxes)
         return _model_input(example, preprocess_fn, retain_original_images)
 
-    examples = places.map(_make_reader(index), num_parallel_calls=max(1, num_readers))
+    read = _make_reader(index, with_labels=stored is not None)
+    examples = places.map(read, num_parallel_calls=max(1, num_readers))
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     batches = _padded_batches(examples, batch_size, max_boxes, drop_remainder=is_training)
     return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())
@@ -171,25 +182,34 @@ def _training_places(
     return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_places)
 
 
-def _example_seed(seed: int, number: tf.Tensor) -> tf.Tensor:
-    """The seed int32 [2] of one example; another family of numbers than the epochs' seeds."""
-    family = tf.random.experimental.stateless_fold_in(
-        tf.constant([seed, 1], tf.int64), number, alg="philox"
-    )
-    return tf.bitcast(family, tf.int32)[:, 0]
+def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two seeds int32 [2] of one example: of its augmentation and of its windows.
+
+    Another family of numbers than the epochs' seeds.
+    """
+    families = [
+        tf.random.experimental.stateless_fold_in(
+            tf.constant([seed, family], tf.int64), number, alg="philox"
+        )
+        for family in (1, 2)
+    ]
+    augmentation, windows = (tf.bitcast(family, tf.int32)[:, 0] for family in families)
+    return augmentation, windows
 
 
-def _make_reader(index: records.RecordIndex) -> Callable[..., tuple]:
+def _make_reader(index: records.RecordIndex, *, with_labels: bool) -> Callable[..., tuple]:
     """read(example number, record number) -> (example number, parsed features, name)."""
     files = tf.constant(index.files)
     file_numbers = tf.constant(index.file_numbers)
     offsets = tf.constant(index.offsets)
-    nothing = decoder.empty_features()
+    nothing = decoder.empty_features(with_labels=with_labels)
 
     @_without_autograph
     def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
         path, offset = files[file_numbers[record]], offsets[record]
-        attempt = _record_at(path, offset).map(lambda data: (True, decoder.parse(data)))
+        attempt = _record_at(path, offset).map(
+            lambda data: (True, decoder.parse(data, with_labels=with_labels))
+        )
         succeeded, parsed = decoder.first_or(attempt, (tf.constant(False), nothing))
         place = tf.strings.join([path, " at byte ", tf.strings.as_string(offset)])
         check = tf.debugging.Assert(
@@ -264,7 +284,7 @@ def _model_input(
     example[Groundtruth.num_boxes] = number
     # One row of padding where there is no box: a reduction over G = 0 rows has no result.
     missing = tf.maximum(0, 1 - number)
-    for key in _GROUNDTRUTH_LISTS:
+    for key in example.keys() & set(_GROUNDTRUTH_LISTS):
         values = example[key]
         example[key] = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
     return example
@@ -275,7 +295,7 @@ def _padded_batches(
 ) -> tf.data.Dataset:
     """Batches padded with zeros: classes 0, weights 0, and 0 of the normalised inputs."""
     shapes = {key: spec.shape for key, spec in examples.element_spec.items()}
-    for key in _GROUNDTRUTH_LISTS:
+    for key in shapes.keys() & set(_GROUNDTRUTH_LISTS):
         shapes[key] = tf.TensorShape([max_boxes]).concatenate(shapes[key][1:])
     return examples.padded_batch(batch_size, shapes, drop_remainder=drop_remainder)
 

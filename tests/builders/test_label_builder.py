@@ -1,0 +1,52 @@
+import pytest
+from google.protobuf import text_format
+
+from object_detection_mtl.builders import label_builder
+from object_detection_mtl.data.auxiliary_labels import LabelOptions
+from object_detection_mtl.protos import model_pb2, preprocessor_pb2
+
+
+def build(text):
+    return label_builder.build(text_format.Parse(text, model_pb2.MTL()))
+
+
+def steps(*names):
+    return [text_format.Parse(name + " {}", preprocessor_pb2.PreprocessingStep()) for name in names]
+
+
+def test_a_baseline_makes_no_labels():
+    assert build("") is None
+    assert build("refine: true refine_residue: true") is None
+
+
+def test_the_authors_values_are_the_defaults():
+    assert build("window: true closeness: true edgemask: true") == LabelOptions()
+
+
+def test_every_field_arrives():
+    options = build(
+        "closeness: true label_source: RECORD num_windows: 3 edgemask_size: 5 "
+        "window_label_transform: AREA labels_from_crowd: false labels_from_difficult: false"
+    )
+    assert options == LabelOptions(
+        windows=False,
+        closeness=True,
+        foreground=False,
+        from_records=True,
+        num_windows=3,
+        mask_size=5,
+        transform="AREA",
+        from_crowd=False,
+        from_difficult=False,
+    )
+
+
+def test_stored_labels_refuse_what_would_make_them_stale():
+    stored = build("edgemask: true label_source: RECORD")
+    label_builder.check_augmentation(stored, steps("random_horizontal_flip"))
+    with pytest.raises(ValueError, match="random_crop_image would change .*ON_THE_FLY"):
+        label_builder.check_augmentation(
+            stored, steps("random_horizontal_flip", "random_crop_image")
+        )
+    for options in (None, build("edgemask: true")):
+        label_builder.check_augmentation(options, steps("random_crop_image"))

@@ -1,0 +1,216 @@
+"""Labels in the input pipeline: after augmentation, new every epoch, padded; or from the record."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.data import augment, pipeline
+from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
+from object_detection_mtl.data.example import WINDOW_KEYS, add_auxiliary_labels
+from object_detection_mtl.fields import Groundtruth, TfExample
+from object_detection_mtl.mtl import labels
+from tests.data.record_files import example, with_floats, write
+
+K = 3
+SMALL = LabelOptions(num_windows=5, mask_size=8)
+STORED = dataclasses.replace(SMALL, from_records=True)
+TWO = {"boxes": [[0, 0, 0.5, 0.5], [0.5, 0.25, 1, 0.75]], "classes": [1, 3]}
+
+
+def dataset(path, options, **others):
+    arguments = {
+        "preprocess_fn": lambda image: (image / 255.0, tf.shape(image)),
+        "batch_size": 1,
+        "is_training": True,
+        "num_classes": K,
+        "labels": options,
+    }
+    return pipeline.make_dataset(str(path), **{**arguments, **others})
+
+
+def first(batches):
+    return {key: value.numpy() for key, value in next(iter(batches)).items()}
+
+
+def decoded(boxes=TWO["boxes"], classes=TWO["classes"], **flags):
+    number = len(boxes)
+    return {
+        "image": tf.zeros([60, 80, 3], tf.uint8),
+        Groundtruth.boxes: tf.reshape(tf.constant(boxes, tf.float32), [-1, 4]),
+        Groundtruth.classes: tf.constant(classes, tf.int32),
+        Groundtruth.is_crowd: tf.constant(flags.get("crowd", [False] * number), tf.bool),
+        Groundtruth.difficult: tf.constant(flags.get("difficult", [False] * number), tf.bool),
+    }
+
+
+# On the fly ---------------------------------------------------------------------------------
+
+
+def test_labels_are_those_of_the_flipped_boxes(tmp_path):
+    path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
+    flip = (augment.random_horizontal_flip(1.0),)
+    batch = first(dataset(path, SMALL, augmentations=flip))
+    boxes = np.float32([[0, 0.5, 0.5, 1], [0.5, 0.25, 1, 0.75]])
+    np.testing.assert_allclose(batch[Groundtruth.boxes][0], boxes)
+    windows = batch[Groundtruth.window_boxes][0]
+    assert batch[Groundtruth.num_windows].tolist() == [5]
+    expected = labels.window_labels(boxes, [1, 3], windows, K)
+    np.testing.assert_allclose(batch[Groundtruth.window_classes][0], expected, atol=1e-6)
+    expected = labels.closeness_labels(boxes, [1, 3], (60, 80), K)
+    np.testing.assert_allclose(batch[Groundtruth.closeness][0], expected, atol=1e-6)
+    expected = labels.foreground_mask(boxes, 8)
+    np.testing.assert_allclose(batch[Groundtruth.edgemask][0], expected, atol=1e-6)
+
+
+def test_new_windows_every_epoch_and_the_same_after_a_resume(tmp_path):
+    path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
+    epochs = [batch[Groundtruth.window_boxes].numpy() for batch in dataset(path, SMALL).take(3)]
+    assert not np.array_equal(epochs[0], epochs[1])
+    resumed = first(dataset(path, SMALL, start_example=2))[Groundtruth.window_boxes]
+    np.testing.assert_array_equal(resumed, epochs[2])
+    other_seed = first(dataset(path, SMALL, seed=1))[Groundtruth.window_boxes]
+    assert not np.array_equal(other_seed, epochs[0])
+
+
+def test_a_batch_pads_rows_of_objects_and_an_empty_picture_has_one_window(tmp_path):
+    path = write(tmp_path / "a", example("0", **TWO), example("1", boxes=[], classes=[]))
+    batch = first(dataset(path, SMALL, batch_size=2, shuffle=False))
+    assert batch[Groundtruth.closeness].shape == (2, 2, K + 1)
+    assert not batch[Groundtruth.closeness][1].any()
+    assert batch[Groundtruth.num_windows].tolist() == [5, 1]
+    np.testing.assert_allclose(batch[Groundtruth.window_classes][1, 0], [1, 0, 0, 0])
+    mask, weight = batch[Groundtruth.edgemask][1]
+    assert not mask.any() and (weight == 1).all()
+
+
+def test_surplus_boxes_still_make_labels(tmp_path):
+    """max_number_of_boxes cuts the list; what lies in the picture stays there."""
+    path = write(tmp_path / "a", example("0", **TWO))
+    batch = first(dataset(path, SMALL, max_boxes=1))
+    assert batch[Groundtruth.closeness].shape == (1, 1, K + 1)
+    np.testing.assert_allclose(batch[Groundtruth.closeness][0, 0], [0, 0, 0, 1])
+    assert batch[Groundtruth.edgemask][0, 0].sum() > 16
+
+
+def test_only_what_is_asked_for(tmp_path):
+    path = write(tmp_path / "a", example("0", **TWO))
+    everything = {
+        Groundtruth.window_boxes,
+        Groundtruth.window_classes,
+        Groundtruth.num_windows,
+        Groundtruth.closeness,
+        Groundtruth.edgemask,
+    }
+    assert not everything & first(dataset(path, None)).keys()
+    for field, keys in (
+        ("windows", everything - {Groundtruth.closeness, Groundtruth.edgemask}),
+        ("closeness", {Groundtruth.closeness}),
+        ("foreground", {Groundtruth.edgemask}),
+    ):
+        off = {"windows": False, "closeness": False, "foreground": False, field: True}
+        options = dataclasses.replace(SMALL, **off)
+        assert everything & first(dataset(path, options)).keys() == keys
+
+
+@pytest.mark.parametrize("flag", ["crowd", "difficult"])
+def test_crowd_and_difficult_objects_count_unless_asked_otherwise(flag):
+    flagged = decoded(**{flag: [False, True]})
+    seed = tf.constant([1, 2])
+    counted = make_labels(flagged, SMALL, K, seed)
+    np.testing.assert_allclose(counted[Groundtruth.closeness], [[0, 0, 0, 1], [0, 1, 0, 0]])
+    left_out = make_labels(flagged, dataclasses.replace(SMALL, **{f"from_{flag}": False}), K, seed)
+    np.testing.assert_allclose(left_out[Groundtruth.closeness], [[1, 0, 0, 0], [0, 0, 0, 0]])
+    assert not left_out[Groundtruth.window_classes].numpy()[:, 3].any()
+    assert left_out[Groundtruth.edgemask][0].numpy()[5:].sum() == 0
+
+
+def test_transform_and_sizes():
+    options = dataclasses.replace(SMALL, transform="AREA", num_windows=7, mask_size=4)
+    made = make_labels(decoded(), options, K, tf.constant([1, 2]))
+    windows = made[Groundtruth.window_boxes]
+    expected = labels.window_labels(
+        TWO["boxes"], TWO["classes"], windows.numpy(), K, transform="AREA"
+    )
+    np.testing.assert_allclose(made[Groundtruth.window_classes], expected, atol=1e-6)
+    assert windows.shape == (7, 4) and made[Groundtruth.edgemask].shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 20), (31, 200)])
+def test_pictures_smaller_than_a_window(tmp_path, size):
+    path = write(tmp_path / "a", example("0", size=size, boxes=[[0, 0, 1, 1]]))
+    batch = first(dataset(path, SMALL))
+    for key in (Groundtruth.window_boxes, Groundtruth.window_classes, Groundtruth.edgemask):
+        assert np.isfinite(batch[key]).all()
+    np.testing.assert_allclose(batch[Groundtruth.window_classes][0], [[0, 1, 0, 0]] * 5)
+
+
+# From the record ----------------------------------------------------------------------------
+
+
+WINDOWS = np.float32([[0, 0, 1, 0.5], [0.25, 0.25, 0.75, 1]])
+
+
+def with_labels(record, mask_size=8, num_classes=K):
+    number = len(record.features.feature[TfExample.ymin].float_list.value)
+    row = " ".join(["0.25"] * (num_classes + 1))
+    closeness = [f"0 {i}" + " 0" * (num_classes - 1) for i in range(number)]
+    mask = np.arange(2 * mask_size**2, dtype=np.float32).reshape(2, mask_size, mask_size)
+    add_auxiliary_labels(
+        record, windows=WINDOWS, window_labels=[row, row], closeness=closeness, edgemask=mask
+    )
+    return record
+
+
+def test_stored_labels_come_as_they_are(tmp_path):
+    path = write(tmp_path / "a", with_labels(example("0", **TWO)))
+    batch = first(dataset(path, STORED))
+    np.testing.assert_allclose(batch[Groundtruth.window_boxes][0], WINDOWS)
+    np.testing.assert_allclose(batch[Groundtruth.window_classes][0], np.full([2, 4], 0.25))
+    assert batch[Groundtruth.num_windows].tolist() == [2]
+    np.testing.assert_allclose(batch[Groundtruth.closeness][0], [[0, 0, 0, 0], [0, 1, 0, 0]])
+    np.testing.assert_allclose(batch[Groundtruth.edgemask][0].ravel(), np.arange(128))
+
+
+def test_closeness_follows_its_object_where_another_is_left_out(tmp_path):
+    """The first box has no area: its row goes with it."""
+    record = with_labels(example("0", **TWO))
+    with_floats(record, TfExample.ymax, [0.0, 1.0])
+    batch = first(dataset(write(tmp_path / "a", record), STORED))
+    np.testing.assert_allclose(batch[Groundtruth.closeness][0], [[0, 1, 0, 0]])
+
+
+def test_a_flip_mirrors_windows_and_mask(tmp_path):
+    path = write(tmp_path / "a", with_labels(example("0", **TWO)))
+    batch = first(dataset(path, STORED, augmentations=(augment.random_horizontal_flip(1.0),)))
+    np.testing.assert_allclose(
+        batch[Groundtruth.window_boxes][0], [[0, 0.5, 1, 1], [0.25, 0, 0.75, 0.75]]
+    )
+    mask = np.arange(128).reshape(2, 8, 8)
+    np.testing.assert_allclose(batch[Groundtruth.edgemask][0], mask[:, :, ::-1])
+
+
+def test_windows_of_records_are_padded_to_the_most_of_a_batch(tmp_path):
+    no_window = with_labels(example("1", **TWO))
+    for key in (TfExample.window_labels, *WINDOW_KEYS):
+        del no_window.features.feature[key]
+    path = write(tmp_path / "a", with_labels(example("0", **TWO)), no_window)
+    batch = first(dataset(path, STORED, batch_size=2, shuffle=False))
+    assert batch[Groundtruth.num_windows].tolist() == [2, 0]
+    assert batch[Groundtruth.window_boxes].shape == (2, 2, 4)
+    assert not batch[Groundtruth.window_boxes][1].any()
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (example("7", **TWO), "mtl.label_source is RECORD, but image/"),
+        (with_labels(example("7", **TWO), num_classes=2), "one text of 4 numbers"),
+        (with_labels(example("7", **TWO), mask_size=4), "2 x 8 x 8 numbers"),
+    ],
+    ids=["none", "classes", "mask"],
+)
+def test_labels_that_do_not_fit_are_named(tmp_path, record, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        first(dataset(write(tmp_path / "a", record), STORED))
