@@ -176,6 +176,16 @@ class InferenceTests:
         for key in SECOND_STAGE:
             assert_close(self.run.plain[key], self.run.golden[key], key)
 
+    def test_in_a_batch(self):
+        """Another picture in the batch changes nothing."""
+        golden, detector, _, alone, _ = self.run
+        picture = golden["image_uint8"]
+        inputs, shapes = detector.preprocess(np.stack([picture[::-1], picture]))
+        batch = detector.predict(inputs, shapes)
+        for key in (*FIRST_STAGE, *SECOND_STAGE):
+            if key != Predictions.anchors:  # those of a batch are the same
+                assert_close(batch[key][1:], alone[key].numpy(), key)
+
     def test_detections(self):
         golden, detector, shapes, predictions, plain = self.run
         detections = detector.postprocess({**predictions, **plain}, shapes)

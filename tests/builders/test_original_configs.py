@@ -1,0 +1,40 @@
+"""The authors' own configurations of the baselines, as they are, build their models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.config import pipeline
+
+SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+CONFIGS = SHARED / "original_configs"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not CONFIGS.is_dir(),
+    reason="the authors' configurations are not here; set ODMTL_SHARED to their parent folder",
+)
+@pytest.mark.parametrize(
+    ("model", "backbone", "num_classes"),
+    [
+        ("model11", "resnet_v1_101", 20),
+        ("model21", "resnet_v1_101", 90),
+        ("model31", "resnet_v1_101", 20),
+        ("model51", "MobilenetV1", 20),
+        ("model61", "InceptionResnetV2", 20),
+        ("model81", "MobilenetV1", 20),
+        ("model91", "InceptionResnetV2", 20),
+    ],
+)
+def test_baseline(model, backbone, num_classes):
+    config = pipeline.load(CONFIGS / f"{model}.config")
+    detector = model_builder.build(config.model, is_training=True)
+    assert detector.backbone.slim_scope == backbone
+    assert detector.num_classes == num_classes
+    class_head = detector.second_stage.head.predictor.class_head
+    assert class_head.kernel.shape[-1] == num_classes + 1
