@@ -15,8 +15,11 @@ from object_detection_mtl.models import rpn
 from object_detection_mtl.models.box_classifier import ProposalSampling
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
 from object_detection_mtl.models.postprocess import ProposalSelection
+from object_detection_mtl.models.rfcn import MapSecondStage
 from object_detection_mtl.models.two_stage import TwoStageDetector
+from object_detection_mtl.predictors.map_head import MapHead
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
+from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
 from object_detection_mtl.predictors.roi_head import RoiHead
 from object_detection_mtl.protos import box_predictor_pb2, faster_rcnn_pb2, model_pb2
 
@@ -92,28 +95,47 @@ def _region_proposals(
 
 def _second_stage(
     config: faster_rcnn_pb2.FasterRcnn, backbone: backbone_builder.Backbone
-) -> CropSecondStage:
+) -> CropSecondStage | MapSecondStage:
     stage2 = backbone.make_stage2("stage2")
-    predictor = _box_predictor(
-        config.second_stage_box_predictor, stage2.output_shape[-1], config.num_classes
-    )
-    return CropSecondStage(
-        RoiHead(stage2, predictor),
-        crop_size=config.initial_crop_size,
-        pool_size=config.maxpool_kernel_size,
-        pool_stride=config.maxpool_stride,
-    )
-
-
-def _box_predictor(
-    config: box_predictor_pb2.BoxPredictor, in_channels: int, num_classes: int
-) -> MaskRcnnBoxPredictor:
-    kind = config.WhichOneof("box_predictor_oneof")
-    if kind != "mask_rcnn_box_predictor":
-        raise ValueError(
-            f"second_stage_box_predictor {{ {kind or ''} }} is not supported; "
-            "use mask_rcnn_box_predictor"
+    channels, predictor = stage2.output_shape[-1], config.second_stage_box_predictor
+    kind = predictor.WhichOneof("box_predictor_oneof")
+    if kind == "rfcn_box_predictor":
+        return MapSecondStage(MapHead(stage2, _map_predictor(predictor, channels, config)))
+    if kind == "mask_rcnn_box_predictor":
+        return CropSecondStage(
+            RoiHead(stage2, _crop_predictor(predictor, channels, config)),
+            crop_size=config.initial_crop_size,
+            pool_size=config.maxpool_kernel_size,
+            pool_stride=config.maxpool_stride,
         )
+    raise ValueError(
+        f"second_stage_box_predictor {{ {kind or ''} }} is not supported; "
+        "use mask_rcnn_box_predictor (Faster R-CNN) or rfcn_box_predictor (R-FCN)"
+    )
+
+
+def _map_predictor(
+    config: box_predictor_pb2.BoxPredictor,
+    in_channels: int,
+    detector: faster_rcnn_pb2.FasterRcnn,
+) -> RfcnBoxPredictor:
+    chosen = config.rfcn_box_predictor
+    return RfcnBoxPredictor(
+        in_channels=in_channels,
+        num_classes=detector.num_classes,
+        hyperparams=hyperparams_builder.build(chosen.conv_hyperparams),
+        depth=chosen.depth,
+        num_bins=(chosen.num_spatial_bins_height, chosen.num_spatial_bins_width),
+        crop_size=(chosen.crop_height, chosen.crop_width),
+        trainable=config.trainable,
+    )
+
+
+def _crop_predictor(
+    config: box_predictor_pb2.BoxPredictor,
+    in_channels: int,
+    detector: faster_rcnn_pb2.FasterRcnn,
+) -> MaskRcnnBoxPredictor:
     chosen = config.mask_rcnn_box_predictor
     if chosen.predict_instance_masks or chosen.predict_keypoints:
         raise ValueError(
@@ -122,7 +144,7 @@ def _box_predictor(
         )
     return MaskRcnnBoxPredictor(
         in_channels=in_channels,
-        num_classes=num_classes,
+        num_classes=detector.num_classes,
         hyperparams=hyperparams_builder.build(chosen.fc_hyperparams),
         share_box_across_classes=chosen.share_box_across_classes,
         dropout_keep_probability=chosen.dropout_keep_probability if chosen.use_dropout else 1.0,

@@ -27,7 +27,7 @@ def name_map(detector: Any) -> dict[str, keras.Variable]:
     names |= linear_names(rpn.name, (rpn.conv, rpn.box_head, rpn.class_head))
     names |= tf_slim_name_map(head.stage2, f"SecondStageFeatureExtractor/{scope}")
     predictor = head.predictor
-    names |= linear_names(predictor.name, (predictor.box_head, predictor.class_head))
+    names |= linear_names(predictor.name, predictor.linear_layers)
     return names
 
 

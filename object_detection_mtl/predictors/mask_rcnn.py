@@ -55,6 +55,11 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         self.class_head.build((None, in_channels))
         self.built = True
 
+    @property
+    def linear_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers with weights."""
+        return tuple(layer for layer in (self.box_head, self.class_head) if layer is not None)
+
     def call(
         self, features: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:

@@ -90,6 +90,31 @@ def test_dropout_and_shared_box():
     assert predictor.num_box_classes == 1
 
 
+def test_r_fcn():
+    predictor = "model.faster_rcnn.second_stage_box_predictor"
+    detector = tiny.detector(
+        f"{predictor}.trainable=false",
+        *(
+            f"{predictor}.rfcn_box_predictor.{setting}"
+            for setting in (
+                "depth=5",
+                "num_spatial_bins_height=2",
+                "num_spatial_bins_width=4",
+                "crop_height=6",
+                "crop_width=8",
+                "conv_hyperparams.activation=NONE",
+                "conv_hyperparams.regularizer.l2_regularizer.weight=0.5",
+            )
+        ),
+        is_training=True,
+    )
+    built = detector.second_stage.head.predictor
+    assert built.num_bins == (2, 4) and built.crop_size == (6, 8) and built.activation is None
+    assert built.reduce_depth.filters == 5 and built.class_head.filters == 2 * 4 * 4
+    assert float(built.box_head.kernel_regularizer.l2) == pytest.approx(0.25)
+    assert not built.trainable_variables
+
+
 def test_other_meta_architectures_are_refused():
     with pytest.raises(ValueError, match="ssd.*not supported"):
         model_builder.build(parse("ssd {}", model_pb2.DetectionModel()), is_training=False)
@@ -98,7 +123,8 @@ def test_other_meta_architectures_are_refused():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rfcn_box_predictor {}", "rfcn_box_predictor"),
+        ("convolutional_box_predictor {}", "convolutional_box_predictor.*not supported"),
+        ("rfcn_box_predictor { crop_width: 13 }", "crop_width is 13 .* num_spatial_bins_width"),
         ("mask_rcnn_box_predictor { predict_instance_masks: true }", "predict_instance_masks"),
     ],
 )

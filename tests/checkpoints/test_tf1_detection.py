@@ -23,3 +23,21 @@ def test_every_variable_has_one_tf1_name():
         "SecondStageBoxPredictor/ClassPredictor/biases": (4,),
     }.items():
         assert tuple(names[name].shape) == shape, name
+
+
+def test_names_of_r_fcn():
+    detector = tiny.detector(*tiny.RFCN, is_training=False)
+    names = tf1_detection.name_map(detector)
+    assert len(names) == len(detector.variables) == 139
+    assert {
+        name.removeprefix("SecondStageBoxPredictor/"): tuple(variable.shape)
+        for name, variable in names.items()
+        if name.startswith("SecondStageBoxPredictor/")
+    } == {
+        "reduce_depth/weights": (1, 1, 1024, 8),
+        "reduce_depth/biases": (8,),
+        "refined_locations/weights": (1, 1, 8, 3 * 3 * 3 * 4),
+        "refined_locations/biases": (3 * 3 * 3 * 4,),
+        "class_predictions/weights": (1, 1, 8, 3 * 3 * 4),
+        "class_predictions/biases": (3 * 3 * 4,),
+    }

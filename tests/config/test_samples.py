@@ -15,8 +15,10 @@ ORIGINALS = {
     "faster_rcnn_resnet101_voc07.config": "model11",
     "faster_rcnn_resnet101_coco17.config": "model21",
     "faster_rcnn_resnet101_voc0712.config": "model31",
+    "rfcn_resnet101_voc07.config": "model41",
     "faster_rcnn_mobilenet_v1_voc07.config": "model51",
     "faster_rcnn_inception_resnet_v2_voc07.config": "model61",
+    "rfcn_resnet101_voc0712.config": "model71",
     "faster_rcnn_mobilenet_v1_voc0712.config": "model81",
     "faster_rcnn_inception_resnet_v2_voc0712.config": "model91",
 }

@@ -1,4 +1,4 @@
-"""The detector as a whole, at toy size."""
+"""The detector as a whole, at toy size, with either second stage."""
 
 from __future__ import annotations
 
@@ -13,14 +13,34 @@ BOXES = [[0.1, 0.1, 0.6, 0.5], [0.3, 0.4, 0.9, 0.95]]
 OTHER_BOXES = [[0.5, 0.05, 0.95, 0.4]]
 
 
-@pytest.fixture(scope="module")
-def trained():
-    return tiny.detector(is_training=True)
+@pytest.fixture(scope="module", params=tiny.ARCHITECTURES)
+def architecture(request):
+    """The overrides that make a Faster R-CNN or an R-FCN."""
+    return tiny.ARCHITECTURES[request.param]
 
 
 @pytest.fixture(scope="module")
-def inferring():
-    return tiny.detector(is_training=False)
+def trained(architecture):
+    return tiny.detector(*architecture, is_training=True)
+
+
+@pytest.fixture(scope="module")
+def inferring(architecture):
+    return tiny.detector(*architecture, is_training=False)
+
+
+# Samples so large that nothing is left to chance.
+EVERYTHING = (
+    "model.faster_rcnn.first_stage_minibatch_size=100000",
+    "model.faster_rcnn.second_stage_batch_size=8",
+    "model.faster_rcnn.second_stage_balance_fraction=1.0",
+    "model.faster_rcnn.first_stage_positive_balance_fraction=1.0",
+)
+
+
+@pytest.fixture(scope="module")
+def trained_on_everything(architecture):
+    return tiny.detector(*architecture, *EVERYTHING, is_training=True)
 
 
 def losses_of(detector, images, truth, seed=(0, 0)):
@@ -31,9 +51,13 @@ def losses_of(detector, images, truth, seed=(0, 0)):
     return {key: float(value) for key, value in losses.items()}
 
 
-def test_all_variables_exist_before_the_first_call(inferring):
-    assert len(inferring.variables) == 137
-    assert len(tiny.detector(is_training=False).variables) == 137
+@pytest.mark.parametrize(("name", "variables"), [("faster_rcnn", 137), ("rfcn", 139)])
+def test_all_variables_exist_before_the_first_call(name, variables):
+    detector = tiny.detector(*tiny.ARCHITECTURES[name], is_training=False)
+    assert len(detector.variables) == variables
+    inputs, shapes = detector.preprocess(tiny.images(1))
+    detector.predict(inputs, shapes)
+    assert len(detector.variables) == variables
 
 
 def test_shapes_of_predictions_and_detections(inferring):
@@ -72,14 +96,101 @@ def test_a_batch_equals_its_images_one_by_one(inferring):
             np.testing.assert_allclose(together[key][i], value[0], atol=1e-4, err_msg=key)
 
 
-def test_detections_end_at_the_true_image(inferring):
-    inputs, shapes = inferring.preprocess(tiny.images(1))
-    padded = tf.pad(inputs, [[0, 0], [0, 32], [0, 48], [0, 0]])
-    predictions = inferring.predict(padded, shapes)
-    proposals = predictions[Predictions.proposal_boxes].numpy()
-    assert proposals[..., 2].max() <= 64 and proposals[..., 3].max() <= 80
+def padded_batch():
+    """Inputs [3, 96, 128, 3] and shapes: images of three sizes, zero padded to one."""
+    shapes = tf.constant([[96, 64, 3], [64, 128, 3], [80, 80, 3]])
+    inputs = tf.random.stateless_uniform([3, 96, 128, 3], (0, 0), -1.0, 1.0)
+    rows = tf.sequence_mask(shapes[:, 0], 96)[:, :, tf.newaxis]
+    columns = tf.sequence_mask(shapes[:, 1], 128)[:, tf.newaxis, :]
+    return inputs * tf.cast(rows & columns, tf.float32)[..., tf.newaxis], shapes
+
+
+def test_everything_ends_at_the_true_image(inferring):
+    inputs, shapes = padded_batch()
+    predictions = inferring.predict(inputs, shapes)
     detections = inferring.postprocess(predictions, shapes)
-    assert detections[Detections.boxes].numpy().max() <= 1.0
+    proposals = predictions[Predictions.proposal_boxes].numpy()
+    assert np.all(predictions[Predictions.num_proposals].numpy() > 0)
+    for i, (height, width, _) in enumerate(shapes.numpy()):
+        assert proposals[i, :, 2].max() <= height and proposals[i, :, 3].max() <= width
+    # Some do reach the border, so it is the true one that cuts.
+    normalized = predictions[Predictions.proposal_boxes_normalized].numpy()
+    assert np.count_nonzero(normalized[..., 2:].max(axis=(1, 2)) > 0.99) == 2
+    for key in (Detections.boxes, Detections.raw_boxes):
+        boxes = detections[key].numpy()
+        assert boxes.min() >= 0.0 and boxes.max() <= 1.0
+
+
+def test_anchors_that_train_end_at_the_true_image(trained):
+    inputs, shapes = padded_batch()
+    truth = tiny.groundtruth(BOXES, OTHER_BOXES, [])
+    predictions = trained.predict(inputs, shapes, truth)
+    anchors = predictions[Predictions.anchors].numpy()
+    inside = predictions[Predictions.anchors_inside].numpy()
+    for i, (height, width, _) in enumerate(shapes.numpy()):
+        fits = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2:] <= [height, width]).all(1)
+        np.testing.assert_array_equal(inside[i], fits)
+    assert len({tuple(row) for row in inside}) == 3
+
+
+def test_an_image_of_a_padded_batch_depends_on_no_other(inferring):
+    inputs, shapes = padded_batch()
+    together = inferring.predict(inputs, shapes)
+    together |= inferring.postprocess(together, shapes)
+    for i in range(3):
+        alone = inferring.predict(inputs[i : i + 1], shapes[i : i + 1])
+        alone |= inferring.postprocess(alone, shapes[i : i + 1])
+        for key in (
+            Predictions.proposal_boxes,
+            Predictions.num_proposals,
+            Predictions.class_predictions,
+            Predictions.refined_box_encodings,
+            Detections.boxes,
+            Detections.scores,
+        ):
+            scale = np.abs(alone[key].numpy()).max()
+            np.testing.assert_allclose(
+                together[key][i], alone[key][0], atol=1e-4 * scale, err_msg=key
+            )
+
+
+def test_no_proposals(architecture):
+    """Nothing scores more than 1."""
+    nothing = "model.faster_rcnn.first_stage_nms_score_threshold=1.0"
+    detector = tiny.detector(*architecture, nothing, is_training=False)
+    inputs, shapes = detector.preprocess(tiny.images(2))
+    predictions = detector.predict(inputs, shapes)
+    assert predictions[Predictions.num_proposals].numpy().tolist() == [0, 0]
+    detections = detector.postprocess(predictions, shapes)
+    assert detections[Detections.num_detections].numpy().tolist() == [0.0, 0.0]
+    assert not detections[Detections.scores].numpy().any()
+    detector = tiny.detector(*architecture, nothing, is_training=True)
+    losses = losses_of(detector, tiny.images(2), tiny.groundtruth(BOXES, []))
+    assert losses[Losses.box_localization] == losses[Losses.box_classification] == 0.0
+    assert losses[Losses.rpn_objectness] > 0
+
+
+def test_padded_proposals_change_nothing(inferring, trained_on_everything):
+    """Of eight rows the last five are padding, with whatever in them."""
+    inputs, shapes = inferring.preprocess(tiny.images(1))
+    predictions = inferring.predict(inputs, shapes)
+    assert predictions[Predictions.num_proposals].numpy().tolist() == [8]
+    few = predictions | {Predictions.num_proposals: tf.constant([3])}
+    detections = inferring.postprocess(few, shapes)
+    count = int(detections[Detections.num_detections][0])
+    assert 0 < count <= 3 * 3
+    assert detections[Detections.anchor_indices].numpy()[0, :count].max() == 2.0
+
+    truth = tiny.groundtruth(BOXES)
+    inputs, shapes = trained_on_everything.preprocess(tiny.images(1))
+    predictions = trained_on_everything.predict(inputs, shapes, truth)
+    few = predictions | {Predictions.num_proposals: tf.constant([3])}
+    expected = trained_on_everything.loss(few, truth)
+    for key in (Predictions.class_predictions, Predictions.refined_box_encodings):
+        padding = tf.fill(tf.shape(few[key][:, 3:]), float("inf"))
+        few |= {key: tf.concat([few[key][:, :3], padding], axis=1)}
+    for key, loss in trained_on_everything.loss(few, truth).items():
+        assert float(loss) == pytest.approx(float(expected[key])), key
 
 
 def test_losses_are_named_weighted_and_finite(trained):
@@ -94,8 +205,8 @@ def test_losses_are_named_weighted_and_finite(trained):
     assert all(np.isfinite(value) and value >= 0 for value in losses.values())
 
 
-def test_logits_of_zero_cost_the_logarithm_of_the_number_of_classes():
-    fresh = tiny.detector(is_training=True)
+def test_logits_of_zero_cost_the_logarithm_of_the_number_of_classes(architecture):
+    fresh = tiny.detector(*architecture, is_training=True)
     for layer in (fresh.region_proposals.class_head, fresh.second_stage.head.predictor.class_head):
         layer.kernel.assign(tf.zeros_like(layer.kernel))
         layer.bias.assign(tf.zeros_like(layer.bias))
@@ -104,19 +215,11 @@ def test_logits_of_zero_cost_the_logarithm_of_the_number_of_classes():
     assert losses[Losses.box_classification] == pytest.approx(np.log(4), rel=1e-5)
 
 
-def test_the_loss_of_a_batch_is_the_mean_of_its_images():
-    # Samples so large that nothing is left to chance.
-    detector = tiny.detector(
-        "model.faster_rcnn.first_stage_minibatch_size=100000",
-        "model.faster_rcnn.second_stage_batch_size=8",
-        "model.faster_rcnn.second_stage_balance_fraction=1.0",
-        "model.faster_rcnn.first_stage_positive_balance_fraction=1.0",
-        is_training=True,
-    )
+def test_the_loss_of_a_batch_is_the_mean_of_its_images(trained_on_everything):
     images = tiny.images(2)
-    together = losses_of(detector, images, tiny.groundtruth(BOXES, OTHER_BOXES))
+    together = losses_of(trained_on_everything, images, tiny.groundtruth(BOXES, OTHER_BOXES))
     alone = [
-        losses_of(detector, images[i : i + 1], tiny.groundtruth(boxes))
+        losses_of(trained_on_everything, images[i : i + 1], tiny.groundtruth(boxes))
         for i, boxes in enumerate((BOXES, OTHER_BOXES))
     ]
     for key, value in together.items():

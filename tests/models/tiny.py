@@ -25,6 +25,13 @@ OVERRIDES = (
     "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator.width=64",
 )
 
+# What makes it an R-FCN.
+RFCN = tuple(
+    f"model.faster_rcnn.second_stage_box_predictor.rfcn_box_predictor.{setting}"
+    for setting in ("depth=8", "crop_height=6", "crop_width=6")
+)
+ARCHITECTURES = {"faster_rcnn": (), "rfcn": RFCN}
+
 
 def config(*overrides: str) -> Any:
     """The VOC sample config at toy size."""

@@ -1,0 +1,91 @@
+"""The box predictor of R-FCN: score maps of the whole image, pooled by position for every box.
+
+(Dai et al. 2016, R-FCN: Object Detection via Region-based Fully Convolutional Networks,
+arXiv:1605.06409, section 3.)
+
+Shape letters: B batch, P boxes per image, h w C the map that stage 2 makes of the whole image,
+I J bins of a box, K classes without background.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.ops import position_sensitive
+from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+
+
+class RfcnBoxPredictor(keras.layers.Layer):
+    """[B, h, w, C] and boxes [B, P, 4] -> box encodings [B, P, K, 4], class logits [B, P, K + 1].
+
+    A 1x1 convolution to `depth` channels, then one to a map per bin, class and number.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        hyperparams: LayerHyperparams,
+        depth: int = 1024,
+        num_bins: tuple[int, int] = (3, 3),
+        crop_size: tuple[int, int] = (12, 12),
+        predict_boxes: bool = True,
+        trainable: bool = True,
+        name: str = "SecondStageBoxPredictor",
+    ) -> None:
+        """Args:
+        in_channels: C.
+        num_classes: K.
+        hyperparams: of all layers; the activation is the first one's.
+        depth: channels of the first convolution.
+        num_bins: I, J.
+        crop_size: bilinear samples of a box; multiples of `num_bins`.
+        predict_boxes: False leaves the box maps out (auxiliary heads).
+        """
+        super().__init__(name=name, trainable=trainable)
+        position_sensitive.check_bins(crop_size, num_bins)
+        self.num_classes = num_classes
+        self.num_bins = num_bins
+        self.crop_size = crop_size
+
+        def convolution(channels: int, filters: int, name: str) -> keras.layers.Layer:
+            layer = keras.layers.Conv2D(filters, 1, name=name, **hyperparams.kernel_options())
+            layer.build((None, None, None, channels))
+            return layer
+
+        maps = num_bins[0] * num_bins[1]
+        self.activation = hyperparams.activation
+        self.reduce_depth = convolution(in_channels, depth, "reduce_depth")
+        self.box_head = None
+        if predict_boxes:
+            self.box_head = convolution(depth, maps * num_classes * 4, "refined_locations")
+        self.class_head = convolution(depth, maps * (num_classes + 1), "class_predictions")
+        self.built = True
+
+    @property
+    def linear_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers with weights."""
+        layers = (self.reduce_depth, self.box_head, self.class_head)
+        return tuple(layer for layer in layers if layer is not None)
+
+    def call(
+        self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
+    ) -> tuple[tf.Tensor | None, tf.Tensor]:
+        """boxes are relative to the map, 0..1. Nothing here differs in training."""
+        hidden = self.reduce_depth(features)
+        if self.activation is not None:
+            hidden = self.activation(hidden)
+        weights = position_sensitive.bin_weights(
+            boxes, self.crop_size, self.num_bins, tf.shape(features)
+        )
+        encodings = None
+        if self.box_head is not None:
+            encodings = position_sensitive.pool(self.box_head(hidden), weights)
+            shape = [*tf.unstack(tf.shape(encodings)[:2]), self.num_classes, 4]
+            encodings = tf.ensure_shape(
+                tf.reshape(encodings, shape), [*boxes.shape[:2], self.num_classes, 4]
+            )
+        logits = position_sensitive.pool(self.class_head(hidden), weights)
+        return encodings, tf.ensure_shape(logits, [*boxes.shape[:2], self.num_classes + 1])
