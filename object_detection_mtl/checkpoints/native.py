@@ -8,18 +8,17 @@ of Python attributes that TensorFlow 2 would write: code may move, files stay re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 
-from object_detection_mtl.checkpoints import tf1_detection
+from object_detection_mtl.checkpoints import plan, tf1_detection
 from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints.plan import UNNAMED_SCOPE
 
 MODEL_ROOT = "model"
 AVERAGE_ROOT = "optimizer/average"
-# What no TF1 graph has, such as the state of a random generator, by its Keras path.
-UNNAMED_SCOPE = "unnamed"
 
 
 def named_variables(detector: Any) -> dict[str, keras.Variable]:
@@ -75,3 +74,27 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
 def has_averages(checkpoint: CheckpointFile) -> bool:
     """Whether the optimizer that wrote the checkpoint kept moving averages."""
     return any(key.startswith(f"{AVERAGE_ROOT}/") for key in checkpoint.shapes)
+
+
+def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+    """The same names."""
+    plan.require_detection(checkpoint, request)
+    plan.require_network(checkpoint, networks(checkpoint), plan.network_of(names))
+    plan.require_averages(checkpoint, has_averages(checkpoint), request)
+    wanted = plan.detector_names(names, request, has_unnamed=True)
+    keys = {n: (checkpoint_key(MODEL_ROOT, n), checkpoint_key(AVERAGE_ROOT, n)) for n in wanted}
+    return plan.Plan(
+        description=SOURCE.title,
+        values=plan.stored_values(checkpoint, keys, request),
+        wanted=frozenset(wanted),
+        weights=frozenset(key for key in checkpoint.shapes if key.startswith(f"{MODEL_ROOT}/")),
+    )
+
+
+SOURCE = plan.Source(
+    title="checkpoint of this package",
+    recognises=is_native,
+    networks=networks,
+    is_detector=lambda checkpoint: True,
+    plan=_plan,
+)

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from object_detection_mtl.checkpoints import plan
 from object_detection_mtl.checkpoints.files import CheckpointFile, Value, stored_value
 
 # Batch norm epsilon of TF-Slim's MobileNet.
@@ -64,12 +65,6 @@ def is_classifier(checkpoint: CheckpointFile) -> bool:
 def networks(checkpoint: CheckpointFile) -> set[str]:
     """Outermost scopes of a name-based checkpoint: the networks in it."""
     return {key.split("/", 1)[0] for key in checkpoint.shapes if "/" in key}
-
-
-def network_of(names: Collection[str]) -> str:
-    """The network that a detector's names hold copies of."""
-    prefix = "FirstStageFeatureExtractor/"
-    return next(name for name in names if name.startswith(prefix)).split("/")[1]
 
 
 def values(checkpoint: CheckpointFile, names: Collection[str], network: str) -> dict[str, Value]:
@@ -158,3 +153,30 @@ def _normal_density(x: np.ndarray) -> np.ndarray:
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:
     return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in x])
+
+
+def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+    """An ImageNet classifier: its variables into every copy of the network."""
+    in_file = networks(checkpoint)
+    plan.require_classification(
+        checkpoint, f"TF-Slim classifier ({', '.join(sorted(in_file))})", request
+    )
+    network = plan.network_of(names)
+    plan.require_network(checkpoint, in_file, network)
+    plan.require_averages(checkpoint, False, request)
+    wanted = plan.backbone_names(names, network, request.exclude)
+    return plan.Plan(
+        description=f"TF-Slim classifier {network}",
+        values=values(checkpoint, wanted, network),
+        wanted=frozenset(wanted),
+        weights=frozenset(checkpoint.shapes),
+    )
+
+
+SOURCE = plan.Source(
+    title="TF-Slim classifier",
+    recognises=is_classifier,
+    networks=networks,
+    is_detector=lambda checkpoint: False,
+    plan=_plan,
+)

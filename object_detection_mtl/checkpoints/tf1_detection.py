@@ -7,11 +7,22 @@ A TF1 graph names its variables `FirstStageFeatureExtractor/MobilenetV1/Conv2d_0
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 import keras
 
 from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.checkpoints import plan
+from object_detection_mtl.checkpoints.files import CheckpointFile
+
+AVERAGE_SUFFIX = "/ExponentialMovingAverage"
+# What optimizers and the training loop keep beside the weights.
+OF_TRAINING = re.compile(
+    rf"(^|/)global_step$|{AVERAGE_SUFFIX}$|/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad)$"
+    r"|^beta[12]_power"
+)
 
 
 def name_map(detector: Any) -> dict[str, keras.Variable]:
@@ -42,3 +53,40 @@ def linear_names(
             if layer.bias is not None:
                 names[f"{prefix}/{layer.name}/biases"] = layer.bias
     return names
+
+
+def is_detector(checkpoint: CheckpointFile) -> bool:
+    """Whether a TF1 training of a detector wrote the checkpoint."""
+    return not checkpoint.is_object_based and bool(networks(checkpoint))
+
+
+def networks(checkpoint: CheckpointFile) -> set[str]:
+    """The feature extractor's network, such as `resnet_v1_101`."""
+    start = plan.FIRST_STAGE
+    return {key.split("/")[1] for key in checkpoint.shapes if key.startswith(start)}
+
+
+def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+    """The same names, without a root."""
+    plan.require_detection(checkpoint, request)
+    network = plan.network_of(names)
+    plan.require_network(checkpoint, networks(checkpoint), network)
+    has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
+    plan.require_averages(checkpoint, has_averages, request)
+    wanted = plan.detector_names(names, request)
+    keys = {name: (name, name + AVERAGE_SUFFIX) for name in wanted}
+    return plan.Plan(
+        description=f"{SOURCE.title} with {network}",
+        values=plan.stored_values(checkpoint, keys, request),
+        wanted=frozenset(wanted),
+        weights=frozenset(key for key in checkpoint.shapes if not OF_TRAINING.search(key)),
+    )
+
+
+SOURCE = plan.Source(
+    title="TF1 detection checkpoint",
+    recognises=is_detector,
+    networks=networks,
+    is_detector=lambda checkpoint: True,
+    plan=_plan,
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from object_detection_mtl.checkpoints import files, native, restore, slim
+from object_detection_mtl.checkpoints import files, native, restore, tf1_detection
+from object_detection_mtl.checkpoints.sources import source_of
 
 
 def resolve(checkpoint_path: str | os.PathLike[str]) -> str:
@@ -34,10 +35,11 @@ def load(
             kept no averages.
     """
     checkpoint = files.open_checkpoint(checkpoint_path)
-    if slim.is_classifier(checkpoint):
+    source = source_of(checkpoint)
+    if not source.is_detector(checkpoint):
         raise ValueError(
-            f"checkpoint {checkpoint.prefix!r} is a TF-Slim classifier "
-            f"({', '.join(sorted(slim.networks(checkpoint)))}): training starts from it, but it "
+            f"checkpoint {checkpoint.prefix!r} is a {source.title} "
+            f"({', '.join(sorted(source.networks(checkpoint)))}): training starts from it, but it "
             "cannot detect. Give the checkpoint of a trained detector"
         )
     if native.is_native(checkpoint):
@@ -52,7 +54,11 @@ def load(
 
 
 def _is_of_training(checkpoint: files.CheckpointFile) -> bool:
-    return any(key.startswith("optimizer/") for key in checkpoint.shapes)
+    """Whether it holds more than weights: what an exporter writes does not."""
+    return any(
+        key.startswith("optimizer/") or tf1_detection.OF_TRAINING.search(key)
+        for key in checkpoint.shapes
+    )
 
 
 def _require_all(checkpoint: files.CheckpointFile, detector: Any) -> None:

@@ -7,7 +7,9 @@ from google.protobuf import text_format
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.restore import restore
+from object_detection_mtl.checkpoints.files import open_checkpoint
+from object_detection_mtl.checkpoints.plan import Request
+from object_detection_mtl.checkpoints.restore import preview, restore
 from object_detection_mtl.protos import model_pb2
 from tests.checkpoints.test_slim import REAL_CHECKPOINT
 from tests.checkpoints.tf1_files import write_tf1
@@ -33,6 +35,12 @@ def classifier(detector, scope="TinyNet"):
     return arrays | {f"{scope}/Logits/biases": np.zeros(3, np.float32), "global_step": np.array(9)}
 
 
+def assert_equal(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
 def snapshot(detector):
     return {name: v.numpy() for name, v in native.named_variables(detector).items()}
 
@@ -54,11 +62,20 @@ def test_slim_classifier_fills_both_stages_and_nothing_else(tmp_path, capsys):
     assert "left as initialised" in table and " 10  FirstStageFeatureExtractor" in table
 
 
-def test_a_variable_that_the_classifier_lacks_is_reported(tmp_path):
+def test_a_variable_that_the_classifier_lacks_is_an_error(tmp_path):
     detector = tiny_detector()
-    arrays = classifier(detector)
+    arrays, before = classifier(detector), snapshot(detector)
     del arrays["TinyNet/Conv2d_1/weights"]
-    report = restore(detector, write_tf1(tmp_path / "net.ckpt", arrays))
+    prefix = write_tf1(tmp_path / "net.ckpt", arrays)
+    with pytest.raises(
+        ValueError,
+        match="lacks 1 of the 10 variables .* for: SecondStageFeatureExtractor/TinyNet/Conv2d_1/"
+        "weights. It is another version of the network",
+    ):
+        restore(detector, prefix)
+    assert_equal(snapshot(detector), before)
+    request = Request()
+    report = preview(detector, open_checkpoint(prefix), request)
     assert report.missing == ("SecondStageFeatureExtractor/TinyNet/Conv2d_1/weights",)
 
 
@@ -96,7 +113,7 @@ def test_detection_serves_any_number_of_classes_full_does_not(tmp_path):
 
 def test_full_needs_every_variable(tmp_path):
     save_native(tiny_detector(), tmp_path)
-    with pytest.raises(ValueError, match=r"lacks 1 variables of the model: unnamed/.*detection"):
+    with pytest.raises(ValueError, match=r"lacks 1 of .* for: unnamed/.*detection"):
         restore(tiny_detector(dropout_keep_probability=0.5), tmp_path, checkpoint_type="full")
 
 
@@ -150,7 +167,7 @@ def test_checkpoints_of_other_models(tmp_path):
     with pytest.raises(ValueError, match="architecture, OtherNet; .* extractor is TinyNet"):
         restore(detector, path)
     stranger = tf.train.Checkpoint(net=tf.Variable(1.0)).save(str(tmp_path / "stranger"))
-    with pytest.raises(ValueError, match=r"object-based, variables such as net/.*is neither"):
+    with pytest.raises(ValueError, match=r"object-based, variables such as net/.*of no known kind"):
         restore(detector, stranger)
 
 

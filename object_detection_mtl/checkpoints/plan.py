@@ -1,0 +1,161 @@
+"""What a checkpoint offers a detector: the form in which every source answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from object_detection_mtl.checkpoints.files import CheckpointFile, Value, stored_value
+
+CLASSIFICATION = "classification"
+DETECTION = "detection"
+FULL = "full"
+CHECKPOINT_TYPES = (CLASSIFICATION, DETECTION, FULL)
+FIRST_STAGE = "FirstStageFeatureExtractor/"
+FEATURE_EXTRACTORS = (FIRST_STAGE, "SecondStageFeatureExtractor/")
+# What no checkpoint of others has, such as the state of a random generator.
+UNNAMED_SCOPE = "unnamed"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller wants of a checkpoint; see `restore.restore` for the fields."""
+
+    checkpoint_type: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    use_moving_averages: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a source offers for a detector.
+
+    Attributes:
+        description: of the checkpoint, for messages.
+        values: the detector's variable name -> its new value.
+        wanted: names that this kind of restore must fill.
+        weights: the checkpoint's variables that are a model's; the rest is of its training.
+    """
+
+    description: str
+    values: dict[str, Value]
+    wanted: frozenset[str]
+    weights: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of checkpoint.
+
+    Attributes:
+        title: in a few words.
+        recognises: whether a file is of this kind.
+        networks: the feature extractors in a file, by the names that detectors use.
+        is_detector: whether there is a whole detector in a file.
+        plan: (checkpoint, the detector's variable names in the order of its layers, request) ->
+            what it has for them.
+    """
+
+    title: str
+    recognises: Callable[[CheckpointFile], bool]
+    networks: Callable[[CheckpointFile], set[str]]
+    is_detector: Callable[[CheckpointFile], bool]
+    plan: Callable[[CheckpointFile, Collection[str], Request], Plan]
+
+
+def network_of(names: Collection[str]) -> str:
+    """The network that a detector's names hold copies of."""
+    return next(name for name in names if name.startswith(FIRST_STAGE)).split("/")[1]
+
+
+def backbone_names(names: Iterable[str], network: str, exclude: tuple[str, ...] = ()) -> list[str]:
+    """The names of all copies of the network's parts, but for those in the scopes `exclude`."""
+    return [name for name in names if f"/{network}/" in name and not name.startswith(exclude)]
+
+
+def detector_names(
+    names: Iterable[str], request: Request, *, has_unnamed: bool = False
+) -> list[str]:
+    """The names that a detector's checkpoint has to fill.
+
+    Args:
+        names: of the detector.
+        request: says which.
+        has_unnamed: whether the checkpoint may hold what no other program has.
+    """
+    scopes = FEATURE_EXTRACTORS + request.include
+    return [
+        name
+        for name in names
+        if (request.checkpoint_type == FULL or name.startswith(scopes))
+        and (has_unnamed or not name.startswith(f"{UNNAMED_SCOPE}/"))
+    ]
+
+
+def stored_values(
+    checkpoint: CheckpointFile, keys: Mapping[str, tuple[str, str]], request: Request
+) -> dict[str, Value]:
+    """Name -> value as it stands in the file, for those that are in it.
+
+    Args:
+        checkpoint: the file.
+        keys: name -> key of the variable, key of its moving average.
+        request: says whether averages are wanted. Variables that do not train have none.
+    """
+    values = {}
+    for name, (key, average) in keys.items():
+        if request.use_moving_averages and average in checkpoint.shapes:
+            values[name] = replace(stored_value(checkpoint, average), keys=(average, key))
+        elif key in checkpoint.shapes:
+            values[name] = stored_value(checkpoint, key)
+    return values
+
+
+def require_classification(checkpoint: CheckpointFile, what: str, request: Request) -> None:
+    """Refuses the types that only a detector's checkpoint serves."""
+    if request.checkpoint_type in (DETECTION, FULL):
+        raise ValueError(
+            f"fine_tune_checkpoint_type {request.checkpoint_type!r} needs a detector's checkpoint; "
+            f'{checkpoint.prefix!r} is a {what}: use "classification" '
+            "(or from_detection_checkpoint: false)"
+        )
+
+
+def require_detection(checkpoint: CheckpointFile, request: Request) -> None:
+    """Refuses the type that only a classifier's checkpoint serves."""
+    if request.checkpoint_type == CLASSIFICATION:
+        raise ValueError(
+            f"fine_tune_checkpoint_type 'classification' needs an ImageNet classifier; "
+            f"{checkpoint.prefix!r} is a detector: use 'detection' or 'full' "
+            "(or from_detection_checkpoint: true)"
+        )
+
+
+def require_network(checkpoint: CheckpointFile, in_file: Collection[str], network: str) -> None:
+    """Refuses a checkpoint of another architecture."""
+    if network not in in_file:
+        raise ValueError(
+            f"checkpoint {checkpoint.prefix!r} is of another architecture, "
+            f"{', '.join(sorted(in_file))}; the model's feature extractor is {network}"
+            + _other_form(in_file, network)
+        )
+
+
+def _other_form(in_file: Collection[str], network: str) -> str:
+    """A hint if the file's network is the same but for its form."""
+    suffix = "_keras"
+    if network + suffix in in_file:
+        return f". The OD API's TensorFlow 2 form of it is the feature extractor type ...{suffix}"
+    if network.endswith(suffix) and network[: -len(suffix)] in in_file:
+        return f". The TF-Slim form of it is the feature extractor type without {suffix}"
+    return ""
+
+
+def require_averages(checkpoint: CheckpointFile, has_averages: bool, request: Request) -> None:
+    """Refuses to take moving averages that are not there."""
+    if request.use_moving_averages and not has_averages:
+        raise ValueError(
+            f"use_moving_averages is true, but checkpoint {checkpoint.prefix!r} holds no moving "
+            "averages; train with train_config.optimizer.use_moving_average: true"
+        )
