@@ -12,6 +12,11 @@ SavedModel needs nothing but TensorFlow:
 --input_type says what it takes: image_tensor (uint8 [1, height, width, 3]), float_image_tensor
 (float32 [batch, height, width, 3], 0..255), encoded_image_string_tensor (picture files, [batch]
 strings) or tf_example (serialised tf.train.Examples with image/encoded, [batch] strings).
+--dynamic_batch lets image_tensor take any number of pictures of one size. The pictures of the two
+string types may differ in size.
+
+The graph is frozen, with batch norm folded, which is faster and detects the same; --no_optimize
+exports the detector's own graph with its weights as variables.
 """
 
 from __future__ import annotations
@@ -54,6 +59,10 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "override", [], "A field of the config and its value, a.b.c=value. Can be given repeatedly."
     )
+    flags.DEFINE_bool("dynamic_batch", False, "image_tensor: any number of pictures, not just one.")
+    flags.DEFINE_bool(
+        "no_optimize", False, "Export the plain graph: weights as variables, nothing folded."
+    )
     flags.DEFINE_bool("use_side_inputs", False, "Not supported: inputs of Context R-CNN.")
     flags.DEFINE_string("side_input_shapes", "", "Not supported, as use_side_inputs.")
     flags.DEFINE_string("side_input_types", "", "Not supported, as use_side_inputs.")
@@ -70,13 +79,16 @@ def main() -> None:
         logging.set_verbosity(logging.WARNING)
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
+    from object_detection_mtl.export.options import ExportOptions
 
+    options = ExportOptions(
+        input_type=FLAGS.input_type,
+        dynamic_batch=FLAGS.dynamic_batch,
+        optimize=not FLAGS.no_optimize,
+    )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
     checkpoint = jobs.export(
-        config,
-        FLAGS.trained_checkpoint_dir,
-        FLAGS.output_directory,
-        input_type=FLAGS.input_type,
+        config, FLAGS.trained_checkpoint_dir, FLAGS.output_directory, options=options
     )
     print(f"exported {checkpoint} to {FLAGS.output_directory} (input: {FLAGS.input_type})")
 

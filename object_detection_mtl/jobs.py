@@ -20,7 +20,8 @@ from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation.checkpoints import CheckpointEvaluation
 from object_detection_mtl.evaluation.summaries import EvaluationWriter
-from object_detection_mtl.export import inputs, saved_model, weights
+from object_detection_mtl.export import saved_model, weights
+from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.inference import names, predictor
 from object_detection_mtl.inference import run as inference_run
 from object_detection_mtl.inference.pictures import PictureFile
@@ -216,8 +217,7 @@ def export(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     checkpoint_path: str,
     output_directory: str,
-    *,
-    input_type: str = "image_tensor",
+    options: ExportOptions | None = None,
 ) -> str:
     """Exports a trained detector; see `export.saved_model` for the layout.
 
@@ -225,25 +225,24 @@ def export(
         config: resolved, that of the training.
         checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
         output_directory: where to write; an earlier export in it is replaced.
-        input_type: one of `export.inputs.INPUT_TYPES`.
+        options: what the SavedModel takes and how its graph is made; None for the default.
 
     Returns:
         The prefix of the checkpoint that was exported.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: a checkpoint of another model, an unknown input type, an output directory of
-            something else.
+        ValueError: a checkpoint of another model, or an output directory of something else.
     """
-    inputs.input_type(input_type)
     saved_model.check_output(output_directory)
     detector, prefix = _trained_detector(config, checkpoint_path)
     saved_model.export(
         detector,
         output_directory,
         config_text=pipeline.to_text(config),
-        input_type=input_type,
+        options=options,
         label_map_path=names.find_label_map(config),
+        checkpoint=prefix,
     )
     return prefix
 

@@ -8,6 +8,7 @@ graph, so it is made of TensorFlow's own operations only.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,9 +42,17 @@ class InputType:
     def spec(self) -> tf.TensorSpec:
         return tf.TensorSpec(self.shape, self.dtype, name=INPUT_NAME)
 
+    def of_any_batch(self) -> InputType:
+        """The same for any number of pictures."""
+        return dataclasses.replace(self, shape=(None, *self.shape[1:]))
+
 
 def from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Pictures [B, H, W, 3] of one size, values 0..255."""
+    if images.shape[0] is None:
+        count = _at_least_one(tf.shape(images)[0])
+        images = tf.reshape(images, tf.concat([[count], tf.shape(images)[1:]], axis=0))
+        images = tf.ensure_shape(images, [None, None, None, 3])
     return detector.preprocess(images)
 
 

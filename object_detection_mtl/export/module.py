@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export.inputs import input_type
+from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.fields import Detections
 
 
@@ -32,18 +32,18 @@ class DetectionModule(tf.Module):
         detect: the function. Calling the module is the same.
     """
 
-    def __init__(self, detector: Any, input_type_name: str) -> None:
+    def __init__(self, detector: Any, options: ExportOptions) -> None:
         """Args:
         detector: built for inference.
-        input_type_name: one of `inputs.INPUT_TYPES`.
+        options: of which the input is used.
 
         Raises:
-            ValueError: an unknown input type; a detector built for training.
+            ValueError: a detector built for training.
         """
         super().__init__(name="detection_module")
         if detector.is_training:
             raise ValueError("build the detector with is_training=False to serve it")
-        chosen = input_type(input_type_name)
+        chosen = options.input
         self.model = native.tree(plain_variables(native.named_variables(detector)))
 
         def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:

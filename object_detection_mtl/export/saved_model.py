@@ -3,29 +3,36 @@
     <output>/pipeline.config
     <output>/checkpoint/            checkpoint, ckpt-0.index, ckpt-0.data-...
     <output>/saved_model/           saved_model.pb, variables/, assets/
-    <output>/saved_model/assets.extra/label_map.pbtxt       where the label map is known
+    <output>/saved_model/assets/metadata.json               see metadata.py
+    <output>/saved_model/assets/label_map.pbtxt             where the label map is known
 
-`assets.extra` is TensorFlow's place for files that travel with a SavedModel and that its graph does
-not read. A new export appears only when it is complete: it is written beside the output directory
-first, and then takes the place of the old one. Other files of the directory are left alone.
+Both are assets in TensorFlow's sense: `tf.saved_model.load(...)` knows them as `metadata` and
+`label_map`, and whoever copies a SavedModel takes them along. A new export appears only when it is
+complete: it is written beside the output directory first, and then takes the place of the old one.
+Other files of the directory are left alone.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.export import fast_inference, metadata
 from object_detection_mtl.export.module import DetectionModule
+from object_detection_mtl.export.options import ExportOptions
 
 CONFIG_NAME = "pipeline.config"
 CHECKPOINT_NAME = "checkpoint"
 SAVED_MODEL_NAME = "saved_model"
-LABEL_MAP = os.path.join("assets.extra", "label_map.pbtxt")
+ASSETS = "assets"
+LABEL_MAP = os.path.join(ASSETS, "label_map.pbtxt")
+METADATA = os.path.join(ASSETS, "metadata.json")
 SIGNATURE = "serving_default"
 
 _CHECKPOINT_NUMBER = 0
@@ -36,8 +43,9 @@ def export(
     output_directory: str,
     *,
     config_text: str,
-    input_type: str = "image_tensor",
+    options: ExportOptions | None = None,
     label_map_path: str | None = None,
+    checkpoint: str = "",
 ) -> None:
     """Exports a detector that has its weights.
 
@@ -45,20 +53,30 @@ def export(
         detector: built for inference.
         output_directory: created where it does not exist; an earlier export in it is replaced.
         config_text: the resolved configuration, written as pipeline.config.
-        input_type: one of `inputs.INPUT_TYPES`.
+        options: what the SavedModel takes and how its graph is made; None for the default.
         label_map_path: a label map to put into the SavedModel, or None.
+        checkpoint: where the weights are from, to be told in the metadata.
 
     Raises:
-        ValueError: an unknown input type, or an output directory that is something else's.
+        ValueError: an output directory that is something else's.
         OSError: the directory cannot be written.
     """
     output_directory = output_directory.rstrip("/") or output_directory
     check_output(output_directory)
-    module = DetectionModule(detector, input_type)
+    options = options or ExportOptions()
+    module = DetectionModule(detector, options)
     scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
     try:
         tf.io.gfile.makedirs(scratch)
-        _write(module, detector, scratch, config_text, label_map_path)
+        _write(
+            module,
+            detector,
+            scratch,
+            config_text=config_text,
+            options=options,
+            label_map_path=label_map_path,
+            checkpoint=checkpoint,
+        )
         _replace(output_directory, scratch)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
@@ -91,9 +109,25 @@ def _write(
     module: DetectionModule,
     detector: Any,
     directory: str,
+    *,
     config_text: str,
+    options: ExportOptions,
     label_map_path: str | None,
+    checkpoint: str,
 ) -> None:
+    _write_checkpoint(detector, directory, config_text)
+    description = metadata.describe(
+        config_text=config_text,
+        checkpoint=checkpoint,
+        num_classes=detector.num_classes,
+        label_map_path=label_map_path,
+        options=options,
+    )
+    served = fast_inference.optimized(module) if options.optimize else module
+    _write_saved_model(served, directory, description, label_map_path)
+
+
+def _write_checkpoint(detector: Any, directory: str, config_text: str) -> None:
     with tf.io.gfile.GFile(os.path.join(directory, CONFIG_NAME), "w") as file:
         file.write(config_text)
     checkpoint = tf.train.Checkpoint(model=native.tree(native.named_variables(detector)))
@@ -101,15 +135,26 @@ def _write(
         checkpoint, os.path.join(directory, CHECKPOINT_NAME), max_to_keep=1
     )
     manager.save(checkpoint_number=_CHECKPOINT_NUMBER)
+
+
+def _write_saved_model(
+    module: Any, directory: str, description: Mapping[str, Any], label_map_path: str | None
+) -> None:
+    """Args:
+    module: with `detect`, what is served.
+    description: the metadata.
+    """
+    # An asset has the name of the file that it is copied from.
+    sources = os.path.join(directory, "sources")
+    tf.io.gfile.makedirs(os.path.join(sources, ASSETS))
+    metadata.write(description, os.path.join(sources, METADATA))
+    module.metadata = tf.saved_model.Asset(os.path.join(sources, METADATA))
+    if label_map_path:
+        tf.io.gfile.copy(label_map_path, os.path.join(sources, LABEL_MAP))
+        module.label_map = tf.saved_model.Asset(os.path.join(sources, LABEL_MAP))
     saved_model = os.path.join(directory, SAVED_MODEL_NAME)
     signature = module.detect.get_concrete_function()
     tf.saved_model.save(module, saved_model, signatures={SIGNATURE: signature})
-    # The OD API's layout has this folder; TensorFlow writes it only where there is something in it.
-    tf.io.gfile.makedirs(os.path.join(saved_model, "assets"))
-    if label_map_path:
-        target = os.path.join(saved_model, LABEL_MAP)
-        tf.io.gfile.makedirs(os.path.dirname(target))
-        tf.io.gfile.copy(label_map_path, target)
 
 
 def _replace(output_directory: str, scratch: str) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.inputs import INPUT_NAME
 from object_detection_mtl.export.module import DetectionModule
+from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.fields import Detections, TfExample
 
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -49,7 +50,7 @@ Predictor = Callable[[np.ndarray], Found]
 
 def from_detector(detector: Any) -> Predictor:
     """A detector that has its weights, built for inference."""
-    module = DetectionModule(detector, "image_tensor")
+    module = DetectionModule(detector, ExportOptions())
     return lambda picture: _first(module.detect(tf.constant(picture[np.newaxis])))
 
 

@@ -15,6 +15,7 @@ from object_detection_mtl import jobs
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
+from object_detection_mtl.export.options import ExportOptions
 from tests.models import tiny
 
 NAMES = {1: "red blood cell", 2: "white", 3: "platelet"}
@@ -70,20 +71,24 @@ def run() -> Path:
 
 
 @functools.cache
-def export(input_type: str) -> Path:
-    """The run exported for an input type; for the first as users do, for the others quicker."""
-    output = ROOT / f"exported_{input_type}"
+def export(input_type: str, **more: Any) -> Path:
+    """The run exported for an input type; for the first as users do, for the others quicker.
+
+    `more`: other fields of ExportOptions.
+    """
+    options = ExportOptions(input_type, **more)
+    output = ROOT / "_".join(map(str, ["exported", input_type, *more.values()]))
     if input_type == "image_tensor":
-        jobs.export(config(), str(run()), str(output), input_type=input_type)
+        jobs.export(config(), str(run()), str(output), options=options)
     else:
         text = pipeline.to_text(config())
-        saved_model.export(detector(), str(output), config_text=text, input_type=input_type)
+        saved_model.export(detector(), str(output), config_text=text, options=options)
     return output
 
 
 @functools.cache
-def loaded(input_type: str) -> Any:
-    return tf.saved_model.load(str(export(input_type) / "saved_model"))
+def loaded(input_type: str, **more: Any) -> Any:
+    return tf.saved_model.load(str(export(input_type, **more) / "saved_model"))
 
 
 @functools.cache

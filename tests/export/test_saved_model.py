@@ -1,5 +1,6 @@
 """The exported model: files, signature, and the same answers as the detector's."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import object_detection_mtl
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.files import open_checkpoint
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.inputs import INPUT_TYPES
 from object_detection_mtl.export.module import DetectionModule, served
+from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.fields import Detections
 from tests.export import exported
 from tests.training.tiny import tiny_detector
@@ -34,8 +37,8 @@ OUTPUT_SHAPES = {
 }
 
 
-def signature(input_type):
-    return exported.loaded(input_type).signatures["serving_default"]
+def signature(input_type, **more):
+    return exported.loaded(input_type, **more).signatures["serving_default"]
 
 
 def files_below(folder):
@@ -73,13 +76,13 @@ def test_layout():
         "checkpoint/ckpt-0.data-00000-of-00001",
         "checkpoint/ckpt-0.index",
         "pipeline.config",
-        "saved_model/assets.extra/label_map.pbtxt",
+        "saved_model/assets/label_map.pbtxt",
+        "saved_model/assets/metadata.json",
         "saved_model/fingerprint.pb",
         "saved_model/saved_model.pb",
         "saved_model/variables/variables.data-00000-of-00001",
         "saved_model/variables/variables.index",
     ]
-    assert (folder / "saved_model/assets").is_dir()
     assert (folder / "saved_model" / saved_model.LABEL_MAP).read_text() == exported.LABEL_MAP
     # Nothing is left of the place where it was put together.
     assert not list(folder.parent.glob("*.incomplete*"))
@@ -166,32 +169,93 @@ def test_a_picture_of_one_pixel():
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
-def test_the_graph_holds_only_tensorflows_own_operations():
-    for input_type in INPUT_TYPES:
-        graph = signature(input_type).graph.as_graph_def()
-        functions = graph.library.function
-        operations = {node.op for node in graph.node}
-        operations |= {node.op for function in functions for node in function.node_def}
-        operations -= {function.signature.name for function in functions}
-        assert "Conv2D" in operations
-        known = set(dir(tf.raw_ops))
-        unknown = {name for name in operations if not name.startswith("_") and name not in known}
-        assert not unknown
-        assert not [name for name in operations if "PyFunc" in name]
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("input_type", INPUT_TYPES)
+def test_the_graph_holds_only_tensorflows_own_operations(input_type, optimize):
+    """TensorFlow Serving's loader is C++: it knows neither Python nor operations of plug-ins."""
+    graph = signature(input_type, optimize=optimize).graph.as_graph_def()
+    functions = graph.library.function
+    operations = {node.op for node in graph.node}
+    operations |= {node.op for function in functions for node in function.node_def}
+    operations -= {function.signature.name for function in functions}
+    assert "Conv2D" in operations
+    known = set(dir(tf.raw_ops))
+    assert not {name for name in operations if not name.startswith("_") and name not in known}
+    assert not [name for name in operations if "PyFunc" in name]
+    reads_variables = bool({"ReadVariableOp", "VarHandleOp"} & operations)
+    assert reads_variables != optimize
 
 
-def test_weights_are_variables_under_their_names_in_checkpoints():
-    folder = exported.export("image_tensor")
+def test_weights_of_the_plain_graph_are_variables_under_their_names_in_checkpoints():
+    folder = exported.export("image_tensor", optimize=False)
     names = native.named_variables(exported.detector())
     in_model = open_checkpoint(str(folder / "saved_model/variables/variables"))
-    in_checkpoint = open_checkpoint(str(folder / "checkpoint"))
     for name, variable in names.items():
         key = native.checkpoint_key("model", name)
         np.testing.assert_array_equal(in_model.read(key), variable.numpy())
-        np.testing.assert_array_equal(in_checkpoint.read(key), variable.numpy())
-    assert len(exported.loaded("image_tensor").signatures["serving_default"].variables) <= len(
-        names
+    assert len(signature("image_tensor", optimize=False).variables) <= len(names)
+
+
+def test_the_checkpoint_holds_the_weights():
+    for optimize in (True, False):
+        folder = exported.export("image_tensor", optimize=optimize)
+        in_checkpoint = open_checkpoint(str(folder / "checkpoint"))
+        for name, variable in native.named_variables(exported.detector()).items():
+            key = native.checkpoint_key("model", name)
+            np.testing.assert_array_equal(in_checkpoint.read(key), variable.numpy())
+
+
+def test_metadata_travels_as_an_asset():
+    model = exported.loaded("image_tensor")
+    description = json.loads(Path(model.metadata.asset_path.numpy().decode()).read_text())
+    versions = description.pop("versions")
+    assert versions["tensorflow"] == tf.__version__
+    assert versions["object_detection_mtl"] == object_detection_mtl.__version__
+    assert description == {
+        "format_version": 1,
+        "checkpoint": f"{exported.MODEL_DIR}/ckpt-1",
+        "export": {
+            "input_type": "image_tensor",
+            "dynamic_batch": False,
+            "optimize": True,
+            "precision": "float32",
+        },
+        "num_classes": K,
+        "class_names": {str(number): name for number, name in exported.NAMES.items()},
+        "pipeline_config": pipeline.to_text(exported.config()),
+    }
+    assert Path(model.label_map.asset_path.numpy().decode()).read_text() == exported.LABEL_MAP
+
+
+def test_any_number_of_pictures_of_one_size():
+    images = np.random.RandomState(2).randint(0, 256, (3, 50, 70, 3)).astype(np.uint8)
+    serve = signature("image_tensor", dynamic_batch=True)
+    [spec] = serve.structured_input_signature[1].values()
+    assert (spec.dtype, spec.shape.as_list()) == (tf.uint8, [None, None, None, 3])
+    assert serve.structured_outputs["detection_boxes"].shape.as_list() == [None, D, 4]
+    for number in (1, 3):
+        check_equal(serve(input_tensor=images[:number]), expected_of(images[:number]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch holds no picture"):
+        serve(input_tensor=images[:0])
+
+
+@pytest.mark.slow
+def test_saved_model_cli_runs_it(tmp_path):
+    """TensorFlow's own tool, in a process that does not know this package."""
+    np.save(tmp_path / "picture.npy", decoded(*encoded("a.jpg")).numpy()[np.newaxis])
+    tool = Path(sys.executable).with_name("saved_model_cli")
+    done = subprocess.run(
+        [str(tool), "run", "--dir", str(exported.export("image_tensor") / "saved_model")]
+        + ["--tag_set", "serve", "--signature_def", "serving_default"]
+        + ["--inputs", f"input_tensor={tmp_path}/picture.npy", "--outdir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
+    assert done.returncode == 0, done.stderr
+    expected = signature("image_tensor")(decoded(*encoded("a.jpg"))[tf.newaxis])
+    for name in OUTPUT_SHAPES:
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected[name], rtol=1e-5)
 
 
 def test_the_config_reads_back_the_same():
@@ -257,14 +321,14 @@ def test_serving_in_an_environment_with_only_tensorflow(tmp_path):
 def fake_parts(monkeypatch):
     """Writes the parts of an export without a model."""
 
-    def write(module, detector, directory, config_text, label_map_path):
+    def write(module, detector, directory, config_text, **others):
         folder = Path(directory)
         (folder / "pipeline.config").write_text(config_text)
         for name in ("checkpoint", "saved_model"):
             (folder / name).mkdir()
             (folder / name / "content").write_text(config_text)
 
-    monkeypatch.setattr(saved_model, "DetectionModule", lambda detector, input_type: None)
+    monkeypatch.setattr(saved_model, "DetectionModule", lambda detector, options: None)
     monkeypatch.setattr(saved_model, "_write", write)
 
 
@@ -290,7 +354,7 @@ def test_an_export_that_fails_leaves_the_old_one(fake_parts, tmp_path, monkeypat
     output = tmp_path / "out"
     saved_model.export(None, str(output), config_text="one")
 
-    def fail(*arguments):
+    def fail(*arguments, **others):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(saved_model, "_write", fail)
@@ -336,7 +400,7 @@ def test_an_output_directory_that_is_a_file(fake_parts, tmp_path):
 
 def test_a_detector_built_for_training_is_refused():
     with pytest.raises(ValueError, match="is_training=False"):
-        DetectionModule(tiny_detector(is_training=True), "image_tensor")
+        DetectionModule(tiny_detector(is_training=True), ExportOptions())
 
 
 def test_served_classes_start_at_one():

@@ -54,7 +54,7 @@ def test_a_saved_model_carries_its_names(model):
 
 
 def test_without_them_the_config_beside_it_knows(model, tmp_path, caplog):
-    (model / "assets.extra" / "label_map.pbtxt").unlink()
+    (model / "assets" / "label_map.pbtxt").unlink()
     assert names.from_saved_model(str(model)) == exported.NAMES
     config = pipeline.load(
         model.parent / "pipeline.config",

@@ -1,0 +1,52 @@
+"""What an export is to be: what it takes, and how its graph is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from object_detection_mtl.export.inputs import InputType, input_type
+
+FLOAT32 = "float32"
+BFLOAT16 = "bfloat16"
+PRECISIONS = (FLOAT32, BFLOAT16)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Attributes:
+        input_type: one of `inputs.INPUT_TYPES`.
+        dynamic_batch: image_tensor takes any number of pictures of one size, not just one.
+        optimize: freeze and fold the graph (`fast_inference`); otherwise it is the detector's own,
+            with variables.
+        precision: of the convolutions, one of PRECISIONS (`bfloat16`).
+    """
+
+    input_type: str = "image_tensor"
+    dynamic_batch: bool = False
+    optimize: bool = True
+    precision: str = FLOAT32
+
+    def __post_init__(self) -> None:
+        kind = input_type(self.input_type)
+        if self.dynamic_batch and kind.shape[0] is None:
+            raise ValueError(
+                f"dynamic_batch is for input type 'image_tensor'; {self.input_type!r} takes any "
+                "number of pictures anyway, leave it out"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision is {self.precision!r}, expected one of {', '.join(PRECISIONS)}"
+            )
+        if self.precision != FLOAT32 and not self.optimize:
+            raise ValueError(
+                f"precision {self.precision!r} is an optimisation of the frozen graph: leave out "
+                "the one or the other"
+            )
+
+    @property
+    def input(self) -> InputType:
+        """What the graph takes."""
+        kind = input_type(self.input_type)
+        return kind.of_any_batch() if self.dynamic_batch else kind
