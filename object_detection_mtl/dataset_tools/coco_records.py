@@ -22,6 +22,19 @@ def check_classes(file: coco.CocoFile, labels: Mapping[str, int], label_map_name
     label_maps.check_classes(places, labels, label_map_name)
 
 
+def load_pictures(
+    path: str | Path,
+    image_dir: str | Path,
+    labels: Mapping[str, int],
+    *,
+    label_map_name: str = "",
+) -> list[AnnotatedPicture]:
+    """Everything from a file to pictures: see `coco.read`, `check_classes`, `as_pictures`."""
+    file = coco.read(path)
+    check_classes(file, labels, label_map_name)
+    return as_pictures(file, image_dir, labels)
+
+
 def as_pictures(
     file: coco.CocoFile, image_dir: str | Path, labels: Mapping[str, int]
 ) -> list[AnnotatedPicture]:

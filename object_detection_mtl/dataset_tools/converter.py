@@ -10,6 +10,7 @@ from absl import flags
 
 from object_detection_mtl.dataset_tools import conversion, label_maps, workers
 from object_detection_mtl.dataset_tools.annotated import AnnotatedPicture
+from object_detection_mtl.dataset_tools.summary import Summary
 
 FLAGS = flags.FLAGS
 
@@ -53,6 +54,16 @@ def define_flags(label_map_default: str) -> None:
     )
     flags.DEFINE_integer("num_windows", 64, "Stored windows of each picture.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the stored windows.", lower_bound=0, upper_bound=2**31 - 1)
+    flags.DEFINE_string(
+        "runner",
+        None,
+        "Convert with Apache Beam, for data sets that outgrow one machine: the name of a runner "
+        "such as DirectRunner, FlinkRunner, DataflowRunner. Needs object_detection_mtl[beam], and "
+        "paths that are the same on all machines.",
+    )
+    flags.DEFINE_multi_string(
+        "runner_option", [], "An option of the runner, name=value. Can be given repeatedly."
+    )
     flags.mark_flag_as_required("output_path")
 
 
@@ -69,6 +80,13 @@ def prepare() -> None:
             "give --label_map_path, a label map to use, or --output_label_map, a file to write one "
             "to, not both"
         )
+    if FLAGS.runner and FLAGS.num_workers:
+        raise ValueError(
+            "--num_workers is for one machine; with --runner say how many by its own "
+            "--runner_option, such as direct_num_workers=4"
+        )
+    if FLAGS.runner_option and not FLAGS.runner:
+        raise ValueError("--runner_option needs --runner")
 
 
 def load_labels(
@@ -88,24 +106,47 @@ def load_labels(
     return label_maps.load_labels(path), str(path)
 
 
-def run(pictures: Sequence[AnnotatedPicture], num_classes: int) -> None:
+def run(
+    pictures: Sequence[AnnotatedPicture],
+    num_classes: int,
+    load: Callable[[], Sequence[AnnotatedPicture]],
+) -> None:
     """Converts as the flags say and prints the report.
 
     Args:
       pictures: the data set.
       num_classes: K, the highest number of the label map.
+      load: returns the data set again, on another machine; it can be sent there.
     """
     auxiliary = conversion.AuxiliaryLabels(num_classes, FLAGS.num_windows, FLAGS.seed)
     options = conversion.Options(
         verify_images=FLAGS.verify_images,
         auxiliary_labels=auxiliary if FLAGS.write_auxiliary_labels else None,
     )
+    print("\n".join(_convert(pictures, load, options).lines()))
+
+
+def _convert(
+    pictures: Sequence[AnnotatedPicture],
+    load: Callable[[], Sequence[AnnotatedPicture]],
+    options: conversion.Options,
+) -> Summary:
+    if FLAGS.runner:
+        from object_detection_mtl.dataset_tools import beam_pipeline
+
+        return beam_pipeline.create_records(
+            load,
+            FLAGS.output_path,
+            options=options,
+            num_shards=FLAGS.num_shards,
+            runner=FLAGS.runner,
+            runner_options=FLAGS.runner_option,
+        )
     seconds = len(pictures) * conversion.seconds_per_picture(options)
-    report = conversion.create_records(
+    return conversion.create_records(
         pictures,
         FLAGS.output_path,
         options=options,
         num_shards=FLAGS.num_shards,
         num_processes=workers.choose_number(FLAGS.num_workers, seconds),
     )
-    print("\n".join(report.lines()))

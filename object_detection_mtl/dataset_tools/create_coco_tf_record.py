@@ -12,6 +12,8 @@ The output appears under its name only when it is complete.
 
 from __future__ import annotations
 
+import functools
+
 from absl import flags
 
 from object_detection_mtl.dataset_tools import (
@@ -43,7 +45,14 @@ def main() -> None:
     )
     coco_records.check_classes(file, labels, label_map_name)
     pictures = coco_records.as_pictures(file, FLAGS.image_dir, labels)
-    converter.run(pictures, max(labels.values()))
+    load = functools.partial(
+        coco_records.load_pictures,
+        FLAGS.annotations_file,
+        FLAGS.image_dir,
+        labels,
+        label_map_name=label_map_name,
+    )
+    converter.run(pictures, max(labels.values()), load)
     if file.stray:
         print(f"annotations of pictures that the file does not list: {file.stray}")
 

@@ -12,6 +12,8 @@ written. The output appears under its name only when it is complete.
 
 from __future__ import annotations
 
+import functools
+
 from absl import flags
 
 from object_detection_mtl.dataset_tools import (
@@ -59,12 +61,17 @@ def main() -> None:
         derive=lambda path: pascal_records.derive_label_map(folders, FLAGS.annotations_dir, path),
         default=lambda: (label_maps.load_labels(label_maps.PASCAL), str(label_maps.PASCAL)),
     )
-    jobs = pascal_records.collect_jobs(folders, FLAGS.set, FLAGS.annotations_dir, FLAGS.images_dir)
-    pascal_records.check_classes(jobs, labels, label_map_name)
-    pictures = pascal_records.as_pictures(
-        jobs, labels, ignore_difficult_instances=FLAGS.ignore_difficult_instances
+    load = functools.partial(
+        pascal_records.load_pictures,
+        folders,
+        labels,
+        set_name=FLAGS.set,
+        annotations_dir=FLAGS.annotations_dir,
+        images_dir=FLAGS.images_dir,
+        label_map_name=label_map_name,
+        ignore_difficult_instances=FLAGS.ignore_difficult_instances,
     )
-    converter.run(pictures, max(labels.values()))
+    converter.run(load(), max(labels.values()), load)
 
 
 def run() -> None:

@@ -77,6 +77,22 @@ def check_classes(jobs: Iterable[Job], labels: Mapping[str, int], label_map_name
     label_maps.check_classes(places, labels, label_map_name)
 
 
+def load_pictures(
+    folders: Iterable[Path],
+    labels: Mapping[str, int],
+    *,
+    set_name: str | None = None,
+    annotations_dir: str = voc.ANNOTATIONS,
+    images_dir: str = voc.IMAGES,
+    label_map_name: str = "",
+    ignore_difficult_instances: bool = False,
+) -> list[AnnotatedPicture]:
+    """Everything from folders to pictures: see `collect_jobs`, `check_classes`, `as_pictures`."""
+    jobs = collect_jobs(folders, set_name, annotations_dir, images_dir)
+    check_classes(jobs, labels, label_map_name)
+    return as_pictures(jobs, labels, ignore_difficult_instances=ignore_difficult_instances)
+
+
 def as_pictures(
     jobs: Iterable[Job], labels: Mapping[str, int], *, ignore_difficult_instances: bool = False
 ) -> list[AnnotatedPicture]:

@@ -25,6 +25,37 @@ def shard_paths(output_path: str | Path, num_shards: int) -> list[Path]:
     ]
 
 
+def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
+    """Makes the folder of the record and returns the paths of its shards.
+
+    Raises:
+      OSError: the folder cannot be made.
+      IsADirectoryError: a folder has the name of a shard.
+      FileExistsError: shards of another count are there, which a pattern would read as well.
+    """
+    path = Path(output_path)
+    paths = shard_paths(path, num_shards)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for shard in paths:
+        if shard.is_dir():
+            raise IsADirectoryError(
+                f"--output_path: {str(shard)!r} is a folder; give the name of the record to write, "
+                "such as " + repr(str(shard / "train.record"))
+            )
+    others = sorted(
+        other
+        for other in path.parent.glob(f"{_escaped(path.name)}-?????-of-?????")
+        if other not in paths
+    )
+    if others:
+        raise FileExistsError(
+            f"{others[0]} and {len(others) - 1} more shards of an earlier run with another "
+            "--num_shards are there; a pattern would read both. Delete them or choose another "
+            "--output_path"
+        )
+    return paths
+
+
 class ShardWriter:
     """Writes serialised examples to shards in turn; a context manager.
 
@@ -33,18 +64,13 @@ class ShardWriter:
     the unfinished files are removed.
 
     Raises:
-      OSError: the folder of `output_path` cannot be made, or nothing can be written there: said
-        before anything is computed.
-      FileExistsError: shards of another count are there, which a pattern would read as well.
+      OSError: nothing can be written there (see also `prepare_output`): said before anything is
+        computed.
     """
 
     def __init__(self, output_path: str | Path, num_shards: int = 1):
-        self.paths = shard_paths(output_path, num_shards)
+        self.paths = prepare_output(output_path, num_shards)
         self.num_examples = 0
-        folder = Path(output_path).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        self._refuse_folders()
-        self._refuse_leftovers(Path(output_path))
         self._temporary = [path.with_name(f".incomplete-{path.name}") for path in self.paths]
         self._writers: list[tf.io.TFRecordWriter] = []
 
@@ -88,28 +114,6 @@ class ShardWriter:
             except tf.errors.OpError as error:
                 failure = _cannot_write(path, error)
         return failure
-
-    def _refuse_folders(self) -> None:
-        for path in self.paths:
-            if path.is_dir():
-                raise IsADirectoryError(
-                    f"--output_path: {str(path)!r} is a folder; give the name of the record to "
-                    "write, such as " + repr(str(path / "train.record"))
-                )
-
-    def _refuse_leftovers(self, output_path: Path) -> None:
-        own = set(self.paths)
-        others = sorted(
-            path
-            for path in output_path.parent.glob(f"{_escaped(output_path.name)}-?????-of-?????")
-            if path not in own
-        )
-        if others:
-            raise FileExistsError(
-                f"{others[0]} and {len(others) - 1} more shards of an earlier run with another "
-                "--num_shards are there; a pattern would read both. Delete them or choose "
-                "another --output_path"
-            )
 
 
 def _cannot_write(path: Path, error: tf.errors.OpError) -> OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable
 
@@ -26,12 +25,10 @@ class Summary:
     pictures: int = 0
     objects: int = 0
     pictures_without_objects: int = 0
-    troubles: dict[str, list[str]] = dataclasses.field(
-        default_factory=lambda: collections.defaultdict(list)
-    )
+    troubles: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def note(self, trouble: str, name: str) -> None:
-        self.troubles[trouble].append(name)
+        self.troubles.setdefault(trouble, []).append(name)
 
     def add_picture(self, num_objects: int) -> None:
         self.pictures += 1
@@ -43,7 +40,7 @@ class Summary:
         self.objects += other.objects
         self.pictures_without_objects += other.pictures_without_objects
         for trouble, names in other.troubles.items():
-            self.troubles[trouble] += names
+            self.troubles.setdefault(trouble, []).extend(names)
 
     def lines(self) -> list[str]:
         """The report, one line per fact."""
