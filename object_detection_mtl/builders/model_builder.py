@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keras
+
 from object_detection_mtl.builders import (
     anchor_generator_builder,
     backbone_builder,
@@ -21,7 +23,7 @@ from object_detection_mtl.predictors.map_head import MapHead
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
 from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
 from object_detection_mtl.predictors.roi_head import RoiHead
-from object_detection_mtl.protos import box_predictor_pb2, faster_rcnn_pb2, model_pb2
+from object_detection_mtl.protos import faster_rcnn_pb2, model_pb2
 
 
 def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStageDetector:
@@ -97,13 +99,12 @@ def _second_stage(
     config: faster_rcnn_pb2.FasterRcnn, backbone: backbone_builder.Backbone
 ) -> CropSecondStage | MapSecondStage:
     stage2 = backbone.make_stage2("stage2")
-    channels, predictor = stage2.output_shape[-1], config.second_stage_box_predictor
-    kind = predictor.WhichOneof("box_predictor_oneof")
+    kind = config.second_stage_box_predictor.WhichOneof("box_predictor_oneof")
     if kind == "rfcn_box_predictor":
-        return MapSecondStage(MapHead(stage2, _map_predictor(predictor, channels, config)))
+        return MapSecondStage(MapHead(stage2, _map_predictor(stage2, config)))
     if kind == "mask_rcnn_box_predictor":
         return CropSecondStage(
-            RoiHead(stage2, _crop_predictor(predictor, channels, config)),
+            RoiHead(stage2, _crop_predictor(stage2, config)),
             crop_size=config.initial_crop_size,
             pool_size=config.maxpool_kernel_size,
             pool_stride=config.maxpool_stride,
@@ -114,14 +115,11 @@ def _second_stage(
     )
 
 
-def _map_predictor(
-    config: box_predictor_pb2.BoxPredictor,
-    in_channels: int,
-    detector: faster_rcnn_pb2.FasterRcnn,
-) -> RfcnBoxPredictor:
+def _map_predictor(stage2: keras.Model, detector: faster_rcnn_pb2.FasterRcnn) -> RfcnBoxPredictor:
+    config = detector.second_stage_box_predictor
     chosen = config.rfcn_box_predictor
     return RfcnBoxPredictor(
-        in_channels=in_channels,
+        in_channels=stage2.output_shape[-1],
         num_classes=detector.num_classes,
         hyperparams=hyperparams_builder.build(chosen.conv_hyperparams),
         depth=chosen.depth,
@@ -132,21 +130,31 @@ def _map_predictor(
 
 
 def _crop_predictor(
-    config: box_predictor_pb2.BoxPredictor,
-    in_channels: int,
-    detector: faster_rcnn_pb2.FasterRcnn,
+    stage2: keras.Model, detector: faster_rcnn_pb2.FasterRcnn
 ) -> MaskRcnnBoxPredictor:
+    config = detector.second_stage_box_predictor
     chosen = config.mask_rcnn_box_predictor
     if chosen.predict_instance_masks or chosen.predict_keypoints:
         raise ValueError(
             "mask_rcnn_box_predictor: predict_instance_masks and predict_keypoints are not "
             "supported; this package predicts boxes"
         )
+    channels = stage2.output_shape[-1]
     return MaskRcnnBoxPredictor(
-        in_channels=in_channels,
+        in_channels=channels,
         num_classes=detector.num_classes,
         hyperparams=hyperparams_builder.build(chosen.fc_hyperparams),
+        spatial_size=None if chosen.spatial_average else _stage2_size(stage2, detector),
+        hidden_layers=chosen.num_layers_before_predictor,
+        hidden_depth=max(min(channels, chosen.max_depth), chosen.min_depth),
         share_box_across_classes=chosen.share_box_across_classes,
         dropout_keep_probability=chosen.dropout_keep_probability if chosen.use_dropout else 1.0,
         trainable=config.trainable,
     )
+
+
+def _stage2_size(stage2: keras.Model, config: faster_rcnn_pb2.FasterRcnn) -> tuple[int, int]:
+    """Height and width that stage 2 makes of a pooled crop."""
+    side = (config.initial_crop_size - config.maxpool_kernel_size) // config.maxpool_stride + 1
+    shape = stage2.compute_output_shape((None, side, side, stage2.input_shape[-1]))
+    return shape[1], shape[2]

@@ -26,6 +26,8 @@ def build(
         max_per_class=nms.max_detections_per_class,
         max_total=nms.max_total_detections,
         soft_nms_sigma=nms.soft_nms_sigma,
+        class_agnostic=nms.use_class_agnostic_nms,
+        max_classes_per_detection=nms.max_classes_per_detection,
         clip_before_nms=clip_before_nms,
     )
 

@@ -88,6 +88,9 @@ RULES: dict[str, Rule] = {
     "MaskRCNNBoxPredictor.predict_keypoints": Rule(
         lambda value: not value, "false: keypoints are not supported"
     ),
+    "MaskRCNNBoxPredictor.num_layers_before_predictor": _NOT_NEGATIVE,
+    "MaskRCNNBoxPredictor.min_depth": _NOT_NEGATIVE,
+    "MaskRCNNBoxPredictor.max_depth": _NOT_NEGATIVE,
     "RfcnBoxPredictor.box_code_size": _one_of(4),
     "RfcnBoxPredictor.num_spatial_bins_height": _COUNT,
     "RfcnBoxPredictor.num_spatial_bins_width": _COUNT,
@@ -98,7 +101,11 @@ RULES: dict[str, Rule] = {
     "BatchNonMaxSuppression.iou_threshold": _FRACTION,
     "BatchNonMaxSuppression.max_detections_per_class": _COUNT,
     "BatchNonMaxSuppression.max_total_detections": _COUNT,
+    "BatchNonMaxSuppression.max_classes_per_detection": _COUNT,
     "BatchNonMaxSuppression.soft_nms_sigma": _NOT_NEGATIVE,
+    "SigmoidFocalClassificationLoss.gamma": _NOT_NEGATIVE,
+    "SigmoidFocalClassificationLoss.alpha": _FRACTION,
+    "WeightedSoftmaxClassificationLoss.logit_scale": _POSITIVE,
     "PostProcessing.logit_scale": _POSITIVE,
     "L1Regularizer.weight": _NOT_NEGATIVE,
     "L2Regularizer.weight": _NOT_NEGATIVE,

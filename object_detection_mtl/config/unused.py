@@ -77,25 +77,12 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "MaskRCNNBoxPredictor.mask_prediction_num_conv_layers": (_NO_MASKS, ()),
     "MaskRCNNBoxPredictor.mask_width": (_NO_MASKS, ()),
     "MaskRCNNBoxPredictor.masks_are_class_agnostic": (_NO_MASKS, ()),
-    "MaskRCNNBoxPredictor.max_depth": ("there is no layer before the predictor", (0,)),
-    "MaskRCNNBoxPredictor.min_depth": ("there is no layer before the predictor", (0,)),
-    "MaskRCNNBoxPredictor.num_layers_before_predictor": (
-        "there is no layer before the predictor",
-        (0,),
-    ),
-    "MaskRCNNBoxPredictor.spatial_average": ("features are always averaged over space", (True,)),
+    "SigmoidFocalClassificationLoss.anchorwise_output": (_SAME_RESULT, (_ANY,)),
+    "WeightedSigmoidClassificationLoss.anchorwise_output": (_SAME_RESULT, (_ANY,)),
     "WeightedSoftmaxClassificationLoss.anchorwise_output": (_SAME_RESULT, (_ANY,)),
     "BatchNonMaxSuppression.change_coordinate_frame": (
         "detections are always normalised to the picture",
         (True,),
-    ),
-    "BatchNonMaxSuppression.max_classes_per_detection": (
-        "acts with use_class_agnostic_nms only",
-        (1,),
-    ),
-    "BatchNonMaxSuppression.use_class_agnostic_nms": (
-        "every class is selected on its own",
-        (False,),
     ),
     "BatchNonMaxSuppression.use_combined_nms": (_SAME_RESULT, (False,)),
     "BatchNonMaxSuppression.use_cpu_nms": (_SAME_RESULT, (False,)),

@@ -222,6 +222,12 @@ def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Ite
                 f"{path}.maxpool_kernel_size = {config.maxpool_kernel_size}: must be at most "
                 f"initial_crop_size = {config.initial_crop_size}"
             )
+        hidden = predictor.mask_rcnn_box_predictor
+        if hidden.num_layers_before_predictor > 0 and not (hidden.min_depth or hidden.max_depth):
+            yield (
+                f"{path_to_predictor}.mask_rcnn_box_predictor.max_depth: is missing; give the "
+                "width of the layers of num_layers_before_predictor"
+            )
     elif chosen == "rfcn_box_predictor":
         rfcn = predictor.rfcn_box_predictor
         for side in ("height", "width"):

@@ -6,6 +6,7 @@ Boxes are in absolute pixels of the inputs unless said to be normalised to the t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class DetectionSelection:
         iou_threshold: a box that overlaps a better one of its class by more is dropped.
         max_per_class, max_total: caps of one image.
         soft_nms_sigma: > 0 decays the scores of overlapping boxes instead of dropping them.
+        class_agnostic: boxes compete whatever their class; max_per_class is not used.
+        max_classes_per_detection: then, how many classes of a box are reported.
         clip_before_nms: cut boxes at the image before overlaps are measured (TF1, the authors)
             instead of afterwards (the OD API in TF2).
     """
@@ -51,6 +54,8 @@ class DetectionSelection:
     max_per_class: int = 100
     max_total: int = 300
     soft_nms_sigma: float = 0.0
+    class_agnostic: bool = False
+    max_classes_per_detection: int = 1
     clip_before_nms: bool = False
 
 
@@ -120,12 +125,19 @@ def select_detections(
     candidates, candidate_scores = boxes, scores[..., 1:]
     if selection.clip_before_nms:
         candidates, candidate_scores = clip_candidates(boxes, candidate_scores, windows)
-    result = nms.batch_multiclass_nms(
+    suppress = (
+        functools.partial(
+            nms.batch_class_agnostic_nms,
+            max_classes_per_detection=selection.max_classes_per_detection,
+        )
+        if selection.class_agnostic
+        else functools.partial(nms.batch_multiclass_nms, max_size_per_class=selection.max_per_class)
+    )
+    result = suppress(
         candidates,
         candidate_scores,
         score_threshold=selection.score_threshold,
         iou_threshold=selection.iou_threshold,
-        max_size_per_class=selection.max_per_class,
         max_total_size=selection.max_total,
         clip_window=windows,
         change_coordinate_frame=True,

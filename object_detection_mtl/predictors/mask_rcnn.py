@@ -1,11 +1,16 @@
 """The box predictor of Faster R-CNN: two linear layers on the mean of a RoI's features.
 
+Between mean and linear layers there may be fully connected ones; with `spatial_size` given they
+read the features of every cell instead of the mean, as in the first R-CNNs.
+
 (`mask_rcnn_box_predictor` in configs, after the paper whose box branch it is.)
 
 Shape letters: N RoIs (B * P), h w C a RoI's features, K classes without background.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,6 +27,9 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         in_channels: int,
         num_classes: int,
         hyperparams: LayerHyperparams,
+        spatial_size: tuple[int, int] | None = None,
+        hidden_layers: int = 0,
+        hidden_depth: int = 0,
         share_box_across_classes: bool = False,
         dropout_keep_probability: float = 1.0,
         predict_boxes: bool = True,
@@ -31,8 +39,12 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         """Args:
         in_channels: C.
         num_classes: K.
+        hyperparams: of all layers; the activation is that of the hidden ones.
+        spatial_size: h and w where the features of all cells are read; None reads their mean.
+        hidden_layers, hidden_depth: number and width of fully connected layers in between.
         share_box_across_classes: one box per RoI instead of one per class.
-        dropout_keep_probability: of the mean features, in training; 1 is no dropout.
+        dropout_keep_probability: of what the linear layers read, in training; 1 is no
+            dropout.
         predict_boxes: False leaves the box layer out (auxiliary heads).
         """
         super().__init__(name=name, trainable=trainable)
@@ -41,29 +53,43 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         self.dropout = None
         if dropout_keep_probability < 1.0:
             self.dropout = keras.layers.Dropout(1.0 - dropout_keep_probability, name="Dropout")
+        self.spatial_size = spatial_size
+        cells = spatial_size[0] * spatial_size[1] if spatial_size else 1
+        width = cells * in_channels
+
+        def linear(inputs: int, units: int, name: str, activation: Any = None) -> Any:
+            options = hyperparams.kernel_options()
+            layer = keras.layers.Dense(units, activation=activation, name=name, **options)
+            layer.build((None, inputs))
+            return layer
+
+        self.hidden = []
+        for index in range(hidden_layers):
+            name = f"fc{index + 1}"
+            self.hidden.append(linear(width, hidden_depth, name, hyperparams.activation))
+            width = hidden_depth
         self.box_head = None
         if predict_boxes:
-            self.box_head = keras.layers.Dense(
-                self.num_box_classes * 4,
-                name="BoxEncodingPredictor",
-                **hyperparams.kernel_options(),
-            )
-            self.box_head.build((None, in_channels))
-        self.class_head = keras.layers.Dense(
-            num_classes + 1, name="ClassPredictor", **hyperparams.kernel_options()
-        )
-        self.class_head.build((None, in_channels))
+            self.box_head = linear(width, self.num_box_classes * 4, "BoxEncodingPredictor")
+        self.class_head = linear(width, num_classes + 1, "ClassPredictor")
         self.built = True
 
     @property
     def linear_layers(self) -> tuple[keras.layers.Layer, ...]:
         """The layers with weights."""
-        return tuple(layer for layer in (self.box_head, self.class_head) if layer is not None)
+        layers = (*self.hidden, self.box_head, self.class_head)
+        return tuple(layer for layer in layers if layer is not None)
 
     def call(
         self, features: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
-        pooled = tf.reduce_mean(features, axis=[1, 2])
+        if self.spatial_size is None:
+            pooled = tf.reduce_mean(features, axis=[1, 2])
+        else:
+            height, width = self.spatial_size
+            pooled = tf.reshape(features, [-1, height * width * features.shape[-1]])
+        for layer in self.hidden:
+            pooled = layer(pooled)
         if self.dropout is not None:
             pooled = self.dropout(pooled, training=training)
         boxes = None

@@ -14,8 +14,9 @@ from object_detection_mtl.builders import (
     model_builder,
     post_processing_builder,
 )
+from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.config import validation
-from object_detection_mtl.fields import Losses
+from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.protos import (
     anchor_generator_pb2,
     faster_rcnn_pb2,
@@ -88,6 +89,28 @@ def test_dropout_and_shared_box():
     predictor = detector.second_stage.head.predictor
     assert predictor.dropout.rate == pytest.approx(0.2)
     assert predictor.num_box_classes == 1
+
+
+def test_layers_before_the_predictor():
+    predictor = "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor"
+    detector = tiny.detector(
+        "model.faster_rcnn.initial_crop_size=9",
+        "model.faster_rcnn.maxpool_kernel_size=3",
+        "model.faster_rcnn.maxpool_stride=2",
+        f"{predictor}.spatial_average=false",
+        f"{predictor}.num_layers_before_predictor=2",
+        f"{predictor}.max_depth=6",
+        is_training=True,
+    )
+    # A crop of 9 pooled to 4, halved by stage 2.
+    head = detector.second_stage.head
+    assert head.predictor.spatial_size == (2, 2)
+    shapes = [tuple(layer.kernel.shape) for layer in head.predictor.linear_layers]
+    assert shapes == [(2 * 2 * 1024, 6), (6, 6), (6, 12), (6, 4)]
+    assert len(tf1_detection.name_map(detector)) == len(detector.variables)
+    inputs, shapes = detector.preprocess(tiny.images(1))
+    predictions = detector.predict(inputs, shapes, tiny.groundtruth([[0.1, 0.1, 0.6, 0.5]]))
+    assert predictions[Predictions.class_predictions].shape == (1, 6, 4)
 
 
 def test_r_fcn():
@@ -268,6 +291,11 @@ def test_post_processing():
     assert scores[0, 1] == pytest.approx(0.880797)
     assert build("score_converter: SIGMOID").score_converter(tf.constant(0.0)) == 0.5
     assert build("").score_converter(tf.constant(3.0)) == 3.0
+    assert not build("").class_agnostic
+    selection = build(
+        "batch_non_max_suppression { use_class_agnostic_nms: true max_classes_per_detection: 2 }"
+    )
+    assert selection.class_agnostic and selection.max_classes_per_detection == 2
 
 
 def test_classification_losses():
@@ -279,5 +307,15 @@ def test_classification_losses():
     assert float(build("")(logits, targets, weights)[0, 0]) == pytest.approx(4.01815, rel=1e-5)
     scaled = build("weighted_softmax { logit_scale: 2.0 }")(logits, targets, weights)
     assert float(scaled[0, 0]) == pytest.approx(2.126928, rel=1e-5)
-    with pytest.raises(ValueError, match="bootstrapped"):
+    # Sigmoids of 0 and 4 against 1 and 0: log 2 + log(1 + e^4), summed over the classes.
+    sigmoid = build("weighted_sigmoid {}")(logits, targets, weights)
+    assert sigmoid.shape == (1, 1)
+    assert float(sigmoid[0, 0]) == pytest.approx(0.693147 + 4.018150, rel=1e-5)
+    # Times (1 - p of the truth)^2: 0.25 and 0.982014^2; alpha weights positives and negatives.
+    focal = build("weighted_sigmoid_focal {}")(logits, targets, weights)
+    assert float(focal[0, 0]) == pytest.approx(0.173287 + 3.874911, rel=1e-5)
+    focal = build("weighted_sigmoid_focal { alpha: 0.75 gamma: 0 }")(logits, targets, weights)
+    assert float(focal[0, 0]) == pytest.approx(0.75 * 0.693147 + 0.25 * 4.018150, rel=1e-5)
+    assert float(build("weighted_sigmoid {}")(logits, targets, 0 * weights)[0, 0]) == 0.0
+    with pytest.raises(ValueError, match="bootstrapped.*use weighted_softmax, weighted_sigmoid"):
         build("bootstrapped_sigmoid { alpha: 0.5 }")

@@ -82,6 +82,11 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
             f"{MODEL}.second_stage_box_predictor.rfcn_box_predictor.crop_height=10",
             "crop_height = 10: must be a multiple of num_spatial_bins_height = 3",
         ),
+        (
+            f"{MODEL}.second_stage_box_predictor.mask_rcnn_box_predictor."
+            "num_layers_before_predictor=1",
+            "max_depth: is missing; give the width",
+        ),
         (f"{NMS}.iou_threshold=2", r"must be in \[0, 1\]"),
         (
             f"{NMS}.max_detections_per_class=200",

@@ -50,6 +50,32 @@ def test_dropout_acts_in_training_only_and_keeps_the_mean():
     assert dropped.mean() == pytest.approx(2.0, rel=0.1)
 
 
+def test_layers_before_the_predictor():
+    """Two of width 3 with a ReLU: (2 + 15) = 17, three times 17 = 51, three times 51 = 153."""
+    relu = LayerHyperparams(initializer=ONES.initializer, activation=tf.nn.relu)
+    layer = MaskRcnnBoxPredictor(
+        in_channels=2, num_classes=3, hyperparams=relu, hidden_layers=2, hidden_depth=3
+    )
+    features = tf.constant([[[[1.0, 10.0], [3.0, 20.0]]], [[[-1.0, -10.0], [-3.0, -20.0]]]])
+    boxes, logits = layer(features)
+    np.testing.assert_allclose(logits, [[153.0] * 4, [0.0] * 4])
+    np.testing.assert_allclose(boxes[0], np.full((3, 4), 153.0))
+    assert [part.name for part in layer.linear_layers] == [
+        "fc1",
+        "fc2",
+        "BoxEncodingPredictor",
+        "ClassPredictor",
+    ]
+    assert len(layer.variables) == 8
+
+
+def test_features_of_every_cell_instead_of_their_mean():
+    layer = predictor(spatial_size=(1, 2))
+    features = tf.constant([[[[1.0, 10.0], [3.0, 20.0]]]])
+    np.testing.assert_allclose(layer(features)[1], np.full((1, 4), 34.0))
+    assert layer.class_head.kernel.shape == (4, 4)
+
+
 def test_roi_head_runs_stage_two_first():
     head = RoiHead(stage2=lambda crops, training: crops * 2.0, predictor=predictor())
     _, logits = head(tf.ones([1, 3, 3, 2]))
