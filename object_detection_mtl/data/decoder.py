@@ -28,6 +28,7 @@ from object_detection_mtl.data import stored_labels
 from object_detection_mtl.data.augment import IMAGE, Example
 from object_detection_mtl.data.auxiliary_labels import LabelOptions
 from object_detection_mtl.data.example import BOX_KEYS, parsing_spec
+from object_detection_mtl.data.pictures import decode_picture
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
 UNKNOWN_CLASS = -1
@@ -111,13 +112,8 @@ def decode_image(encoded: tf.Tensor, image_id: tf.Tensor) -> tf.Tensor:
     Raises (when run):
       InvalidArgumentError: bytes that cannot be decoded; the message names the picture.
     """
-
-    def attempt(data: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        return tf.ensure_shape(image, [None, None, 3])
-
     image = first_or(
-        tf.data.Dataset.from_tensors(encoded).map(attempt), tf.zeros([0, 0, 3], tf.uint8)
+        tf.data.Dataset.from_tensors(encoded).map(decode_picture), tf.zeros([0, 0, 3], tf.uint8)
     )
     check = tf.debugging.Assert(
         tf.size(image) > 0,

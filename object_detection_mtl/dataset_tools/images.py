@@ -11,6 +11,7 @@ import io
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # The largest picture that TensorFlow's JPEG decoder takes: 2**29 bytes of RGB.
@@ -136,8 +137,22 @@ def _end_is_doubtful(data: bytes, format_name: str) -> bool:
 def _as_png(image: Image.Image) -> EncodedImage:
     """Other formats are stored as PNG, which every reader of records decodes (first frame only)."""
     _decode(image)
-    kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-    copy = image if kept else image.convert("RGB")
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _sixteen_bit(image)
+    elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        image = image.convert("RGB")
     buffer = io.BytesIO()
-    copy.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return EncodedImage(buffer.getvalue(), "png", image.height, image.width, reencoded=True)
+
+
+def _sixteen_bit(image: Image.Image) -> Image.Image:
+    """16-bit greyscale in whatever mode Pillow reads it; its own conversion cuts off at 255."""
+    if image.mode == "F":
+        raise ImageError("its pixels are floating-point numbers, whose range is not known")
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ImageError(
+            f"its pixels are {values.min()} to {values.max()}, expected 8 or 16 bits of grey"
+        )
+    return Image.fromarray(values.astype(np.uint16))

@@ -40,6 +40,28 @@ def test_sixteen_bit_png_stays(tmp_path):
     assert read(tmp_path, data) == images.EncodedImage(data, "png", 3, 4)
 
 
+@pytest.mark.parametrize(("number_type", "mode"), [("<u2", "I;16"), (">u2", "I;16B"), ("<i4", "I")])
+def test_sixteen_bits_of_other_formats_stay_sixteen(tmp_path, number_type, mode):
+    values = (np.arange(12).reshape(3, 4) * 5000).astype(number_type)
+    grey = Image.frombytes(mode, (4, 3), values.tobytes())
+    result = read(tmp_path, encoded(grey, "TIFF"))
+    kept = np.asarray(Image.open(io.BytesIO(result.data)))
+    np.testing.assert_array_equal(kept, values)
+    assert result.reencoded
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.full((3, 4), 0.5, np.float32), "floating-point"),
+        (np.full((3, 4), 70000, np.int32), "70000"),
+    ],
+)
+def test_numbers_that_are_no_colours_are_refused(tmp_path, values, says):
+    with pytest.raises(images.ImageError, match=says):
+        read(tmp_path, encoded(Image.fromarray(values), "TIFF"))
+
+
 @pytest.mark.parametrize("format_name", ["BMP", "GIF", "WEBP", "TIFF"])
 def test_other_formats_become_png_without_loss(tmp_path, format_name):
     image = picture(20, 10, "P" if format_name == "GIF" else "RGB")
