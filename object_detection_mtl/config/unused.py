@@ -91,6 +91,8 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "BatchNonMaxSuppression.use_static_shapes": (_SAME_RESULT, (False,)),
     "PostProcessing.calibration_config": ("scores are not calibrated", ()),
     "RandomHorizontalFlip.keypoint_flip_permutation": (_NO_MASKS, ()),
+    "RandomRotation90.keypoint_rot_permutation": (_NO_MASKS, ()),
+    "RandomVerticalFlip.keypoint_flip_permutation": (_NO_MASKS, ()),
     "TrainConfig.batch_queue_capacity": (_QUEUES, ()),
     "TrainConfig.fine_tune_checkpoint_version": (
         "the kind of checkpoint is recognised from the file",

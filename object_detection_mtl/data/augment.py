@@ -20,6 +20,18 @@ from object_detection_mtl.ops import boxes as box_ops
 
 IMAGE = "image"  # [H, W, 3], uint8 as decoded
 
+# What is known of every object, [N, ...] each.
+OBJECT_LISTS = (
+    Groundtruth.boxes,
+    Groundtruth.classes,
+    Groundtruth.weights,
+    Groundtruth.is_crowd,
+    Groundtruth.difficult,
+    Groundtruth.group_of,
+    Groundtruth.area,
+    Groundtruth.closeness,
+)
+
 Example = dict[str, tf.Tensor]
 Augmentation = Callable[[Example, tf.Tensor], Example]
 
@@ -33,8 +45,7 @@ def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
     Raises:
       ValueError: probability outside 0..1.
     """
-    if not 0.0 <= probability <= 1.0:
-        raise ValueError(f"random_horizontal_flip: probability is {probability}, expected 0 to 1")
+    check_probability("random_horizontal_flip", probability)
 
     def flip(example: Example, seed: tf.Tensor) -> Example:
         return tf.cond(
@@ -63,7 +74,36 @@ def apply_all(example: Example, augmentations: Sequence[Augmentation], seed: tf.
     return example
 
 
+def keep_objects(example: Example, kept: tf.Tensor) -> Example:
+    """The example with those objects alone for which `kept` bool [N] is true."""
+    rows = tf.where(kept)[:, 0]
+    lists = example.keys() & set(OBJECT_LISTS)
+    return {**example, **{key: tf.gather(example[key], rows) for key in sorted(lists)}}
+
+
 def chance(seed: tf.Tensor, probability: float) -> tf.Tensor:
     """A bool scalar, True with the given probability: never at 0, always at 1."""
-    # Philox on every device and under XLA: other algorithms give other numbers there.
-    return tf.random.stateless_uniform([], seed, alg="philox") < probability
+    return uniform(seed, 0.0, 1.0) < probability
+
+
+def uniform(
+    seed: tf.Tensor, low: float | tf.Tensor, high: float | tf.Tensor, shape: Sequence = ()
+) -> tf.Tensor:
+    """float32 numbers in [low, high)."""
+    # Philox on every device: other algorithms give other numbers there.
+    drawn = tf.random.stateless_uniform(shape, seed, alg="philox")
+    return low + (high - low) * drawn
+
+
+def whole_number(seed: tf.Tensor, low: int | tf.Tensor, high: int | tf.Tensor) -> tf.Tensor:
+    """int32 numbers in [low, high], both included, of their shape."""
+    low, high = tf.convert_to_tensor(low, tf.int32), tf.convert_to_tensor(high, tf.int32)
+    span = tf.cast(high - low + 1, tf.float32)
+    steps = tf.floor(uniform(seed, 0.0, 1.0, tf.shape(span)) * span)
+    return tf.minimum(low + tf.cast(steps, tf.int32), high)
+
+
+def check_probability(step: str, probability: float) -> None:
+    """Raises a ValueError that names the step, unless probability lies in 0..1."""
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"{step}: probability is {probability}, expected 0 to 1")

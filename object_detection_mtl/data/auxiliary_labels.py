@@ -20,11 +20,6 @@ from object_detection_mtl.data.augment import IMAGE, Example
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.mtl import labels
 
-# Labels with one row per object, padded with the other lists of the ground truth.
-LISTS = (Groundtruth.closeness,)
-# Labels with one row per window.
-WINDOW_LISTS = (Groundtruth.window_boxes, Groundtruth.window_classes)
-
 
 @dataclass(frozen=True)
 class LabelOptions:

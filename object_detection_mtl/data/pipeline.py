@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import augment, auxiliary_labels, decoder, records
+from object_detection_mtl.data import augment, decoder, records
 from object_detection_mtl.data.augment import IMAGE, Augmentation, Example
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.fields import Batch, Groundtruth
@@ -28,17 +28,6 @@ PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 # Nothing here has Python control flow on tensors, and looking for it doubles the time of tracing.
 _without_autograph = tf.autograph.experimental.do_not_convert
-
-_GROUNDTRUTH_LISTS = (
-    Groundtruth.boxes,
-    Groundtruth.classes,
-    Groundtruth.weights,
-    Groundtruth.is_crowd,
-    Groundtruth.difficult,
-    Groundtruth.group_of,
-    Groundtruth.area,
-    *auxiliary_labels.LISTS,
-)
 
 
 def make_dataset(
@@ -249,7 +238,7 @@ def _limit_boxes(example: Example, max_boxes: int | None) -> Example:
     )
     with tf.control_dependencies([log]):
         return {
-            key: value[:max_boxes] if key in _GROUNDTRUTH_LISTS else value
+            key: value[:max_boxes] if key in augment.OBJECT_LISTS else value
             for key, value in example.items()
         }
 
@@ -284,7 +273,7 @@ def _model_input(
     example[Groundtruth.num_boxes] = number
     # One row of padding where there is no box: a reduction over G = 0 rows has no result.
     missing = tf.maximum(0, 1 - number)
-    for key in example.keys() & set(_GROUNDTRUTH_LISTS):
+    for key in example.keys() & set(augment.OBJECT_LISTS):
         values = example[key]
         example[key] = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
     return example
@@ -295,7 +284,7 @@ def _padded_batches(
 ) -> tf.data.Dataset:
     """Batches padded with zeros: classes 0, weights 0, and 0 of the normalised inputs."""
     shapes = {key: spec.shape for key, spec in examples.element_spec.items()}
-    for key in shapes.keys() & set(_GROUNDTRUTH_LISTS):
+    for key in shapes.keys() & set(augment.OBJECT_LISTS):
         shapes[key] = tf.TensorShape([max_boxes]).concatenate(shapes[key][1:])
     return examples.padded_batch(batch_size, shapes, drop_remainder=drop_remainder)
 

@@ -38,7 +38,9 @@ def test_steps_keep_their_order_and_number():
     assert augmentation_builder.build_all([]) == ()
 
 
-@pytest.mark.parametrize("name", ["random_adjust_hue", "ssd_random_crop", "autoaugment_image"])
+@pytest.mark.parametrize(
+    "name", ["random_crop_to_aspect_ratio", "ssd_random_crop_pad", "autoaugment_image"]
+)
 def test_what_is_not_supported_is_named_with_what_is(name):
     says = f"data_augmentation_options: {name} is not supported; supported are: random_horizontal"
     with pytest.raises(ValueError, match=says):
@@ -55,3 +57,64 @@ def test_an_empty_step_and_a_bad_value_are_errors():
         augmentation_builder.build(step(""))
     with pytest.raises(ValueError, match="data_augmentation_options.*probability is 2.0"):
         augmentation_builder.build(step("random_horizontal_flip { probability: 2 }"))
+
+
+def picture():
+    rng = np.random.RandomState(0)
+    return {
+        "image": tf.constant(rng.randint(0, 256, (40, 60, 3)), tf.uint8),
+        Groundtruth.boxes: tf.constant([[0.2, 0.2, 0.8, 0.8]]),
+        Groundtruth.classes: tf.constant([1]),
+    }
+
+
+@pytest.mark.parametrize("name", augmentation_builder.supported_steps())
+def test_every_supported_step_works_with_its_defaults(name):
+    """In a graph, as the pipeline calls it."""
+    augmentation = augmentation_builder.build(step(f"{name} {{}}"))
+    seeds = tf.data.Dataset.from_tensors(tf.constant([3, 4]))
+    [result] = seeds.map(lambda seed: augmentation(picture(), seed))
+    assert result["image"].dtype == tf.uint8 and result["image"].shape[-1] == 3
+    boxes = result[Groundtruth.boxes].numpy()
+    assert len(boxes) == len(result[Groundtruth.classes])
+    assert (boxes >= 0).all() and (boxes <= 1).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def shape(text):
+    return augmentation_builder.build(step(text))(picture(), tf.constant([1, 2]))["image"].shape
+
+
+def test_fields_arrive():
+    assert shape("random_image_scale { min_scale_ratio: 2 max_scale_ratio: 2 }") == (80, 120, 3)
+    pad = "min_image_height: 50 min_image_width: 70 max_image_height: 50 max_image_width: 70"
+    assert shape(f"random_pad_image {{ {pad} }}") == (50, 70, 3)
+    ratio = "min_padded_size_ratio: [2, 3] max_padded_size_ratio: [2, 3]"
+    assert shape(f"random_crop_pad_image {{ {ratio} }}") == (80, 180, 3)
+    square = "scale_min: 0.5 scale_max: 0.5 num_scales: 1"
+    assert shape(f"random_square_crop_by_scale {{ {square} }}") == (30, 30, 3)
+    assert shape("random_crop_image { random_coef: 1 }") == (40, 60, 3)
+    whole = "operations { min_aspect_ratio: 1 max_aspect_ratio: 2 min_area: 1 max_area: 1 }"
+    assert shape(f"ssd_random_crop {{ {whole} }}") == (40, 60, 3)
+    assert shape("random_rotation90 { probability: 1 }") == (60, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("random_pad_image { min_image_height: 9 }", "give both min_image_height and"),
+        ("random_pad_image { pad_color: [1, 2] }", "pad_color is .*expected red, green and blue"),
+        ("random_crop_pad_image { min_padded_size_ratio: 1 }", "expected two values"),
+        ("random_crop_image { min_area: 0 }", "area_range is 0 to 1, expected 0 < minimum"),
+        ("random_crop_image { overlap_thresh: 2 }", "overlap_thresh of a random crop"),
+        ("random_distort_color { color_ordering: 2 }", "color_ordering is 2, expected 0 or 1"),
+        ("random_adjust_hue { max_delta: 0.7 }", "max_delta is 0.7.*expected 0 to 0.5"),
+        ("random_adjust_contrast { min_delta: 2 }", "min_delta is 2 and max_delta 1.25"),
+        ("random_jitter_boxes { ratio: 0.6 }", "ratio is 0.6.*expected 0 to 0.5"),
+        ("random_image_scale { min_scale_ratio: 0 }", "expected 0 < min_scale_ratio"),
+        ("random_square_crop_by_scale { num_scales: 0 }", "positive whole numbers"),
+        ("random_black_patches { max_black_patches: -1 }", "expected 0 or more"),
+    ],
+)
+def test_values_out_of_range_are_named(text, message):
+    with pytest.raises(ValueError, match="data_augmentation_options: .*" + message):
+        augmentation_builder.build(step(text))
