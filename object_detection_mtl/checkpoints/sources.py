@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from object_detection_mtl.checkpoints import native, slim, tf1_detection
+from object_detection_mtl.checkpoints import native, odapi_tf2, slim, tf1_detection
 from object_detection_mtl.checkpoints.files import CheckpointFile
 from object_detection_mtl.checkpoints.plan import Source
 from object_detection_mtl.checkpoints.report import some
 
 SOURCES: tuple[Source, ...] = (
     native.SOURCE,
+    odapi_tf2.DETECTOR,
+    odapi_tf2.BACKBONE,
     tf1_detection.SOURCE,
     slim.SOURCE,
 )

@@ -1,0 +1,193 @@
+"""Checkpoints of the OD API in TensorFlow 2: object graphs, whose layers are counted.
+
+A detector's has `model/_feature_extractor_for_proposal_features/layer_with_weights-K/kernel` and so
+on, K counting the layers with weights as Keras orders them (`keras_order.py`); a classifier's has
+`feature_extractor/layer_with_weights-K/...` for the whole network, counted through both stages.
+All layouts are the same here and there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from object_detection_mtl.checkpoints import plan
+from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
+
+STAGE1 = "model/_feature_extractor_for_proposal_features"
+STAGE2 = "model/_feature_extractor_for_box_classifier_features"
+CLASSIFIER = "feature_extractor"
+AVERAGE_SUFFIX = f"/.OPTIMIZER_SLOT/optimizer/average{VALUE_SUFFIX}"
+# Convolutions of the first stage, and of the whole network, to its name.
+STAGE1_KERNELS = {
+    43: "resnet_v1_50_keras",
+    94: "resnet_v1_101_keras",
+    145: "resnet_v1_152_keras",
+    186: "InceptionResnetV2",
+}
+CLASSIFIER_KERNELS = {
+    53: "resnet_v1_50_keras",
+    104: "resnet_v1_101_keras",
+    155: "resnet_v1_152_keras",
+    244: "InceptionResnetV2",
+}
+_RPN = "model/_first_stage_box_predictor"
+_RPN_HEADS = f"{_RPN}/_prediction_heads"
+_BOX_HEADS = "model/_mask_rcnn_box_predictor"
+_RFCN_HEADS = "model/_rfcn_box_predictor"
+# Our layer -> its object. `N` stands for the last of a list; dropout, if any, comes before it.
+HEADS = {
+    "FirstStageBoxPredictor/Conv": f"{_RPN}_first_conv/layer_with_weights-0",
+    "FirstStageBoxPredictor/BoxEncodingPredictor": (
+        f"{_RPN_HEADS}/box_encodings/0/_box_encoder_layers/N"
+    ),
+    "FirstStageBoxPredictor/ClassPredictor": (
+        f"{_RPN_HEADS}/class_predictions_with_background/0/_class_predictor_layers/N"
+    ),
+    "SecondStageBoxPredictor/BoxEncodingPredictor": (
+        f"{_BOX_HEADS}/_box_prediction_head/_box_encoder_layers/N"
+    ),
+    "SecondStageBoxPredictor/ClassPredictor": (
+        f"{_BOX_HEADS}/_class_prediction_head/_class_predictor_layers/N"
+    ),
+    "SecondStageBoxPredictor/reduce_depth": f"{_RFCN_HEADS}/_shared_conv_layers/N",
+    "SecondStageBoxPredictor/refined_locations": f"{_RFCN_HEADS}/_box_encoder_layers/N",
+    "SecondStageBoxPredictor/class_predictions": f"{_RFCN_HEADS}/_class_predictor_layers/N",
+}
+
+
+def _is_detector(checkpoint: CheckpointFile) -> bool:
+    return checkpoint.is_object_based and _has(checkpoint, f"{STAGE1}/")
+
+
+def _is_classifier(checkpoint: CheckpointFile) -> bool:
+    return checkpoint.is_object_based and _has(checkpoint, f"{CLASSIFIER}/layer_with_weights-")
+
+
+def _has(checkpoint: CheckpointFile, start: str) -> bool:
+    return any(key.startswith(start) for key in checkpoint.shapes)
+
+
+def _network(checkpoint: CheckpointFile, root: str, by_kernels: dict[int, str]) -> set[str]:
+    """The network, by its number of convolutions."""
+    kernels = [
+        key
+        for key in checkpoint.shapes
+        if key.startswith(f"{root}/") and key.endswith(f"/kernel{VALUE_SUFFIX}")
+    ]
+    return {
+        by_kernels.get(len(kernels), f"a network of {len(kernels)} convolutions that is not built")
+    }
+
+
+def _detector_networks(checkpoint: CheckpointFile) -> set[str]:
+    return _network(checkpoint, STAGE1, STAGE1_KERNELS)
+
+
+def _classifier_networks(checkpoint: CheckpointFile) -> set[str]:
+    return _network(checkpoint, CLASSIFIER, CLASSIFIER_KERNELS)
+
+
+def _plan_detector(
+    checkpoint: CheckpointFile, names: Collection[str], request: plan.Request
+) -> plan.Plan:
+    plan.require_detection(checkpoint, request)
+    network = plan.network_of(names)
+    plan.require_network(checkpoint, _detector_networks(checkpoint), network)
+    has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
+    plan.require_averages(checkpoint, has_averages, request)
+    objects = _head_objects(checkpoint, names)
+    for part, root in (
+        ("FirstStageFeatureExtractor", STAGE1),
+        ("SecondStageFeatureExtractor", STAGE2),
+    ):
+        objects |= _counted(root, keras_layers(names, f"{part}/{network}/"))
+    wanted = plan.detector_names(names, request)
+    keys = {
+        name: (objects[name] + VALUE_SUFFIX, objects[name] + AVERAGE_SUFFIX)
+        for name in wanted
+        if name in objects
+    }
+    return plan.Plan(
+        description=f"{DETECTOR.title} with {network}",
+        values=plan.stored_values(checkpoint, keys, request),
+        wanted=frozenset(wanted),
+        weights=_weights(checkpoint, "model/"),
+    )
+
+
+def _plan_classifier(
+    checkpoint: CheckpointFile, names: Collection[str], request: plan.Request
+) -> plan.Plan:
+    """The whole network into every copy of its two parts."""
+    in_file = _classifier_networks(checkpoint)
+    what = f"{BACKBONE.title} ({', '.join(in_file)})"
+    plan.require_classification(checkpoint, what, request)
+    network = plan.network_of(names)
+    plan.require_network(checkpoint, in_file, network)
+    plan.require_averages(checkpoint, False, request)
+    wanted = plan.backbone_names(names, network, request.exclude)
+    stage1 = keras_layers(names, f"{plan.FIRST_STAGE}{network}/")
+    objects = _counted(CLASSIFIER, stage1)
+    for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
+        if f"{part}/" != plan.FIRST_STAGE:
+            stage2 = keras_layers(names, f"{part}/{network}/")
+            objects |= _counted(CLASSIFIER, stage2, start=len(stage1))
+    keys = {name: (objects[name] + VALUE_SUFFIX, "") for name in wanted}
+    return plan.Plan(
+        description=f"{BACKBONE.title} {network}",
+        values=plan.stored_values(checkpoint, keys, request),
+        wanted=frozenset(wanted),
+        weights=_weights(checkpoint, f"{CLASSIFIER}/"),
+    )
+
+
+def _counted(root: str, layers: list[KerasLayer], start: int = 0) -> dict[str, str]:
+    """Our variable's name -> its object."""
+    return {
+        name: f"{root}/layer_with_weights-{number}/{attribute}"
+        for number, layer in enumerate(layers, start)
+        for attribute, name in layer.items()
+    }
+
+
+def _head_objects(checkpoint: CheckpointFile, names: Collection[str]) -> dict[str, str]:
+    """The same for the heads; those that the file does not have are left out."""
+    attributes = {"weights": "kernel", "biases": "bias"}
+    objects = {}
+    for layer, pattern in HEADS.items():
+        prefix = _last_of_list(checkpoint, pattern)
+        for leaf, attribute in attributes.items():
+            name = f"{layer}/{leaf}"
+            if prefix and name in names:
+                objects[name] = f"{prefix}/{attribute}"
+    return objects
+
+
+def _last_of_list(checkpoint: CheckpointFile, pattern: str) -> str:
+    regex = re.compile(re.escape(pattern).replace("/N", r"/(\d+)") + f"/kernel{VALUE_SUFFIX}$")
+    found = [key for key in checkpoint.shapes if regex.match(key)]
+    return max(found).removesuffix(f"/kernel{VALUE_SUFFIX}") if found else ""
+
+
+def _weights(checkpoint: CheckpointFile, root: str) -> frozenset[str]:
+    return frozenset(
+        key for key in checkpoint.shapes if key.startswith(root) and ".OPTIMIZER_SLOT" not in key
+    )
+
+
+DETECTOR = plan.Source(
+    title="TF2 detection checkpoint of the Object Detection API",
+    recognises=_is_detector,
+    networks=_detector_networks,
+    is_detector=lambda checkpoint: True,
+    plan=_plan_detector,
+)
+BACKBONE = plan.Source(
+    title="TF2 classification checkpoint of the Object Detection API",
+    recognises=_is_classifier,
+    networks=_classifier_networks,
+    is_detector=lambda checkpoint: False,
+    plan=_plan_classifier,
+)
