@@ -34,6 +34,9 @@ class Groundtruth:
     num_windows = "num_window_boxes"  # [B] int32, all W where it is missing
     window_classes = "window_classes"  # [B, W, K+1] float32
     edgemask = "groundtruth_edgemask_masks"  # [B, 2, S, S] float32: mask, weight
+    # What the detector adds before it hands the ground truth to an auxiliary task.
+    proposal_matches = "proposal_matches"  # [B, P] int32, row of the object, negative: none
+    proposal_weights = "proposal_weights"  # [B, P] float32, 0 without object
 
 
 class Predictions:
@@ -54,6 +57,12 @@ class Predictions:
     num_proposals = "num_proposals"  # [B] int32
     refined_box_encodings = "refined_box_encodings"  # [B, P, K, 4] or [B, P, 1, 4] (shared)
     class_predictions = "class_predictions_with_background"  # [B, P, K+1] logits
+    # Of the auxiliary tasks and the refinement; W windows, R refined proposals (all P or the best).
+    windows = "window_class_predictions"  # [B, W, K+1] logits, where windows are given
+    expanded_windows = "expand_window_class_predictions"  # [B, R, 5, K+1] logits
+    closeness = "closeness_predictions"  # [B, P, K+1] logits
+    edgemask = "edgemask_predictions"  # [B, fh, fw, 2] logits
+    refined_classes = "mtl_refined_class_predictions_with_background"  # [B, P, K+1] logits
 
 
 class Losses:
@@ -63,6 +72,10 @@ class Losses:
     rpn_objectness = "first_stage_objectness_loss"
     box_localization = "second_stage_localization_loss"
     box_classification = "second_stage_classification_loss"
+    window = "window_class_loss"
+    closeness = "closeness_classification_loss"
+    edgemask = "edgemask_loss"
+    refined_classification = "refined_classification_loss"
 
 
 class Detections:

@@ -23,6 +23,7 @@ OF_TRAINING = re.compile(
     rf"(^|/)global_step$|{AVERAGE_SUFFIX}$|/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad)$"
     r"|^beta[12]_power"
 )
+from object_detection_mtl.predictors.naming import linear_names
 
 
 def name_map(detector: Any) -> dict[str, keras.Variable]:
@@ -39,19 +40,8 @@ def name_map(detector: Any) -> dict[str, keras.Variable]:
     names |= tf_slim_name_map(head.stage2, f"SecondStageFeatureExtractor/{scope}")
     predictor = head.predictor
     names |= linear_names(predictor.name, predictor.linear_layers)
-    return names
-
-
-def linear_names(
-    prefix: str, layers: tuple[keras.layers.Layer | None, ...]
-) -> dict[str, keras.Variable]:
-    """`<prefix>/<layer>/weights` and `/biases` of convolutions and linear layers."""
-    names: dict[str, keras.Variable] = {}
-    for layer in layers:
-        if layer is not None:
-            names[f"{prefix}/{layer.name}/weights"] = layer.kernel
-            if layer.bias is not None:
-                names[f"{prefix}/{layer.name}/biases"] = layer.bias
+    for part in detector.auxiliary_parts:
+        names |= part.tf1_variables()
     return names
 
 

@@ -32,7 +32,6 @@ _NOT_DRAWN = "the drawing has a fixed style"
 UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainEvalPipelineConfig.graph_rewriter": ("quantisation is not supported", ()),
     "DetectionModel.init_file": ("give train_config.fine_tune_checkpoint", ("",)),
-    "DetectionModel.mtl": ("the auxiliary tasks are not built: the baseline is trained", ()),
     "FasterRcnn.clip_anchors_to_image": (
         "anchors that leave the picture are not trained on",
         (False,),

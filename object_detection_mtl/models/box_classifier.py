@@ -104,11 +104,9 @@ def sample_proposals(
 def box_classifier_loss(
     refined_box_encodings: tf.Tensor,
     class_logits: tf.Tensor,
-    proposals: tf.Tensor,
     num_proposals: tf.Tensor,
-    groundtruth: AbsoluteGroundtruth,
+    assigned: targets.Targets,
     *,
-    matched_threshold: float = 0.5,
     classification_loss: ClassificationLoss = loss_ops.softmax_cross_entropy,
 ) -> dict[str, tf.Tensor]:
     """Localisation and classification loss: per image a mean over its proposals, then over images.
@@ -116,12 +114,10 @@ def box_classifier_loss(
     Args:
         refined_box_encodings: [B, P, K, 4], or [B, P, 1, 4] when the classes share a box.
         class_logits: [B, P, K + 1].
-        proposals: [B, P, 4], num_proposals: [B].
-        groundtruth: of the batch.
-        matched_threshold: IoU from which a proposal takes its ground-truth box's class.
+        num_proposals: [B].
+        assigned: of `assign`.
         classification_loss: (logits, targets, weights [B, P]) -> [B, P].
     """
-    assigned = assign(proposals, num_proposals, groundtruth, matched_threshold)
     if refined_box_encodings.shape[2] == 1:
         encodings = refined_box_encodings[:, :, 0]
     else:
@@ -129,11 +125,26 @@ def box_classifier_loss(
         chosen = assigned.class_targets[..., 1:, tf.newaxis]
         encodings = tf.reduce_sum(refined_box_encodings * chosen, axis=2)
     localization = loss_ops.smooth_l1(encodings, assigned.box_targets, assigned.box_weights)
-    classification = classification_loss(
-        class_logits, assigned.class_targets, assigned.class_weights
-    )
-    normalizer = tf.cast(tf.maximum(num_proposals, 1), tf.float32)
     return {
-        Losses.box_localization: tf.reduce_mean(tf.reduce_sum(localization, 1) / normalizer),
-        Losses.box_classification: tf.reduce_mean(tf.reduce_sum(classification, 1) / normalizer),
+        Losses.box_localization: _mean_over_proposals(localization, num_proposals),
+        Losses.box_classification: class_loss(
+            class_logits, num_proposals, assigned, classification_loss
+        ),
     }
+
+
+def class_loss(
+    class_logits: tf.Tensor,
+    num_proposals: tf.Tensor,
+    assigned: targets.Targets,
+    classification_loss: ClassificationLoss,
+) -> tf.Tensor:
+    """The classification loss alone; arguments as in `box_classifier_loss`."""
+    losses = classification_loss(class_logits, assigned.class_targets, assigned.class_weights)
+    return _mean_over_proposals(losses, num_proposals)
+
+
+def _mean_over_proposals(losses: tf.Tensor, num_proposals: tf.Tensor) -> tf.Tensor:
+    """[B, P] -> scalar; the losses of padding are 0."""
+    normalizer = tf.cast(tf.maximum(num_proposals, 1), tf.float32)
+    return tf.reduce_mean(tf.reduce_sum(losses, axis=1) / normalizer)

@@ -5,12 +5,14 @@ Shape letters: B batch, fh fw C shared feature map, P proposals, K classes witho
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Predictions
 from object_detection_mtl.ops import roi
-from object_detection_mtl.predictors.roi_head import RoiHead
+from object_detection_mtl.predictors.roi_head import CropRegions, RoiHead
 
 
 class CropSecondStage(keras.layers.Layer):
@@ -46,16 +48,29 @@ class CropSecondStage(keras.layers.Layer):
         size = (self.crop_size, self.crop_size)
         return roi.crop_and_max_pool(features, boxes, size, self.pool_size, self.pool_stride)
 
-    def call(
+    def read(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
-    ) -> dict[str, tf.Tensor]:
-        """Refined box encodings [B, P, K or 1, 4] and class logits [B, P, K + 1].
+    ) -> CropRegions:
+        """What this stage, and heads that read the same, classify.
 
         Args:
             features: [B, fh, fw, C].
             boxes: proposals [B, P, 4], relative to the feature map (0..1 of the padded inputs).
         """
-        encodings, logits = self.head(self.crop(features, boxes), training=training)
+        crops = self.crop(features, boxes)
+        stage2 = functools.partial(self.head.stage2, training=training)
+        return CropRegions(
+            boxes=boxes,
+            crops=crops,
+            classifier_features=stage2(crops),
+            crop=functools.partial(self.crop, features),
+            stage2=stage2,
+        )
+
+    def predict(self, regions: CropRegions, training: bool | None = None) -> dict[str, tf.Tensor]:
+        """Refined box encodings [B, P, K or 1, 4] and class logits [B, P, K + 1]."""
+        boxes = regions.boxes
+        encodings, logits = self.head.predictor(regions.classifier_features, training=training)
         batch, proposals = tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]
         return {
             Predictions.refined_box_encodings: tf.reshape(
@@ -63,3 +78,9 @@ class CropSecondStage(keras.layers.Layer):
             ),
             Predictions.class_predictions: tf.reshape(logits, [batch, proposals, logits.shape[-1]]),
         }
+
+    def call(
+        self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """`read`, then `predict`."""
+        return self.predict(self.read(features, boxes, training), training)

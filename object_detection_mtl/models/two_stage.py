@@ -9,20 +9,23 @@ absolute pixels of the inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.fields import Groundtruth, Losses, Predictions
-from object_detection_mtl.models import box_classifier, rpn
+from object_detection_mtl.models import auxiliary, box_classifier, frames, rpn
 from object_detection_mtl.models.postprocess import (
     DetectionSelection,
     ProposalSelection,
     select_detections,
     select_proposals,
 )
+from object_detection_mtl.mtl.refinement import Refiner
+from object_detection_mtl.mtl.task import AuxiliaryTask, Context
 from object_detection_mtl.ops import boxes as box_ops
 
 Tensors = dict[str, tf.Tensor]
@@ -31,13 +34,9 @@ ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 # The two random samples of a step draw from different streams of its seed.
 PROPOSAL_STREAM, ANCHOR_STREAM = 1, 2
 
-# Where a box that ends at the border ends on the map. Sample positions are rounded six times at
-# most, so they overshoot by less than 6 * 2^-24 = 3.6e-7 of the map's side.
-LAST_ON_MAP = 1.0 - 5e-7
-
 
 class TwoStageDetector(keras.layers.Layer):
-    """Backbone, region proposals, second stage.
+    """Backbone, region proposals, second stage, auxiliary tasks, refinement.
 
     A `keras.layers.Layer` rather than a `keras.Model`: `predict` and `loss` mean the detector's.
     """
@@ -56,6 +55,8 @@ class TwoStageDetector(keras.layers.Layer):
         classification_loss: box_classifier.ClassificationLoss,
         loss_weights: Mapping[str, float],
         is_training: bool,
+        aux_tasks: Sequence[AuxiliaryTask] = (),
+        refiner: Refiner | None = None,
         name: str = "detector",
     ) -> None:
         """Args:
@@ -65,8 +66,10 @@ class TwoStageDetector(keras.layers.Layer):
         proposal_selection, proposal_sampling, detection_selection: how boxes are chosen after
             the first stage, for training, and after the second stage.
         classification_loss: of the second stage.
-        loss_weights: loss name -> weight.
+        loss_weights: loss name -> weight; tasks and refiner bring their own.
         is_training: sample proposals and leave out anchors that cross the image's border.
+        aux_tasks: a baseline has none.
+        refiner: replaces the class logits by those it makes of them and of the tasks' evidence.
         """
         super().__init__(name=name)
         self.num_classes = num_classes
@@ -79,9 +82,18 @@ class TwoStageDetector(keras.layers.Layer):
         self.proposal_sampling = proposal_sampling
         self.detection_selection = detection_selection
         self.classification_loss = classification_loss
-        self.loss_weights = dict(loss_weights)
         self.is_training = is_training
+        self.aux_tasks = tuple(aux_tasks)
+        self.refiner = refiner
+        self.loss_weights = dict(loss_weights)
+        for part in self.auxiliary_parts:
+            self.loss_weights |= part.loss_weights
         self.built = True
+
+    @property
+    def auxiliary_parts(self) -> tuple[keras.layers.Layer, ...]:
+        """What a baseline does not have: the tasks, then the refiner."""
+        return self.aux_tasks if self.refiner is None else (*self.aux_tasks, self.refiner)
 
     # Pictures to inputs ---------------------------------------------------------------------
 
@@ -136,10 +148,43 @@ class TwoStageDetector(keras.layers.Layer):
         predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
             predictions[Predictions.proposal_boxes], windows
         )
-        predictions |= self.second_stage(
-            features, self._boxes_on_map(predictions), training=self.is_training
+        return predictions | self.classify(predictions, groundtruth)
+
+    def classify(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor] | None = None
+    ) -> Tensors:
+        """Second stage, auxiliary tasks and refinement on the first stage's features and proposals.
+
+        Args:
+            predictions: of the first stage.
+            groundtruth: padded ground truth; only the windows are read.
+        """
+        features = predictions[Predictions.rpn_features_to_crop]
+        image_shape = predictions[Predictions.image_shape]
+        regions = self.second_stage.read(
+            features,
+            frames.absolute_to_map(predictions[Predictions.proposal_boxes], image_shape),
+            training=self.is_training,
         )
-        return predictions
+        outputs = self.second_stage.predict(regions, training=self.is_training)
+        if not self.auxiliary_parts:
+            return outputs
+        context = Context(
+            features=features,
+            regions=regions,
+            proposals=predictions[Predictions.proposal_boxes_normalized],
+            num_proposals=predictions[Predictions.num_proposals],
+            to_map=functools.partial(
+                frames.normalized_to_map,
+                image_shape=image_shape,
+                true_image_shapes=predictions[Predictions.true_image_shapes],
+            ),
+            groundtruth=groundtruth or {},
+            training=self.is_training,
+        )
+        return outputs | auxiliary.predict(
+            self.aux_tasks, self.refiner, context, outputs[Predictions.class_predictions]
+        )
 
     def _propose(self, predictions: Tensors, windows: tf.Tensor) -> Tensors:
         """The first stage's best boxes; anchors are clipped to the image, or in training masked."""
@@ -150,7 +195,7 @@ class TwoStageDetector(keras.layers.Layer):
             extra[Predictions.anchors_inside] = usable
         else:
             extra[Predictions.anchors] = box_ops.clip_to_window(
-                anchors, inputs_window(predictions[Predictions.image_shape])
+                anchors, frames.inputs_window(predictions[Predictions.image_shape])
             )
             anchors = box_ops.clip_to_window(anchors[tf.newaxis], windows)
             usable = box_ops.area(anchors) > 0
@@ -189,20 +234,6 @@ class TwoStageDetector(keras.layers.Layer):
             Predictions.num_proposals: count,
         }
 
-    @staticmethod
-    def _boxes_on_map(predictions: Tensors) -> tf.Tensor:
-        """Proposals relative to the padded inputs, which is what the feature map covers.
-
-        They end a hair before 1. The RoI crop reads zeros beyond the map, and its own rounding puts
-        the last samples of some of the boxes that end at the border there: a whole row or column
-        of such a crop would be lost, or not, by chance.
-        """
-        boxes = box_ops.change_coordinate_frame(
-            predictions[Predictions.proposal_boxes],
-            inputs_window(predictions[Predictions.image_shape]),
-        )
-        return tf.minimum(boxes, LAST_ON_MAP)
-
     def _absolute_groundtruth(
         self, groundtruth: Mapping[str, tf.Tensor], true_image_shapes: tf.Tensor
     ) -> box_classifier.AbsoluteGroundtruth:
@@ -239,15 +270,30 @@ class TwoStageDetector(keras.layers.Layer):
             absolute.weights,
             stream_seed(seed, ANCHOR_STREAM),
         )
+        count = predictions[Predictions.num_proposals]
+        assigned = box_classifier.assign(
+            predictions[Predictions.proposal_boxes],
+            count,
+            absolute,
+            self.proposal_sampling.matched_threshold,
+        )
         losses |= box_classifier.box_classifier_loss(
             predictions[Predictions.refined_box_encodings],
             predictions[Predictions.class_predictions],
-            predictions[Predictions.proposal_boxes],
-            predictions[Predictions.num_proposals],
-            absolute,
-            matched_threshold=self.proposal_sampling.matched_threshold,
+            count,
+            assigned,
             classification_loss=self.classification_loss,
         )
+        losses |= auxiliary.losses(
+            self.aux_tasks, predictions, groundtruth, assigned, require_labels=self.is_training
+        )
+        if self.refiner is not None:
+            losses[Losses.refined_classification] = box_classifier.class_loss(
+                predictions[Predictions.refined_classes],
+                count,
+                assigned,
+                self.classification_loss,
+            )
         return losses
 
     def regularization_loss(self) -> tf.Tensor:
@@ -270,18 +316,15 @@ class TwoStageDetector(keras.layers.Layer):
         """
         return select_detections(
             predictions[Predictions.refined_box_encodings],
-            predictions[Predictions.class_predictions],
+            predictions[
+                Predictions.class_predictions if self.refiner is None
+                else Predictions.refined_classes
+            ],
             predictions[Predictions.proposal_boxes],
             predictions[Predictions.num_proposals],
             rpn.image_windows(true_image_shapes),
             self.detection_selection,
         )
-
-
-def inputs_window(image_shape: tf.Tensor) -> tf.Tensor:
-    """Shape [4] of the inputs -> the window [4] that they fill, in absolute pixels."""
-    sides = tf.cast(image_shape[1:3], tf.float32)
-    return tf.concat([tf.zeros_like(sides), sides], axis=0)
 
 
 def stream_seed(seed: tf.Tensor | None, stream: int) -> tf.Tensor:

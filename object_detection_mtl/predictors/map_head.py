@@ -1,19 +1,25 @@
-"""A second-stage head on the whole feature map: a copy of the backbone's stage 2, then a predictor.
+"""Second-stage heads on the whole feature map: a copy of the backbone's stage 2, then a predictor.
 
-Shape letters: B batch, P proposals, fh fw C the shared feature map, K classes without background.
+Shape letters: B batch, P proposals, fh fw C the shared feature map, h' w' C' what stage 2 makes of
+it, M other boxes of an image, K classes without background. Boxes are relative to the map, so
+stage 2 may halve it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
 
+from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.predictors.naming import linear_names
+from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
+
 
 class MapHead(keras.layers.Layer):
-    """[B, fh, fw, C] and boxes [B, P, 4] -> box encodings [B, P, K, 4], class logits [B, P, K+1].
-
-    The boxes are relative to the map, so stage 2 may halve it.
-    """
+    """[B, fh, fw, C] and boxes [B, P, 4] -> box encodings [B, P, K, 4], class logits [B, P, K+1]."""
 
     def __init__(
         self, stage2: keras.Model, predictor: keras.layers.Layer, name: str = "map_head"
@@ -27,3 +33,82 @@ class MapHead(keras.layers.Layer):
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
         return self.predictor(self.stage2(features, training=training), boxes, training=training)
+
+
+@dataclass(frozen=True)
+class MapRegions:
+    """What the second stage read of a feature map, for other heads to read too.
+
+    Attributes:
+        boxes: proposals [B, P, 4].
+        features: the shared map [B, fh, fw, C].
+        classifier_features: the main stage 2 of it, [B, h', w', C'].
+    """
+
+    boxes: tf.Tensor
+    features: tf.Tensor
+    classifier_features: tf.Tensor
+
+
+class MapRegionHead(keras.layers.Layer):
+    """Class logits of regions from score maps, by a stage 2 of its own or after the main one."""
+
+    def __init__(
+        self,
+        predictor: RfcnBoxPredictor,
+        *,
+        stage2: keras.Model | None,
+        slim_scope: str,
+        stop_gradient: bool = False,
+    ) -> None:
+        """Args:
+        predictor: without boxes.
+        stage2: its own copy; None reads the features of the main stage 2.
+        slim_scope: the backbone's scope in TF-Slim checkpoints.
+        stop_gradient: nothing before the head's own layers is trained through it.
+        """
+        super().__init__(name=predictor.name)
+        self.predictor = predictor
+        self.stage2 = stage2
+        self.slim_scope = slim_scope
+        self.stop_gradient = stop_gradient
+        self.built = True
+
+    def read(self, regions: MapRegions, *, training: bool) -> MapReader:
+        """Makes the score maps, once however many boxes are asked about."""
+        read = regions.classifier_features if self.stage2 is None else regions.features
+        if self.stop_gradient:
+            read = tf.stop_gradient(read)
+        if self.stage2 is not None:
+            read = self.stage2(read, training=training)
+        return MapReader(self.predictor.score_maps(read), regions.boxes, self.predictor.pool)
+
+    def tf1_variables(self) -> dict[str, keras.Variable]:
+        """Name in TF1 graphs -> variable."""
+        names = linear_names(self.name, self.predictor.linear_layers)
+        if self.stage2 is not None:
+            names |= tf_slim_name_map(self.stage2, f"{self.name}/{self.slim_scope}")
+        return names
+
+
+@dataclass(frozen=True)
+class MapReader:
+    """Score maps of one batch.
+
+    Attributes:
+        maps: [B, h', w', bins * (K + 1)].
+        boxes: proposals [B, P, 4].
+        pool: maps and boxes -> logits.
+    """
+
+    maps: tf.Tensor
+    boxes: tf.Tensor
+    pool: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+    def proposals(self) -> tf.Tensor:
+        """[B, P, K + 1]."""
+        return self.at(self.boxes)
+
+    def at(self, boxes: tf.Tensor) -> tf.Tensor:
+        """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
+        return self.pool(self.maps, boxes)

@@ -74,12 +74,8 @@ class RfcnBoxPredictor(keras.layers.Layer):
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
         """boxes are relative to the map, 0..1. Nothing here differs in training."""
-        hidden = self.reduce_depth(features)
-        if self.activation is not None:
-            hidden = self.activation(hidden)
-        weights = position_sensitive.bin_weights(
-            boxes, self.crop_size, self.num_bins, tf.shape(features)
-        )
+        hidden = self._hidden(features)
+        weights = self._bin_weights(boxes, hidden)
         encodings = None
         if self.box_head is not None:
             encodings = position_sensitive.pool(self.box_head(hidden), weights)
@@ -87,5 +83,25 @@ class RfcnBoxPredictor(keras.layers.Layer):
             encodings = tf.ensure_shape(
                 tf.reshape(encodings, shape), [*boxes.shape[:2], self.num_classes, 4]
             )
-        logits = position_sensitive.pool(self.class_head(hidden), weights)
-        return encodings, tf.ensure_shape(logits, [*boxes.shape[:2], self.num_classes + 1])
+        return encodings, self._pool_classes(self.class_head(hidden), boxes, weights)
+
+    def score_maps(self, features: tf.Tensor) -> tf.Tensor:
+        """The class maps alone: [B, h, w, C] -> [B, h, w, I * J * (K + 1)]."""
+        return self.class_head(self._hidden(features))
+
+    def pool(self, score_maps: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """Class logits [B, P, K + 1] of boxes [B, P, 4] from `score_maps`."""
+        return self._pool_classes(score_maps, boxes, self._bin_weights(boxes, score_maps))
+
+    def _hidden(self, features: tf.Tensor) -> tf.Tensor:
+        hidden = self.reduce_depth(features)
+        return hidden if self.activation is None else self.activation(hidden)
+
+    def _bin_weights(self, boxes: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+        return position_sensitive.bin_weights(boxes, self.crop_size, self.num_bins, tf.shape(maps))
+
+    def _pool_classes(
+        self, score_maps: tf.Tensor, boxes: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
+        logits = position_sensitive.pool(score_maps, weights)
+        return tf.ensure_shape(logits, [*boxes.shape[:2], self.num_classes + 1])

@@ -1,12 +1,19 @@
-"""A second-stage head on RoI crops: a copy of the backbone's stage 2, then a predictor.
+"""Second-stage heads on RoI crops: a copy of the backbone's stage 2, then a predictor.
 
-Shape letters: N RoIs (B * P), h w C the crop, K classes without background.
+Shape letters: B batch, P proposals, N RoIs (B * P), h w C a crop, h' w' C' what stage 2 makes of
+it, M other boxes of an image, K classes without background.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
+
+from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.predictors.naming import linear_names
 
 
 class RoiHead(keras.layers.Layer):
@@ -24,3 +31,90 @@ class RoiHead(keras.layers.Layer):
         self, crops: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
         return self.predictor(self.stage2(crops, training=training), training=training)
+
+
+@dataclass(frozen=True)
+class CropRegions:
+    """What the second stage read of a feature map, for other heads to read too.
+
+    Attributes:
+        boxes: proposals [B, P, 4], relative to the feature map.
+        crops: of the proposals, [B * P, h, w, C].
+        classifier_features: the main stage 2 of the crops, [B * P, h', w', C'].
+        crop: other boxes [B, M, 4] of the map -> crops [B * M, h, w, C].
+        stage2: the main stage 2, crops -> features.
+    """
+
+    boxes: tf.Tensor
+    crops: tf.Tensor
+    classifier_features: tf.Tensor
+    crop: Callable[[tf.Tensor], tf.Tensor]
+    stage2: Callable[[tf.Tensor], tf.Tensor]
+
+
+class CropRegionHead(keras.layers.Layer):
+    """Class logits of regions from crops, by a stage 2 of its own or by the main one."""
+
+    def __init__(
+        self,
+        predictor: keras.layers.Layer,
+        *,
+        stage2: keras.Model | None,
+        slim_scope: str,
+        stop_gradient: bool = False,
+    ) -> None:
+        """Args:
+        predictor: features [N, h', w', C'] -> (None, logits [N, K + 1]).
+        stage2: its own copy; None reads the features of the main stage 2.
+        slim_scope: the backbone's scope in TF-Slim checkpoints.
+        stop_gradient: nothing before the head's own layers is trained through it.
+        """
+        super().__init__(name=predictor.name)
+        self.predictor = predictor
+        self.stage2 = stage2
+        self.slim_scope = slim_scope
+        self.stop_gradient = stop_gradient
+        self.built = True
+
+    def read(self, regions: CropRegions, *, training: bool) -> CropReader:
+        return CropReader(self, regions, training)
+
+    def tf1_variables(self) -> dict[str, keras.Variable]:
+        """Name in TF1 graphs -> variable."""
+        names = linear_names(self.name, self.predictor.linear_layers)
+        if self.stage2 is not None:
+            names |= tf_slim_name_map(self.stage2, f"{self.name}/{self.slim_scope}")
+        return names
+
+
+@dataclass(frozen=True)
+class CropReader:
+    """A `CropRegionHead` in front of one batch."""
+
+    head: CropRegionHead
+    regions: CropRegions
+    training: bool
+
+    def proposals(self) -> tf.Tensor:
+        """[B, P, K + 1]; crops, and where shared features too, are those of the second stage."""
+        shared = self.head.stage2 is None
+        read = self.regions.classifier_features if shared else self.regions.crops
+        return self._logits(read, self.regions.boxes, is_classifier_features=shared)
+
+    def at(self, boxes: tf.Tensor) -> tf.Tensor:
+        """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
+        crops = self.regions.crop(boxes)
+        shared = self.head.stage2 is None
+        read = self.regions.stage2(crops) if shared else crops
+        return self._logits(read, boxes, is_classifier_features=shared)
+
+    def _logits(
+        self, read: tf.Tensor, boxes: tf.Tensor, *, is_classifier_features: bool
+    ) -> tf.Tensor:
+        if self.head.stop_gradient:
+            read = tf.stop_gradient(read)
+        if not is_classifier_features:
+            read = self.head.stage2(read, training=self.training)
+        _, logits = self.head.predictor(read, training=self.training)
+        batch, number = boxes.shape[0] or tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]
+        return tf.reshape(logits, [batch, number, logits.shape[-1]])

@@ -35,6 +35,13 @@ OVERRIDES = (
     "model.faster_rcnn.second_stage_balance_fraction=1.0",
 )
 
+AUXILIARY_LABELS = {
+    Groundtruth.window_boxes: "gt_windows_normalized",
+    Groundtruth.window_classes: "gt_window_labels",
+    Groundtruth.closeness: "gt_closeness",
+    Groundtruth.edgemask: "gt_edgemask",
+}
+
 
 def build(config_name: str, is_training: bool) -> Any:
     """The detector of a sample config with the goldens' overrides and weights."""
@@ -48,11 +55,13 @@ def build(config_name: str, is_training: bool) -> Any:
 def groundtruth(golden: Any) -> dict[str, tf.Tensor]:
     """The padded ground truth of a training golden, as a batch of one."""
     boxes = golden["gt_boxes_normalized"][np.newaxis]
-    return {
+    truth = {
         Groundtruth.boxes: tf.constant(boxes),
         Groundtruth.classes: tf.constant(golden["gt_class_ids_1based"][np.newaxis], tf.int32),
         Groundtruth.num_boxes: tf.constant([boxes.shape[1]]),
     }
+    auxiliary = {key: name for key, name in AUXILIARY_LABELS.items() if name in golden.files}
+    return truth | {key: tf.constant(golden[name][np.newaxis]) for key, name in auxiliary.items()}
 
 
 def train(detector: Any, golden: Any) -> dict[str, np.ndarray]:

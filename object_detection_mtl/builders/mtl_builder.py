@@ -1,0 +1,121 @@
+"""`MTL` -> auxiliary tasks and refiner.
+
+A further task is one more entry of `TASKS`: the field that switches it on, and what makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from object_detection_mtl.builders import hyperparams_builder
+from object_detection_mtl.mtl.closeness import ClosenessTask
+from object_detection_mtl.mtl.foreground import ForegroundTask
+from object_detection_mtl.mtl.refinement import Refiner
+from object_detection_mtl.mtl.task import AuxiliaryTask, RegionHead
+from object_detection_mtl.mtl.window import WindowTask
+from object_detection_mtl.protos import box_predictor_pb2, model_pb2
+
+OWN_STAGE2 = "proposal_feature_maps"
+SHARED_STAGE2 = "classifier_feature_maps"
+
+# (box predictor's config, the head's scope) -> a head without boxes.
+MakeRegionHead = Callable[[box_predictor_pb2.BoxPredictor, str], RegionHead]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the tasks of a detector are made with.
+
+    Attributes:
+        num_classes: K.
+        in_channels: of the shared feature map.
+        make_region_head: a head like that of the detector's second stage.
+    """
+
+    num_classes: int
+    in_channels: int
+    make_region_head: MakeRegionHead
+
+
+def _window(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
+    return WindowTask(
+        parts.make_region_head(config.window_box_predictor, "WindowBoxPredictor"),
+        num_classes=parts.num_classes,
+        loss_weight=config.window_class_loss_weight,
+        chunk_size=config.refine_chunk_size,
+    )
+
+
+def _closeness(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
+    return ClosenessTask(
+        parts.make_region_head(config.closeness_box_predictor, "ClosenessBoxPredictor"),
+        num_classes=parts.num_classes,
+        loss_weight=config.closeness_loss_weight,
+        global_evidence=config.global_closeness,
+    )
+
+
+def _edgemask(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
+    predictor = config.edgemask_predictor
+    return ForegroundTask(
+        in_channels=parts.in_channels,
+        kernel_size=predictor.kernel_size,
+        hyperparams=hyperparams_builder.build(predictor.conv_hyperparams),
+        loss_weight=config.edgemask_loss_weight,
+        weighted=config.edgemask_weighted,
+        stop_gradient=config.stop_gradient_for_aux_tasks,
+        trainable=predictor.trainable,
+    )
+
+
+# Field of `mtl {}` -> what makes the task; the order is that of the refiner's inputs.
+TASKS: dict[str, Callable[[model_pb2.MTL, Parts], AuxiliaryTask]] = {
+    "window": _window,
+    "closeness": _closeness,
+    "edgemask": _edgemask,
+}
+
+
+def build(config: model_pb2.MTL, parts: Parts) -> tuple[tuple[AuxiliaryTask, ...], Refiner | None]:
+    """The tasks that `mtl {}` switches on, and the refiner or None.
+
+    Raises:
+        ValueError: an unknown `shared_feature`, a negative number, or what the predictors raise.
+    """
+    _check(config)
+    tasks = tuple(make(config, parts) for field, make in TASKS.items() if getattr(config, field))
+    if not config.refine:
+        return tasks, None
+    return tasks, Refiner(
+        num_classes=parts.num_classes,
+        evidence_width=sum(task.evidence_width for task in tasks),
+        num_hidden_layers=config.refine_num_fc_layers,
+        hyperparams=hyperparams_builder.build(config.refiner_fc_hyperparams),
+        keep_probability=config.refine_dropout_rate,
+        residue=config.refine_residue,
+        stop_gradient_of_residue=config.stop_gradient_for_prediction_org,
+        top_k=config.refine_top_k,
+        loss_weight=config.refined_classification_loss_weight,
+    )
+
+
+def owns_stage2(config: model_pb2.MTL) -> bool:
+    """Whether each region head has a copy of the stage-2 block, or reads the main one."""
+    return config.shared_feature == OWN_STAGE2
+
+
+def _check(config: model_pb2.MTL) -> None:
+    if config.shared_feature not in (OWN_STAGE2, SHARED_STAGE2):
+        raise ValueError(
+            f'mtl: shared_feature is "{config.shared_feature}"; '
+            f'expected "{OWN_STAGE2}" or "{SHARED_STAGE2}"'
+        )
+    for field in ("refine_num_fc_layers", "refine_chunk_size", "refine_top_k"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"mtl: {field} is {getattr(config, field)}; expected 0 or more")
+    if not 0.0 < config.refine_dropout_rate <= 1.0:
+        raise ValueError(
+            f"mtl: refine_dropout_rate is {config.refine_dropout_rate}; it is the probability to "
+            "KEEP a value, so expected more than 0 and at most 1"
+        )

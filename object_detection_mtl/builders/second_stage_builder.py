@@ -1,0 +1,143 @@
+"""`FasterRcnn` -> the second stage, and heads of auxiliary tasks that read what it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from object_detection_mtl.backbones.common import Backbone
+from object_detection_mtl.builders import hyperparams_builder
+from object_detection_mtl.models.faster_rcnn import CropSecondStage
+from object_detection_mtl.models.rfcn import MapSecondStage
+from object_detection_mtl.mtl.task import RegionHead
+from object_detection_mtl.predictors.map_head import MapHead, MapRegionHead
+from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
+from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
+from object_detection_mtl.predictors.roi_head import CropRegionHead, RoiHead
+from object_detection_mtl.protos import box_predictor_pb2, faster_rcnn_pb2
+
+CROPS, MAPS = "mask_rcnn_box_predictor", "rfcn_box_predictor"
+
+
+def build(
+    config: faster_rcnn_pb2.FasterRcnn, backbone: Backbone
+) -> CropSecondStage | MapSecondStage:
+    """The second stage of Faster R-CNN or R-FCN, which the box predictor decides.
+
+    Raises:
+        ValueError: another box predictor, or an option of it that is not supported.
+    """
+    stage2 = backbone.make_stage2("stage2")
+    channels, predictor = stage2.output_shape[-1], config.second_stage_box_predictor
+    kind = predictor.WhichOneof("box_predictor_oneof")
+    if kind == MAPS:
+        return MapSecondStage(MapHead(stage2, _map_predictor(predictor, channels, config)))
+    if kind == CROPS:
+        return CropSecondStage(
+            RoiHead(stage2, _crop_predictor(predictor, channels, config)),
+            crop_size=config.initial_crop_size,
+            pool_size=config.maxpool_kernel_size,
+            pool_stride=config.maxpool_stride,
+        )
+    raise ValueError(
+        f"second_stage_box_predictor {{ {kind or ''} }} is not supported; "
+        f"use {CROPS} (Faster R-CNN) or {MAPS} (R-FCN)"
+    )
+
+
+@dataclass(frozen=True)
+class RegionHeads:
+    """Makes heads without boxes, of the kind of the detector's second stage.
+
+    Attributes:
+        config: of the detector.
+        backbone: which stage-2 copies are taken from.
+        channels: of what a stage-2 block gives.
+    """
+
+    config: faster_rcnn_pb2.FasterRcnn
+    backbone: Backbone
+    channels: int
+
+    def make(
+        self,
+        predictor: box_predictor_pb2.BoxPredictor,
+        name: str,
+        *,
+        owns_stage2: bool,
+        stop_gradient: bool,
+    ) -> RegionHead:
+        """A head with K + 1 class logits.
+
+        Args:
+            predictor: its config; an empty one means the second stage's.
+            name: scope of its variables.
+            owns_stage2: whether it has a copy of the stage-2 block or reads the main one.
+            stop_gradient: whether its loss leaves the shared features alone.
+
+        Raises:
+            ValueError: the predictor is of another kind than the second stage's.
+        """
+        main = self.config.second_stage_box_predictor
+        wanted = main.WhichOneof("box_predictor_oneof")
+        kind = predictor.WhichOneof("box_predictor_oneof")
+        if kind is None:
+            chosen = box_predictor_pb2.BoxPredictor()
+            chosen.CopyFrom(main)
+            chosen.MergeFrom(predictor)  # its `trainable`, if it is written
+            predictor = chosen
+        elif kind != wanted:
+            raise ValueError(
+                f"mtl: the predictor of {name} is a {kind}, but that of the second stage a "
+                f"{wanted}; both must be of one kind"
+            )
+        stage2 = self.backbone.make_stage2(name) if owns_stage2 else None
+        scope = self.backbone.slim_scope
+        if wanted == MAPS:
+            maps = _map_predictor(predictor, self.channels, self.config, name)
+            return MapRegionHead(maps, stage2=stage2, slim_scope=scope, stop_gradient=stop_gradient)
+        crops = _crop_predictor(predictor, self.channels, self.config, name)
+        return CropRegionHead(crops, stage2=stage2, slim_scope=scope, stop_gradient=stop_gradient)
+
+
+def _map_predictor(
+    config: box_predictor_pb2.BoxPredictor,
+    in_channels: int,
+    detector: faster_rcnn_pb2.FasterRcnn,
+    auxiliary_name: str = "",
+) -> RfcnBoxPredictor:
+    chosen = config.rfcn_box_predictor
+    return RfcnBoxPredictor(
+        in_channels=in_channels,
+        num_classes=detector.num_classes,
+        hyperparams=hyperparams_builder.build(chosen.conv_hyperparams),
+        depth=chosen.depth,
+        num_bins=(chosen.num_spatial_bins_height, chosen.num_spatial_bins_width),
+        crop_size=(chosen.crop_height, chosen.crop_width),
+        predict_boxes=not auxiliary_name,
+        trainable=config.trainable,
+        name=auxiliary_name or "SecondStageBoxPredictor",
+    )
+
+
+def _crop_predictor(
+    config: box_predictor_pb2.BoxPredictor,
+    in_channels: int,
+    detector: faster_rcnn_pb2.FasterRcnn,
+    auxiliary_name: str = "",
+) -> MaskRcnnBoxPredictor:
+    chosen = config.mask_rcnn_box_predictor
+    if chosen.predict_instance_masks or chosen.predict_keypoints:
+        raise ValueError(
+            "mask_rcnn_box_predictor: predict_instance_masks and predict_keypoints are not "
+            "supported; this package predicts boxes"
+        )
+    return MaskRcnnBoxPredictor(
+        in_channels=in_channels,
+        num_classes=detector.num_classes,
+        hyperparams=hyperparams_builder.build(chosen.fc_hyperparams),
+        share_box_across_classes=chosen.share_box_across_classes,
+        dropout_keep_probability=chosen.dropout_keep_probability if chosen.use_dropout else 1.0,
+        predict_boxes=not auxiliary_name,
+        trainable=config.trainable,
+        name=auxiliary_name or "SecondStageBoxPredictor",
+    )

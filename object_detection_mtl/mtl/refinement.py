@@ -1,0 +1,128 @@
+"""Refined class logits: a small network over what the detector and its auxiliary tasks say.
+
+Shape letters: B batch, P proposals, R refined proposals, K classes without background,
+D values per proposal that go into the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.fields import Losses
+from object_detection_mtl.mtl.task import RefinedProposals
+from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.predictors.naming import linear_names
+
+
+class Refiner(keras.layers.Layer):
+    """Linear layer, or a perceptron, from main and auxiliary logits to K + 1 logits."""
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        evidence_width: int,
+        num_hidden_layers: int = 0,
+        hyperparams: LayerHyperparams | None = None,
+        keep_probability: float = 1.0,
+        residue: bool = False,
+        stop_gradient_of_residue: bool = False,
+        top_k: int = 0,
+        loss_weight: float = 1.0,
+        name: str = "MTLClassRefiner",
+    ) -> None:
+        """Args:
+        num_classes: K.
+        evidence_width: values per proposal of all tasks together.
+        num_hidden_layers: each as wide as the input, with the hyperparams' activation.
+        hyperparams: of all layers.
+        keep_probability: of the dropout after each hidden layer.
+        residue: add the main logits to the result.
+        stop_gradient_of_residue: the refined loss does not train the main logits.
+        top_k: in detecting, refine this many proposals of an image, those with the greatest
+            foreground score; the rest keep their main logits. 0 is all.
+        loss_weight: of the refined classification loss.
+        """
+        super().__init__(name=name)
+        width = num_classes + 1 + evidence_width
+        hyperparams = hyperparams or LayerHyperparams()
+        self.activation = hyperparams.activation
+        self.residue = residue
+        self.stop_gradient_of_residue = stop_gradient_of_residue
+        self.top_k = top_k
+        self.loss_weights = {Losses.refined_classification: loss_weight}
+        outputs = [width] * num_hidden_layers + [num_classes + 1]
+        self.linear_layers = [
+            keras.layers.Dense(units, name=f"fc{i}", **hyperparams.kernel_options())
+            for i, units in enumerate(outputs, start=1)
+        ]
+        for layer in self.linear_layers:
+            layer.build((None, None, width))
+        self.dropout = None
+        if num_hidden_layers and keep_probability < 1.0:
+            self.dropout = keras.layers.Dropout(1.0 - keep_probability, name="dropout")
+        self.built = True
+
+    def choose(
+        self,
+        class_logits: tf.Tensor,
+        proposals: tf.Tensor,
+        num_proposals: tf.Tensor,
+        *,
+        training: bool,
+    ) -> RefinedProposals:
+        """The proposals to refine: all, or the best `top_k` in detecting.
+
+        Args:
+            class_logits: main [B, P, K + 1].
+            proposals: [B, P, 4], num_proposals: [B].
+        """
+        if training or not 0 < self.top_k < proposals.shape[1]:
+            return RefinedProposals(proposals)
+        scores = tf.reduce_max(tf.nn.softmax(class_logits)[..., 1:], axis=-1)
+        exists = tf.sequence_mask(num_proposals, tf.shape(scores)[1])
+        rows = tf.math.top_k(tf.where(exists, scores, -1.0), self.top_k).indices
+        return RefinedProposals(tf.gather(proposals, rows, batch_dims=1), rows)
+
+    def refine(
+        self,
+        class_logits: tf.Tensor,
+        evidence: Sequence[tf.Tensor],
+        refined: RefinedProposals,
+        *,
+        training: bool,
+    ) -> tf.Tensor:
+        """Refined logits [B, P, K + 1].
+
+        Args:
+            class_logits: main [B, P, K + 1].
+            evidence: of the tasks, each [B, R, D_task], in the order of the tasks.
+            refined: which proposals the evidence is on.
+        """
+        main = refined.of(class_logits)
+        hidden = tf.stop_gradient(tf.concat([main, *evidence], axis=-1))
+        for layer in self.linear_layers[:-1]:
+            hidden = layer(hidden)
+            if self.activation is not None:
+                hidden = self.activation(hidden)
+            if self.dropout is not None:
+                hidden = self.dropout(hidden, training=training)
+        logits = self.linear_layers[-1](hidden)
+        if self.residue:
+            logits += tf.stop_gradient(main) if self.stop_gradient_of_residue else main
+        if refined.rows is None:
+            return logits
+        return _replace_rows(class_logits, refined.rows, logits)
+
+    def tf1_variables(self) -> dict[str, keras.Variable]:
+        """Name in TF1 graphs -> variable."""
+        return linear_names(self.name, tuple(self.linear_layers))
+
+
+def _replace_rows(values: tf.Tensor, rows: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """values [B, P, D] with `new` [B, R, D] in the rows [B, R]."""
+    images = tf.broadcast_to(tf.range(tf.shape(rows)[0])[:, tf.newaxis], tf.shape(rows))
+    return tf.tensor_scatter_nd_update(values, tf.stack([images, rows], axis=-1), new)

@@ -1,0 +1,148 @@
+"""Multi-object soft labels: which classes a window of the image holds, and how much of it.
+
+Shape letters: B batch, W padded windows of an image, P proposals, R refined proposals,
+K classes without background. Boxes are normalised to the true image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.mtl.task import (
+    Context,
+    RefinedProposals,
+    RegionHead,
+    RegionReader,
+    Tensors,
+    mean_over_valid,
+)
+from object_detection_mtl.ops import losses as loss_ops
+
+# Windows per proposal in the refinement: the proposal itself, three on the way, the whole image.
+NUM_EXPANDED = 5
+
+
+class WindowTask(keras.layers.Layer):
+    """A class head on given windows in training, on expanded proposals in the refinement."""
+
+    labels = (Groundtruth.window_boxes, Groundtruth.window_classes)
+
+    def __init__(
+        self,
+        head: RegionHead,
+        *,
+        num_classes: int,
+        loss_weight: float = 1.0,
+        chunk_size: int = 0,
+        name: str = "window",
+    ) -> None:
+        """Args:
+        head: gives K + 1 logits per region.
+        num_classes: K.
+        loss_weight: of the window loss.
+        chunk_size: refined proposals whose expanded windows are run at a time; 0 is all.
+        """
+        super().__init__(name=name)
+        self.head = head
+        self.chunk_size = chunk_size
+        self.loss_weights = {Losses.window: loss_weight}
+        self.evidence_width = NUM_EXPANDED * (num_classes + 1)
+        self.built = True
+
+    def predict(self, context: Context) -> Tensors:
+        """Logits of the given windows [B, W, K + 1] and of expanded proposals [B, R, 5, K + 1]."""
+        reader = self.head.read(context.regions, training=context.training)
+        predictions: Tensors = {}
+        windows = context.groundtruth.get(Groundtruth.window_boxes)
+        if windows is not None:
+            predictions[Predictions.windows] = reader.at(context.to_map(windows))
+        if context.refined is not None:
+            predictions[Predictions.expanded_windows] = self._expanded(reader, context)
+        return predictions
+
+    def _expanded(self, reader: RegionReader, context: Context) -> tf.Tensor:
+        """Nothing is run twice: the innermost window is the proposal, the outermost one image."""
+        refined = context.refined
+        assert refined is not None
+        if refined.rows is None:
+            innermost = reader.proposals()
+        else:
+            innermost = reader.at(context.to_map(refined.boxes))
+        between = self._between(reader, context, refined)
+        image = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
+        image = tf.tile(image, [tf.shape(refined.boxes)[0], 1, 1])
+        outermost = tf.broadcast_to(reader.at(context.to_map(image)), tf.shape(innermost))
+        logits = tf.concat([innermost[:, :, None], between, outermost[:, :, None]], axis=2)
+        # The refinement learns what to make of the logits, not the logits.
+        return tf.stop_gradient(logits)
+
+    def _between(
+        self, reader: RegionReader, context: Context, refined: RefinedProposals
+    ) -> tf.Tensor:
+        """Logits [B, R, 3, K + 1] of the windows between proposal and image."""
+
+        def run(boxes: tf.Tensor) -> tf.Tensor:
+            windows = expanded_windows(boxes)[:, :, 1:-1]  # [B, r, 3, 4]
+            batch, number, steps, _ = windows.shape
+            batch, number = batch or tf.shape(windows)[0], number or tf.shape(windows)[1]
+            logits = reader.at(context.to_map(tf.reshape(windows, [batch, number * steps, 4])))
+            return tf.reshape(logits, [batch, number, steps, logits.shape[-1]])
+
+        if not self.chunk_size:
+            return run(refined.boxes)
+        return in_chunks(run, refined.boxes, self.chunk_size)
+
+    def evidence(self, predictions: Tensors, context: Context) -> tf.Tensor:
+        """The five windows' logits, innermost first: [B, R, 5 * (K + 1)]."""
+        logits = predictions[Predictions.expanded_windows]
+        batch, number = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
+        return tf.reshape(logits, [batch, number, self.evidence_width])
+
+    def loss(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
+        """Cross-entropy against the soft labels: the mean over an image's windows, then images."""
+        logits = predictions[Predictions.windows]
+        count = groundtruth.get(Groundtruth.num_windows)
+        if count is None:
+            count = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
+        exists = tf.sequence_mask(count, tf.shape(logits)[1], dtype=tf.float32)
+        losses = loss_ops.softmax_cross_entropy(
+            logits, groundtruth[Groundtruth.window_classes], exists
+        )
+        return {Losses.window: tf.reduce_mean(mean_over_valid(losses, count))}
+
+    def tf1_variables(self) -> dict[str, keras.Variable]:
+        return self.head.tf1_variables()
+
+
+def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:
+    """[B, N, 4] -> [B, N, 5, 4]: each box grown by i/4 of the way to each border, i = 0 .. 4."""
+    steps = tf.range(NUM_EXPANDED, dtype=tf.float32)[:, tf.newaxis] / (NUM_EXPANDED - 1)
+    boxes = boxes[:, :, tf.newaxis, :]
+    image = tf.constant([0.0, 0.0, 1.0, 1.0])
+    return boxes + (image - boxes) * steps
+
+
+def in_chunks(run, boxes: tf.Tensor, chunk_size: int) -> tf.Tensor:
+    """run([B, chunk_size, 4]) -> [B, chunk_size, ...], one chunk of boxes [B, N, 4] at a time.
+
+    The chunks come one after the other, so that only one of them is in memory.
+    """
+    number = boxes.shape[1] or tf.shape(boxes)[1]
+    num_chunks = -(-number // chunk_size)
+    boxes = tf.pad(boxes, [[0, 0], [0, num_chunks * chunk_size - number], [0, 0]])
+    batch = tf.shape(boxes)[0]
+    chunks = tf.transpose(tf.reshape(boxes, [batch, num_chunks, chunk_size, 4]), [1, 0, 2, 3])
+    logits = tf.map_fn(run, chunks, parallel_iterations=1)  # [chunks, B, chunk_size, ...]
+    order = [1, 0, *range(2, logits.shape.rank)]
+    shape = tf.concat([[batch, num_chunks * chunk_size], tf.shape(logits)[3:]], axis=0)
+    joined = tf.reshape(tf.transpose(logits, order), shape)[:, :number]
+    return tf.ensure_shape(joined, [None, boxes_number(number), *logits.shape[3:]])
+
+
+def boxes_number(number: int | tf.Tensor) -> int | None:
+    """The number if it is static."""
+    return number if isinstance(number, int) else None
