@@ -63,7 +63,7 @@ def train(
         NonFiniteError: a loss became NaN or infinite.
     """
     # Orbit takes seconds to import, and only training needs it.
-    from object_detection_mtl.builders import train_config_builder
+    from object_detection_mtl.builders import mtl_builder, train_config_builder
     from object_detection_mtl.training import distribution, loop
 
     validation.require_training(config)
@@ -75,7 +75,9 @@ def train(
         record_summaries=record_summaries,
         log_every_n=log_every_n,
     )
-    initialise = train_config_builder.build_initialiser(train_config, model_dir)
+    initialise = train_config_builder.build_initialiser(
+        train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
+    )
     strategy = distribution.make_strategy(
         num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
     )

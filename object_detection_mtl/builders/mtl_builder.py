@@ -19,6 +19,9 @@ from object_detection_mtl.protos import box_predictor_pb2, model_pb2
 OWN_STAGE2 = "proposal_feature_maps"
 SHARED_STAGE2 = "classifier_feature_maps"
 
+# Scope of the variables of a task's region head, by the task's field.
+REGION_HEAD_SCOPES = {"window": "WindowBoxPredictor", "closeness": "ClosenessBoxPredictor"}
+
 # (box predictor's config, the head's scope) -> a head without boxes.
 MakeRegionHead = Callable[[box_predictor_pb2.BoxPredictor, str], RegionHead]
 
@@ -40,7 +43,7 @@ class Parts:
 
 def _window(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
     return WindowTask(
-        parts.make_region_head(config.window_box_predictor, "WindowBoxPredictor"),
+        parts.make_region_head(config.window_box_predictor, REGION_HEAD_SCOPES["window"]),
         num_classes=parts.num_classes,
         loss_weight=config.window_class_loss_weight,
         chunk_size=config.refine_chunk_size,
@@ -49,7 +52,7 @@ def _window(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
 
 def _closeness(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
     return ClosenessTask(
-        parts.make_region_head(config.closeness_box_predictor, "ClosenessBoxPredictor"),
+        parts.make_region_head(config.closeness_box_predictor, REGION_HEAD_SCOPES["closeness"]),
         num_classes=parts.num_classes,
         loss_weight=config.closeness_loss_weight,
         global_evidence=config.global_closeness,
@@ -103,6 +106,13 @@ def build(config: model_pb2.MTL, parts: Parts) -> tuple[tuple[AuxiliaryTask, ...
 def owns_stage2(config: model_pb2.MTL) -> bool:
     """Whether each region head has a copy of the stage-2 block, or reads the main one."""
     return config.shared_feature == OWN_STAGE2
+
+
+def fresh_scopes(config: model_pb2.MTL) -> tuple[str, ...]:
+    """Scopes of the heads whose stage-2 blocks an ImageNet checkpoint does not fill."""
+    if config.share_second_stage_init:
+        return ()
+    return tuple(f"{scope}/" for scope in REGION_HEAD_SCOPES.values())
 
 
 def _check(config: model_pb2.MTL) -> None:

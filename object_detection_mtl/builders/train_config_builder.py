@@ -89,9 +89,16 @@ def max_boxes(config: train_pb2.TrainConfig) -> int | None:
 
 
 def build_initialiser(
-    config: train_pb2.TrainConfig, model_dir: str | os.PathLike[str]
+    config: train_pb2.TrainConfig,
+    model_dir: str | os.PathLike[str],
+    fresh_scopes: tuple[str, ...] = (),
 ) -> Callable[[Any], None]:
     """What loads `fine_tune_checkpoint` into the detector of a new run; nothing if there is none.
+
+    Args:
+        config: resolved.
+        model_dir: of the run.
+        fresh_scopes: scopes that a classifier's checkpoint does not fill.
 
     Raises:
         ValueError: the checkpoint lies in `model_dir`.
@@ -112,7 +119,13 @@ def build_initialiser(
     ]
 
     def initialise(detector: Any) -> None:
-        restore(detector, path, checkpoint_type=config.fine_tune_checkpoint_type, include=include)
+        restore(
+            detector,
+            path,
+            checkpoint_type=config.fine_tune_checkpoint_type,
+            include=include,
+            exclude=fresh_scopes,
+        )
 
     return initialise
 

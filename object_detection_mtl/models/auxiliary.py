@@ -5,12 +5,15 @@ Shape letters: B batch, P proposals, K classes without background.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
+from object_detection_mtl.models import frames
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.mtl.task import AuxiliaryTask, Context, Tensors
 from object_detection_mtl.ops.targets import Targets
@@ -19,29 +22,43 @@ from object_detection_mtl.ops.targets import Targets
 def predict(
     tasks: Sequence[AuxiliaryTask],
     refiner: Refiner | None,
-    context: Context,
-    class_logits: tf.Tensor,
+    predictions: Tensors,
+    regions: Any,
+    groundtruth: Mapping[str, tf.Tensor],
+    *,
+    training: bool,
 ) -> Tensors:
     """What the tasks predict, and the refined class logits.
 
     Args:
-        context: without the refined proposals.
-        class_logits: of the second stage, [B, P, K + 1].
+        predictions: of both stages.
+        regions: what the second stage read.
+        groundtruth: `fields.Groundtruth`; may be empty in detecting.
+        training: whether dropout and the like are on.
     """
+    context = Context(
+        features=predictions[Predictions.rpn_features_to_crop],
+        regions=regions,
+        proposals=predictions[Predictions.proposal_boxes_normalized],
+        num_proposals=predictions[Predictions.num_proposals],
+        to_map=functools.partial(
+            frames.normalized_to_map,
+            image_shape=predictions[Predictions.image_shape],
+            true_image_shapes=predictions[Predictions.true_image_shapes],
+        ),
+        groundtruth=groundtruth,
+        training=training,
+    )
+    class_logits = predictions[Predictions.class_predictions]
     if refiner is not None:
-        refined = refiner.choose(
-            class_logits, context.proposals, context.num_proposals, training=context.training
-        )
-        context = replace(context, refined=refined)
-    predictions: Tensors = {}
+        context = replace(context, refined=refiner.choose(class_logits, context))
+    outputs: Tensors = {}
     for task in tasks:
-        predictions |= task.predict(context)
+        outputs |= task.predict(context)
     if refiner is not None:
-        evidence = [task.evidence(predictions, context) for task in tasks if task.evidence_width]
-        predictions[Predictions.refined_classes] = refiner.refine(
-            class_logits, evidence, refined, training=context.training
-        )
-    return predictions
+        evidence = [task.evidence(outputs, context) for task in tasks if task.evidence_width]
+        outputs[Predictions.refined_classes] = refiner.refine(class_logits, evidence, context)
+    return outputs
 
 
 def losses(

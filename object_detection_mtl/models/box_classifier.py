@@ -6,12 +6,13 @@ K classes without background. Boxes are in absolute pixels of the inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from object_detection_mtl.fields import Losses
+from object_detection_mtl.fields import Groundtruth, Losses
+from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import losses as loss_ops
 from object_detection_mtl.ops import sampler, targets
 
@@ -42,6 +43,20 @@ class AbsoluteGroundtruth:
     num_boxes: tf.Tensor
     class_targets: tf.Tensor
     weights: tf.Tensor | None
+
+
+def absolute_groundtruth(
+    groundtruth: Mapping[str, tf.Tensor], true_image_shapes: tf.Tensor, num_classes: int
+) -> AbsoluteGroundtruth:
+    """The padded ground truth of `fields.Groundtruth`; shapes are [B, 3]."""
+    sides = tf.cast(true_image_shapes[:, :2], tf.float32)
+    classes = tf.cast(groundtruth[Groundtruth.classes], tf.int32)
+    return AbsoluteGroundtruth(
+        boxes=box_ops.scale(groundtruth[Groundtruth.boxes], sides[:, 0], sides[:, 1]),
+        num_boxes=groundtruth[Groundtruth.num_boxes],
+        class_targets=tf.one_hot(classes, num_classes + 1),
+        weights=groundtruth.get(Groundtruth.weights),
+    )
 
 
 def assign(

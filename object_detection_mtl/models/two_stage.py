@@ -9,14 +9,13 @@ absolute pixels of the inputs.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.backbones.common import Backbone
-from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.models import auxiliary, box_classifier, frames, rpn
 from object_detection_mtl.models.postprocess import (
     DetectionSelection,
@@ -25,14 +24,12 @@ from object_detection_mtl.models.postprocess import (
     select_proposals,
 )
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task import AuxiliaryTask, Context
+from object_detection_mtl.mtl.task import AuxiliaryTask
 from object_detection_mtl.ops import boxes as box_ops
+from object_detection_mtl.ops import seeds
 
 Tensors = dict[str, tf.Tensor]
 ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-# The two random samples of a step draw from different streams of its seed.
-PROPOSAL_STREAM, ANCHOR_STREAM = 1, 2
 
 
 class TwoStageDetector(keras.layers.Layer):
@@ -169,21 +166,13 @@ class TwoStageDetector(keras.layers.Layer):
         outputs = self.second_stage.predict(regions, training=self.is_training)
         if not self.auxiliary_parts:
             return outputs
-        context = Context(
-            features=features,
-            regions=regions,
-            proposals=predictions[Predictions.proposal_boxes_normalized],
-            num_proposals=predictions[Predictions.num_proposals],
-            to_map=functools.partial(
-                frames.normalized_to_map,
-                image_shape=image_shape,
-                true_image_shapes=predictions[Predictions.true_image_shapes],
-            ),
-            groundtruth=groundtruth or {},
-            training=self.is_training,
-        )
         return outputs | auxiliary.predict(
-            self.aux_tasks, self.refiner, context, outputs[Predictions.class_predictions]
+            self.aux_tasks,
+            self.refiner,
+            {**predictions, **outputs},
+            regions,
+            groundtruth or {},
+            training=self.is_training,
         )
 
     def _propose(self, predictions: Tensors, windows: tf.Tensor) -> Tensors:
@@ -224,27 +213,15 @@ class TwoStageDetector(keras.layers.Layer):
             predictions[Predictions.proposal_boxes],
             predictions[Predictions.proposal_scores],
             predictions[Predictions.num_proposals],
-            self._absolute_groundtruth(groundtruth, true_image_shapes),
+            box_classifier.absolute_groundtruth(groundtruth, true_image_shapes, self.num_classes),
             self.proposal_sampling,
-            stream_seed(seed, PROPOSAL_STREAM),
+            seeds.stream(seed, seeds.PROPOSAL_STREAM),
         )
         return {
             Predictions.proposal_boxes: proposals,
             Predictions.proposal_scores: scores,
             Predictions.num_proposals: count,
         }
-
-    def _absolute_groundtruth(
-        self, groundtruth: Mapping[str, tf.Tensor], true_image_shapes: tf.Tensor
-    ) -> box_classifier.AbsoluteGroundtruth:
-        sides = tf.cast(true_image_shapes[:, :2], tf.float32)
-        classes = tf.cast(groundtruth[Groundtruth.classes], tf.int32)
-        return box_classifier.AbsoluteGroundtruth(
-            boxes=box_ops.scale(groundtruth[Groundtruth.boxes], sides[:, 0], sides[:, 1]),
-            num_boxes=groundtruth[Groundtruth.num_boxes],
-            class_targets=tf.one_hot(classes, self.num_classes + 1),
-            weights=groundtruth.get(Groundtruth.weights),
-        )
 
     # Predictions to losses ------------------------------------------------------------------
 
@@ -262,13 +239,15 @@ class TwoStageDetector(keras.layers.Layer):
             seed: int32 [2] of this step's random samples, as given to `predict`.
         """
         true_image_shapes = predictions[Predictions.true_image_shapes]
-        absolute = self._absolute_groundtruth(groundtruth, true_image_shapes)
+        absolute = box_classifier.absolute_groundtruth(
+            groundtruth, true_image_shapes, self.num_classes
+        )
         losses = self.region_proposals.loss(
             predictions,
             absolute.boxes,
             absolute.num_boxes,
             absolute.weights,
-            stream_seed(seed, ANCHOR_STREAM),
+            seeds.stream(seed, seeds.ANCHOR_STREAM),
         )
         count = predictions[Predictions.num_proposals]
         assigned = box_classifier.assign(
@@ -289,10 +268,7 @@ class TwoStageDetector(keras.layers.Layer):
         )
         if self.refiner is not None:
             losses[Losses.refined_classification] = box_classifier.class_loss(
-                predictions[Predictions.refined_classes],
-                count,
-                assigned,
-                self.classification_loss,
+                predictions[Predictions.refined_classes], count, assigned, self.classification_loss
             )
         return losses
 
@@ -317,7 +293,8 @@ class TwoStageDetector(keras.layers.Layer):
         return select_detections(
             predictions[Predictions.refined_box_encodings],
             predictions[
-                Predictions.class_predictions if self.refiner is None
+                Predictions.class_predictions
+                if self.refiner is None
                 else Predictions.refined_classes
             ],
             predictions[Predictions.proposal_boxes],
@@ -325,19 +302,3 @@ class TwoStageDetector(keras.layers.Layer):
             rpn.image_windows(true_image_shapes),
             self.detection_selection,
         )
-
-
-def stream_seed(seed: tf.Tensor | None, stream: int) -> tf.Tensor:
-    """An independent seed [2] for one purpose within a step."""
-    base = tf.zeros([2], tf.int32) if seed is None else tf.cast(seed, tf.int32)
-    return tf.random.experimental.stateless_fold_in(base, stream, alg="philox")
-
-
-def default_loss_weights() -> dict[str, float]:
-    """The OD API's defaults."""
-    return {
-        Losses.rpn_localization: 1.0,
-        Losses.rpn_objectness: 1.0,
-        Losses.box_localization: 1.0,
-        Losses.box_classification: 1.0,
-    }

@@ -49,7 +49,7 @@ class ClosenessTask(keras.layers.Layer):
         return {Predictions.closeness: reader.proposals()}
 
     def evidence(self, predictions: Tensors, context: Context) -> tf.Tensor:
-        """[B, R, K + 1]: the mean over the image's proposals (padding left out), or each its own."""
+        """[B, R, K + 1]: the mean over the image's proposals without padding, or each its own."""
         logits = predictions[Predictions.closeness]
         assert context.refined is not None
         if not self.global_evidence:

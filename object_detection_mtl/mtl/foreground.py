@@ -71,7 +71,7 @@ class ForegroundTask(keras.layers.Layer):
         raise NotImplementedError("the foreground mask has no logits per proposal")
 
     def loss(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
-        """Cross-entropy per pixel of the mask, times its weight; the mean over pixels and images."""
+        """Cross-entropy per cell of the mask, times its weight; the mean over cells and images."""
         label = groundtruth[Groundtruth.edgemask]  # [B, 2, S, S]
         mask, weights = label[:, 0], label[:, 1]
         logits = mask_logits(predictions, label.shape[-1])

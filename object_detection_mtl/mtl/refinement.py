@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Losses
-from object_detection_mtl.mtl.task import RefinedProposals
+from object_detection_mtl.mtl.task import Context, RefinedProposals
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.naming import linear_names
 
@@ -66,42 +66,33 @@ class Refiner(keras.layers.Layer):
             self.dropout = keras.layers.Dropout(1.0 - keep_probability, name="dropout")
         self.built = True
 
-    def choose(
-        self,
-        class_logits: tf.Tensor,
-        proposals: tf.Tensor,
-        num_proposals: tf.Tensor,
-        *,
-        training: bool,
-    ) -> RefinedProposals:
+    def choose(self, class_logits: tf.Tensor, context: Context) -> RefinedProposals:
         """The proposals to refine: all, or the best `top_k` in detecting.
 
         Args:
             class_logits: main [B, P, K + 1].
-            proposals: [B, P, 4], num_proposals: [B].
+            context: without the refined proposals.
         """
-        if training or not 0 < self.top_k < proposals.shape[1]:
+        proposals = context.proposals
+        if context.training or not 0 < self.top_k < proposals.shape[1]:
             return RefinedProposals(proposals)
         scores = tf.reduce_max(tf.nn.softmax(class_logits)[..., 1:], axis=-1)
-        exists = tf.sequence_mask(num_proposals, tf.shape(scores)[1])
+        exists = tf.sequence_mask(context.num_proposals, tf.shape(scores)[1])
         rows = tf.math.top_k(tf.where(exists, scores, -1.0), self.top_k).indices
         return RefinedProposals(tf.gather(proposals, rows, batch_dims=1), rows)
 
     def refine(
-        self,
-        class_logits: tf.Tensor,
-        evidence: Sequence[tf.Tensor],
-        refined: RefinedProposals,
-        *,
-        training: bool,
+        self, class_logits: tf.Tensor, evidence: Sequence[tf.Tensor], context: Context
     ) -> tf.Tensor:
         """Refined logits [B, P, K + 1].
 
         Args:
             class_logits: main [B, P, K + 1].
             evidence: of the tasks, each [B, R, D_task], in the order of the tasks.
-            refined: which proposals the evidence is on.
+            context: with the refined proposals, which the evidence is on.
         """
+        refined = context.refined
+        assert refined is not None
         main = refined.of(class_logits)
         hidden = tf.stop_gradient(tf.concat([main, *evidence], axis=-1))
         for layer in self.linear_layers[:-1]:
@@ -109,7 +100,7 @@ class Refiner(keras.layers.Layer):
             if self.activation is not None:
                 hidden = self.activation(hidden)
             if self.dropout is not None:
-                hidden = self.dropout(hidden, training=training)
+                hidden = self.dropout(hidden, training=context.training)
         logits = self.linear_layers[-1](hidden)
         if self.residue:
             logits += tf.stop_gradient(main) if self.stop_gradient_of_residue else main

@@ -6,7 +6,7 @@ K classes without background. Boxes are normalised to the true image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
@@ -126,7 +126,9 @@ def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:
     return boxes + (image - boxes) * steps
 
 
-def in_chunks(run, boxes: tf.Tensor, chunk_size: int) -> tf.Tensor:
+def in_chunks(
+    run: Callable[[tf.Tensor], tf.Tensor], boxes: tf.Tensor, chunk_size: int
+) -> tf.Tensor:
     """run([B, chunk_size, 4]) -> [B, chunk_size, ...], one chunk of boxes [B, N, 4] at a time.
 
     The chunks come one after the other, so that only one of them is in memory.
@@ -140,9 +142,5 @@ def in_chunks(run, boxes: tf.Tensor, chunk_size: int) -> tf.Tensor:
     order = [1, 0, *range(2, logits.shape.rank)]
     shape = tf.concat([[batch, num_chunks * chunk_size], tf.shape(logits)[3:]], axis=0)
     joined = tf.reshape(tf.transpose(logits, order), shape)[:, :number]
-    return tf.ensure_shape(joined, [None, boxes_number(number), *logits.shape[3:]])
-
-
-def boxes_number(number: int | tf.Tensor) -> int | None:
-    """The number if it is static."""
-    return number if isinstance(number, int) else None
+    static = number if isinstance(number, int) else None
+    return tf.ensure_shape(joined, [None, static, *logits.shape[3:]])

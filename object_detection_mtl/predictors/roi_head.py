@@ -99,21 +99,18 @@ class CropReader:
         """[B, P, K + 1]; crops, and where shared features too, are those of the second stage."""
         shared = self.head.stage2 is None
         read = self.regions.classifier_features if shared else self.regions.crops
-        return self._logits(read, self.regions.boxes, is_classifier_features=shared)
+        return self._logits(read, self.regions.boxes)
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
         """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
         crops = self.regions.crop(boxes)
-        shared = self.head.stage2 is None
-        read = self.regions.stage2(crops) if shared else crops
-        return self._logits(read, boxes, is_classifier_features=shared)
+        read = self.regions.stage2(crops) if self.head.stage2 is None else crops
+        return self._logits(read, boxes)
 
-    def _logits(
-        self, read: tf.Tensor, boxes: tf.Tensor, *, is_classifier_features: bool
-    ) -> tf.Tensor:
+    def _logits(self, read: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         if self.head.stop_gradient:
             read = tf.stop_gradient(read)
-        if not is_classifier_features:
+        if self.head.stage2 is not None:
             read = self.head.stage2(read, training=self.training)
         _, logits = self.head.predictor(read, training=self.training)
         batch, number = boxes.shape[0] or tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]

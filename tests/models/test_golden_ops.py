@@ -103,15 +103,15 @@ def second_stage_outputs(inputs: dict[str, np.ndarray]) -> tuple[tf.Tensor, ...]
 @pytest.mark.parametrize("name", ["loss_box_classifier/00", "loss_box_classifier/01"])
 def test_box_classifier_loss(name):
     case = load_case(name)
-    losses = box_classifier.box_classifier_loss(
-        *second_stage_outputs(case.inputs),
-        box_classifier.AbsoluteGroundtruth(
-            boxes=both_images(case.inputs, "gt_boxes"),
-            num_boxes=tf.constant([3, 2]),
-            class_targets=both_images(case.inputs, "gt_classes_with_background"),
-            weights=both_images(case.inputs, "gt_weights"),
-        ),
+    encodings, logits, proposals, count = second_stage_outputs(case.inputs)
+    groundtruth = box_classifier.AbsoluteGroundtruth(
+        boxes=both_images(case.inputs, "gt_boxes"),
+        num_boxes=tf.constant([3, 2]),
+        class_targets=both_images(case.inputs, "gt_classes_with_background"),
+        weights=both_images(case.inputs, "gt_weights"),
     )
+    assigned = box_classifier.assign(proposals, count, groundtruth, matched_threshold=0.5)
+    losses = box_classifier.box_classifier_loss(encodings, logits, count, assigned)
     weight = case.params["localization_loss_weight"]
     np.testing.assert_allclose(
         weight * losses[Losses.box_localization],
