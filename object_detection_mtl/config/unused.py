@@ -32,8 +32,6 @@ _NOT_DRAWN = "the drawing has a fixed style"
 UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainEvalPipelineConfig.graph_rewriter": ("quantisation is not supported", ()),
     "DetectionModel.init_file": ("give train_config.fine_tune_checkpoint", ("",)),
-    "MTL.label_source": ("labels come with the batch", (0,)),
-    "MTL.window_label_transform": ("labels come with the batch", (0,)),
     "FasterRcnn.clip_anchors_to_image": (
         "anchors that leave the picture are not trained on",
         (False,),
