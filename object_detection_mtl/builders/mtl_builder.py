@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from object_detection_mtl.builders import hyperparams_builder
+from object_detection_mtl.builders.second_stage_builder import RegionHeads
 from object_detection_mtl.mtl.closeness import ClosenessTask
 from object_detection_mtl.mtl.foreground import ForegroundTask
 from object_detection_mtl.mtl.refinement import Refiner
@@ -22,44 +23,58 @@ SHARED_STAGE2 = "classifier_feature_maps"
 # Scope of the variables of a task's region head, by the task's field.
 REGION_HEAD_SCOPES = {"window": "WindowBoxPredictor", "closeness": "ClosenessBoxPredictor"}
 
-# (box predictor's config, the head's scope) -> a head without boxes.
-MakeRegionHead = Callable[[box_predictor_pb2.BoxPredictor, str], RegionHead]
-
 
 @dataclass(frozen=True)
 class Parts:
     """What the tasks of a detector are made with.
 
     Attributes:
-        num_classes: K.
+        config: `mtl {}`.
+        region_heads: makes heads like that of the detector's second stage.
         in_channels: of the shared feature map.
-        make_region_head: a head like that of the detector's second stage.
     """
 
-    num_classes: int
+    config: model_pb2.MTL
+    region_heads: RegionHeads
     in_channels: int
-    make_region_head: MakeRegionHead
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.region_heads.config.num_classes
+
+    def region_head(self, field: str, predictor: box_predictor_pb2.BoxPredictor) -> RegionHead:
+        """The head of the task that `field` switches on."""
+        return self.region_heads.make(
+            predictor,
+            REGION_HEAD_SCOPES[field],
+            owns_stage2=self.config.shared_feature == OWN_STAGE2,
+            stop_gradient=self.config.stop_gradient_for_aux_tasks,
+        )
 
 
-def _window(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
+def _window(parts: Parts) -> AuxiliaryTask:
+    config = parts.config
     return WindowTask(
-        parts.make_region_head(config.window_box_predictor, REGION_HEAD_SCOPES["window"]),
+        parts.region_head("window", config.window_box_predictor),
         num_classes=parts.num_classes,
         loss_weight=config.window_class_loss_weight,
         chunk_size=config.refine_chunk_size,
     )
 
 
-def _closeness(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
+def _closeness(parts: Parts) -> AuxiliaryTask:
+    config = parts.config
     return ClosenessTask(
-        parts.make_region_head(config.closeness_box_predictor, REGION_HEAD_SCOPES["closeness"]),
+        parts.region_head("closeness", config.closeness_box_predictor),
         num_classes=parts.num_classes,
         loss_weight=config.closeness_loss_weight,
         global_evidence=config.global_closeness,
     )
 
 
-def _edgemask(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
+def _edgemask(parts: Parts) -> AuxiliaryTask:
+    config = parts.config
     predictor = config.edgemask_predictor
     return ForegroundTask(
         in_channels=parts.in_channels,
@@ -73,21 +88,30 @@ def _edgemask(config: model_pb2.MTL, parts: Parts) -> AuxiliaryTask:
 
 
 # Field of `mtl {}` -> what makes the task; the order is that of the refiner's inputs.
-TASKS: dict[str, Callable[[model_pb2.MTL, Parts], AuxiliaryTask]] = {
+TASKS: dict[str, Callable[[Parts], AuxiliaryTask]] = {
     "window": _window,
     "closeness": _closeness,
     "edgemask": _edgemask,
 }
 
 
-def build(config: model_pb2.MTL, parts: Parts) -> tuple[tuple[AuxiliaryTask, ...], Refiner | None]:
+def build(
+    config: model_pb2.MTL, region_heads: RegionHeads, in_channels: int
+) -> tuple[tuple[AuxiliaryTask, ...], Refiner | None]:
     """The tasks that `mtl {}` switches on, and the refiner or None.
 
+    Args:
+        config: `mtl {}`; an empty one gives a baseline.
+        region_heads: makes heads like that of the detector's second stage.
+        in_channels: of the shared feature map.
+
     Raises:
-        ValueError: an unknown `shared_feature`, a negative number, or what the predictors raise.
+        ValueError: an unknown `shared_feature`, a number out of range, or what the predictors
+            raise.
     """
     _check(config)
-    tasks = tuple(make(config, parts) for field, make in TASKS.items() if getattr(config, field))
+    parts = Parts(config, region_heads, in_channels)
+    tasks = tuple(make(parts) for field, make in TASKS.items() if getattr(config, field))
     if not config.refine:
         return tasks, None
     return tasks, Refiner(
@@ -101,11 +125,6 @@ def build(config: model_pb2.MTL, parts: Parts) -> tuple[tuple[AuxiliaryTask, ...
         top_k=config.refine_top_k,
         loss_weight=config.refined_classification_loss_weight,
     )
-
-
-def owns_stage2(config: model_pb2.MTL) -> bool:
-    """Whether each region head has a copy of the stage-2 block, or reads the main one."""
-    return config.shared_feature == OWN_STAGE2
 
 
 def fresh_scopes(config: model_pb2.MTL) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
 
 
 class MapHead(keras.layers.Layer):
-    """[B, fh, fw, C] and boxes [B, P, 4] -> box encodings [B, P, K, 4], class logits [B, P, K+1]."""
+    """[B, fh, fw, C], boxes [B, P, 4] -> box encodings [B, P, K, 4], class logits [B, P, K + 1]."""
 
     def __init__(
         self, stage2: keras.Model, predictor: keras.layers.Layer, name: str = "map_head"
