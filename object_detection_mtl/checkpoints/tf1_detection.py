@@ -16,6 +16,7 @@ import keras
 from object_detection_mtl.backbones.common import tf_slim_name_map
 from object_detection_mtl.checkpoints import plan
 from object_detection_mtl.checkpoints.files import CheckpointFile
+from object_detection_mtl.predictors.naming import linear_names
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
 # What optimizers and the training loop keep beside the weights.
@@ -23,7 +24,6 @@ OF_TRAINING = re.compile(
     rf"(^|/)global_step$|{AVERAGE_SUFFIX}$|/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad)$"
     r"|^beta[12]_power"
 )
-from object_detection_mtl.predictors.naming import linear_names
 
 
 def name_map(detector: Any) -> dict[str, keras.Variable]:
