@@ -39,9 +39,7 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
     backbone = backbone_builder.build(config.feature_extractor)
     in_channels = backbone.stage1.output_shape[-1]
     second_stage = second_stage_builder.build(config, backbone)
-    region_heads = second_stage_builder.RegionHeads(
-        config, backbone, second_stage.head.stage2.output_shape[-1]
-    )
+    region_heads = second_stage_builder.RegionHeads(config, backbone, second_stage.head.stage2)
     aux_tasks, refiner = mtl_builder.build(model_config.mtl, region_heads, in_channels)
     return TwoStageDetector(
         num_classes=config.num_classes,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import keras
+
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
@@ -27,13 +29,13 @@ def build(
         ValueError: another box predictor, or an option of it that is not supported.
     """
     stage2 = backbone.make_stage2("stage2")
-    channels, predictor = stage2.output_shape[-1], config.second_stage_box_predictor
+    predictor = config.second_stage_box_predictor
     kind = predictor.WhichOneof("box_predictor_oneof")
     if kind == MAPS:
-        return MapSecondStage(MapHead(stage2, _map_predictor(predictor, channels, config)))
+        return MapSecondStage(MapHead(stage2, _map_predictor(predictor, stage2, config)))
     if kind == CROPS:
         return CropSecondStage(
-            RoiHead(stage2, _crop_predictor(predictor, channels, config)),
+            RoiHead(stage2, _crop_predictor(predictor, stage2, config)),
             crop_size=config.initial_crop_size,
             pool_size=config.maxpool_kernel_size,
             pool_stride=config.maxpool_stride,
@@ -51,12 +53,12 @@ class RegionHeads:
     Attributes:
         config: of the detector.
         backbone: which stage-2 copies are taken from.
-        channels: of what a stage-2 block gives.
+        stage2: the main stage-2 block.
     """
 
     config: faster_rcnn_pb2.FasterRcnn
     backbone: Backbone
-    channels: int
+    stage2: keras.Model
 
     def make(
         self,
@@ -93,21 +95,21 @@ class RegionHeads:
         stage2 = self.backbone.make_stage2(name) if owns_stage2 else None
         scope = self.backbone.slim_scope
         if wanted == MAPS:
-            maps = _map_predictor(predictor, self.channels, self.config, name)
+            maps = _map_predictor(predictor, self.stage2, self.config, name)
             return MapRegionHead(maps, stage2=stage2, slim_scope=scope, stop_gradient=stop_gradient)
-        crops = _crop_predictor(predictor, self.channels, self.config, name)
+        crops = _crop_predictor(predictor, self.stage2, self.config, name)
         return CropRegionHead(crops, stage2=stage2, slim_scope=scope, stop_gradient=stop_gradient)
 
 
 def _map_predictor(
     config: box_predictor_pb2.BoxPredictor,
-    in_channels: int,
+    stage2: keras.Model,
     detector: faster_rcnn_pb2.FasterRcnn,
     auxiliary_name: str = "",
 ) -> RfcnBoxPredictor:
     chosen = config.rfcn_box_predictor
     return RfcnBoxPredictor(
-        in_channels=in_channels,
+        in_channels=stage2.output_shape[-1],
         num_classes=detector.num_classes,
         hyperparams=hyperparams_builder.build(chosen.conv_hyperparams),
         depth=chosen.depth,
@@ -121,7 +123,7 @@ def _map_predictor(
 
 def _crop_predictor(
     config: box_predictor_pb2.BoxPredictor,
-    in_channels: int,
+    stage2: keras.Model,
     detector: faster_rcnn_pb2.FasterRcnn,
     auxiliary_name: str = "",
 ) -> MaskRcnnBoxPredictor:
@@ -131,13 +133,24 @@ def _crop_predictor(
             "mask_rcnn_box_predictor: predict_instance_masks and predict_keypoints are not "
             "supported; this package predicts boxes"
         )
+    channels = stage2.output_shape[-1]
     return MaskRcnnBoxPredictor(
-        in_channels=in_channels,
+        in_channels=channels,
         num_classes=detector.num_classes,
         hyperparams=hyperparams_builder.build(chosen.fc_hyperparams),
+        spatial_size=None if chosen.spatial_average else _stage2_size(stage2, detector),
+        hidden_layers=chosen.num_layers_before_predictor,
+        hidden_depth=max(min(channels, chosen.max_depth), chosen.min_depth),
         share_box_across_classes=chosen.share_box_across_classes,
         dropout_keep_probability=chosen.dropout_keep_probability if chosen.use_dropout else 1.0,
         predict_boxes=not auxiliary_name,
         trainable=config.trainable,
         name=auxiliary_name or "SecondStageBoxPredictor",
     )
+
+
+def _stage2_size(stage2: keras.Model, config: faster_rcnn_pb2.FasterRcnn) -> tuple[int, int]:
+    """Height and width that stage 2 makes of a pooled crop."""
+    side = (config.initial_crop_size - config.maxpool_kernel_size) // config.maxpool_stride + 1
+    shape = stage2.compute_output_shape((None, side, side, stage2.input_shape[-1]))
+    return shape[1], shape[2]
