@@ -13,6 +13,7 @@ import tensorflow as tf
 from object_detection_mtl.builders import (
     eval_config_builder,
     input_reader_builder,
+    label_builder,
     model_builder,
 )
 from object_detection_mtl.checkpoints import stream
@@ -103,6 +104,7 @@ def train(
             seed=train_config.seed,
             start_example=start_example,
             max_boxes=train_config_builder.max_boxes(train_config),
+            labels=label_builder.build(config.model.mtl),
             input_context=context,
         )
 
@@ -200,6 +202,7 @@ def _evaluation(
         batch_size=config.eval_config.batch_size,
         is_training=False,
         retain_original_images=options.num_pictures > 0,
+        labels=label_builder.build(config.model.mtl),  # For the losses.
     )
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
     return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options)

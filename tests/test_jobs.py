@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from object_detection_mtl import jobs
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import weights
+from object_detection_mtl.fields import Groundtruth
 from tests import records
 from tests.evaluation.test_summaries import events
 from tests.training.linear import LinearDetector
@@ -18,6 +20,13 @@ from tests.training.tiny import tiny_detector
 
 KEY = "model/{}/.ATTRIBUTES/VARIABLE_VALUE"
 NAME = "SecondStageBoxPredictor/ClassPredictor/biases"
+LABELS = {
+    Groundtruth.closeness,
+    Groundtruth.window_boxes,
+    Groundtruth.window_classes,
+    Groundtruth.num_windows,
+    Groundtruth.edgemask,
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +93,45 @@ def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
     assert written["checkpoint"] == result.checkpoint
     assert written["metrics"]["Loss/total_loss"] == pytest.approx(metrics["Loss/total_loss"])
     assert "PascalBoxes_Precision/mAP@0.5IOU" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("linear")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), {}),
+        (("model.mtl.closeness=true",), {Groundtruth.closeness: [None, 3]}),
+        (
+            ("model.mtl.window=true", "model.mtl.edgemask=true", "model.mtl.num_windows=5"),
+            {
+                Groundtruth.window_boxes: [5, 4],
+                Groundtruth.window_classes: [5, 3],
+                Groundtruth.num_windows: [],
+                Groundtruth.edgemask: [2, 64, 64],
+            },
+        ),
+    ],
+    ids=["none", "one", "two"],
+)
+def test_labels_of_the_tasks_that_are_on(folder, tmp_path, monkeypatch, options, expected):
+    """They reach the losses of training and of evaluation."""
+    specs = []
+
+    def watch(*arguments, **keywords):
+        dataset = build_dataset(*arguments, **keywords)
+        specs.append(dataset.element_spec)
+        return dataset
+
+    build_dataset = jobs.input_reader_builder.build_dataset
+    monkeypatch.setattr(jobs.input_reader_builder, "build_dataset", watch)
+    config = records.load(folder, "train_config.num_steps=1", *options)
+    jobs.train(config, tmp_path)
+    evaluation = mock.Mock(**{"return_value.run.return_value": (1, {})})
+    monkeypatch.setattr(jobs, "CheckpointEvaluation", evaluation)
+    jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
+    assert len(specs) == 2
+    for spec in specs:
+        assert {key: spec[key].shape[1:].as_list() for key in spec.keys() & LABELS} == expected
 
 
 @pytest.mark.usefixtures("linear")
