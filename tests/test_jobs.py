@@ -100,18 +100,17 @@ def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
     ("options", "expected"),
     [
         ((), {}),
-        (("model.mtl.closeness=true",), {Groundtruth.closeness: [None, 3]}),
         (
-            ("model.mtl.window=true", "model.mtl.edgemask=true", "model.mtl.num_windows=5"),
+            ("model.mtl.closeness=true", "model.mtl.window=true", "model.mtl.num_windows=5"),
             {
+                Groundtruth.closeness: [None, 3],
                 Groundtruth.window_boxes: [5, 4],
                 Groundtruth.window_classes: [5, 3],
                 Groundtruth.num_windows: [],
-                Groundtruth.edgemask: [2, 64, 64],
             },
         ),
     ],
-    ids=["none", "one", "two"],
+    ids=["none", "two"],
 )
 def test_labels_of_the_tasks_that_are_on(folder, tmp_path, monkeypatch, options, expected):
     """They reach the losses of training and of evaluation."""

@@ -83,35 +83,36 @@ def random_image_scale(min_scale_ratio: float = 0.5, max_scale_ratio: float = 2.
 
 
 def random_jitter_boxes(ratio: float = 0.05, jitter_mode: str = "DEFAULT") -> Augmentation:
-    """Moves the sides of every box at random, up to `ratio` of its height or width.
+    """Makes every box a little larger or smaller, at random.
 
     Args:
-      ratio: 0 to 0.5.
+      ratio: 0 to 1; a box keeps its centre and becomes up to this part higher or wider, so that a
+        side moves by up to half of it, as in the OD API.
       jitter_mode: DEFAULT moves every side either way. EXPAND moves them outwards and SHRINK
-        inwards, each by an amount of its own; ..._SYMMETRIC opposite sides by the same amount,
-        ..._SYMMETRIC_XY all four by the same part of height and width. Boxes are cut at the
-        picture.
+        inwards, each by an amount of its own. ..._SYMMETRIC moves opposite sides by the same
+        amount, less where the picture ends; ..._SYMMETRIC_XY height and width by the same part.
     """
-    if not 0.0 <= ratio <= 0.5:
-        raise ValueError(f"random_jitter_boxes: ratio is {ratio}, expected 0 to 0.5")
+    if not 0.0 <= ratio < 1.0:
+        raise ValueError(f"random_jitter_boxes: ratio is {ratio}, expected 0 to 1, without 1")
     if jitter_mode not in JITTER_MODES:
         raise ValueError(
             f"random_jitter_boxes: jitter_mode is {jitter_mode!r}, expected one of "
             f"{', '.join(JITTER_MODES)}"
         )
-    outwards = tf.constant([-1.0, -1.0, 1.0, 1.0])
+    # Of each side, as parts of height or width, outwards positive.
+    least = 0.0 if jitter_mode.startswith("EXPAND") else -ratio / 2.0
+    most = 0.0 if jitter_mode.startswith("SHRINK") else ratio / 2.0
+    alike = 4 if jitter_mode.endswith("_XY") else 2 if "SYMMETRIC" in jitter_mode else 1
 
     def jitter(example: Example, seed: tf.Tensor) -> Example:
         boxes = example[Groundtruth.boxes]
-        number = tf.shape(boxes)[0]
-        if jitter_mode == "DEFAULT":
-            moves = uniform(seed, -ratio, ratio, [number, 4])
-        else:
-            columns = 1 if jitter_mode.endswith("_XY") else 2 if "SYMMETRIC" in jitter_mode else 4
-            amounts = tf.tile(uniform(seed, 0.0, ratio, [number, columns]), [1, 4 // columns])
-            moves = amounts * outwards * (1.0 if jitter_mode.startswith("EXPAND") else -1.0)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        moved = boxes + moves * tf.tile(sides, [1, 2])
+        begins, ends = boxes[:, :2], boxes[:, 2:]
+        moves = uniform(seed, least, most, [tf.shape(boxes)[0], 4 // alike])
+        if alike > 1:
+            room = tf.minimum(begins, 1.0 - ends) / (ends - begins)
+            room = tf.reduce_min(room, axis=1, keepdims=True) if alike == 4 else room
+            moves = tf.tile(tf.minimum(moves, room), [1, alike])
+        moved = boxes + moves * tf.concat([begins - ends, ends - begins], axis=1)
         return {**example, Groundtruth.boxes: tf.clip_by_value(moved, 0.0, 1.0)}
 
     return jitter

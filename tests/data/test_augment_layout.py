@@ -62,21 +62,24 @@ def test_scale():
     assert augment_layout.random_image_scale(0.1, 0.1)(tiny, SEED)["image"].shape == (1, 1, 3)
 
 
-def moves(mode, ratio=0.1):
-    """[seeds, N, 4] moves of the sides as parts of height and width, outwards positive."""
+def moves(mode, ratio=0.2):
+    """[seeds, N, 4] moves of the sides as parts of height and width, outwards positive.
+
+    A box grows by `ratio` of itself, so each side moves by at most half of it.
+    """
     sides = np.tile(BOXES[:, 2:] - BOXES[:, :2], [1, 2])
     results = in_a_graph(augment_layout.random_jitter_boxes(ratio, mode), 20)
     boxes = np.stack([result[Groundtruth.boxes] for result in results])
-    # The third box touches the border and is cut there.
-    return ((boxes - BOXES) / sides * [-1, -1, 1, 1])[:, :2]
+    return (boxes - BOXES) / sides * [-1, -1, 1, 1]
 
 
 def test_jitter():
-    either = moves("DEFAULT")
+    # The third box touches the border, where it is cut.
+    either = moves("DEFAULT")[:, :2]
     assert np.abs(either).max() <= 0.1001 and either.min() < -0.05 and either.max() > 0.05
     for prefix, sign in (("EXPAND", 1), ("SHRINK", -1)):
         free, symmetric, both = (
-            sign * moves(prefix + suffix) for suffix in ("", "_SYMMETRIC", "_SYMMETRIC_XY")
+            sign * moves(prefix + suffix)[:, :2] for suffix in ("", "_SYMMETRIC", "_SYMMETRIC_XY")
         )
         for amounts in (free, symmetric, both):
             assert amounts.min() > -1e-5 and 0.05 < amounts.max() <= 0.1001
@@ -86,6 +89,15 @@ def test_jitter():
         np.testing.assert_allclose(both, both[..., :1] * np.ones(4), atol=1e-5)
     with pytest.raises(ValueError, match="jitter_mode is 'WILD', expected one of DEFAULT"):
         augment_layout.random_jitter_boxes(0.1, "WILD")
+
+
+def test_what_grows_alike_on_both_sides_stops_where_one_meets_the_border():
+    """The third box lies in the corner: it has no room at all."""
+    for mode in ("EXPAND_SYMMETRIC", "EXPAND_SYMMETRIC_XY"):
+        np.testing.assert_allclose(moves(mode)[:, 2], 0.0, atol=1e-6)
+    lone_sides = moves("EXPAND")[:, 2]
+    assert (lone_sides[:, :2] == 0).all() and (lone_sides[:, 2:] > 0).all()
+    assert moves("SHRINK_SYMMETRIC")[:, 2].max() < 0
 
 
 def test_jittered_boxes_stay_in_the_picture():
