@@ -117,6 +117,7 @@ _POSITION = re.compile(r"^\d+:\d+ : ")
 # What the parser says where the text is over: it quotes nothing, or misses a closing bracket and
 # speaks of the last line.
 _AT_END = re.compile(r"^(?:'': (.+)|(Expected \"[}>]\"\.$))", re.DOTALL)
+_QUOTED = 120  # letters of a line: a file of another kind may have one line of megabytes
 _PACKAGE = re.compile(r"\bobject_detection_mtl\.protos\.")
 
 
@@ -166,5 +167,6 @@ def parse_text(text: str, message: Message, source: str) -> None:
         line = lines[number - 1] if 0 < number <= len(lines) else ""
         explained = _explain(str(error), line, message.DESCRIPTOR)
         where = f"{source}, line {number}" if number else source
-        quoted = f"\n    {line.strip()}" if line.strip() else ""
+        shown = line.strip()[:_QUOTED] + ("..." if len(line.strip()) > _QUOTED else "")
+        quoted = f"\n    {shown}" if shown else ""
         raise ConfigError(f"{where}: {explained}{quoted}") from None

@@ -46,12 +46,12 @@ def as_pictures(
       labels: class name to number, 1..K.
 
     Raises:
-      FileNotFoundError: there is no such folder.
+      FileNotFoundError: there is no such folder, or none of the pictures is in it.
     """
     folder = Path(image_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"--image_dir: there is no folder {str(image_dir)!r}")
-    return [
+    pictures = [
         AnnotatedPicture(
             path=coco.find_picture(folder, picture.file_name),
             filename=picture.file_name,
@@ -63,6 +63,12 @@ def as_pictures(
         )
         for picture in tqdm(file.pictures, desc="annotations", unit="picture", disable=None)
     ]
+    if all(picture.path is None for picture in pictures):
+        raise FileNotFoundError(
+            f"--image_dir {str(image_dir)!r} holds none of the {len(pictures)} pictures that "
+            f"{file.path} lists, such as {pictures[0].filename!r}"
+        )
+    return pictures
 
 
 def _size(picture: coco.CocoPicture) -> tuple[int, int] | None:

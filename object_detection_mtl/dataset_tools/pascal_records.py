@@ -34,14 +34,20 @@ def collect_jobs(
 
     Raises:
       VocError: annotations that cannot be read (all of them are named), or two of one picture.
-      FileNotFoundError: a folder, a set, or an annotation file that is not there.
+      FileNotFoundError: a folder, a set, an annotation file, or all pictures are not there.
     """
     jobs = []
     for folder in folders:
         finder = voc.ImageFinder(folder, images_dir)
         files = voc.annotation_files(folder, set_name, annotations_dir)
-        annotations = parse_all(files)
-        jobs += [Job(annotation, finder.find(annotation)) for annotation in annotations]
+        found = [Job(annotation, finder.find(annotation)) for annotation in parse_all(files)]
+        if all(job.image_path is None for job in found):
+            raise FileNotFoundError(
+                f"{finder.directory} holds none of the {len(found)} pictures that the annotations "
+                f"name, such as {_picture_name(found[0].annotation)!r}; name the folder of the "
+                "pictures with --images_dir"
+            )
+        jobs += found
     owners: dict[str, Path] = {}
     for job in jobs:
         if job.image_path is None:
@@ -109,8 +115,7 @@ def as_pictures(
 def _as_picture(job: Job, labels: Mapping[str, int], ignore_difficult: bool) -> AnnotatedPicture:
     annotation = job.annotation
     stated = (annotation.height, annotation.width)
-    named = annotation.filename or annotation.path.stem
-    name = job.image_path.name if job.image_path is not None else named
+    name = job.image_path.name if job.image_path is not None else _picture_name(annotation)
     return AnnotatedPicture(
         path=job.image_path,
         filename=name,
@@ -136,6 +141,10 @@ def _as_picture(job: Job, labels: Mapping[str, int], ignore_difficult: bool) -> 
         ),
         details=("difficult", "truncated", "view"),
     )
+
+
+def _picture_name(annotation: voc.VocAnnotation) -> str:
+    return annotation.filename or annotation.path.stem
 
 
 def derive_label_map(folders: Iterable[Path], annotations_dir: str, path: Path) -> None:

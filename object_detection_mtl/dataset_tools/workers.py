@@ -59,6 +59,7 @@ def map_in_order(
     executor = futures.ProcessPoolExecutor(
         num_processes, multiprocessing.get_context("spawn"), initializer=initializer
     )
+    others = set(multiprocessing.active_children())
     waiting: collections.deque[futures.Future] = collections.deque()
     try:
         for chunk in _chunks(items):
@@ -73,6 +74,11 @@ def map_in_order(
             "a worker process died; perhaps the machine ran out of memory: use fewer of them "
             "(--num_workers=1)"
         ) from error
+    except BaseException:
+        # Nobody waits for the results any more, least of all who pressed Ctrl-C.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -52,7 +52,6 @@ def write(
       FileExistsError: the folder is a file.
     """
     output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     decode = _make_decode(source)
     settings = AuxiliaryLabels(source.num_classes, num_windows, seed)
     drawn: list[tuple[str, str]] = []
@@ -64,6 +63,7 @@ def write(
             if stored_labels
             else _with_new_labels(decoded, settings)
         )
+        output_dir.mkdir(parents=True, exist_ok=True)
         file_name = f"{number:04d}_{_safe(labelled.name)}.png"
         drawing.draw_sheet(labelled, source.names).save(output_dir / file_name)
         drawn.append((labelled.name, file_name))

@@ -129,6 +129,12 @@ def test_malformed_text_is_explained(line, message):
     assert "protos." not in str(error.value)
 
 
+def test_a_very_long_line_is_not_quoted_whole():
+    with pytest.raises(pipeline.ConfigError) as error:
+        pipeline.parse('{"annotations": [' + "1, " * 10_000 + "]}")
+    assert len(str(error.value)) < 400
+
+
 def test_two_detectors_are_refused():
     with pytest.raises(pipeline.ConfigError, match='another member of oneof "model"'):
         pipeline.parse("model { ssd {} faster_rcnn {} }")

@@ -125,6 +125,11 @@ def test_bad_pictures_are_left_out_and_named(tmp_path):
     assert "short.jpg: " in lines and "text.jpg: not a picture" in lines
 
 
+def test_a_folder_without_any_of_the_pictures_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none of the 1 pictures .*'a.jpg'; .*--images_dir"):
+        convert(tmp_path, {"a": annotation("a.jpg")}, {"b.jpg": JPEG})
+
+
 def test_if_no_picture_is_left_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match="nothing was written.*a.jpg: the file is empty"):
         convert(tmp_path, {"a": annotation("a.jpg")}, {"a.jpg": b""})

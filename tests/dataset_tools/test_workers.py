@@ -1,5 +1,6 @@
 """Functions over many items in several processes."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -15,6 +16,11 @@ def double(value):
 
 def slow_at_first(value):
     time.sleep(0.3 if value < 8 else 0)
+    return value
+
+
+def sleep_unless_first(value):
+    time.sleep(0 if value < 8 else 60)
     return value
 
 
@@ -67,6 +73,15 @@ def test_a_dead_process_is_an_error_and_no_endless_wait():
 def test_workers_do_not_hear_ctrl_c():
     assert list(workers.map_in_order(refuse_to_hear, range(2), 2)) == [True, True]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_closing_does_not_wait_for_work_that_nobody_wants():
+    results = workers.map_in_order(sleep_unless_first, range(100), 2)
+    assert next(results) == 0
+    start = time.monotonic()
+    results.close()
+    assert time.monotonic() - start < 20  # The next item takes a minute.
+    assert not multiprocessing.active_children()
 
 
 def test_the_number_of_processes(monkeypatch):
