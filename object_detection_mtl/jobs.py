@@ -108,8 +108,10 @@ def train(
             input_context=context,
         )
 
-    if distribution.is_chief(strategy):
-        pipeline.save(config, os.path.join(model_dir, "pipeline.config"))
+    def save_config() -> None:
+        if distribution.is_chief(strategy):
+            pipeline.save(config, os.path.join(model_dir, "pipeline.config"))
+
     return loop.train(
         model_dir,
         strategy=strategy,
@@ -118,6 +120,7 @@ def train(
         make_dataset=make_dataset,
         batch_size=train_config.batch_size,
         options=options,
+        on_start=save_config,
     )
 
 

@@ -175,6 +175,7 @@ class TestTrain:
         missing = "train_input_reader.tf_record_input_reader.input_path=nowhere.record"
         with pytest.raises(FileNotFoundError, match=r"nowhere\.record"):
             jobs.train(records.load(folder, missing), tmp_path)
+        assert not list(tmp_path.iterdir())  # The config can be corrected and started again.
 
     def test_a_damaged_record_stops_the_run_by_name(self, folder, tmp_path):
         record = tmp_path / "damaged.record"

@@ -17,6 +17,8 @@ from typing import BinaryIO
 import numpy as np
 import tensorflow as tf
 
+from object_detection_mtl.config.errors import suggestion
+
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
 
@@ -56,12 +58,22 @@ def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
         found = [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern))
         found = [path for path in found if not tf.io.gfile.isdir(path)]
         if not found:
-            raise FileNotFoundError(
-                f"input_path: no file matches {pattern!r} (* and ? match any letters); shards are "
-                "named like train.record-00000-of-00010"
-            )
+            raise FileNotFoundError(f"input_path: {_why_nothing_matches(pattern)}")
         files.update(dict.fromkeys(found))
     return tuple(files)
+
+
+def _why_nothing_matches(pattern: str) -> str:
+    if tf.io.gfile.isdir(pattern):
+        return f"{pattern!r} is a folder; name its record files, such as {pattern.rstrip('/')}/*"
+    folder, _, name = pattern.rpartition("/")
+    if not tf.io.gfile.isdir(folder or "."):
+        return f"no file matches {pattern!r}: there is no folder {folder!r}"
+    hint = suggestion(name, tf.io.gfile.listdir(folder or "."))
+    return (
+        f"no file matches {pattern!r} (* and ? match any letters); shards are named like "
+        f"train.record-00000-of-00010{hint}"
+    )
 
 
 def index_records(patterns: str | Iterable[str]) -> RecordIndex:

@@ -21,13 +21,27 @@ _NOISE = re.compile(
     r"|^\s*\(\d\) [A-Z_]+:\s*"
 )
 
+_ASSERTION = "assertion failed: ["
+
+
+class TrainingDataError(ValueError):
+    """An example that a step wanted cannot be used: a damaged record, a class without output."""
+
+
+def is_from_data(error: tf.errors.OpError) -> bool:
+    """Whether getting the batch failed, so that nothing of the step was computed."""
+    return "IteratorGetNext" in error.message
+
 
 def explain(error: tf.errors.OpError) -> str:
     """The message alone, without the graph's names.
 
     `{{function_node f}} assertion failed: [too big:] [7]\\n\\t [[{{node a}}]]` becomes
-    `assertion failed: [too big:] [7]`.
+    `too big: 7`.
     """
     lines = [_NOISE.sub("", line) for line in _END.split(error.message, 1)[0].splitlines()]
     message = [line for line in lines if not _ORIGIN.match(line)]
-    return " ".join(" ".join(message or lines).split())
+    text = " ".join(" ".join(message or lines).split())
+    if text.startswith(_ASSERTION) and text.endswith("]"):
+        return text[len(_ASSERTION) : -1].replace("] [", " ")
+    return text

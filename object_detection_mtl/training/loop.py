@@ -19,6 +19,7 @@ import tensorflow as tf
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.training import distribution, names
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
+from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 from object_detection_mtl.training.progress import Progress
@@ -95,6 +96,7 @@ def train(
     make_dataset: Callable[[Any, tf.distribute.InputContext, int, int], tf.data.Dataset],
     batch_size: int,
     options: LoopOptions,
+    on_start: Callable[[], None] = lambda: None,
 ) -> TrainingResult:
     """Trains until `options.num_steps`, from the newest checkpoint of `model_dir` if it has one.
 
@@ -107,9 +109,12 @@ def train(
             example) -> endless batches.
         batch_size: of all replicas together.
         options: see `LoopOptions`.
+        on_start: called when all of the above fit together, before the first step and before
+            anything is written: what is refused leaves no trace in `model_dir`.
 
     Raises:
         NonFiniteError: a loss became NaN or infinite; nothing of that step is saved.
+        TrainingDataError: an example cannot be used; the steps before are saved.
         ValueError: a checkpoint of another model in `model_dir`, and what the arguments raise.
     """
     model_dir = os.fspath(model_dir)
@@ -131,6 +136,8 @@ def train(
                     model.detector, context, replica_batch, start * batch_size
                 ),
             )
+            on_start()
+            checkpoints.save()
             progress = Progress(options.num_steps, batch_size, start)
             run = _Run(
                 model_dir, model, dataset, step, strategy, checkpoints, stop, progress, options
@@ -173,7 +180,6 @@ def _start(
         return start
     with strategy.scope():
         initialise(model.detector)
-    checkpoints.save()
     return 0
 
 
@@ -198,6 +204,7 @@ class _Run:
         self._progress = progress
         self._options = options
         self._metrics: dict[str, float] = {}
+        self._is_cluster = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         is_chief = distribution.is_chief(strategy)
         self._summaries = _Summaries(os.path.join(model_dir, "train") if is_chief else None, step)
         training_step = TrainingStep(
@@ -228,12 +235,21 @@ class _Run:
                 self._controller.train(self._options.num_steps, checkpoint_at_completion=False)
         except TrainingInterrupted as interruption:
             interrupted_by = interruption.signal_number
+        except TrainingDataError as error:
+            raise TrainingDataError(f"{error}.{self._rescue()}") from error
         except NonFiniteError as error:
             advice = f" The newest checkpoint, {self._checkpoints.newest()}, is from before."
             raise NonFiniteError(error.term, error.step, advice) from error
         finally:
             self._progress.close()
         return self._finish(interrupted_by)
+
+    def _rescue(self) -> str:
+        """Saves the steps before one that had no data; says so."""
+        if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
+            return f" The newest checkpoint is {self._checkpoints.newest()}"
+        step, prefix = int(self._step.numpy()), self._checkpoints.save()
+        return f" The {step} steps before are saved as {prefix}; the same command continues there"
 
     def _finish(self, interrupted_by: int | None) -> TrainingResult:
         prefix = self._checkpoints.save()

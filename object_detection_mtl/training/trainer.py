@@ -110,11 +110,15 @@ class DetectionTrainer(orbit.StandardTrainer):
             scalars, images = self._compiled_step(iterator, wants_images)
         except failures.EXPLAINED as error:
             term = non_finite_term(error)
-            if term is None:
-                raise ValueError(
-                    f"training step {step + 1} failed: {failures.explain(error)}"
-                ) from error
-            raise NonFiniteError(term, step) from error
+            if term is not None:
+                raise NonFiniteError(term, step) from error
+            text = f"training step {step + 1} failed: {failures.explain(error)}"
+            if not failures.is_from_data(error):
+                raise ValueError(text) from error
+            # Counting does not wait for the batch, all else of the step does.
+            self._global_step.assign(step)
+            self._training_step.optimizer.iterations.assign(step)
+            raise failures.TrainingDataError(text) from error
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(
                 f"the training data ended in step {step + 1}; the records hold no example"

@@ -19,7 +19,7 @@ def test_an_assertion_inside_a_data_set():
             return tf.identity(x)
 
     data = tf.data.Dataset.range(5).map(check)
-    assert message(lambda: list(data)) == "assertion failed: [picture is broken:] [2]"
+    assert message(lambda: list(data)) == "picture is broken: 2"
 
 
 def test_an_assertion_inside_a_function():
@@ -47,7 +47,7 @@ def test_an_assertion_whose_source_is_told_first():
             "0 successful operations. [Op:__inference_f_1]",
         )
     )
-    assert text == "assertion failed: [too big:] [7]"
+    assert text == "too big: 7"
 
 
 def test_damaged_records(tmp_path):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import loop
+from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.loop import LoopOptions
 from object_detection_mtl.training.optimizers import Adam, Momentum
 from object_detection_mtl.training.schedules import Schedule
@@ -247,6 +248,36 @@ def test_a_non_finite_loss_names_term_and_step_and_saves_nothing(tmp_path):
 def test_data_that_end_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="the training data ended in step 3"):
         train(tmp_path, 9, data=lambda b, s: dataset(b, s).take(2))
+
+
+def test_a_broken_example_loses_no_step(tmp_path):
+    def broken(batch_size, start_example, last=4):
+        def check(number, batch):
+            fine = number <= last
+            with tf.control_dependencies([tf.debugging.Assert(fine, ["broken:", "a.jpg"])]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        batches = dataset(batch_size, start_example)
+        return batches.enumerate(start_example // batch_size + 1).map(check)
+
+    says = rf"step 5 failed: broken: a.jpg. The 4 steps before are saved as {tmp_path}/ckpt-2;"
+    for _ in range(2):  # The second time nothing is left to save.
+        with pytest.raises(TrainingDataError, match=says):
+            train(tmp_path, 9, data=broken)
+        assert checkpoint_steps(tmp_path) == {"ckpt-1": 0, "ckpt-2": 4}
+    _, model, _ = train(tmp_path, 9)
+    _, uninterrupted, _ = train(tmp_path / "whole", 9)
+    for value, expected in zip(state(model), state(uninterrupted), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_what_is_refused_leaves_no_trace(tmp_path):
+    def no_data(batch_size, start_example):
+        raise ValueError("no such file")
+
+    with pytest.raises(ValueError, match="no such file"):
+        train(tmp_path, 9, data=no_data)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
