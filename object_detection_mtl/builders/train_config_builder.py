@@ -8,6 +8,7 @@ from typing import Any
 
 from object_detection_mtl.builders import optimizer_builder
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.checkpoints.plan import Request
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.protos import train_pb2
 from object_detection_mtl.training import gradients
@@ -111,23 +112,44 @@ def build_initialiser(
             f"fine_tune_checkpoint {path!r} lies in the model directory of this run, which would "
             "continue from it instead of starting with it; give another --model_dir"
         )
-    include = [
-        scope
-        for field, scopes in _RESTORE_SCOPES.items()
-        if getattr(config, field)
-        for scope in scopes
-    ]
+    request = restore_request(config, fresh_scopes)
 
     def initialise(detector: Any) -> None:
         restore(
             detector,
             path,
-            checkpoint_type=config.fine_tune_checkpoint_type,
-            include=include,
-            exclude=fresh_scopes,
+            checkpoint_type=request.checkpoint_type,
+            include=request.include,
+            exclude=request.exclude,
         )
 
     return initialise
+
+
+def restore_request(
+    config: train_pb2.TrainConfig,
+    fresh_scopes: tuple[str, ...] = (),
+    *,
+    checkpoint_type: str | None = None,
+    use_moving_averages: bool = False,
+) -> Request:
+    """What the config wants of its `fine_tune_checkpoint`.
+
+    Args:
+        config: resolved.
+        fresh_scopes: scopes that a classifier's checkpoint does not fill.
+        checkpoint_type: instead of the config's.
+        use_moving_averages: take the averages where there are some.
+    """
+    include = tuple(
+        scope
+        for field, scopes in _RESTORE_SCOPES.items()
+        if getattr(config, field)
+        for scope in scopes
+    )
+    if checkpoint_type is None:
+        checkpoint_type = config.fine_tune_checkpoint_type
+    return Request(checkpoint_type, include, fresh_scopes, use_moving_averages)
 
 
 def _folder(path: str) -> str:

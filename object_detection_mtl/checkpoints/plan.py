@@ -13,7 +13,8 @@ FULL = "full"
 CHECKPOINT_TYPES = (CLASSIFICATION, DETECTION, FULL)
 FIRST_STAGE = "FirstStageFeatureExtractor/"
 FEATURE_EXTRACTORS = (FIRST_STAGE, "SecondStageFeatureExtractor/")
-# What no checkpoint of others has, such as the state of a random generator.
+# What is no weight, such as the state of a random generator: loaded where a file has it, never
+# required.
 UNNAMED_SCOPE = "unnamed"
 
 
@@ -74,22 +75,14 @@ def backbone_names(names: Iterable[str], network: str, exclude: tuple[str, ...] 
     return [name for name in names if f"/{network}/" in name and not name.startswith(exclude)]
 
 
-def detector_names(
-    names: Iterable[str], request: Request, *, has_unnamed: bool = False
-) -> list[str]:
-    """The names that a detector's checkpoint has to fill.
-
-    Args:
-        names: of the detector.
-        request: says which.
-        has_unnamed: whether the checkpoint may hold what no other program has.
-    """
+def detector_names(names: Iterable[str], request: Request) -> list[str]:
+    """The names that a detector's checkpoint has to fill, of all of a detector's."""
     scopes = FEATURE_EXTRACTORS + request.include
     return [
         name
         for name in names
         if (request.checkpoint_type == FULL or name.startswith(scopes))
-        and (has_unnamed or not name.startswith(f"{UNNAMED_SCOPE}/"))
+        and not name.startswith(f"{UNNAMED_SCOPE}/")
     ]
 
 

@@ -121,7 +121,7 @@ def _account(plan: Plan, shapes: Mapping[str, Iterable[int]], request: Request) 
         unused=tuple(sorted(plan.weights - used)),
         mismatched=tuple(mismatched),
         left_out=tuple(left_out),
-        kept=tuple(name for name in shapes if name not in plan.wanted),
+        kept=tuple(name for name in shapes if name not in plan.wanted | plan.values.keys()),
     )
 
 

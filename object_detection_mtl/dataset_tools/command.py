@@ -10,7 +10,13 @@ from typing import Any
 from absl import app, flags, logging
 
 
-def run(define_flags: Callable[[], None], main: Callable[[], int | None], usage: str) -> None:
+def run(
+    define_flags: Callable[[], None],
+    main: Callable[[], int | None],
+    usage: str,
+    *,
+    positional: str = "",
+) -> None:
     """Defines the flags, parses the command line, runs `main` and exits with its code.
 
     Flags are defined here and not when the module is imported, so that two tools with a flag of one
@@ -23,6 +29,7 @@ def run(define_flags: Callable[[], None], main: Callable[[], int | None], usage:
       define_flags: calls absl's flags.DEFINE_*.
       main: does the work; returns an exit code or None for 0.
       usage: what --help says above the flags.
+      positional: name of the flag that an argument without one is the value of.
     """
     # TensorFlow writes files here and computes nothing: what it says of the CPU and GPU is noise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -34,10 +41,16 @@ def run(define_flags: Callable[[], None], main: Callable[[], int | None], usage:
         # script that is a wrapper which defines none.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = usage
-    app.run(lambda arguments: _guarded(main, arguments[1:], defined))
+    app.run(lambda arguments: _guarded(main, arguments[1:], defined, positional))
 
 
-def _guarded(main: Callable[[], int | None], surplus: list[str], defined: Iterable[str]) -> int:
+def _guarded(
+    main: Callable[[], int | None], surplus: list[str], defined: Iterable[str], positional: str
+) -> int:
+    if positional and surplus and not flags.FLAGS[positional].present:
+        setattr(flags.FLAGS, positional, surplus[0])
+        flags.FLAGS[positional].present = 1
+        surplus = surplus[1:]
     if surplus:
         print(f"error: unexpected arguments {surplus}; every option is a --flag", file=sys.stderr)
         return 1

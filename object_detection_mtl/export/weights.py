@@ -66,7 +66,8 @@ def _require_all(checkpoint: files.CheckpointFile, detector: Any) -> None:
     missing = sorted(
         name
         for name in names
-        if native.checkpoint_key(native.MODEL_ROOT, name) not in checkpoint.shapes
+        if not name.startswith(f"{native.UNNAMED_SCOPE}/")
+        and native.checkpoint_key(native.MODEL_ROOT, name) not in checkpoint.shapes
     )
     if not missing:
         return

@@ -111,10 +111,19 @@ def test_detection_serves_any_number_of_classes_full_does_not(tmp_path):
     assert len(restore(detector, tmp_path, checkpoint_type="detection").loaded) == 10
 
 
-def test_full_needs_every_variable(tmp_path):
-    save_native(tiny_detector(), tmp_path)
-    with pytest.raises(ValueError, match=r"lacks 1 of .* for: unnamed/.*detection"):
-        restore(tiny_detector(dropout_keep_probability=0.5), tmp_path, checkpoint_type="full")
+def test_full_needs_every_weight_but_no_state_of_random_generators(tmp_path):
+    path = save_native(tiny_detector(seed=5), tmp_path / "run")
+    detector = tiny_detector(dropout_keep_probability=0.5)
+    report = restore(detector, path, checkpoint_type="full")
+    (state,) = report.kept
+    assert state.startswith("unnamed/")
+    path = save_native(detector, tmp_path / "with_state")
+    assert state in restore(detector, path, checkpoint_type="full").loaded
+    names = native.named_variables(tiny_detector())
+    del names["SecondStageBoxPredictor/ClassPredictor/biases"]
+    path = tf.train.Checkpoint(model=native.tree(names)).save(str(tmp_path / "less"))
+    with pytest.raises(ValueError, match=r"lacks 1 of the 20 .*ClassPredictor/biases.*detection"):
+        restore(detector, path, checkpoint_type="full")
 
 
 def test_moving_averages(tmp_path):

@@ -1,0 +1,140 @@
+"""What is in a checkpoint, without a model to put it into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.checkpoints import native, tf1_detection
+from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints.sources import source_of
+from object_detection_mtl.checkpoints.stream import STEP_KEY
+
+Shapes = dict[str, tuple[int, ...]]
+# Roots of object graphs below which the names begin.
+ROOTS = (f"{native.MODEL_ROOT}/",)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint is and holds.
+
+    Attributes:
+        prefix: of its files.
+        kind: the source's title; empty if it is none that can be loaded.
+        networks: feature extractors in it, or what is known of them.
+        is_detector: whether it holds a whole detector.
+        is_object_based: written by TensorFlow 2's `tf.train.Checkpoint`.
+        step: training steps behind it; None if it does not say.
+        weights: the variables of its model.
+        of_training: optimizer slots, moving averages, counters.
+        has_averages: whether moving averages are among them.
+    """
+
+    prefix: str
+    kind: str
+    networks: tuple[str, ...]
+    is_detector: bool
+    is_object_based: bool
+    step: int | None
+    weights: Shapes
+    of_training: Shapes
+    has_averages: bool
+
+    def table(self, *, full: bool = False) -> str:
+        """A line per part of the model; or with `full` one per variable."""
+        kind = self.kind or "checkpoint of no kind that can be loaded here"
+        form = "object-based" if self.is_object_based else "name-based"
+        lines = [
+            f"{self.prefix}: {kind} ({form})",
+            f"  network          {', '.join(self.networks) or 'unknown'}",
+            f"  step             {'unknown' if self.step is None else self.step}",
+            f"  moving averages  {'yes' if self.has_averages else 'no'}",
+            f"  weights          {_sum(self.weights.values())}",
+        ]
+        lines += [f"    {part:<45} {_sum(shapes)}" for part, shapes in self.parts().items()]
+        if self.of_training:
+            lines.append(f"  of training      {_sum(self.of_training.values())}")
+        if full:
+            everything = {**self.weights, **self.of_training}
+            lines += [f"  {key} {list(shape)}" for key, shape in sorted(everything.items())]
+        return "\n".join(lines)
+
+    def parts(self) -> dict[str, list[tuple[int, ...]]]:
+        """Outermost scope -> shapes of the weights in it."""
+        parts: dict[str, list[tuple[int, ...]]] = {}
+        for key, shape in sorted(self.weights.items()):
+            for root in ROOTS:
+                key = key.removeprefix(root)
+            parts.setdefault(key.split("/")[0], []).append(shape)
+        return parts
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for `json.dumps`."""
+        return {
+            "prefix": self.prefix,
+            "kind": self.kind,
+            "networks": list(self.networks),
+            "is_detector": self.is_detector,
+            "is_object_based": self.is_object_based,
+            "step": self.step,
+            "has_averages": self.has_averages,
+            "weights": {key: list(shape) for key, shape in sorted(self.weights.items())},
+            "of_training": {key: list(shape) for key, shape in sorted(self.of_training.items())},
+        }
+
+
+def describe(checkpoint: CheckpointFile) -> Contents:
+    """What a checkpoint is and holds; an unknown one is described, too."""
+    try:
+        source = source_of(checkpoint)
+    except ValueError:
+        source = None
+    weights = {k: s for k, s in checkpoint.shapes.items() if not is_of_training(k)}
+    return Contents(
+        prefix=checkpoint.prefix,
+        kind=source.title if source else "",
+        networks=tuple(sorted(source.networks(checkpoint))) if source else (),
+        is_detector=bool(source and source.is_detector(checkpoint)),
+        is_object_based=checkpoint.is_object_based,
+        step=step_of(checkpoint),
+        weights=weights,
+        of_training={k: s for k, s in checkpoint.shapes.items() if k not in weights},
+        has_averages=any(_is_average(key) for key in checkpoint.shapes),
+    )
+
+
+def step_of(checkpoint: CheckpointFile) -> int | None:
+    """Training steps behind a checkpoint; None if it does not say."""
+    for key in (STEP_KEY, "global_step"):
+        if checkpoint.shapes.get(key) == ():
+            return int(checkpoint.read(key))
+    return None
+
+
+def is_of_training(key: str) -> bool:
+    """Whether a variable belongs to an optimizer or a loop, not to a model."""
+    counters = (STEP_KEY, f"save_counter{VALUE_SUFFIX}")
+    return (
+        key.startswith("optimizer/")
+        or ".OPTIMIZER_SLOT" in key
+        or key in counters
+        or bool(tf1_detection.OF_TRAINING.search(key))
+    )
+
+
+def _is_average(key: str) -> bool:
+    return (
+        key.startswith(f"{native.AVERAGE_ROOT}/")
+        or key.endswith(tf1_detection.AVERAGE_SUFFIX)
+        or ".OPTIMIZER_SLOT/optimizer/average/" in key
+    )
+
+
+def _sum(shapes: Iterable[tuple[int, ...]]) -> str:
+    shapes = list(shapes)
+    numbers = sum(int(np.prod(shape)) for shape in shapes)
+    return f"{len(shapes):5d} variables {numbers:12,d} numbers"

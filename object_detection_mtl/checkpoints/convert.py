@@ -1,0 +1,93 @@
+"""Writing a detector's weights as a checkpoint of this package or under the TF1 detection names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.checkpoints import native, tf1_detection
+from object_detection_mtl.checkpoints.files import PART_OF_CHECKPOINT
+
+NATIVE = "native"
+TF1_DETECTION = "tf1_detection"
+FORMATS = (NATIVE, TF1_DETECTION)
+
+
+def write(
+    detector: Any, prefix: str, *, form: str, names: Collection[str], step: int | None
+) -> None:
+    """Writes some of a detector's variables.
+
+    Args:
+        detector: a `TwoStageDetector`.
+        prefix: of the files, such as `converted/ckpt-0`; its folder is created.
+        form: one of `FORMATS`.
+        names: of the variables to write, as in `native.named_variables`.
+        step: training steps behind the weights; None counts as 0.
+
+    Raises:
+        ValueError: an unknown format, a prefix that is the name of a single file, or a network
+            that TF1 detection checkpoints do not have.
+        FileExistsError: there is such a checkpoint already.
+    """
+    check_output(prefix)
+    if form not in FORMATS:
+        raise ValueError(f"format {form!r} is unknown; expected one of {', '.join(FORMATS)}")
+    os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
+    if form == NATIVE:
+        variables = native.named_variables(detector)
+        _write_native({name: variables[name] for name in names}, prefix, step or 0)
+    else:
+        _refuse_keras_form(detector.backbone.slim_scope)
+        variables = tf1_detection.name_map(detector)
+        arrays = {name: v.numpy() for name, v in variables.items() if name in names}
+        _write_names(arrays | {"global_step": np.array(step or 0, np.int64)}, prefix)
+
+
+def check_output(prefix: str) -> None:
+    """Refuses a prefix that nothing can be written to.
+
+    Raises:
+        ValueError, FileExistsError: see `write`.
+    """
+    if PART_OF_CHECKPOINT.search(prefix) or prefix.endswith("/"):
+        raise ValueError(
+            f"output path {prefix!r} must be the common prefix of the checkpoint's files, such as "
+            "converted/ckpt-0"
+        )
+    if os.path.exists(f"{prefix}.index"):
+        raise FileExistsError(f"there is a checkpoint {prefix!r} already; give another path")
+
+
+def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
+    checkpoint = tf.train.Checkpoint(
+        model=native.tree(variables), step=tf.Variable(step, dtype=tf.int64)
+    )
+    checkpoint.write(prefix)
+    directory = os.path.dirname(prefix) or "."
+    # A folder without state file is one that only holds this checkpoint: it names the newest.
+    if not os.path.exists(os.path.join(directory, "checkpoint")):
+        tf.compat.v1.train.update_checkpoint_state(directory, os.path.basename(prefix))
+
+
+def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:
+    """What a TF1 Saver writes."""
+    names = sorted(arrays)
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.constant(arrays[name]) for name in names],
+    )
+
+
+def _refuse_keras_form(network: str) -> None:
+    if network.endswith("_keras"):
+        raise ValueError(
+            f"the feature extractor is {network}, a form of the network that TensorFlow 1's "
+            "detectors do not have; only types without _keras can be written under their names"
+        )
