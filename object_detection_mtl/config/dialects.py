@@ -6,8 +6,8 @@ configuration is written in and writes the difference out, so that nobody asks a
 guaranteed after it, and what builders read:
 
 * `config_dialect` is ODAPI or MTL_SSL, `dialect_resolved` is true.
-* `model.faster_rcnn.feature_extractor.type` is a canonical name (see `validation.BACKBONES`):
-  the fork's `frcnn_mobilenet_v1` has become `faster_rcnn_mobilenet_v1` and its
+* `model.faster_rcnn.feature_extractor.type` is a canonical name (see `feature_extractors`): the
+  fork's `frcnn_mobilenet_v1` has become `faster_rcnn_mobilenet_v1` and its
   `faster_rcnn_inception_v2`, which is Inception-ResNet-v2 there, `faster_rcnn_inception_resnet_v2`.
 * `model.faster_rcnn.feature_extractor.freeze_layer` is set: "block1" in the fork, "" else.
 * `model.faster_rcnn.number_of_stages` is set; the fork's `first_stage_only` is gone.

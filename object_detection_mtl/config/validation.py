@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.message import Message
 
-from object_detection_mtl.config import messages, rules
+from object_detection_mtl.config import feature_extractors, messages, rules
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 from object_detection_mtl.protos import (
     anchor_generator_pb2,
@@ -25,25 +25,6 @@ from object_detection_mtl.protos import (
     pipeline_pb2,
 )
 
-# Canonical names of feature extractors. Without a suffix: as TF-Slim builds the backbone; _keras:
-# as Keras does, which places strides and normalises differently, so that weights do not fit both.
-BACKBONES = (
-    "faster_rcnn_inception_resnet_v2",
-    "faster_rcnn_inception_resnet_v2_keras",
-    "faster_rcnn_mobilenet_v1",
-    "faster_rcnn_resnet50",
-    "faster_rcnn_resnet50_keras",
-    "faster_rcnn_resnet101",
-    "faster_rcnn_resnet101_keras",
-    "faster_rcnn_resnet152",
-    "faster_rcnn_resnet152_keras",
-)
-_STRIDE_16_ONLY = (
-    "faster_rcnn_mobilenet_v1",
-    "faster_rcnn_resnet50_keras",
-    "faster_rcnn_resnet101_keras",
-    "faster_rcnn_resnet152_keras",
-)
 METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
 
 # Where sample configurations of the Object Detection API leave a path to the reader.
@@ -145,7 +126,7 @@ def _missing(message: Message, names: Iterable[str], path: str = "") -> list[str
 def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
     path = "model.faster_rcnn"
     problems = _missing(config, ["num_classes", "second_stage_box_predictor"], path)
-    problems += _backbone_problems(config.feature_extractor, f"{path}.feature_extractor")
+    problems += feature_extractors.problems(config.feature_extractor, f"{path}.feature_extractor")
     problems += _resizer_problems(config.image_resizer, f"{path}.image_resizer")
     problems += _anchor_problems(config.first_stage_anchor_generator, path)
     if config.second_stage_batch_size > config.first_stage_max_proposals:
@@ -162,28 +143,6 @@ def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
             f"max_total_detections = {nms.max_total_detections}"
         )
     return problems
-
-
-def _backbone_problems(
-    config: faster_rcnn_pb2.FasterRcnnFeatureExtractor, path: str
-) -> Iterator[str]:
-    if config.type in BACKBONES:
-        if config.type in _STRIDE_16_ONLY and config.first_stage_features_stride != 16:
-            yield (
-                f"{path}.first_stage_features_stride = {config.first_stage_features_stride}: must "
-                f"be 16 with type {config.type}"
-            )
-        return
-    if not config.type:
-        yield f"{path}.type: is missing; allowed: {listing(BACKBONES)}"
-        return
-    hint = suggestion(config.type, BACKBONES)
-    if config.type == "faster_rcnn_inception_v2":
-        hint = (
-            "; Inception v2 is not available. In the authors' fork the name means "
-            "Inception-ResNet-v2: say config_dialect: MTL_SSL if this is such a configuration"
-        )
-    yield f'{path}.type = "{config.type}": must be one of {listing(BACKBONES)}{hint}'
 
 
 def _resizer_problems(config: image_resizer_pb2.ImageResizer, path: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from object_detection_mtl.builders import (
     post_processing_builder,
 )
 from object_detection_mtl.checkpoints import tf1_detection
-from object_detection_mtl.config import validation
+from object_detection_mtl.config import feature_extractors
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.protos import (
     anchor_generator_pb2,
@@ -161,7 +161,7 @@ def test_other_predictors_are_refused(text, words):
 
 
 def test_every_valid_backbone_is_built():
-    assert set(backbone_builder.BUILDERS) == set(validation.BACKBONES)
+    assert set(backbone_builder.BUILDERS) == set(feature_extractors.BACKBONES)
 
 
 def test_backbone_refuses_unknown_types_and_strides():

@@ -51,7 +51,12 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
             f"{MODEL}.feature_extractor.type=frcnn_mobilenet_v1",
             'did you mean "faster_rcnn_mobilenet_v1"',
         ),
-        (f"{MODEL}.feature_extractor.type=faster_rcnn_nas", "must be one of"),
+        (f"{MODEL}.feature_extractor.type=faster_rcnn_nas", "NASNet is not supported; allowed: "),
+        (
+            f"{MODEL}.feature_extractor.type=faster_rcnn_resnet50_fpn_keras",
+            "feature pyramids are not supported",
+        ),
+        (f"{MODEL}.feature_extractor.type=resnet", "must be one of faster_rcnn_inception"),
         (f"{MODEL}.feature_extractor.type=", "type: is missing; allowed: faster_rcnn"),
         (
             f"{MODEL}.image_resizer.keep_aspect_ratio_resizer.min_dimension=2000",
