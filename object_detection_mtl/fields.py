@@ -49,7 +49,7 @@ class Predictions:
     rpn_box_predictor_features = "rpn_box_predictor_features"  # [B, fh, fw, depth]
     rpn_box_encodings = "rpn_box_encodings"  # [B, A, 4]
     rpn_objectness = "rpn_objectness_predictions_with_background"  # [B, A, 2] logits
-    anchors = "anchors"  # [A, 4] absolute pixels of the inputs
+    anchors = "anchors"  # [A, 4] absolute pixels of the inputs; [B, A, 4] where cut in training
     anchors_inside = "anchors_inside_image"  # [B, A] bool: trained on (training only)
     proposal_boxes = "proposal_boxes"  # [B, P, 4] absolute pixels of the inputs
     proposal_boxes_normalized = "proposal_boxes_normalized"  # [B, P, 4]

@@ -1,4 +1,4 @@
-"""`ClassificationLoss` -> the second stage's classification loss."""
+"""`ClassificationLoss`, `HardExampleMiner` -> what the second stage trains on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from object_detection_mtl.models.box_classifier import ClassificationLoss
+from object_detection_mtl.models.hard_examples import HardExampleMiner
 from object_detection_mtl.ops import losses as loss_ops
-from object_detection_mtl.protos import losses_pb2
+from object_detection_mtl.ops.hard_example_miner import mine_hard_examples
+from object_detection_mtl.protos import faster_rcnn_pb2, losses_pb2
+
+_LOSS_TYPES = {
+    losses_pb2.HardExampleMiner.BOTH: "both",
+    losses_pb2.HardExampleMiner.CLASSIFICATION: "cls",
+    losses_pb2.HardExampleMiner.LOCALIZATION: "loc",
+}
 
 
 def classification_loss(config: losses_pb2.ClassificationLoss) -> ClassificationLoss:
@@ -27,6 +35,23 @@ def classification_loss(config: losses_pb2.ClassificationLoss) -> Classification
             f"use {', '.join(_LOSSES)}"
         )
     return _LOSSES[kind](getattr(config, kind))
+
+
+def hard_example_miner(config: faster_rcnn_pb2.FasterRcnn) -> HardExampleMiner | None:
+    """Chooses the proposals with the greatest losses; None trains on a random sample of them."""
+    if not config.HasField("hard_example_miner"):
+        return None
+    miner = config.hard_example_miner
+    return functools.partial(
+        mine_hard_examples,
+        num_hard_examples=miner.num_hard_examples or None,
+        iou_threshold=miner.iou_threshold,
+        loss_type=_LOSS_TYPES[miner.loss_type],
+        location_loss_weight=config.second_stage_localization_loss_weight,
+        class_loss_weight=config.second_stage_classification_loss_weight,
+        max_negatives_per_positive=miner.max_negatives_per_positive or None,
+        min_negatives_per_image=miner.min_negatives_per_image,
+    )
 
 
 def _softmax(config: losses_pb2.WeightedSoftmaxClassificationLoss) -> ClassificationLoss:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import keras
+
+from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.builders import (
     anchor_generator_builder,
     backbone_builder,
@@ -17,6 +20,8 @@ from object_detection_mtl.models import rpn
 from object_detection_mtl.models.box_classifier import ProposalSampling
 from object_detection_mtl.models.postprocess import ProposalSelection
 from object_detection_mtl.models.two_stage import TwoStageDetector
+from object_detection_mtl.mtl.refinement import Refiner
+from object_detection_mtl.mtl.task import AuxiliaryTask
 from object_detection_mtl.protos import faster_rcnn_pb2, model_pb2
 
 
@@ -37,15 +42,12 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
         raise ValueError(f"model {{ {kind or ''} }} is not supported; use faster_rcnn")
     config = model_config.faster_rcnn
     backbone = backbone_builder.build(config.feature_extractor)
-    in_channels = backbone.stage1.output_shape[-1]
-    second_stage = second_stage_builder.build(config, backbone)
-    region_heads = second_stage_builder.RegionHeads(config, backbone, second_stage.head.stage2)
-    aux_tasks, refiner = mtl_builder.build(model_config.mtl, region_heads, in_channels)
+    second_stage, aux_tasks, refiner = _after_proposals(model_config, backbone)
     return TwoStageDetector(
         num_classes=config.num_classes,
         image_resizer=image_resizer_builder.build(config.image_resizer),
         backbone=backbone,
-        region_proposals=_region_proposals(config, in_channels),
+        region_proposals=_region_proposals(config, backbone.stage1.output_shape[-1]),
         second_stage=second_stage,
         proposal_selection=ProposalSelection(
             max_proposals=config.first_stage_max_proposals,
@@ -63,16 +65,42 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
         classification_loss=losses_builder.classification_loss(
             config.second_stage_classification_loss
         ),
-        loss_weights={
-            Losses.rpn_localization: config.first_stage_localization_loss_weight,
-            Losses.rpn_objectness: config.first_stage_objectness_loss_weight,
-            Losses.box_localization: config.second_stage_localization_loss_weight,
-            Losses.box_classification: config.second_stage_classification_loss_weight,
-        },
+        loss_weights=_loss_weights(config),
         is_training=is_training,
         aux_tasks=aux_tasks,
         refiner=refiner,
+        hard_example_miner=losses_builder.hard_example_miner(config),
+        cut_anchors=config.clip_anchors_to_image,
     )
+
+
+def _after_proposals(
+    model_config: model_pb2.DetectionModel, backbone: Backbone
+) -> tuple[keras.layers.Layer | None, tuple[AuxiliaryTask, ...], Refiner | None]:
+    """Second stage, auxiliary tasks and refiner; none of them in a detector of one stage."""
+    config, mtl = model_config.faster_rcnn, model_config.mtl
+    if config.number_of_stages == 1:
+        switched_on = [name for name in (*mtl_builder.TASKS, "refine") if getattr(mtl, name)]
+        if switched_on:
+            raise ValueError(
+                f"mtl: {', '.join(switched_on)} need a second stage, but number_of_stages is 1"
+            )
+        return None, (), None
+    second_stage = second_stage_builder.build(config, backbone)
+    region_heads = second_stage_builder.RegionHeads(config, backbone, second_stage.head.stage2)
+    in_channels = backbone.stage1.output_shape[-1]
+    return second_stage, *mtl_builder.build(mtl, region_heads, in_channels)
+
+
+def _loss_weights(config: faster_rcnn_pb2.FasterRcnn) -> dict[str, float]:
+    weights = {
+        Losses.rpn_localization: config.first_stage_localization_loss_weight,
+        Losses.rpn_objectness: config.first_stage_objectness_loss_weight,
+    }
+    if config.number_of_stages > 1:
+        weights[Losses.box_localization] = config.second_stage_localization_loss_weight
+        weights[Losses.box_classification] = config.second_stage_classification_loss_weight
+    return weights
 
 
 def _region_proposals(

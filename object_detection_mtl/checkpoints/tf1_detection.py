@@ -33,13 +33,13 @@ def name_map(detector: Any) -> dict[str, keras.Variable]:
         detector: a `TwoStageDetector`.
     """
     scope = detector.backbone.slim_scope
-    head = detector.second_stage.head
     names = tf_slim_name_map(detector.feature_extractor, f"FirstStageFeatureExtractor/{scope}")
     rpn = detector.region_proposals
     names |= linear_names(rpn.name, (rpn.conv, rpn.box_head, rpn.class_head))
-    names |= tf_slim_name_map(head.stage2, f"SecondStageFeatureExtractor/{scope}")
-    predictor = head.predictor
-    names |= linear_names(predictor.name, predictor.linear_layers)
+    if detector.second_stage is not None:
+        head = detector.second_stage.head
+        names |= tf_slim_name_map(head.stage2, f"SecondStageFeatureExtractor/{scope}")
+        names |= linear_names(head.predictor.name, head.predictor.linear_layers)
     for part in detector.auxiliary_parts:
         names |= part.tf1_variables()
     return names

@@ -41,7 +41,7 @@ _ALL_POSITIVE = Rule(lambda value: all(item > 0 for item in value), "greater tha
 RULES: dict[str, Rule] = {
     "FasterRcnn.num_classes": _COUNT,
     "FasterRcnn.number_of_stages": Rule(
-        lambda value: value == 2, "2: neither proposals alone (1) nor masks (3) are supported"
+        lambda value: value in (1, 2), "1 (proposals only) or 2: masks (3) are not supported"
     ),
     "FasterRcnn.first_stage_atrous_rate": _COUNT,
     "FasterRcnn.first_stage_box_predictor_kernel_size": _COUNT,
@@ -106,6 +106,10 @@ RULES: dict[str, Rule] = {
     "SigmoidFocalClassificationLoss.gamma": _NOT_NEGATIVE,
     "SigmoidFocalClassificationLoss.alpha": _FRACTION,
     "WeightedSoftmaxClassificationLoss.logit_scale": _POSITIVE,
+    "HardExampleMiner.num_hard_examples": _NOT_NEGATIVE,
+    "HardExampleMiner.iou_threshold": _FRACTION,
+    "HardExampleMiner.max_negatives_per_positive": _NOT_NEGATIVE,
+    "HardExampleMiner.min_negatives_per_image": _NOT_NEGATIVE,
     "PostProcessing.logit_scale": _POSITIVE,
     "L1Regularizer.weight": _NOT_NEGATIVE,
     "L2Regularizer.weight": _NOT_NEGATIVE,

@@ -32,13 +32,8 @@ _NOT_DRAWN = "the drawing has a fixed style"
 UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainEvalPipelineConfig.graph_rewriter": ("quantisation is not supported", ()),
     "DetectionModel.init_file": ("give train_config.fine_tune_checkpoint", ("",)),
-    "FasterRcnn.clip_anchors_to_image": (
-        "anchors that leave the picture are not trained on",
-        (False,),
-    ),
     "FasterRcnn.context_config": (_NO_CONTEXT, ()),
     "FasterRcnn.first_stage_clip_window": ("proposals are always clipped", ()),
-    "FasterRcnn.hard_example_miner": ("every sampled proposal is trained on", ()),
     "FasterRcnn.inplace_batchnorm_update": (_SAME_RESULT, (False,)),
     "FasterRcnn.output_final_box_features": (_NOT_EXPORTED, (False,)),
     "FasterRcnn.output_final_box_rpn_features": (_NOT_EXPORTED, (False,)),

@@ -125,7 +125,10 @@ def _missing(message: Message, names: Iterable[str], path: str = "") -> list[str
 
 def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
     path = "model.faster_rcnn"
-    problems = _missing(config, ["num_classes", "second_stage_box_predictor"], path)
+    needed = ["num_classes"]
+    if config.number_of_stages > 1:
+        needed.append("second_stage_box_predictor")
+    problems = _missing(config, needed, path)
     problems += feature_extractors.problems(config.feature_extractor, f"{path}.feature_extractor")
     problems += _resizer_problems(config.image_resizer, f"{path}.image_resizer")
     problems += _anchor_problems(config.first_stage_anchor_generator, path)
@@ -134,7 +137,8 @@ def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
             f"{path}.second_stage_batch_size = {config.second_stage_batch_size}: must be at most "
             f"first_stage_max_proposals = {config.first_stage_max_proposals}, from which it samples"
         )
-    problems += _second_stage_problems(config, path)
+    if config.number_of_stages > 1:
+        problems += _second_stage_problems(config, path)
     nms = config.second_stage_post_processing.batch_non_max_suppression
     if nms.max_detections_per_class > nms.max_total_detections:
         problems.append(

@@ -133,6 +133,22 @@ def box_classifier_loss(
         assigned: of `assign`.
         classification_loss: (logits, targets, weights [B, P]) -> [B, P].
     """
+    localization, classification = proposal_losses(
+        refined_box_encodings, class_logits, assigned, classification_loss
+    )
+    return {
+        Losses.box_localization: _mean_over_proposals(localization, num_proposals),
+        Losses.box_classification: _mean_over_proposals(classification, num_proposals),
+    }
+
+
+def proposal_losses(
+    refined_box_encodings: tf.Tensor,
+    class_logits: tf.Tensor,
+    assigned: targets.Targets,
+    classification_loss: ClassificationLoss,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Localisation and classification loss of every proposal, both [B, P]."""
     if refined_box_encodings.shape[2] == 1:
         encodings = refined_box_encodings[:, :, 0]
     else:
@@ -140,12 +156,9 @@ def box_classifier_loss(
         chosen = assigned.class_targets[..., 1:, tf.newaxis]
         encodings = tf.reduce_sum(refined_box_encodings * chosen, axis=2)
     localization = loss_ops.smooth_l1(encodings, assigned.box_targets, assigned.box_weights)
-    return {
-        Losses.box_localization: _mean_over_proposals(localization, num_proposals),
-        Losses.box_classification: class_loss(
-            class_logits, num_proposals, assigned, classification_loss
-        ),
-    }
+    return localization, classification_loss(
+        class_logits, assigned.class_targets, assigned.class_weights
+    )
 
 
 def class_loss(

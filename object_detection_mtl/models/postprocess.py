@@ -157,6 +157,43 @@ def select_detections(
     }
 
 
+def proposals_as_detections(
+    proposals: tf.Tensor,
+    scores: tf.Tensor,
+    num_proposals: tf.Tensor,
+    windows: tf.Tensor,
+    *,
+    box_encodings: tf.Tensor,
+    objectness_logits: tf.Tensor,
+    anchors: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """The keys of `fields.Detections` of a first stage alone: objects, all of class 0.
+
+    Args:
+        proposals: [B, P, 4], scores: [B, P], num_proposals: [B], of `select_proposals`.
+        windows: [B, 4] the true images.
+        box_encodings, objectness_logits: [B, A, 4] and [B, A, 2], for the raw detections.
+        anchors: [A, 4] or [B, A, 4].
+    """
+    number = proposals.shape[1] or tf.shape(proposals)[1]
+    valid = tf.sequence_mask(num_proposals, number, dtype=tf.float32)
+    boxes = box_ops.change_coordinate_frame(proposals, windows) * valid[..., tf.newaxis]
+    if anchors.shape.rank == 2:
+        anchors = anchors[tf.newaxis]
+    raw_boxes = box_ops.clip_to_window(box_coder.decode(box_encodings, anchors), windows)
+    both = tf.stack([1.0 - scores, scores], axis=-1)
+    return {
+        Detections.boxes: boxes,
+        Detections.scores: scores * valid,
+        Detections.classes: tf.zeros_like(scores),
+        Detections.num_detections: tf.cast(num_proposals, tf.float32),
+        Detections.multiclass_scores: both * valid[..., tf.newaxis],
+        Detections.anchor_indices: tf.range(number, dtype=tf.float32) * valid,
+        Detections.raw_boxes: box_ops.change_coordinate_frame(raw_boxes, windows),
+        Detections.raw_scores: tf.nn.softmax(objectness_logits),
+    }
+
+
 def clip_candidates(
     boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:

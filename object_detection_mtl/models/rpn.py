@@ -113,8 +113,8 @@ class RegionProposalNetwork(keras.layers.Layer):
         """Localisation and objectness loss, each the mean over images of a mean over the sample.
 
         Args:
-            predictions: with the encodings [B, A, 4], logits [B, A, 2], anchors [A, 4] and the mask
-                [B, A] of those inside the image.
+            predictions: with the encodings [B, A, 4], logits [B, A, 2], anchors [A, 4] or
+                [B, A, 4] and the mask [B, A] of those that count.
             absolute_groundtruth_boxes: [B, G, 4] pixels of the inputs.
             num_groundtruth: [B], groundtruth_weights: [B, G] or None.
             seed: int32 [2] of the random sample.
@@ -157,14 +157,21 @@ class RegionProposalNetwork(keras.layers.Layer):
         }
 
 
-def anchors_inside(anchors: tf.Tensor, true_image_shapes: tf.Tensor) -> tf.Tensor:
-    """[B, A] bool: no side of the anchor leaves its image.
+def usable_anchors(
+    anchors: tf.Tensor, windows: tf.Tensor, *, cut: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What to do with anchors that leave the image: anchors, and which of them count [B, A].
 
     Args:
         anchors: [A, 4] absolute pixels.
-        true_image_shapes: [B, 3] int32.
+        windows: [B, 4] the true images.
+        cut: end them at the image's border, so that every image has its own [B, A, 4]; those beyond
+            it, without area, do not count. Otherwise anchors stay and none that leaves counts.
     """
-    return box_ops.is_inside_window(anchors[tf.newaxis], image_windows(true_image_shapes))
+    if not cut:
+        return anchors, box_ops.is_inside_window(anchors[tf.newaxis], windows)
+    clipped = box_ops.clip_to_window(anchors[tf.newaxis], windows)
+    return clipped, box_ops.area(clipped) > 0
 
 
 def image_windows(true_image_shapes: tf.Tensor) -> tf.Tensor:

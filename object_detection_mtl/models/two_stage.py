@@ -10,16 +10,18 @@ absolute pixels of the inputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.fields import Losses, Predictions
-from object_detection_mtl.models import auxiliary, box_classifier, frames, rpn
+from object_detection_mtl.models import auxiliary, box_classifier, frames, hard_examples, rpn
 from object_detection_mtl.models.postprocess import (
     DetectionSelection,
     ProposalSelection,
+    proposals_as_detections,
     select_detections,
     select_proposals,
 )
@@ -45,7 +47,7 @@ class TwoStageDetector(keras.layers.Layer):
         image_resizer: ImageResizer,
         backbone: Backbone,
         region_proposals: rpn.RegionProposalNetwork,
-        second_stage: keras.layers.Layer,
+        second_stage: Any,
         proposal_selection: ProposalSelection,
         proposal_sampling: box_classifier.ProposalSampling,
         detection_selection: DetectionSelection,
@@ -54,12 +56,16 @@ class TwoStageDetector(keras.layers.Layer):
         is_training: bool,
         aux_tasks: Sequence[AuxiliaryTask] = (),
         refiner: Refiner | None = None,
+        hard_example_miner: hard_examples.HardExampleMiner | None = None,
+        cut_anchors: bool = False,
         name: str = "detector",
     ) -> None:
         """Args:
         num_classes: K.
         image_resizer: pictures [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
-        backbone, region_proposals, second_stage: the network's parts.
+        backbone, region_proposals: the network's first stage.
+        second_stage: `CropSecondStage` or `MapSecondStage`; with None the proposals are the
+            detections.
         proposal_selection, proposal_sampling, detection_selection: how boxes are chosen after
             the first stage, for training, and after the second stage.
         classification_loss: of the second stage.
@@ -67,6 +73,9 @@ class TwoStageDetector(keras.layers.Layer):
         is_training: sample proposals and leave out anchors that cross the image's border.
         aux_tasks: a baseline has none.
         refiner: replaces the class logits by those it makes of them and of the tasks' evidence.
+        hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
+        cut_anchors: in training, end anchors at the image's border instead of leaving out those
+            that cross it.
         """
         super().__init__(name=name)
         self.num_classes = num_classes
@@ -82,6 +91,8 @@ class TwoStageDetector(keras.layers.Layer):
         self.is_training = is_training
         self.aux_tasks = tuple(aux_tasks)
         self.refiner = refiner
+        self.hard_example_miner = hard_example_miner
+        self.cut_anchors = cut_anchors
         self.loss_weights = dict(loss_weights)
         for part in self.auxiliary_parts:
             self.loss_weights |= part.loss_weights
@@ -141,10 +152,15 @@ class TwoStageDetector(keras.layers.Layer):
         if self.is_training:
             if groundtruth is None:
                 raise ValueError("predict() of a detector built for training needs `groundtruth`")
-            predictions |= self._sample(predictions, true_image_shapes, groundtruth, seed)
+            if self.second_stage is None:
+                return predictions
+            if self.hard_example_miner is None:
+                predictions |= self._sample(predictions, true_image_shapes, groundtruth, seed)
         predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
             predictions[Predictions.proposal_boxes], windows
         )
+        if self.second_stage is None:
+            return predictions
         return predictions | self.classify(predictions, groundtruth)
 
     def classify(
@@ -176,18 +192,23 @@ class TwoStageDetector(keras.layers.Layer):
         )
 
     def _propose(self, predictions: Tensors, windows: tf.Tensor) -> Tensors:
-        """The first stage's best boxes; anchors are clipped to the image, or in training masked."""
-        anchors = predictions[Predictions.anchors]
+        """The first stage's best boxes, and what became of its anchors.
+
+        A first stage alone needs no proposals to be trained.
+        """
+        all_anchors = predictions[Predictions.anchors]
+        anchors, usable = rpn.usable_anchors(
+            all_anchors, windows, cut=self.cut_anchors or not self.is_training
+        )
         extra: Tensors = {}
         if self.is_training:
-            usable = box_ops.is_inside_window(anchors[tf.newaxis], windows)
-            extra[Predictions.anchors_inside] = usable
+            extra = {Predictions.anchors: anchors, Predictions.anchors_inside: usable}
+            if self.second_stage is None:
+                return extra
         else:
             extra[Predictions.anchors] = box_ops.clip_to_window(
-                anchors, frames.inputs_window(predictions[Predictions.image_shape])
+                all_anchors, frames.inputs_window(predictions[Predictions.image_shape])
             )
-            anchors = box_ops.clip_to_window(anchors[tf.newaxis], windows)
-            usable = box_ops.area(anchors) > 0
         proposals, scores, count = select_proposals(
             predictions[Predictions.rpn_box_encodings],
             predictions[Predictions.rpn_objectness],
@@ -249,6 +270,17 @@ class TwoStageDetector(keras.layers.Layer):
             absolute.weights,
             seeds.stream(seed, seeds.ANCHOR_STREAM),
         )
+        if self.second_stage is None:
+            return losses
+        return losses | self._second_stage_losses(predictions, groundtruth, absolute)
+
+    def _second_stage_losses(
+        self,
+        predictions: Tensors,
+        groundtruth: Mapping[str, tf.Tensor],
+        absolute: box_classifier.AbsoluteGroundtruth,
+    ) -> Tensors:
+        """Of the second stage, the auxiliary tasks and the refinement."""
         count = predictions[Predictions.num_proposals]
         assigned = box_classifier.assign(
             predictions[Predictions.proposal_boxes],
@@ -256,19 +288,28 @@ class TwoStageDetector(keras.layers.Layer):
             absolute,
             self.proposal_sampling.matched_threshold,
         )
-        losses |= box_classifier.box_classifier_loss(
-            predictions[Predictions.refined_box_encodings],
-            predictions[Predictions.class_predictions],
-            count,
-            assigned,
-            classification_loss=self.classification_loss,
+        encodings = predictions[Predictions.refined_box_encodings]
+        logits = predictions[Predictions.class_predictions]
+        trained = assigned
+        if self.hard_example_miner is not None:
+            trained = hard_examples.keep(
+                assigned,
+                encodings,
+                logits,
+                predictions[Predictions.proposal_boxes],
+                count,
+                classification_loss=self.classification_loss,
+                miner=self.hard_example_miner,
+            )
+        losses = box_classifier.box_classifier_loss(
+            encodings, logits, count, trained, classification_loss=self.classification_loss
         )
         losses |= auxiliary.losses(
             self.aux_tasks, predictions, groundtruth, assigned, require_labels=self.is_training
         )
         if self.refiner is not None:
             losses[Losses.refined_classification] = box_classifier.class_loss(
-                predictions[Predictions.refined_classes], count, assigned, self.classification_loss
+                predictions[Predictions.refined_classes], count, trained, self.classification_loss
             )
         return losses
 
@@ -290,6 +331,17 @@ class TwoStageDetector(keras.layers.Layer):
             predictions: of `predict`.
             true_image_shapes: [B, 3] int32.
         """
+        windows = rpn.image_windows(true_image_shapes)
+        if self.second_stage is None:
+            return proposals_as_detections(
+                predictions[Predictions.proposal_boxes],
+                predictions[Predictions.proposal_scores],
+                predictions[Predictions.num_proposals],
+                windows,
+                box_encodings=predictions[Predictions.rpn_box_encodings],
+                objectness_logits=predictions[Predictions.rpn_objectness],
+                anchors=predictions[Predictions.anchors],
+            )
         return select_detections(
             predictions[Predictions.refined_box_encodings],
             predictions[
@@ -299,6 +351,6 @@ class TwoStageDetector(keras.layers.Layer):
             ],
             predictions[Predictions.proposal_boxes],
             predictions[Predictions.num_proposals],
-            rpn.image_windows(true_image_shapes),
+            windows,
             self.detection_selection,
         )

@@ -8,7 +8,7 @@ import pytest
 import object_detection_mtl
 from object_detection_mtl.config import messages, unused
 from object_detection_mtl.protos import pipeline_pb2
-from tests.config.sources import DATA, parse
+from tests.config.sources import parse
 
 PACKAGE = Path(object_detection_mtl.__file__).parent
 # The only modules beside config/ that read a configuration.
@@ -130,8 +130,5 @@ def test_freeze_layer_acts_on_resnet_only(backbone, reported):
 
 def test_the_inside_of_a_field_without_effect_is_not_looked_at():
     config = pipeline_pb2.TrainEvalPipelineConfig()
-    text = (DATA / "odapi_tf1_faster_rcnn.config").read_text()
-    messages.parse_text(text, config, "<test>")
-    paths = unused.found(config)
-    miner = "model.faster_rcnn.hard_example_miner"
-    assert [path for path in paths if path.startswith(miner)] == [miner]
+    config.model.faster_rcnn.context_config.num_attention_heads = 2
+    assert list(unused.found(config)) == ["model.faster_rcnn.context_config"]

@@ -15,7 +15,7 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
     ("override", "message"),
     [
         (f"{MODEL}.num_classes=0", "num_classes = 0: must be at least 1"),
-        (f"{MODEL}.number_of_stages=3", "number_of_stages = 3: must be 2"),
+        (f"{MODEL}.number_of_stages=3", "number_of_stages = 3: must be 1 .proposals only. or 2"),
         (
             f"{MODEL}.second_stage_batch_size=301",
             "second_stage_batch_size = 301: must be at most first_stage_max_proposals = 300",

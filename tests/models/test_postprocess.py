@@ -6,7 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.fields import Detections
-from object_detection_mtl.models.postprocess import DetectionSelection, select_detections
+from object_detection_mtl.models.postprocess import (
+    DetectionSelection,
+    proposals_as_detections,
+    select_detections,
+)
 
 # The second overlaps the first by 3/5, the others none.
 PROPOSALS = [[0, 0, 4, 4], [0, 1, 4, 5], [6, 6, 10, 10], [0, 6, 4, 10]]
@@ -64,3 +68,29 @@ def test_boxes_compete_whatever_their_class():
         select(class_agnostic=True, max_classes_per_detection=2, max_total=4),
         [[0, 0, 0.9], [1, 0, 0.8], [0, 2, 0.5], [1, 3, 0.4]],
     )
+
+
+def test_a_first_stage_alone_gives_objects_of_one_class():
+    """Three rows, the third padding; the image is 10 high and 20 wide."""
+    detections = proposals_as_detections(
+        tf.constant([[[0.0, 0, 5, 10], [5, 10, 10, 20], [0, 0, 0, 0]]]),
+        tf.constant([[0.75, 0.5, 0.0]]),
+        tf.constant([2]),
+        tf.constant([[0.0, 0.0, 10.0, 20.0]]),
+        box_encodings=tf.zeros([1, 1, 4]),
+        objectness_logits=tf.zeros([1, 1, 2]),
+        anchors=tf.constant([[-5.0, 5.0, 5.0, 15.0]]),
+    )
+    expected = {
+        Detections.boxes: [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0, 0, 0]],
+        Detections.scores: [0.75, 0.5, 0],
+        Detections.classes: [0, 0, 0],
+        Detections.num_detections: 2,
+        Detections.multiclass_scores: [[0.25, 0.75], [0.5, 0.5], [0, 0]],
+        Detections.anchor_indices: [0, 1, 0],
+        Detections.raw_boxes: [[0, 0.25, 0.5, 0.75]],
+        Detections.raw_scores: [[0.5, 0.5]],
+    }
+    assert set(detections) == set(expected)
+    for key, value in expected.items():
+        np.testing.assert_allclose(detections[key][0], value, err_msg=key)
