@@ -243,12 +243,11 @@ def test_the_checkpoint_type_is_written_out(overrides, expected):
     assert parse(*overrides).train_config.fine_tune_checkpoint_type == expected
 
 
-def test_proposals_only_are_translated_and_refused():
-    with pytest.raises(pipeline.ConfigError, match=r"number_of_stages = 1: must be 2"):
-        parse("model.faster_rcnn.first_stage_only=true")
-    config = parse("model.faster_rcnn.first_stage_only=false")
+@pytest.mark.parametrize(("only", "stages"), [("true", 1), ("false", 2)])
+def test_proposals_only_are_a_number_of_stages(only, stages):
+    config = parse(f"model.faster_rcnn.first_stage_only={only}")
     assert not config.model.faster_rcnn.HasField("first_stage_only")
-    assert config.model.faster_rcnn.number_of_stages == 2
+    assert config.model.faster_rcnn.number_of_stages == stages
 
 
 def test_numbers_of_the_schema_follow_its_rule():
