@@ -17,8 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.data import example as example_lib
-from object_detection_mtl.data.example import WINDOW_KEYS
-from object_detection_mtl.fields import TfExample
 from object_detection_mtl.mtl.labels import (
     closeness_labels,
     count_windows,
@@ -62,7 +60,7 @@ def make_labels(
         tf.constant(boxes, tf.float64),
         tf.constant(list(classes), tf.int32),
         tf.constant(image_size, tf.float64),
-        tf.constant([settings.seed, _number_of(source_id)], tf.int32),
+        tf.constant([settings.seed, number_of(source_id)], tf.int32),
     )
     return Labels(*(tensor.numpy() for tensor in made))
 
@@ -76,43 +74,6 @@ def add_labels(example: tf.train.Example, labels: Labels, kept: Sequence[int]) -
         closeness=to_text(labels.closeness[list(kept)]),
         edgemask=labels.edgemask,
     )
-
-
-def read_labels(example: tf.train.Example, num_classes: int) -> Labels:
-    """The labels that a record holds.
-
-    Raises:
-      ValueError: it holds none, or of another number of classes.
-    """
-    features = example.features.feature
-    if TfExample.window_labels not in features:
-        raise ValueError(
-            f"a record holds no auxiliary labels (no {TfExample.window_labels}); "
-            "create_pascal_tf_record and create_coco_tf_record store them with "
-            "--write_auxiliary_labels"
-        )
-    windows = np.stack([features[key].float_list.value for key in WINDOW_KEYS], axis=-1)
-    height = features[TfExample.edgemask_height].int64_list.value
-    width = features[TfExample.edgemask_width].int64_list.value
-    mask = np.array(features[TfExample.edgemask].float_list.value)
-    return Labels(
-        windows,
-        _numbers(example, TfExample.window_labels, num_classes),
-        _numbers(example, TfExample.closeness, num_classes),
-        mask.reshape(2, *height, *width),
-    )
-
-
-def _numbers(example: tf.train.Example, key: str, num_classes: int) -> np.ndarray:
-    """[number of texts, K+1]"""
-    rows = [text.split() for text in example.features.feature[key].bytes_list.value]
-    for row in rows:
-        if len(row) != num_classes + 1:
-            raise ValueError(
-                f"a record's {key} has rows of {len(row)} numbers; the label map has {num_classes} "
-                f"classes, expected {num_classes + 1}"
-            )
-    return np.array(rows, float).reshape(-1, num_classes + 1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -142,7 +103,7 @@ def _computation(num_classes: int, num_windows: int) -> Callable[..., tuple[tf.T
     return compute
 
 
-def _number_of(text: str) -> int:
+def number_of(text: str) -> int:
     """A number for a text, the same on every machine and in every process."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "little", signed=True)

@@ -9,16 +9,14 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from object_detection_mtl.data import decoder
 from object_detection_mtl.data.augment import IMAGE, Example
-from object_detection_mtl.data.example import BOX_KEYS
+from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.dataset_tools import auxiliary
-from object_detection_mtl.dataset_tools.conversion import AuxiliaryLabels
-from object_detection_mtl.fields import Batch, Groundtruth
+from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.inspection.sources import Source
 from object_detection_mtl.visualization import labels as drawing
 
@@ -52,17 +50,12 @@ def write(
       FileExistsError: the folder is a file.
     """
     output_dir = Path(output_dir)
-    decode = _make_decode(source)
-    settings = AuxiliaryLabels(source.num_classes, num_windows, seed)
+    options = LabelOptions(from_records=stored_labels, num_windows=num_windows)
+    decode = _make_decode(source, options, seed)
     drawn: list[tuple[str, str]] = []
     first = itertools.islice(source.examples, num_images)
     for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
-        decoded = decode(serialized, f"record {number}")
-        labelled = (
-            _with_stored_labels(serialized, decoded, source.num_classes, num_windows)
-            if stored_labels
-            else _with_new_labels(decoded, settings)
-        )
+        labelled = _labelled(decode(serialized, f"record {number}"), num_windows)
         output_dir.mkdir(parents=True, exist_ok=True)
         file_name = f"{number:04d}_{_safe(labelled.name)}.png"
         drawing.draw_sheet(labelled, source.names).save(output_dir / file_name)
@@ -74,58 +67,48 @@ def write(
     return index
 
 
-def _make_decode(source: Source) -> Decode:
-    decode = decoder.make_decoder(source.num_classes, source.categories)
+def _make_decode(source: Source, options: LabelOptions, seed: int) -> Decode:
+    """(serialised record, its name) -> example with labels, stored or made as the options say."""
+    decode = decoder.make_decoder(
+        source.num_classes, source.categories, stored=options if options.from_records else None
+    )
 
     def run(serialized: bytes, name: str) -> Example:
+        if options.from_records:
+            _refuse_without_labels(serialized, name)
         try:
-            return decode(decoder.parse(tf.constant(serialized)), tf.constant(name))
+            parsed = decoder.parse(tf.constant(serialized), with_labels=options.from_records)
+            example = decode(parsed, tf.constant(name))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"{name} cannot be used: {error.message}") from error
+        if options.from_records:
+            return example
+        window_seed = tf.constant([seed, auxiliary.number_of(_text(example[Batch.image_id]))])
+        return example | make_labels(example, options, source.num_classes, window_seed)
 
     return run
 
 
-def _with_new_labels(decoded: Example, settings: AuxiliaryLabels) -> drawing.LabelledPicture:
-    """Labels as training makes them, of the decoded objects."""
-    image = decoded[IMAGE].numpy()
-    boxes = decoded[Groundtruth.boxes].numpy()
-    classes = decoded[Groundtruth.classes].numpy()
-    name = _text(decoded[Batch.image_id])
-    made = auxiliary.make_labels(
-        settings, boxes=boxes, classes=classes, image_size=image.shape[:2], source_id=name
-    )
-    return drawing.LabelledPicture(name, image, boxes, classes, *_in_order(made))
-
-
-def _with_stored_labels(
-    serialized: bytes, decoded: Example, num_classes: int, num_windows: int
-) -> drawing.LabelledPicture:
-    """What a record holds, with all of its objects, also those that the decoder leaves out."""
-    example = tf.train.Example.FromString(serialized)
-    features = example.features.feature
-    columns = [features[key].float_list.value for key in BOX_KEYS]
-    stored = auxiliary.read_labels(example, num_classes)
-    number = len(columns[0])
-    classes = decoded[Groundtruth.classes].numpy()
-    if len(classes) != number:
-        classes = np.array(features["image/object/class/label"].int64_list.value, int)
-    if not len(stored.closeness) == len(classes) == number:
+def _refuse_without_labels(serialized: bytes, name: str) -> None:
+    if TfExample.edgemask not in tf.train.Example.FromString(serialized).features.feature:
         raise ValueError(
-            f"picture {_text(decoded[Batch.image_id])}: {number} boxes, {len(classes)} classes and "
-            f"{len(stored.closeness)} closeness labels, expected the same number of each"
+            f"{name} holds no auxiliary labels (no {TfExample.edgemask}); create_pascal_tf_record "
+            "and create_coco_tf_record store them with --write_auxiliary_labels"
         )
-    shown = stored._replace(
-        windows=stored.windows[:num_windows], window_labels=stored.window_labels[:num_windows]
-    )
-    boxes = np.stack(columns, axis=-1).reshape(-1, 4)
+
+
+def _labelled(example: Example, num_windows: int) -> drawing.LabelledPicture:
+    number = min(num_windows, int(example[Groundtruth.num_windows]))
     return drawing.LabelledPicture(
-        _text(decoded[Batch.image_id]), decoded[IMAGE].numpy(), boxes, classes, *_in_order(shown)
+        name=_text(example[Batch.image_id]),
+        image=example[IMAGE].numpy(),
+        boxes=example[Groundtruth.boxes].numpy(),
+        classes=example[Groundtruth.classes].numpy(),
+        closeness=example[Groundtruth.closeness].numpy(),
+        windows=example[Groundtruth.window_boxes].numpy()[:number],
+        window_labels=example[Groundtruth.window_classes].numpy()[:number],
+        edgemask=example[Groundtruth.edgemask].numpy(),
     )
-
-
-def _in_order(made: auxiliary.Labels) -> tuple[np.ndarray, ...]:
-    return made.closeness, made.windows, made.window_labels, made.edgemask
 
 
 def _text(value: tf.Tensor) -> str:
