@@ -53,15 +53,15 @@ def main() -> None:
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: convert_checkpoint PATH --output_path=...")
     from object_detection_mtl.builders import model_builder
-    from object_detection_mtl.checkpoints import contents, convert, files, restore, sources
+    from object_detection_mtl.checkpoints import contents, convert, native, restore, sources
     from object_detection_mtl.config import pipeline
 
     output = os.path.expanduser(FLAGS.output_path)
     convert.check_output(output)
-    checkpoint = files.open_checkpoint(FLAGS.checkpoint_path)
-    is_detector = sources.source_of(checkpoint).is_detector(checkpoint)
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
     detector = model_builder.build(config.model, is_training=True)
+    checkpoint = sources.open_any(FLAGS.checkpoint_path, native.named_variables(detector))
+    is_detector = sources.source_of(checkpoint).is_detector(checkpoint)
     report = restore.restore(
         detector,
         checkpoint.prefix,

@@ -40,9 +40,9 @@ def define_flags() -> None:
 def main() -> None:
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: inspect_checkpoint PATH")
-    from object_detection_mtl.checkpoints import contents, files
+    from object_detection_mtl.checkpoints import contents, sources
 
-    checkpoint = files.open_checkpoint(FLAGS.checkpoint_path)
+    checkpoint = sources.open_any(FLAGS.checkpoint_path)
     described = contents.describe(checkpoint)
     report = _report(checkpoint) if FLAGS.pipeline_config_path else None
     if FLAGS.json:

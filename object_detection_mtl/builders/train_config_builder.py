@@ -8,6 +8,7 @@ from typing import Any
 
 from object_detection_mtl.builders import optimizer_builder
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.checkpoints.keras_applications import IMAGENET
 from object_detection_mtl.checkpoints.plan import Request
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.protos import train_pb2
@@ -107,7 +108,10 @@ def build_initialiser(
     if not config.fine_tune_checkpoint:
         return lambda detector: None
     path = os.path.expanduser(config.fine_tune_checkpoint)
-    if os.path.realpath(model_dir) in (os.path.realpath(path), os.path.realpath(_folder(path))):
+    if path != IMAGENET and os.path.realpath(model_dir) in (
+        os.path.realpath(path),
+        os.path.realpath(_folder(path)),
+    ):
         raise ValueError(
             f"fine_tune_checkpoint {path!r} lies in the model directory of this run, which would "
             "continue from it instead of starting with it; give another --model_dir"

@@ -14,7 +14,7 @@ from typing import Any
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.files import CheckpointFile, open_checkpoint
+from object_detection_mtl.checkpoints.files import CheckpointFile
 from object_detection_mtl.checkpoints.plan import (
     CHECKPOINT_TYPES,
     CLASSIFICATION,
@@ -25,7 +25,7 @@ from object_detection_mtl.checkpoints.plan import (
     Request,
 )
 from object_detection_mtl.checkpoints.report import Report, some
-from object_detection_mtl.checkpoints.sources import source_of
+from object_detection_mtl.checkpoints.sources import open_any, source_of
 
 __all__ = ["CLASSIFICATION", "DETECTION", "FULL", "Report", "preview", "restore"]
 
@@ -47,7 +47,8 @@ def restore(
 
     Args:
         detector: a `TwoStageDetector`; all its variables exist.
-        path: prefix of a checkpoint, or a directory whose newest checkpoint is meant.
+        path: prefix of a checkpoint, a directory whose newest checkpoint is meant, a file of Keras
+            weights or the word "imagenet" (see `keras_applications.py`).
         checkpoint_type: the OD API's words. `classification`: an ImageNet classifier into every
             copy of the backbone. `detection`: both stages' feature extractors of a detector, for
             any number of classes. `full`: every variable of the same model. Empty: what fits the
@@ -64,14 +65,16 @@ def restore(
             cannot serve.
     """
     request = Request(checkpoint_type, tuple(include), tuple(exclude), use_moving_averages)
-    checkpoint = open_checkpoint(path)
     variables = native.named_variables(detector)
+    checkpoint = open_any(path, variables)
     plan, report = _plan(checkpoint, variables, request)
     _refuse_bad(report, checkpoint, plan, request)
     # Read everything before the first assignment: a damaged file leaves the detector as it was.
-    arrays = {name: plan.values[name].load() for name in report.loaded}
-    for name, array in arrays.items():
-        variables[name].assign(array)
+    # Reading twice costs less than holding a large model's weights three times.
+    for name in report.loaded:
+        plan.values[name].load()
+    for name in report.loaded:
+        variables[name].assign(plan.values[name].load())
     if verbose:
         print(f"{checkpoint.prefix}: {report.table(full=logging.level_debug())}", flush=True)
     else:

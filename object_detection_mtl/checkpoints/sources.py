@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from object_detection_mtl.checkpoints import native, odapi_tf2, slim, tf1_detection
-from object_detection_mtl.checkpoints.files import CheckpointFile
-from object_detection_mtl.checkpoints.plan import Source
+import os
+from collections.abc import Collection
+
+from object_detection_mtl.checkpoints import (
+    keras_applications,
+    native,
+    odapi_tf2,
+    slim,
+    tf1_detection,
+)
+from object_detection_mtl.checkpoints.files import CheckpointFile, open_checkpoint
+from object_detection_mtl.checkpoints.plan import Source, network_of
 from object_detection_mtl.checkpoints.report import some
 
 SOURCES: tuple[Source, ...] = (
+    keras_applications.SOURCE,
     native.SOURCE,
     odapi_tf2.DETECTOR,
     odapi_tf2.BACKBONE,
     tf1_detection.SOURCE,
     slim.SOURCE,
 )
+
+
+def open_any(path: str | os.PathLike[str], names: Collection[str] = ()) -> CheckpointFile:
+    """Opens what a path means: a checkpoint, or weights of Keras.
+
+    Args:
+        path: as a user typed it.
+        names: of the detector that is to be filled; only "imagenet" needs them.
+
+    Raises:
+        FileNotFoundError, ValueError: nothing readable is there.
+    """
+    if keras_applications.is_keras(path):
+        return keras_applications.open_weights(path, network_of(names) if names else "")
+    return open_checkpoint(path)
 
 
 def source_of(checkpoint: CheckpointFile) -> Source:

@@ -1,0 +1,238 @@
+"""Weights of `keras.applications`: ImageNet classifiers for the Keras form of a backbone.
+
+The word `imagenet` (Keras downloads them), or a local file: `.weights.h5`, `.h5` or `.keras`. Its
+layers stand in Keras' order (`keras_order.py`). In two things ResNet differs from the OD API's, and
+both are made up for exactly: its convolutions have biases, which go into the moving means of the
+batch norms after them; and it was trained on pictures with blue first, so the first kernel is
+turned around.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Collection
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from object_detection_mtl.checkpoints import plan
+from object_detection_mtl.checkpoints.files import CheckpointFile, Value, stored_value
+from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
+from object_detection_mtl.checkpoints.odapi_tf2 import CLASSIFIER_KERNELS
+
+IMAGENET = "imagenet"
+SUFFIXES = (".h5", ".keras")
+APPLICATIONS = {
+    "resnet_v1_50_keras": "ResNet50",
+    "resnet_v1_101_keras": "ResNet101",
+    "resnet_v1_152_keras": "ResNet152",
+    "InceptionResnetV2": "InceptionResNetV2",
+}
+BLUE_FIRST = "resnet_v1"
+
+
+class KerasWeights:
+    """A reader of weights that Keras has loaded.
+
+    Attributes:
+        network: whose they are, as detectors call it.
+        layers: in Keras' order: attribute -> key.
+    """
+
+    def __init__(self, network: str, model: keras.Model) -> None:
+        self.network = network
+        self.layers: list[KerasLayer] = []
+        self._arrays: dict[str, np.ndarray] = {}
+        for layer in model.layers:
+            if layer.weights and not isinstance(layer, keras.layers.Dense):
+                self.layers.append({w.name: f"{layer.name}/{w.name}" for w in layer.weights})
+                self._arrays |= {f"{layer.name}/{w.name}": w.numpy() for w in layer.weights}
+
+    def get_tensor(self, key: str) -> np.ndarray:
+        return self._arrays[key]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {key: array.shape for key, array in self._arrays.items()}
+
+
+def is_keras(path: str | os.PathLike[str]) -> bool:
+    """Whether a path means weights of Keras."""
+    text = os.fspath(path)
+    return text == IMAGENET or text.endswith(SUFFIXES)
+
+
+def open_weights(path: str | os.PathLike[str], network: str = "") -> CheckpointFile:
+    """The weights that a path means.
+
+    Args:
+        path: the word `imagenet` or a file.
+        network: which ImageNet weights; not needed for a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, holds no network that is known here, or there are no ImageNet
+            weights for `network`.
+    """
+    text = os.path.expanduser(os.fspath(path))
+    if text == IMAGENET:
+        weights = KerasWeights(network, _download(network))
+    else:
+        network = network_in(text)
+        weights = KerasWeights(network, _load(text, APPLICATIONS[network]))
+    return CheckpointFile(text, weights.shapes(), True, weights)
+
+
+def network_in(path: str) -> str:
+    """The network of a file, by its number of convolutions."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no file {path!r}")
+    kernels = _count_kernels(path)
+    if kernels not in CLASSIFIER_KERNELS:
+        raise ValueError(
+            f"{path!r} holds a network of {kernels} convolutions; expected weights of "
+            f"keras.applications' {', '.join(APPLICATIONS.values())}"
+        )
+    return CLASSIFIER_KERNELS[kernels]
+
+
+def _count_kernels(path: str) -> int:
+    kernels = 0
+
+    def count(name: str, item: Any) -> None:
+        nonlocal kernels
+        if isinstance(item, h5py.Dataset) and item.ndim == 4 and "optimizer" not in name:
+            kernels += 1
+
+    try:
+        with open(path, "rb") as file:
+            stored: Any = file
+            if path.endswith(".keras"):
+                with zipfile.ZipFile(file) as archive:
+                    stored = io.BytesIO(archive.read("model.weights.h5"))
+            with h5py.File(stored, "r") as weights:
+                weights.visititems(count)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path!r} is no file of Keras weights, or is damaged ({error})"
+        ) from error
+    return kernels
+
+
+def _load(path: str, application: str) -> keras.Model:
+    """The network with a file's weights, with or without the classifier on top."""
+    if path.endswith(".keras"):
+        return keras.models.load_model(path, compile=False)
+    build = getattr(keras.applications, application)
+    reasons = []
+    for include_top in (False, True):
+        model = build(weights=None, include_top=include_top)
+        try:
+            # The size of the classifier on top does not matter: nothing takes it.
+            model.load_weights(path, skip_mismatch=include_top)
+            return model
+        except ValueError as error:
+            reasons.append(str(error).splitlines()[0])
+    raise ValueError(
+        f"{path!r} does not hold the weights of keras.applications.{application}: {reasons[0]}"
+    )
+
+
+def _download(network: str) -> keras.Model:
+    if network not in APPLICATIONS:
+        raise ValueError(
+            f'fine_tune_checkpoint "{IMAGENET}" is there for {", ".join(APPLICATIONS)}; the '
+            f"model's feature extractor is {network or 'not given'}"
+        )
+    try:
+        build = getattr(keras.applications, APPLICATIONS[network])
+        return build(weights=IMAGENET, include_top=False)
+    except Exception as error:  # What urllib raises, wrapped by Keras into a bare Exception.
+        raise ValueError(
+            f"the ImageNet weights of {APPLICATIONS[network]} could not be downloaded ({error}); "
+            "give a local .weights.h5 file instead"
+        ) from error
+
+
+def _weights_of(checkpoint: CheckpointFile) -> KerasWeights:
+    return checkpoint.reader
+
+
+def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+    """The whole network into every copy of its two parts."""
+    weights = _weights_of(checkpoint)
+    plan.require_classification(checkpoint, f"{SOURCE.title} ({weights.network})", request)
+    network = plan.network_of(names)
+    plan.require_network(checkpoint, {weights.network}, network)
+    plan.require_averages(checkpoint, False, request)
+    wanted = plan.backbone_names(names, network, request.exclude)
+    stage1 = keras_layers(names, f"{plan.FIRST_STAGE}{network}/")
+    values = _values(checkpoint, stage1, weights.layers[: len(stage1)])
+    for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
+        if f"{part}/" != plan.FIRST_STAGE:
+            stage2 = keras_layers(names, f"{part}/{network}/")
+            values |= _values(checkpoint, stage2, weights.layers[len(stage1) :])
+    return plan.Plan(
+        description=f"{SOURCE.title} ({APPLICATIONS[network]})",
+        values=values,
+        wanted=frozenset(wanted),
+        weights=frozenset(checkpoint.shapes),
+    )
+
+
+def _values(
+    checkpoint: CheckpointFile, ours: list[KerasLayer], theirs: list[KerasLayer]
+) -> dict[str, Value]:
+    """The values of one part's variables."""
+    pairs = list(zip(ours, theirs, strict=False))
+    biases = {
+        _scope(our["kernel"]): their["bias"]
+        for our, their in pairs
+        if "kernel" in our and "bias" in their and "bias" not in our
+    }
+    values = {}
+    for our, their in pairs:
+        for attribute, name in our.items():
+            if attribute not in their:
+                continue
+            value = stored_value(checkpoint, their[attribute])
+            if attribute == "moving_mean" and _scope(name) in biases:
+                value = _minus(value, stored_value(checkpoint, biases[_scope(name)]))
+            elif name.startswith(f"{plan.FIRST_STAGE}{BLUE_FIRST}") and "/conv1/weights" in name:
+                value = _blue_last(value) if value.shape[2] == 3 else value
+            values[name] = value
+    return values
+
+
+def _scope(name: str) -> str:
+    """The layer that a variable belongs to; a convolution and its batch norm are one."""
+    return name.rsplit("/BatchNorm/", 1)[0] if "/BatchNorm/" in name else name.rsplit("/", 1)[0]
+
+
+def _minus(value: Value, bias: Value) -> Value:
+    """A moving mean from which the bias before it is taken: the same difference."""
+    return Value(value.keys + bias.keys, value.shape, lambda: value.load() - bias.load())
+
+
+def _blue_last(value: Value) -> Value:
+    return Value(value.keys, value.shape, lambda: value.load()[:, :, ::-1])
+
+
+def _networks(checkpoint: CheckpointFile) -> set[str]:
+    return {_weights_of(checkpoint).network}
+
+
+def _recognises(checkpoint: CheckpointFile) -> bool:
+    return isinstance(checkpoint.reader, KerasWeights)
+
+
+SOURCE = plan.Source(
+    title="classifier of keras.applications",
+    recognises=_recognises,
+    networks=_networks,
+    is_detector=lambda checkpoint: False,
+    plan=_plan,
+)
