@@ -63,6 +63,19 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "no_optimize", False, "Export the plain graph: weights as variables, nothing folded."
     )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ("float32", "bfloat16"),
+        "Of the convolutions. bfloat16 is for processors that multiply it: AVX512-BF16, AMX, GPUs.",
+    )
+    flags.DEFINE_enum(
+        "format",
+        "saved_model",
+        ("saved_model", "onnx"),
+        "What to write: saved_model/, or model.onnx with the same input and outputs. ONNX needs the "
+        "extra onnx, and does not decode picture files.",
+    )
     flags.DEFINE_bool("use_side_inputs", False, "Not supported: inputs of Context R-CNN.")
     flags.DEFINE_string("side_input_shapes", "", "Not supported, as use_side_inputs.")
     flags.DEFINE_string("side_input_types", "", "Not supported, as use_side_inputs.")
@@ -85,6 +98,8 @@ def main() -> None:
         input_type=FLAGS.input_type,
         dynamic_batch=FLAGS.dynamic_batch,
         optimize=not FLAGS.no_optimize,
+        precision=FLAGS.precision,
+        format=FLAGS.format,
     )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
     checkpoint = jobs.export(

@@ -16,6 +16,7 @@ not, so every output at the border would differ. It takes a thousandth of the ti
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.eager import context
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.grappler import tf_optimizer
+
+from object_detection_mtl.export import bfloat16
+from object_detection_mtl.export.options import BFLOAT16, FLOAT32
 
 # In this order: folding leaves nodes behind that nothing asks for.
 _PASSES = ("constfold", "pruning")
@@ -75,9 +79,17 @@ class FrozenModule(tf.Module):
         self.__call__ = self.detect
 
 
-def optimized(module: Any) -> FrozenModule:
-    """What to serve in place of a `module.DetectionModule`."""
-    return FrozenModule(freeze(module))
+def optimized(module: Any, precision: str = FLOAT32) -> FrozenModule:
+    """What to serve in place of a `module.DetectionModule`.
+
+    Args:
+        precision: of the convolutions, one of `options.PRECISIONS`.
+    """
+    graph = freeze(module)
+    if precision == BFLOAT16:
+        definition = bfloat16.narrow(graph.definition, graph.output_names.values())
+        graph = dataclasses.replace(graph, definition=definition)
+    return FrozenModule(graph)
 
 
 def freeze(module: Any) -> FrozenGraph:

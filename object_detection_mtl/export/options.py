@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import tensorflow as tf
+
 from object_detection_mtl.export.inputs import InputType, input_type
 
 FLOAT32 = "float32"
 BFLOAT16 = "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
+SAVED_MODEL = "saved_model"
+ONNX = "onnx"
+FORMATS = (SAVED_MODEL, ONNX)
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,14 @@ class ExportOptions:
         optimize: freeze and fold the graph (`fast_inference`); otherwise it is the detector's own,
             with variables.
         precision: of the convolutions, one of PRECISIONS (`bfloat16`).
+        format: one of FORMATS. ONNX (`onnx`) is made of the frozen float32 graph, and takes arrays.
     """
 
     input_type: str = "image_tensor"
     dynamic_batch: bool = False
     optimize: bool = True
     precision: str = FLOAT32
+    format: str = SAVED_MODEL
 
     def __post_init__(self) -> None:
         kind = input_type(self.input_type)
@@ -43,6 +50,23 @@ class ExportOptions:
             raise ValueError(
                 f"precision {self.precision!r} is an optimisation of the frozen graph: leave out "
                 "the one or the other"
+            )
+
+        if self.format not in FORMATS:
+            raise ValueError(f"format is {self.format!r}, expected one of {', '.join(FORMATS)}")
+        if self.format != SAVED_MODEL:
+            self._check_for_other_runtimes(kind)
+
+    def _check_for_other_runtimes(self, kind: InputType) -> None:
+        if kind.dtype == tf.string:
+            raise ValueError(
+                f"input type {self.input_type!r} cannot become {self.format}, which decodes no "
+                "picture files; use image_tensor or float_image_tensor"
+            )
+        if not self.optimize or self.precision != FLOAT32:
+            raise ValueError(
+                f"{self.format} is always made of the frozen float32 graph, and its runtime "
+                "chooses how to compute it; leave out no_optimize and precision"
             )
 
     @property

@@ -6,7 +6,8 @@
     <output>/saved_model/assets/metadata.json               see metadata.py
     <output>/saved_model/assets/label_map.pbtxt             where the label map is known
 
-Both are assets in TensorFlow's sense: `tf.saved_model.load(...)` knows them as `metadata` and
+In place of saved_model/ there is model.onnx where that is asked for (see onnx.py). Metadata and
+label map are assets in TensorFlow's sense: `tf.saved_model.load(...)` knows them as `metadata` and
 `label_map`, and whoever copies a SavedModel takes them along. A new export appears only when it is
 complete: it is written beside the output directory first, and then takes the place of the old one.
 Other files of the directory are left alone.
@@ -16,16 +17,16 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export import fast_inference, metadata
+from object_detection_mtl.export import fast_inference, metadata, onnx
 from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export.options import ONNX, ExportOptions
 
 CONFIG_NAME = "pipeline.config"
 CHECKPOINT_NAME = "checkpoint"
@@ -64,6 +65,8 @@ def export(
     output_directory = output_directory.rstrip("/") or output_directory
     check_output(output_directory)
     options = options or ExportOptions()
+    if options.format == ONNX:
+        onnx.require_converter()
     module = DetectionModule(detector, options)
     scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
     try:
@@ -77,7 +80,8 @@ def export(
             label_map_path=label_map_path,
             checkpoint=checkpoint,
         )
-        _replace(output_directory, scratch)
+        model = onnx.FILE_NAME if options.format == ONNX else SAVED_MODEL_NAME
+        _replace(output_directory, scratch, (CONFIG_NAME, CHECKPOINT_NAME, model))
     except tf.errors.OpError as error:
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
@@ -123,7 +127,14 @@ def _write(
         label_map_path=label_map_path,
         options=options,
     )
-    served = fast_inference.optimized(module) if options.optimize else module
+    if options.format == ONNX:
+        onnx.write(
+            onnx.convert(detector, options), os.path.join(directory, onnx.FILE_NAME), description
+        )
+        return
+    served: Any = module
+    if options.optimize:
+        served = fast_inference.optimized(module, options.precision)
     _write_saved_model(served, directory, description, label_map_path)
 
 
@@ -157,10 +168,10 @@ def _write_saved_model(
     tf.saved_model.save(module, saved_model, signatures={SIGNATURE: signature})
 
 
-def _replace(output_directory: str, scratch: str) -> None:
+def _replace(output_directory: str, scratch: str, parts: Sequence[str]) -> None:
     """Moves each finished part to its place, or leaves the old one there if that fails."""
     tf.io.gfile.makedirs(output_directory)
-    for name in (CONFIG_NAME, CHECKPOINT_NAME, SAVED_MODEL_NAME):
+    for name in parts:
         place = os.path.join(output_directory, name)
         aside = os.path.join(scratch, f"replaced_{name}")
         is_replaced = tf.io.gfile.exists(place)

@@ -109,7 +109,7 @@ def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
 
 def _window_corners(window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(ymin, xmin) and (ymax, xmax) of a window [..., 4], each [..., 1, 2]."""
-    corners = window[..., tf.newaxis, :]
+    corners = tf.expand_dims(window, -2)
     return corners[..., :2], corners[..., 2:]
 
 

@@ -1,8 +1,10 @@
-"""Whether the operations being traced will be compiled by XLA.
+"""What will run the operations being traced, where that is not TensorFlow's own executor.
 
-Some of TensorFlow's kernels have no XLA counterpart (`tf.image.crop_and_resize`, the combined
-non-maximum suppression) and what replaces them is slower elsewhere. Which one a part uses is no
-matter of the model: it depends on who traces it. So the caller says it, around the trace:
+Some of TensorFlow's kernels have no counterpart elsewhere: XLA has none for
+`tf.image.crop_and_resize` and the combined non-maximum suppression, and other runtimes know
+suppression only as ONNX defines it. What replaces them is slower in TensorFlow. Which one a part
+uses is no matter of the model: it depends on who traces it. So the caller says it, around the
+trace:
 
     with lowering.for_xla():
         losses = detector.loss(detector.predict(...), ...)
@@ -14,19 +16,34 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 
-_for_xla: contextvars.ContextVar[bool] = contextvars.ContextVar("for_xla", default=False)
+_XLA, _ONNX = "xla", "onnx"
+_target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
 
 
 @contextlib.contextmanager
-def for_xla() -> Iterator[None]:
-    """Everything traced inside uses only operations that XLA compiles."""
-    token = _for_xla.set(True)
+def _tracing_for(target: str) -> Iterator[None]:
+    token = _target.set(target)
     try:
         yield
     finally:
-        _for_xla.reset(token)
+        _target.reset(token)
+
+
+def for_xla() -> contextlib.AbstractContextManager[None]:
+    """Everything traced inside uses only operations that XLA compiles."""
+    return _tracing_for(_XLA)
+
+
+def for_onnx() -> contextlib.AbstractContextManager[None]:
+    """Everything traced inside uses only operations that ONNX has, or that convert to some."""
+    return _tracing_for(_ONNX)
 
 
 def is_for_xla() -> bool:
     """Whether this is traced inside `for_xla`."""
-    return _for_xla.get()
+    return _target.get() == _XLA
+
+
+def is_for_onnx() -> bool:
+    """Whether this is traced inside `for_onnx`."""
+    return _target.get() == _ONNX

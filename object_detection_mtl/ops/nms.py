@@ -22,7 +22,12 @@ import tensorflow as tf
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import lowering
 from object_detection_mtl.ops.shapes import merge_last_axes, size, smallest
-from object_detection_mtl.ops.suppression import Selection, select_by_kernel, select_in_loop
+from object_detection_mtl.ops.suppression import (
+    Selection,
+    select_by_kernel,
+    select_class_by_class,
+    select_in_loop,
+)
 
 
 class NmsResult(NamedTuple):
@@ -71,6 +76,8 @@ def batch_multiclass_nms(
         selection = select_in_loop(
             boxes, scores, score_threshold, iou_threshold, per_class, soft_nms_sigma
         )
+    elif lowering.is_for_onnx():
+        selection = select_class_by_class(boxes, scores, iou_threshold, per_class)
     else:
         selection = select_by_kernel(boxes, scores, iou_threshold, per_class)
     return _finish(

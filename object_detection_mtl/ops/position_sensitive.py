@@ -39,7 +39,7 @@ def bin_weights(
     rows = tf.repeat(tf.transpose(rows, [0, 2, 1, 3]), num_bins[1], axis=1)
     columns = tf.tile(tf.transpose(columns, [0, 2, 1, 3]), [1, num_bins[0], 1, 1])
     batch, number = tf.unstack(tf.shape(boxes)[:2])
-    weights = rows[..., tf.newaxis] * columns[..., tf.newaxis, :]
+    weights = rows[..., tf.newaxis] * tf.expand_dims(columns, -2)
     num_cells = map_shape[1] * map_shape[2]
     return tf.reshape(weights, [batch, num_bins[0] * num_bins[1], number, num_cells])
 

@@ -68,6 +68,49 @@ def select_by_kernel(
     )
 
 
+def select_class_by_class(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
+) -> Selection:
+    """Greedy suppression by the kernel as ONNX has it: one box per candidate, no codes of bits.
+
+    Each class of each image stands for a picture of one class. Its boxes come sorted, and the
+    scores are places counted from behind, exact in float32 up to 16 million boxes.
+    """
+    boxes = tf.transpose(boxes, [0, 2, 1, 3])  # [B, q, N, 4]
+    scores = tf.transpose(scores, [0, 2, 1])  # [B, K, N]
+    batch, num_classes, num_boxes = tf.shape(scores)[0], size(scores, 1), size(scores, 2)
+    scores, rows = (tf.reshape(v, [-1, num_boxes]) for v in tf.math.top_k(scores, num_boxes))
+    boxes = tf.broadcast_to(boxes, [batch, num_classes, num_boxes, 4])
+    boxes = tf.gather(tf.reshape(boxes, [-1, num_boxes, 4]), rows, batch_dims=1)
+    places = tf.range(num_boxes, 0, -1)
+    codes = tf.where(scores > float("-inf"), tf.cast(places, tf.float32), 0.0)
+    kept = tf.raw_ops.CombinedNonMaxSuppression(
+        boxes=boxes[:, :, tf.newaxis],
+        scores=codes[..., tf.newaxis],
+        max_output_size_per_class=per_class,
+        max_total_size=per_class,
+        iou_threshold=iou_threshold,
+        score_threshold=0.0,
+        pad_per_class=False,
+        clip_boxes=False,
+    )
+    valid = kept.nmsed_scores > 0
+    place = tf.where(valid, num_boxes - tf.cast(kept.nmsed_scores, tf.int32), 0)
+    classes = tf.range(num_classes)[tf.newaxis, :, tf.newaxis]
+    classes = tf.broadcast_to(classes, [batch, num_classes, per_class])
+
+    def of_image(values: tf.Tensor, *last: int) -> tf.Tensor:
+        return tf.reshape(values, [batch, num_classes * per_class, *last])
+
+    return Selection(
+        boxes=of_image(kept.nmsed_boxes, 4),
+        scores=of_image(tf.gather(scores, place, batch_dims=1)),
+        classes=of_image(classes),
+        rows=of_image(tf.gather(rows, place, batch_dims=1)),
+        valid=of_image(valid),
+    )
+
+
 def select_in_loop(
     boxes: tf.Tensor,
     scores: tf.Tensor,

@@ -219,6 +219,7 @@ def test_metadata_travels_as_an_asset():
             "dynamic_batch": False,
             "optimize": True,
             "precision": "float32",
+            "format": "saved_model",
         },
         "num_classes": K,
         "class_names": {str(number): name for number, name in exported.NAMES.items()},

@@ -1,0 +1,66 @@
+"""The detector as one ONNX file, for runtimes that are not TensorFlow.
+
+    <output>/model.onnx
+
+Input and outputs have the names, types and shapes of the SavedModel; suppression is inside, and the
+pictures' size is free. The file's own metadata has, under `metadata`, the text of metadata.json,
+with the names of the classes. Needs the extra `onnx`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from object_detection_mtl.export import fast_inference
+from object_detection_mtl.export.module import DetectionModule
+from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.ops import lowering
+
+FILE_NAME = "model.onnx"
+# The newest that the runtimes of the last three years all read.
+OPSET = 17
+
+
+def require_converter() -> None:
+    """Asks for tf2onnx before anything takes time.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        importlib.import_module("tf2onnx")
+    except ImportError as error:
+        raise ValueError(
+            f"writing ONNX needs tf2onnx ({error}); pip install 'object_detection_mtl[onnx]'"
+        ) from error
+
+
+def convert(detector: Any, options: ExportOptions) -> Any:
+    """The detector as an `onnx.ModelProto`."""
+    import tf2onnx  # an extra
+
+    with lowering.for_onnx():
+        module = fast_inference.optimized(DetectionModule(detector, options))
+        detect = module.detect
+        model, _ = tf2onnx.convert.from_function(
+            detect, input_signature=detect.input_signature, opset=OPSET
+        )
+    return model
+
+
+def write(model: Any, path: str, description: Mapping[str, Any]) -> None:
+    """Args:
+    model: of `convert`.
+    path: of the file.
+    description: of `metadata.describe`.
+    """
+    model.producer_name = "object_detection_mtl"
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "metadata", json.dumps(description)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(model.SerializeToString())
