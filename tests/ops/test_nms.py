@@ -1,14 +1,27 @@
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from object_detection_mtl.ops import nms
+from object_detection_mtl.ops import lowering, nms
 from tests.golden.ops_cases import each_case
 from tests.ops.graphs import call_with_unknown_sizes, random_boxes
 
-BOTH_WAYS = pytest.mark.parametrize("use_loop", [False, True], ids=["kernel", "loop"])
+ONNX = "onnx"
+BOTH_WAYS = pytest.mark.parametrize(
+    "use_loop", [False, True, ONNX], ids=["kernel", "loop", ONNX], indirect=True
+)
+
+
+@pytest.fixture
+def use_loop(request):
+    """Whether to use the loop; the third way is the kernel as ONNX has it."""
+    with lowering.for_onnx() if request.param == ONNX else contextlib.nullcontext():
+        yield request.param is True
+
 
 # Three clusters: rows 0-2, rows 3-4 and row 5.
 CLUSTERS = np.array(
