@@ -73,8 +73,8 @@ def define_flags() -> None:
         "format",
         "saved_model",
         ("saved_model", "onnx"),
-        "What to write: saved_model/, or model.onnx with the same input and outputs, which needs the "
-        "extra onnx and decodes no picture files.",
+        "What to write: saved_model/, or model.onnx with the same input and outputs; needs the "
+        "extra onnx, and decodes no picture files.",
     )
     flags.DEFINE_bool("use_side_inputs", False, "Not supported: inputs of Context R-CNN.")
     flags.DEFINE_string("side_input_shapes", "", "Not supported, as use_side_inputs.")

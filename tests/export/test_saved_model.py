@@ -169,8 +169,10 @@ def test_a_picture_of_one_pixel():
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
-@pytest.mark.parametrize("optimize", [True, False])
-@pytest.mark.parametrize("input_type", INPUT_TYPES)
+@pytest.mark.parametrize(
+    ("input_type", "optimize"),
+    [*((name, True) for name in INPUT_TYPES), ("image_tensor", False), ("tf_example", False)],
+)
 def test_the_graph_holds_only_tensorflows_own_operations(input_type, optimize):
     """TensorFlow Serving's loader is C++: it knows neither Python nor operations of plug-ins."""
     graph = signature(input_type, optimize=optimize).graph.as_graph_def()
