@@ -214,3 +214,4 @@ def test_help_explains_the_output():
     )
     for words in ("--images:", "--saved_model_dir:", "detections.json", "The exit code is 1 if"):
         assert words in done.stdout
+    assert done.returncode == 0

@@ -159,3 +159,4 @@ def test_help_names_every_flag_of_the_od_api():
     ):
         assert f"--{flag}:" in done.stdout or f"--[no]{flag}:" in done.stdout, flag
     assert "exporter_main_v2 --pipeline_config_path=" in done.stdout
+    assert done.returncode == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,8 +34,9 @@ def run(
       usage: what --help says above the flags.
       positional: name of the flag that an argument without one is the value of.
     """
-    # TensorFlow writes files here and computes nothing: what it says of the CPU and GPU is noise.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What TensorFlow says of the CPU is noise. Without NVIDIA's driver so is its error that there
+    # is no GPU; with it, errors of the GPU are worth reading.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_gpu_driver() else "3")
     before = set(flags.FLAGS)
     define_flags()
     defined = set(flags.FLAGS) - before
@@ -41,7 +45,23 @@ def run(
         # script that is a wrapper which defines none.
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = usage
-    app.run(lambda arguments: _guarded(main, arguments[1:], defined, positional))
+    try:
+        app.run(lambda arguments: _guarded(main, arguments[1:], defined, positional))
+    except SystemExit as stop:
+        # absl ends with 1 after showing help, which would stop a script that has `set -e`.
+        asked = {argument.lstrip("-") for argument in sys.argv[1:]} & _HELP
+        raise SystemExit(0 if asked and stop.code == 1 else stop.code) from None
+
+
+_HELP = {"help", "helpshort", "helpfull", "helpxml", "?"}
+
+
+def _has_gpu_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _guarded(
@@ -64,6 +84,13 @@ def _guarded(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # As shells report a process that Ctrl-C ended.
+    except Exception as error:
+        text = _tensorflow_in_words(error)
+        if text is None:
+            raise
+        logging.debug("This led to the error below", exc_info=True)
+        print(f"error: {text}", file=sys.stderr)
+        return 1
 
 
 def _refuse_empty_flags(names: Iterable[str]) -> None:
@@ -91,7 +118,35 @@ _REASONS: tuple[tuple[type[OSError], str], ...] = (
 
 def _in_words(error: ValueError | OSError) -> str:
     """The message; of an error that the operating system raised, path and reason."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        path = "" if error.filename is None else f"{error.filename!r}: "
+        return f"{path}{error.strerror}; {_MAKE_ROOM}"
     if not isinstance(error, OSError) or error.errno is None or error.filename is None:
         return str(error)
     reasons = [reason for kind, reason in _REASONS if isinstance(error, kind)]
     return f"{error.filename!r}: {(reasons or [error.strerror or str(error)])[0]}"
+
+
+_MAKE_ROOM = "make room, or choose another output path"
+# TensorFlow's errors of files and memory; the others are for developers.
+_TENSORFLOW_NAMES = (
+    "FailedPreconditionError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+)
+_GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}\s*|\s*\[Op:.*", re.DOTALL)
+
+
+def _tensorflow_in_words(error: Exception) -> str | None:
+    """What TensorFlow found wrong with a file or the memory; None for any other error.
+
+    Recognised by name: most command lines work without importing TensorFlow.
+    """
+    module = type(error).__module__
+    if not module.startswith("tensorflow.") or type(error).__name__ not in _TENSORFLOW_NAMES:
+        return None
+    text = _GRAPH_NAMES.sub("", getattr(error, "message", str(error))).strip()
+    if "OOM" in text:
+        return f"out of memory: {text}; smaller batches or smaller pictures need less"
+    return f"{text}; {_MAKE_ROOM}" if text.endswith("No space left on device") else text

@@ -5,6 +5,7 @@ import os
 from types import ModuleType
 
 import pytest
+import tensorflow as tf
 from absl import flags
 
 from object_detection_mtl.dataset_tools import command
@@ -48,6 +49,7 @@ def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
         (errno.EISDIR, "error: 'there': it is a folder"),
         (errno.EACCES, "error: 'there': permission denied"),
         (errno.ENOENT, "error: 'there': no such file or folder"),
+        (errno.ENOSPC, "error: 'there': No space left on device; make room"),
         (errno.ENAMETOOLONG, "error: 'there': File name too long"),
     ],
 )
@@ -75,3 +77,38 @@ def test_the_exit_code_of_main_and_of_ctrl_c():
     assert command_line.run(tool(interrupted))[::2] == (130, "interrupted\n")
     done = command_line.run(tool(lambda: None), "surplus")
     assert done.code == 1 and "unexpected arguments ['surplus']" in done.err
+
+
+def test_a_full_disk_without_a_path():
+    def main():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    done = command_line.run(tool(main))
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: No space left on device; make room")
+
+
+def test_tensorflows_errors_of_files_and_memory_in_one_line():
+    place = "{{function_node __wrapped__SaveV2_device_/cpu:0}} out/ckpt-1; "
+    for kind, text, says in (
+        (tf.errors.ResourceExhaustedError, "No space left on device [Op:SaveV2] name: ", "room"),
+        (tf.errors.PermissionDeniedError, "Read-only file system [Op:SaveV2]", "Read-only"),
+    ):
+        done = command_line.run(tool(raising(kind(None, None, place + text))))
+        assert done.code == 1 and done.err.startswith("error: out/ckpt-1; ") and says in done.err
+        assert done.err.count("\n") == 1 and "Op:" not in done.err
+    text = "OOM when allocating tensor with shape[9,9]\n\t [[{{node a}}]] [Op:__inference_f_1]"
+    done = command_line.run(tool(raising(tf.errors.ResourceExhaustedError(None, None, text))))
+    assert done.code == 1 and done.err.startswith("error: out of memory: OOM when")
+
+
+def test_other_errors_of_tensorflow_are_bugs():
+    with pytest.raises(tf.errors.InternalError):
+        command_line.run(tool(raising(tf.errors.InternalError(None, None, "stream is gone"))))
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
