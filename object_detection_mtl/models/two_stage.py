@@ -17,13 +17,19 @@ import tensorflow as tf
 
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.fields import Losses, Predictions
-from object_detection_mtl.models import auxiliary, box_classifier, frames, hard_examples, rpn
+from object_detection_mtl.models import (
+    auxiliary,
+    box_classifier,
+    frames,
+    hard_examples,
+    proposals,
+    rpn,
+)
 from object_detection_mtl.models.postprocess import (
     DetectionSelection,
     ProposalSelection,
     proposals_as_detections,
     select_detections,
-    select_proposals,
 )
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.mtl.task import AuxiliaryTask
@@ -103,6 +109,11 @@ class TwoStageDetector(keras.layers.Layer):
         """What a baseline does not have: the tasks, then the refiner."""
         return self.aux_tasks if self.refiner is None else (*self.aux_tasks, self.refiner)
 
+    @property
+    def samples_proposals(self) -> bool:
+        """Whether the second stage trains on a random sample, not on hard examples."""
+        return self.is_training and self.hard_example_miner is None
+
     # Pictures to inputs ---------------------------------------------------------------------
 
     def preprocess(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -148,14 +159,29 @@ class TwoStageDetector(keras.layers.Layer):
             **self.region_proposals(features),
         }
         windows = rpn.image_windows(true_image_shapes)
-        predictions |= self._propose(predictions, windows)
         if self.is_training:
             if groundtruth is None:
                 raise ValueError("predict() of a detector built for training needs `groundtruth`")
+            anchors, usable, extra = proposals.count_anchors(
+                predictions, windows, cut=self.cut_anchors
+            )
             if self.second_stage is None:
-                return predictions
-            if self.hard_example_miner is None:
-                predictions |= self._sample(predictions, true_image_shapes, groundtruth, seed)
+                return predictions | extra
+        else:
+            anchors, usable, extra = proposals.cut_anchors(predictions, windows)
+        predictions |= extra
+        predictions |= proposals.propose(
+            predictions, anchors, usable, windows, self.proposal_selection
+        )
+        if groundtruth is not None and self.samples_proposals:
+            predictions |= proposals.sample(
+                predictions,
+                box_classifier.absolute_groundtruth(
+                    groundtruth, true_image_shapes, self.num_classes
+                ),
+                self.proposal_sampling,
+                seeds.stream(seed, seeds.PROPOSAL_STREAM),
+            )
         predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
             predictions[Predictions.proposal_boxes], windows
         )
@@ -190,59 +216,6 @@ class TwoStageDetector(keras.layers.Layer):
             groundtruth or {},
             training=self.is_training,
         )
-
-    def _propose(self, predictions: Tensors, windows: tf.Tensor) -> Tensors:
-        """The first stage's best boxes, and what became of its anchors.
-
-        A first stage alone needs no proposals to be trained.
-        """
-        all_anchors = predictions[Predictions.anchors]
-        anchors, usable = rpn.usable_anchors(
-            all_anchors, windows, cut=self.cut_anchors or not self.is_training
-        )
-        extra: Tensors = {}
-        if self.is_training:
-            extra = {Predictions.anchors: anchors, Predictions.anchors_inside: usable}
-            if self.second_stage is None:
-                return extra
-        else:
-            extra[Predictions.anchors] = box_ops.clip_to_window(
-                all_anchors, frames.inputs_window(predictions[Predictions.image_shape])
-            )
-        proposals, scores, count = select_proposals(
-            predictions[Predictions.rpn_box_encodings],
-            predictions[Predictions.rpn_objectness],
-            anchors,
-            windows,
-            usable,
-            self.proposal_selection,
-        )
-        return extra | {
-            Predictions.proposal_boxes: tf.stop_gradient(proposals),
-            Predictions.proposal_scores: tf.stop_gradient(scores),
-            Predictions.num_proposals: count,
-        }
-
-    def _sample(
-        self,
-        predictions: Tensors,
-        true_image_shapes: tf.Tensor,
-        groundtruth: Mapping[str, tf.Tensor],
-        seed: tf.Tensor | None,
-    ) -> Tensors:
-        proposals, scores, count = box_classifier.sample_proposals(
-            predictions[Predictions.proposal_boxes],
-            predictions[Predictions.proposal_scores],
-            predictions[Predictions.num_proposals],
-            box_classifier.absolute_groundtruth(groundtruth, true_image_shapes, self.num_classes),
-            self.proposal_sampling,
-            seeds.stream(seed, seeds.PROPOSAL_STREAM),
-        )
-        return {
-            Predictions.proposal_boxes: proposals,
-            Predictions.proposal_scores: scores,
-            Predictions.num_proposals: count,
-        }
 
     # Predictions to losses ------------------------------------------------------------------
 
