@@ -76,7 +76,8 @@ def _sample_weights(
     for axis in range(2):
         bins, samples = num_bins[axis], crop_size[axis] // num_bins[axis]
         start, end = boxes[..., axis, tf.newaxis], boxes[..., axis + 2, tf.newaxis]
-        step = (end - start) / bins
+        # Not a division: TensorFlow 1 replaced it so, and rounding decides about border samples.
+        step = (end - start) * (1.0 / bins)
         edges = start + tf.range(bins + 1, dtype=tf.float32) * step
         size = map_shape[1 + axis]
         cells, shares = roi.linear_samples(edges[..., :-1], edges[..., 1:], samples, size)
