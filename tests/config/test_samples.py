@@ -21,6 +21,15 @@ ORIGINALS = {
     "rfcn_resnet101_voc0712.config": "model71",
     "faster_rcnn_mobilenet_v1_voc0712.config": "model81",
     "faster_rcnn_inception_resnet_v2_voc0712.config": "model91",
+    "faster_rcnn_resnet101_mtl_voc07.config": "model12",
+    "faster_rcnn_resnet101_mtl_coco17.config": "model22",
+    "faster_rcnn_resnet101_mtl_voc0712.config": "model32",
+    "rfcn_resnet101_mtl_voc07.config": "model42",
+    "faster_rcnn_mobilenet_v1_mtl_voc07.config": "model52",
+    "faster_rcnn_inception_resnet_v2_mtl_voc07.config": "model62",
+    "rfcn_resnet101_mtl_voc0712.config": "model72",
+    "faster_rcnn_mobilenet_v1_mtl_voc0712.config": "model82",
+    "faster_rcnn_inception_resnet_v2_mtl_voc0712.config": "model92",
 }
 
 
@@ -47,9 +56,15 @@ def test_a_sample_builds_the_authors_model(sample, original):
         pytest.skip("the authors' configurations are not here; set ODMTL_SHARED")
     ours, theirs = pipeline.load(samples.path(sample)), pipeline.load(path)
     for config in (ours, theirs):
-        predictor = config.model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor
-        if not predictor.use_dropout:
-            predictor.ClearField("dropout_keep_probability")  # has no effect
+        mtl = config.model.mtl
+        for predictor in (
+            config.model.faster_rcnn.second_stage_box_predictor,
+            mtl.window_box_predictor,
+            mtl.closeness_box_predictor,
+        ):
+            if not predictor.mask_rcnn_box_predictor.use_dropout:
+                # Has no effect.
+                predictor.mask_rcnn_box_predictor.ClearField("dropout_keep_probability")
     assert differences(ours.model, theirs.model) == []
     assert ours.train_config.batch_size == theirs.train_config.batch_size
     assert original in samples.path(sample).read_text()
