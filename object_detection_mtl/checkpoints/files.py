@@ -21,6 +21,12 @@ VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # What TensorFlow's reader raises over bad bytes; a short data file is an IndexError.
 READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
 PART_OF_CHECKPOINT = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+# Files that come with models and are no checkpoints, and what to do.
+_OTHER_FILES = (
+    ((".tar.gz", ".tgz", ".tar", ".zip"), "an archive; unpack it and give the checkpoint in it"),
+    ((".pb", ".pbtxt"), "a graph, whose weights cannot be trained on; give the checkpoint"),
+    ((".config",), "a configuration; give the checkpoint"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ def resolve(path: str | os.PathLike[str]) -> str:
         ValueError: an empty path, or a part of a checkpoint such as its `.index`.
     """
     text = os.path.expanduser(os.fspath(path))
+    # As the shell completes the name of a folder, or a hand that of a checkpoint.
+    text = text.rstrip("/") or text
     if not text:
         raise ValueError("the checkpoint path is empty; give a prefix such as train/ckpt-7")
     part = PART_OF_CHECKPOINT.search(text)
@@ -121,6 +129,9 @@ def resolve(path: str | os.PathLike[str]) -> str:
         _require_data(text)
         return text
     if tf.io.gfile.exists(text):
+        for suffixes, what in _OTHER_FILES:
+            if text.endswith(suffixes):
+                raise ValueError(f"{text!r} is {what}")
         return text
     raise FileNotFoundError(f"no checkpoint {text!r}; {_neighbours(text)}")
 
@@ -139,11 +150,20 @@ def newest_in(directory: str) -> str:
                 f"directory {directory!r} has no `checkpoint` state file that names the newest; "
                 f"give one of its checkpoints: {', '.join(prefixes)}"
             )
+        if tf.io.gfile.exists(os.path.join(directory, "saved_model.pb")):
+            raise FileNotFoundError(
+                f"directory {directory!r} is a SavedModel; give the checkpoint it was made of, "
+                "which exporters leave in checkpoint/ next to it"
+            )
         raise FileNotFoundError(f"directory {directory!r} holds no checkpoint")
     prefix = state.model_checkpoint_path
     if not tf.io.gfile.exists(prefix + ".index"):
+        # A folder that was copied: the state file may still name the place where it was.
+        prefix = os.path.join(directory, os.path.basename(prefix))
+    if not tf.io.gfile.exists(prefix + ".index"):
         raise FileNotFoundError(
-            f"the state file of {directory!r} names {prefix!r}, whose .index file is missing; "
+            f"the state file of {directory!r} names {state.model_checkpoint_path!r}, whose .index "
+            "file is missing; "
             f"{_neighbours(prefix)}"
         )
     _require_data(prefix)

@@ -27,6 +27,8 @@ def test_prefix_directory_and_home_mean_the_newest_checkpoint(saved, monkeypatch
     assert files.resolve(run) == saved
     assert files.resolve("~/run") == saved
     assert files.resolve("~/run/ckpt-1") == str(run / "ckpt-1")
+    assert files.resolve("~/run/") == saved
+    assert files.resolve(f"{saved}/") == saved
 
 
 def test_reads_object_based_and_both_name_based_formats(saved, tmp_path):
@@ -93,3 +95,30 @@ def test_truncated_index_and_a_file_that_is_no_checkpoint(saved, tmp_path):
     (tmp_path / "notes.txt").write_text("weights are in the other folder")
     with pytest.raises(ValueError, match=r"notes.txt' cannot be read"):
         files.open_checkpoint(tmp_path / "notes.txt")
+
+
+def test_a_copied_folder_whose_state_file_names_the_old_place(saved, tmp_path):
+    run = Path(saved).parent
+    state = (run / "checkpoint").read_text().replace('path: "', f'path: "{tmp_path}/elsewhere/')
+    (run / "checkpoint").write_text(state)
+    assert files.resolve(run) == saved
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("faster_rcnn_resnet50.tar.gz", "an archive; unpack it"),
+        ("frozen_inference_graph.pb", "a graph, whose weights cannot be trained on"),
+        ("pipeline.config", "a configuration; give the checkpoint"),
+    ],
+)
+def test_other_files_that_come_with_models(tmp_path, name, what):
+    (tmp_path / name).write_bytes(b"something")
+    with pytest.raises(ValueError, match=f"{name}' is {what}"):
+        files.resolve(tmp_path / name)
+
+
+def test_a_saved_model(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"something")
+    with pytest.raises(FileNotFoundError, match="is a SavedModel; .* in checkpoint/ next to it"):
+        files.resolve(tmp_path)

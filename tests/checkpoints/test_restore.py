@@ -178,6 +178,9 @@ def test_checkpoints_of_other_models(tmp_path):
     stranger = tf.train.Checkpoint(net=tf.Variable(1.0)).save(str(tmp_path / "stranger"))
     with pytest.raises(ValueError, match=r"object-based, variables such as net/.*of no known kind"):
         restore(detector, stranger)
+    ssd = tf.train.Checkpoint(model={"_feature_extractor": {"x": tf.Variable(1.0)}})
+    with pytest.raises(ValueError, match="looks like an SSD or CenterNet of the Object Detection"):
+        restore(detector, ssd.save(str(tmp_path / "ssd")))
 
 
 def test_a_classifier_of_the_right_name_with_nothing_that_fits(tmp_path):
