@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from absl import app, flags
 
+from benchmarks.drawn_boxes import draw
 from benchmarks.timing import peak_memory_gib
 
 _BOXES = flags.DEFINE_list("boxes", ["5", "10", "50", "100", "200", "500"], "Boxes per picture.")
@@ -33,18 +34,6 @@ _CLASSES = flags.DEFINE_integer(
 AIMS = {10: 1.0, 50: 3.0, 200: 15.0}  # milliseconds
 SIZE = (480, 640)
 FEW = 10  # pictures
-
-
-def draw(number: int, num_classes: int, seed: int = 0):
-    """Boxes [N, 4] float32, normalised, and classes [N] int32."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    sides = np.exp(rng.uniform(np.log(0.02), np.log(0.8), [number, 2]))
-    low = rng.uniform(0.0, 1.0 - sides)
-    classes = rng.integers(2, num_classes + 1, number)
-    classes[: number // 3] = 1
-    return np.concatenate([low, low + sides], axis=1).astype(np.float32), classes.astype(np.int32)
 
 
 def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str, Callable]:

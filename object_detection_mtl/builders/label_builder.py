@@ -7,8 +7,18 @@ from collections.abc import Iterable
 from object_detection_mtl.data.auxiliary_labels import LabelOptions
 from object_detection_mtl.protos import model_pb2, preprocessor_pb2
 
-# Stored labels can follow these.
-_FOLLOWED = ("random_horizontal_flip",)
+# Steps that leave stored labels true: colours, scale, and the flip, which mirrors them too.
+_HARMLESS = (
+    "random_horizontal_flip",
+    "random_image_scale",
+    "random_adjust_brightness",
+    "random_adjust_contrast",
+    "random_adjust_hue",
+    "random_adjust_saturation",
+    "random_distort_color",
+    "random_rgb_to_gray",
+    "random_black_patches",
+)
 
 
 def build(config: model_pb2.MTL) -> LabelOptions | None:
@@ -40,10 +50,10 @@ def check_augmentation(
         return
     for step in steps:
         name = step.WhichOneof("preprocessing_step")
-        if name not in _FOLLOWED:
+        if name not in _HARMLESS:
             raise ValueError(
-                f"train_config.data_augmentation_options: {name} would change the picture under "
-                "the labels that the records store (mtl { label_source: RECORD }); only "
-                f"{', '.join(_FOLLOWED)} can be followed. Remove the step, or set label_source: "
+                f"train_config.data_augmentation_options: {name} would make the labels stale that "
+                "the records store (mtl { label_source: RECORD }); with these they stay true: "
+                f"{', '.join(_HARMLESS)}. Remove the step, or set label_source: "
                 "ON_THE_FLY, which makes labels after augmentation"
             )

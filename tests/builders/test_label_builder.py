@@ -1,7 +1,7 @@
 import pytest
 from google.protobuf import text_format
 
-from object_detection_mtl.builders import label_builder
+from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.data.auxiliary_labels import LabelOptions
 from object_detection_mtl.protos import model_pb2, preprocessor_pb2
 
@@ -43,10 +43,21 @@ def test_every_field_arrives():
 
 def test_stored_labels_refuse_what_would_make_them_stale():
     stored = build("edgemask: true label_source: RECORD")
-    label_builder.check_augmentation(stored, steps("random_horizontal_flip"))
-    with pytest.raises(ValueError, match="random_crop_image would change .*ON_THE_FLY"):
-        label_builder.check_augmentation(
-            stored, steps("random_horizontal_flip", "random_crop_image")
-        )
-    for options in (None, build("edgemask: true")):
-        label_builder.check_augmentation(options, steps("random_crop_image"))
+    moving = {
+        "random_vertical_flip",
+        "random_rotation90",
+        "random_jitter_boxes",
+        "random_crop_image",
+        "random_pad_image",
+        "random_crop_pad_image",
+        "ssd_random_crop",
+        "random_square_crop_by_scale",
+    }
+    harmless = set(augmentation_builder.supported_steps()) - moving
+    assert len(harmless) == len(augmentation_builder.supported_steps()) - 8
+    label_builder.check_augmentation(stored, steps(*harmless))
+    for name in moving:
+        with pytest.raises(ValueError, match=f"{name} would make the labels stale.*ON_THE_FLY"):
+            label_builder.check_augmentation(stored, steps("random_horizontal_flip", name))
+        for options in (None, build("edgemask: true")):
+            label_builder.check_augmentation(options, steps(name))

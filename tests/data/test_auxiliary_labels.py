@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data import augment, pipeline
+from object_detection_mtl.data import augment, augment_crops, pipeline
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.data.example import WINDOW_KEYS, add_auxiliary_labels
-from object_detection_mtl.fields import Groundtruth, TfExample
+from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.mtl import labels
 from tests.data.record_files import example, with_floats, write
 
@@ -144,6 +144,78 @@ def test_pictures_smaller_than_a_window(tmp_path, size):
     for key in (Groundtruth.window_boxes, Groundtruth.window_classes, Groundtruth.edgemask):
         assert np.isfinite(batch[key]).all()
     np.testing.assert_allclose(batch[Groundtruth.window_classes][0], [[0, 1, 0, 0]] * 5)
+
+
+BAD_BOXES = {
+    "no width": [0.2, 0.3, 0.4, 0.3],
+    "inverted": [0.4, 0.3, 0.2, 0.5],
+    "outside": [1.1, 0.2, 1.3, 0.4],
+    "at the border": [0.2, 1.0, 0.4, 1.2],
+    "not a number": [0.2, float("nan"), 0.4, 0.5],
+    "infinite": [0.2, 0.1, float("inf"), 0.5],
+}
+
+
+def test_what_is_no_object_makes_no_label(tmp_path):
+    """A bad box beside a good one changes nothing; alone it leaves a picture without object."""
+    good = [0.25, 0.25, 0.75, 0.5]
+    items = [example("good", size=(80, 60), boxes=[good], classes=[2])]
+    for name, bad in BAD_BOXES.items():
+        items.append(example(name, size=(80, 60), boxes=[bad, good], classes=[1, 2]))
+        items.append(example(f"{name} alone", size=(80, 60), boxes=[bad]))
+    path = write(tmp_path / "a", *items)
+    batches = dataset(path, SMALL, is_training=False)
+    wanted, *others = ({key: value.numpy()[0] for key, value in b.items()} for b in batches)
+    assert len(others) == 2 * len(BAD_BOXES)  # No picture is lost.
+    for beside, alone in zip(others[::2], others[1::2], strict=True):
+        for key in (Groundtruth.boxes, Groundtruth.closeness, Groundtruth.edgemask):
+            np.testing.assert_array_equal(beside[key], wanted[key])
+        assert beside[Groundtruth.num_windows] == 5
+        expected = labels.window_labels([good], [2], beside[Groundtruth.window_boxes], K)
+        np.testing.assert_allclose(beside[Groundtruth.window_classes], expected, atol=1e-6)
+        assert alone[Groundtruth.num_boxes] == 0 and alone[Groundtruth.num_windows] == 1
+        np.testing.assert_array_equal(alone[Groundtruth.window_classes], [[1, 0, 0, 0]] * 5)
+        assert not alone[Groundtruth.edgemask][0].any()
+
+
+def test_a_box_that_reaches_beyond_the_picture_counts_with_its_inside(tmp_path):
+    path = write(
+        tmp_path / "a",
+        example("inside", size=(80, 60), boxes=[[0, 0, 0.5, 0.25]], classes=[2]),
+        example("beyond", size=(80, 60), boxes=[[-0.5, -9, 0.5, 0.25]], classes=[2]),
+    )
+    batch = first(dataset(path, SMALL, batch_size=2, shuffle=False))
+    for key in (Groundtruth.boxes, Groundtruth.closeness, Groundtruth.edgemask):
+        np.testing.assert_array_equal(batch[key][1], batch[key][0])
+
+
+@pytest.mark.parametrize("number", [0, K + 1, -3])
+def test_a_class_out_of_range_is_named(tmp_path, number):
+    path = write(tmp_path / "a", example("7", boxes=TWO["boxes"], classes=[1, number]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"outside 1\.\.3(?s:.*)7"):
+        first(dataset(path, SMALL))
+
+
+def test_labels_after_crops_are_those_of_what_is_left(tmp_path):
+    path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
+    options = augment_crops.CropOptions(min_object_covered=0.0, area_range=(0.05, 0.5))
+    crops = (augment_crops.random_crop_image(options),)
+    numbers = set()
+    for batch in dataset(path, SMALL, augmentations=crops).take(25):
+        batch = {key: value.numpy()[0] for key, value in batch.items()}
+        number = batch[Groundtruth.num_boxes]
+        numbers.add(int(number))
+        boxes, classes = (batch[key][:number] for key in (Groundtruth.boxes, Groundtruth.classes))
+        sums = batch[Groundtruth.window_classes].sum(axis=-1)
+        np.testing.assert_allclose(sums, 1.0, atol=1e-6)
+        expected = labels.window_labels(boxes, classes, batch[Groundtruth.window_boxes], K)
+        np.testing.assert_allclose(batch[Groundtruth.window_classes], expected, atol=1e-6)
+        size = batch[Batch.original_image_shapes][:2]
+        expected = labels.closeness_labels(boxes, classes, size, K)
+        np.testing.assert_allclose(batch[Groundtruth.closeness][:number], expected, atol=1e-6)
+        expected = labels.foreground_mask(boxes, 8)
+        np.testing.assert_allclose(batch[Groundtruth.edgemask], expected, atol=1e-5)
+    assert numbers == {0, 1, 2}
 
 
 # From the record ----------------------------------------------------------------------------
