@@ -167,10 +167,15 @@ def evaluate(
         else stream.new_checkpoints(checkpoint_dir, timeout=timeout, min_interval=min_interval)
     )
     metrics: dict[str, float] = {}
+    if not once:
+        print(f"waiting for checkpoints in {checkpoint_dir}, {timeout:g} s for each", flush=True)
     for prefix in prefixes:
         step, metrics = evaluation.run(prefix)
         if 0 < last_step <= step:
             break
+    else:
+        if not once:
+            print(f"no new checkpoint for {timeout:g} s: evaluation ends", flush=True)
     return metrics
 
 

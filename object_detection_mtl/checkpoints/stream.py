@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -17,24 +17,34 @@ def new_checkpoints(directory: str, *, timeout: float, min_interval: float = 0.0
 
     Args:
         directory: of the run; it need not exist yet.
-        timeout: seconds without a new checkpoint after which the stream ends.
+        timeout: seconds without a new checkpoint after which the stream ends, however long
+            `min_interval` is.
         min_interval: seconds between two checkpoints, at least.
 
     Raises:
         FileNotFoundError: no checkpoint appeared at all.
     """
-    found = False
-    for prefix in tf.train.checkpoints_iterator(
-        directory, min_interval_secs=min_interval, timeout=timeout
-    ):
-        found = True
-        yield prefix
-    if not found:
+    yielded: str | None = None
+    earliest = 0.0
+    for found in tf.train.checkpoints_iterator(directory, timeout=timeout):
+        # What came after a pause is newer than `found`, and will be found itself once more.
+        newest = _newest_after(earliest - time.monotonic(), directory) or found
+        if newest == yielded:
+            continue
+        yielded, earliest = newest, time.monotonic() + min_interval
+        yield newest
+    if yielded is None:
         raise FileNotFoundError(
             f"no checkpoint appeared in {directory!r} within {timeout:g} s; check "
             "--checkpoint_dir, or wait longer with --eval_timeout"
         )
-    logging.getLogger(__name__).info("no new checkpoint in %s for %g s", directory, timeout)
+
+
+def _newest_after(seconds: float, directory: str) -> str | None:
+    if seconds <= 0:
+        return None
+    time.sleep(seconds)
+    return tf.train.latest_checkpoint(directory)
 
 
 def step_of(prefix: str) -> int:

@@ -93,6 +93,15 @@ def _in_folder(folder: Path, recursive: bool, without: Path | None) -> list[Pict
         and path.is_file()
         and (excluded is None or excluded not in path.resolve().parents)
     )
+    if (
+        not paths
+        and excluded is not None
+        and excluded in (folder.resolve(), *folder.resolve().parents)
+    ):
+        raise FileNotFoundError(
+            f"folder {str(folder)!r} is where the output goes, where no input is searched; "
+            "choose another output folder"
+        )
     if not paths:
         below = "" if recursive else "; --recursive searches the folders in it as well"
         raise FileNotFoundError(f"folder {str(folder)!r} holds no picture{below}")

@@ -39,6 +39,26 @@ def test_new_ones_follow_and_those_between_are_skipped(manager):
     assert seen == [1, 3]
 
 
+def test_checkpoints_between_two_intervals_are_skipped_and_none_comes_twice(manager):
+    seen, times = [], []
+    save(manager, 1)
+    for prefix in stream.new_checkpoints(manager.directory, timeout=1.5, min_interval=1.0):
+        seen.append(stream.step_of(prefix))
+        times.append(time.monotonic())
+        if len(seen) == 1:
+            save(manager, 2)
+            threading.Timer(0.4, save, (manager, 3)).start()
+    assert seen == [1, 3]
+    assert times[1] - times[0] >= 1.0
+
+
+def test_the_timeout_does_not_wait_for_the_interval(manager):
+    newest = save(manager, 1)
+    started = time.monotonic()
+    assert list(stream.new_checkpoints(manager.directory, timeout=0, min_interval=60)) == [newest]
+    assert time.monotonic() - started < 30
+
+
 def test_a_directory_that_comes_later(manager):
     timer = threading.Timer(0.5, save, (manager, 4))
     timer.start()

@@ -59,6 +59,13 @@ def test_what_an_earlier_run_drew_is_not_looked_at(tmp_path):
     assert found(tmp_path, recursive=True, without=tmp_path / "out") == ["a.jpg"]
 
 
+def test_the_output_folder_is_no_input(tmp_path):
+    touch(tmp_path, "out/pictures/a.jpg")
+    for folder in ("out", "out/pictures"):
+        with pytest.raises(FileNotFoundError, match=f"{folder}' is where the output goes"):
+            found(tmp_path / folder, recursive=True, without=tmp_path / "out")
+
+
 def test_paths_that_mean_nothing(tmp_path):
     touch(tmp_path, "photos/below/a.jpg", "street.jpg")
     for argument, words in [
