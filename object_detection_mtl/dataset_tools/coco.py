@@ -16,7 +16,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +25,8 @@ from object_detection_mtl.dataset_tools.annotated import DataError, raise_all, s
 # Category numbers of a file serve as class numbers up to here. A model has an output for every
 # number, used or not.
 HIGHEST_ID = 1000
+
+_LARGEST = 2.0**53
 
 
 class CocoError(DataError):
@@ -115,7 +116,7 @@ def _load(path: Path) -> dict[str, Any]:
         with open(path, encoding="utf-8-sig") as file:
             # Outlines are most of a file, and nobody asks for them here.
             content = json.load(file, object_pairs_hook=_without_outlines)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # JSON, letters, numbers of too many digits
         raise CocoError(f"{path} is not valid JSON (cut short?): {error}") from error
     if not isinstance(content, dict):
         kind = type(content).__name__
@@ -205,11 +206,16 @@ def _id(item: Any, key: str) -> int | str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A number that float holds; NaN and infinity, which Python reads in JSON, are none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -_LARGEST <= value <= _LARGEST
 
 
 def _is_integer(value: Any) -> bool:
-    return _is_number(value) and value == int(value)
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _refuse_duplicates(values: Iterable[Any], where: str, key: str, path: Path) -> None:

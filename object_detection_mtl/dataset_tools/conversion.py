@@ -233,7 +233,7 @@ def _frame_size(
     own, stated = (image.height, image.width), picture.size
     if stated is None or stated == own:
         return own
-    shape = stated[0] * own[1] / (stated[1] * own[0])
+    shape = (stated[0] / own[0]) / (stated[1] / own[1])
     same_shape = 0.98 < shape < 1.02
     report.note(summary.RESIZED if same_shape else summary.CONTRADICTION, picture.origin)
     return stated if same_shape else own

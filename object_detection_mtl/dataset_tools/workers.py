@@ -71,8 +71,9 @@ def map_in_order(
             yield from waiting.popleft().result()
     except futures.BrokenExecutor as error:
         raise OSError(
-            "a worker process died; perhaps the machine ran out of memory: use fewer of them "
-            "(--num_workers=1)"
+            "a worker process died. If nothing above says why, the machine perhaps ran out of "
+            "memory: use fewer of them (--num_workers=1). A script of your own has to call this "
+            'below `if __name__ == "__main__":`'
         ) from error
     except BaseException:
         # Nobody waits for the results any more, least of all who pressed Ctrl-C.

@@ -80,6 +80,9 @@ BOX = thing(1, 3, 0, 0, 1, 1)
         ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"bbox is \[1, 2, 3\], expected four"),
         ({"annotations": [BOX | {"bbox": [1, 2, 3, float("nan")]}]}, "bbox is .*nan"),
         ({"annotations": [BOX | {"bbox": [1, 2, 3, "4"]}]}, "bbox is .*'4'"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3, 10**400]}]}, "bbox is .*expected four numbers"),
+        ({"annotations": [BOX | {"category_id": True}]}, "category_id is True"),
+        ({"annotations": [BOX | {"image_id": float("inf")}]}, "image_id is inf"),
         (
             {"annotations": [BOX, BOX | {"category_id": 4}]},
             r"annotations\[1\]: category_id is 4, which is not the id of a category \(3, 90\)",
@@ -108,6 +111,7 @@ def test_wrong_files_are_explained(tmp_path, change, says):
         (b"3", "holds a int, expected an object"),
         (b'[{"image_id": 1}]', "holds a list, .*results of a detector"),
         (b"{}", "its keys are none"),
+        (b"1" * 10_000, "not valid JSON .*digits"),
     ],
 )
 def test_what_is_no_instances_file_is_refused(tmp_path, data, says):

@@ -144,15 +144,16 @@ def test_a_size_that_contradicts_the_picture(tmp_path):
             "a": annotation("a.jpg", box, size=(80, 60)),  # drawn on a copy of twice the size
             "b": annotation("b.jpg", box, size=(300, 40)),
             "c": annotation("c.jpg", box, size=None),
+            "d": annotation("d.jpg", box, size=(1, "1e308")),
         },
-        {"a.jpg": JPEG, "b.jpg": JPEG, "c.jpg": JPEG},
+        {"a.jpg": JPEG, "b.jpg": JPEG, "c.jpg": JPEG, "d.jpg": JPEG},
     )
     ymins = [values(example, "image/object/bbox/ymin")[0] for example in written]
-    np.testing.assert_allclose(ymins, [0.25, 0.5, 0.5])
-    assert [values(example, "image/width") for example in written] == [[40]] * 3
+    np.testing.assert_allclose(ymins, [0.25, 0.5, 0.5, 0.5])
+    assert [values(example, "image/width") for example in written] == [[40]] * 4
     assert report.lines()[1:] == [
         f"{summary.RESIZED}: 1 (a.xml)",
-        f"{summary.CONTRADICTION}: 1 (b.xml)",
+        f"{summary.CONTRADICTION}: 2 (b.xml, d.xml)",
     ]
 
 
