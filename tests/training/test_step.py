@@ -14,6 +14,7 @@ from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import names
 from object_detection_mtl.training.step import StepOptions, TrainingStep, non_finite_term
 from tests.golden import model_runner
+from tests.models import tiny as small
 from tests.training import tiny
 from tests.training.linear import make_model, one_device, picture
 
@@ -231,13 +232,26 @@ def mobilenet_batch(detector):
     return {**truth, Batch.inputs: inputs, Batch.true_image_shapes: shapes}
 
 
+def rfcn():
+    return small.detector(
+        *small.RFCN, "model.faster_rcnn.hard_example_miner.num_hard_examples=4", is_training=True
+    )
+
+
+def rfcn_batch(detector):
+    inputs, shapes = detector.preprocess(small.images(1))
+    truth = small.groundtruth([[0.1, 0.1, 0.6, 0.5], [0.3, 0.4, 0.9, 0.95]])
+    return {**truth, Batch.inputs: inputs, Batch.true_image_shapes: shapes}
+
+
 @pytest.mark.parametrize(
     ("build", "data"),
     [
         (tiny.tiny_detector, lambda detector: tiny.batch(0, 1)),
         pytest.param(mobilenet, mobilenet_batch, marks=pytest.mark.slow),
+        pytest.param(rfcn, rfcn_batch, marks=pytest.mark.slow),
     ],
-    ids=["tiny", "mobilenet"],
+    ids=["tiny", "mobilenet", "rfcn"],
 )
 def test_xla_gives_the_same_step(build, data):
     """The crop's and the suppression's replacements, forward and backward: same numbers."""
