@@ -64,23 +64,8 @@ def create_records(
         | "spread over workers" >> beam.Reshuffle()
         | "convert" >> beam.Map(functools.partial(_convert, options or conversion.Options()))
     )
-    _ = (
-        converted
-        | "records" >> beam.FlatMap(_record)
-        | "write records"
-        >> beam.io.WriteToTFRecord(
-            str(output_path),
-            num_shards=num_shards,
-            shard_name_template="" if num_shards == 1 else "-SSSSS-of-NNNNN",
-        )
-    )
-    _ = (
-        converted
-        | "reports" >> beam.Map(_report)
-        | "sum of reports" >> beam.CombineGlobally(_sum)
-        | "as text" >> beam.Map(_as_json)
-        | "write report" >> beam.io.WriteToText(str(report_path), shard_name_template="")
-    )
+    _write_records(beam, converted, output_path, num_shards)
+    _write_report(beam, converted, report_path)
     try:
         _run(pipeline, runner)
         report = _from_json(report_path.read_text(encoding="utf-8"))
@@ -115,6 +100,29 @@ def _make_pipeline(beam: Any, settings: Any, runner: str) -> Any:
         return beam.Pipeline(options=settings)
     except (ValueError, ImportError, AttributeError, TypeError) as error:
         raise ValueError(f"--runner={runner} cannot be used: {error}") from error
+
+
+def _write_records(beam: Any, converted: Any, output_path: str | Path, num_shards: int) -> None:
+    _ = (
+        converted
+        | "records" >> beam.FlatMap(_record)
+        | "write records"
+        >> beam.io.WriteToTFRecord(
+            str(output_path),
+            num_shards=num_shards,
+            shard_name_template="" if num_shards == 1 else "-SSSSS-of-NNNNN",
+        )
+    )
+
+
+def _write_report(beam: Any, converted: Any, path: Path) -> None:
+    _ = (
+        converted
+        | "reports" >> beam.Map(_report)
+        | "sum of reports" >> beam.CombineGlobally(_sum)
+        | "as text" >> beam.Map(_as_json)
+        | "write report" >> beam.io.WriteToText(str(path), shard_name_template="")
+    )
 
 
 def _run(pipeline: Any, runner: str) -> None:
