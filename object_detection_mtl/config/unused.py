@@ -9,10 +9,11 @@ effect. A field leaves this list when something starts to read it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from object_detection_mtl.config import messages
-from object_detection_mtl.protos import pipeline_pb2
+from object_detection_mtl.protos import faster_rcnn_pb2, pipeline_pb2
 
 _logger = logging.getLogger(__name__)
 
@@ -185,6 +186,15 @@ UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 _OF_MOBILENET = ("faster_rcnn_mobilenet_v1", "only MobileNet v1 can be made thinner")
 
+
+def _crops(config: faster_rcnn_pb2.FasterRcnn) -> bool:
+    return config.second_stage_box_predictor.HasField("mask_rcnn_box_predictor")
+
+
+def _samples(config: faster_rcnn_pb2.FasterRcnn) -> bool:
+    return not config.HasField("hard_example_miner")
+
+
 # The same for fields that act on some feature extractors only: the beginning of the types they
 # act on, why nothing happens to others, harmless values.
 UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
@@ -200,12 +210,38 @@ UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
 }
 
 
+# The same for fields that the rest of their message decides about: whether they act in it.
+UNUSED_SOMETIMES: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ...]]] = {
+    **{
+        f"FasterRcnn.{name}": (_crops, "only Faster R-CNN crops proposals", ())
+        for name in ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride")
+    },
+    **{
+        f"FasterRcnn.{name}": (_samples, "hard_example_miner takes all proposals", ())
+        for name in ("second_stage_batch_size", "second_stage_balance_fraction")
+    },
+    "BatchNonMaxSuppression.max_detections_per_class": (
+        lambda owner: not owner.use_class_agnostic_nms,
+        "acts without use_class_agnostic_nms only",
+        (),
+    ),
+    "BatchNonMaxSuppression.max_classes_per_detection": (
+        lambda owner: owner.use_class_agnostic_nms,
+        "acts with use_class_agnostic_nms only",
+        (1,),
+    ),
+}
+
+
 def _why_unused(node: messages.Node) -> tuple[str, tuple[Any, ...]] | None:
     """The reason and the harmless values of a field that nothing acts on."""
     if node.key in UNUSED_BY_OTHERS:
         type_prefix, why, harmless = UNUSED_BY_OTHERS[node.key]
         acts = getattr(node.owner, "type", "").startswith(type_prefix)
         return None if acts else (why, harmless)
+    if node.key in UNUSED_SOMETIMES:
+        acts_in, why, harmless = UNUSED_SOMETIMES[node.key]
+        return None if acts_in(node.owner) else (why, harmless)
     return UNUSED.get(node.key)
 
 

@@ -128,6 +128,42 @@ def test_freeze_layer_acts_on_resnet_only(backbone, reported):
     assert (path in unused.found(config)) is reported
 
 
+@pytest.mark.parametrize(
+    ("text", "reported"),
+    [
+        ("mask_rcnn_box_predictor {} } initial_crop_size: 7 hard_example_miner {", ""),
+        (
+            "rfcn_box_predictor {} } initial_crop_size: 7 maxpool_stride: 1 image_resizer {",
+            "initial_crop_size maxpool_stride",
+        ),
+        ("mask_rcnn_box_predictor {} } second_stage_batch_size: 9 image_resizer {", ""),
+        (
+            "mask_rcnn_box_predictor {} } second_stage_batch_size: 9 hard_example_miner {",
+            "second_stage_batch_size",
+        ),
+    ],
+)
+def test_what_the_rest_of_the_detector_decides_about(text, reported):
+    config = pipeline_pb2.TrainEvalPipelineConfig()
+    text = f"model {{ faster_rcnn {{ second_stage_box_predictor {{ {text} }} }} }}"
+    messages.parse_text(text, config, "<test>")
+    assert [path.rpartition(".")[2] for path in unused.found(config)] == reported.split()
+
+
+def test_what_the_kind_of_suppression_decides_about():
+    config = pipeline_pb2.TrainEvalPipelineConfig()
+    post_processing = config.model.faster_rcnn.second_stage_post_processing
+    nms = post_processing.batch_non_max_suppression
+    nms.max_detections_per_class, nms.max_classes_per_detection = 9, 2
+    assert [path.rpartition(".")[2] for path in unused.found(config)] == [
+        "max_classes_per_detection"
+    ]
+    nms.use_class_agnostic_nms = True
+    assert [path.rpartition(".")[2] for path in unused.found(config)] == [
+        "max_detections_per_class"
+    ]
+
+
 def test_the_inside_of_a_field_without_effect_is_not_looked_at():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     config.model.faster_rcnn.context_config.num_attention_heads = 2
