@@ -82,10 +82,13 @@ def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Requ
     plan.require_network(checkpoint, networks(checkpoint), plan.network_of(names))
     plan.require_averages(checkpoint, has_averages(checkpoint), request)
     wanted = plan.detector_names(names, request)
-    offered = list(wanted)
+    offered = dict(wanted)
     if request.checkpoint_type == plan.FULL:
-        offered += [name for name in names if name.startswith(f"{UNNAMED_SCOPE}/")]
-    keys = {n: (checkpoint_key(MODEL_ROOT, n), checkpoint_key(AVERAGE_ROOT, n)) for n in offered}
+        offered |= {name: name for name in names if name.startswith(f"{UNNAMED_SCOPE}/")}
+    keys = {
+        name: (checkpoint_key(MODEL_ROOT, stored), checkpoint_key(AVERAGE_ROOT, stored))
+        for name, stored in offered.items()
+    }
     return plan.Plan(
         description=SOURCE.title,
         values=plan.stored_values(checkpoint, keys, request),

@@ -105,9 +105,9 @@ def _plan_detector(
         objects |= _counted(root, keras_layers(names, f"{part}/{network}/"))
     wanted = plan.detector_names(names, request)
     keys = {
-        name: (objects[name] + VALUE_SUFFIX, objects[name] + AVERAGE_SUFFIX)
-        for name in wanted
-        if name in objects
+        name: (objects[stored] + VALUE_SUFFIX, objects[stored] + AVERAGE_SUFFIX)
+        for name, stored in wanted.items()
+        if stored in objects
     }
     return plan.Plan(
         description=f"{DETECTOR.title} with {network}",

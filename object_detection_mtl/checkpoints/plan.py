@@ -12,7 +12,8 @@ DETECTION = "detection"
 FULL = "full"
 CHECKPOINT_TYPES = (CLASSIFICATION, DETECTION, FULL)
 FIRST_STAGE = "FirstStageFeatureExtractor/"
-FEATURE_EXTRACTORS = (FIRST_STAGE, "SecondStageFeatureExtractor/")
+SECOND_STAGE = "SecondStageFeatureExtractor/"
+FEATURE_EXTRACTORS = (FIRST_STAGE, SECOND_STAGE)
 # What is no weight, such as the state of a random generator: loaded where a file has it, never
 # required.
 UNNAMED_SCOPE = "unnamed"
@@ -75,15 +76,28 @@ def backbone_names(names: Iterable[str], network: str, exclude: tuple[str, ...] 
     return [name for name in names if f"/{network}/" in name and not name.startswith(exclude)]
 
 
-def detector_names(names: Iterable[str], request: Request) -> list[str]:
-    """The names that a detector's checkpoint has to fill, of all of a detector's."""
+def detector_names(names: Iterable[str], request: Request) -> dict[str, str]:
+    """What a detector's checkpoint has to fill: name -> the variable that it stands for there.
+
+    The two differ for heads with their own copy of the second stage. If the checkpoint is not asked
+    for the head, its copy starts from the second stage, as it would with a classifier.
+
+    Args:
+        names: all of a detector's.
+        request: says which.
+    """
+    names = [name for name in names if not name.startswith(f"{UNNAMED_SCOPE}/")]
+    if request.checkpoint_type == FULL:
+        return {name: name for name in names}
     scopes = FEATURE_EXTRACTORS + request.include
-    return [
-        name
-        for name in names
-        if (request.checkpoint_type == FULL or name.startswith(scopes))
-        and not name.startswith(f"{UNNAMED_SCOPE}/")
-    ]
+    network = network_of(names)
+    found = {}
+    for name in names:
+        if name.startswith(scopes):
+            found[name] = name
+        elif f"/{network}/" in name and not name.startswith(request.exclude):
+            found[name] = SECOND_STAGE + name.split("/", 1)[1]
+    return found
 
 
 def stored_values(

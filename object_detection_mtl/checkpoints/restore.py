@@ -51,11 +51,11 @@ def restore(
             weights or the word "imagenet" (see `keras_applications.py`).
         checkpoint_type: the OD API's words. `classification`: an ImageNet classifier into every
             copy of the backbone. `detection`: both stages' feature extractors of a detector, for
-            any number of classes. `full`: every variable of the same model. Empty: what fits the
-            checkpoint, `classification` or `detection`.
+            any number of classes; the second one's into every copy of it. `full`: every variable
+            of the same model. Empty: what fits the checkpoint, `classification` or `detection`.
         include: with `detection`, further scopes to load, such as `SecondStageBoxPredictor`; what
             is sized for another number of classes is left out.
-        exclude: with `classification`, scopes whose copy of the backbone stays as initialised.
+        exclude: scopes whose copy of the backbone stays as initialised.
         use_moving_averages: take the averages that the optimizer kept, where it kept one.
         verbose: print the report's table.
 

@@ -64,7 +64,7 @@ def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Requ
     has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
     plan.require_averages(checkpoint, has_averages, request)
     wanted = plan.detector_names(names, request)
-    keys = {name: (name, name + AVERAGE_SUFFIX) for name in wanted}
+    keys = {name: (stored, stored + AVERAGE_SUFFIX) for name, stored in wanted.items()}
     return plan.Plan(
         description=f"{SOURCE.title} with {network}",
         values=plan.stored_values(checkpoint, keys, request),
