@@ -22,6 +22,14 @@ _NEEDED = (
     Groundtruth.num_boxes,
     Groundtruth.weights,
 )
+# Labels of auxiliary tasks, of those that are on.
+_IF_THERE = (
+    Groundtruth.closeness,
+    Groundtruth.window_boxes,
+    Groundtruth.num_windows,
+    Groundtruth.window_classes,
+    Groundtruth.edgemask,
+)
 _RETURNED = (
     Detections.boxes,
     Detections.scores,
@@ -42,18 +50,22 @@ def make_infer_fn(
     Returns:
         batch -> `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
         `Loss/...`: each term with its weight, the regularisation, the total. All anchors and
-        proposals count in them, not the samples that training draws.
+        proposals count in them, not the samples that training draws. Auxiliary tasks whose labels
+        the data set has report theirs.
     """
-    spec = {key: element_spec[key] for key in _NEEDED}
+    keys = [*_NEEDED, *(key for key in _IF_THERE if key in element_spec)]
+    spec = {key: element_spec[key] for key in keys}
 
     @tf.function(input_signature=[spec], autograph=False)
     def infer(batch: Tensors) -> Tensors:
-        predictions = detector.predict(batch[Batch.inputs], batch[Batch.true_image_shapes])
+        predictions = detector.predict(
+            batch[Batch.inputs], batch[Batch.true_image_shapes], groundtruth=batch
+        )
         detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
         found = {key: detections[key] for key in _RETURNED}
         return found | _losses(detector, predictions, batch)
 
-    return lambda batch: infer({key: batch[key] for key in _NEEDED})
+    return lambda batch: infer({key: batch[key] for key in keys})
 
 
 def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.evaluation.step import make_infer_fn
+from object_detection_mtl.fields import Batch, Groundtruth
+from tests.models import tiny as toy
 from tests.training import tiny
+
+TASK_WEIGHTS = (
+    "model.mtl.window_class_loss_weight=1",
+    "model.mtl.closeness_loss_weight=1",
+    "model.mtl.edgemask_loss_weight=1",
+)
 
 
 def spec(batch):
@@ -60,3 +69,38 @@ def test_a_picture_without_objects(detector):
     found = make_infer_fn(detector, spec(batch))(batch)
     assert float(found["Loss/BoxClassifierLoss/localization_loss"]) == 0.0
     assert np.isfinite(float(found["Loss/total_loss"]))
+
+
+def test_losses_of_auxiliary_tasks_where_the_labels_are():
+    tasks = [f"model.mtl.{name}=true" for name in ("window", "closeness", "edgemask")]
+    detector = toy.detector(*tasks, *TASK_WEIGHTS, is_training=False)
+    inputs, shapes = detector.preprocess(toy.images(1))
+    batch = {
+        Batch.inputs: inputs,
+        Batch.true_image_shapes: shapes,
+        **toy.groundtruth([[0.1, 0.1, 0.6, 0.5], [0.4, 0.3, 0.9, 0.9]]),
+        Groundtruth.weights: tf.ones([1, 2]),
+    }
+    example = {
+        "image": tf.zeros([64, 80, 3], tf.uint8),
+        Groundtruth.boxes: batch[Groundtruth.boxes][0],
+        Groundtruth.classes: batch[Groundtruth.classes][0],
+    }
+    made = make_labels(example, LabelOptions(num_windows=4), 3, tf.constant([1, 2]))
+    labels = {key: value[tf.newaxis] for key, value in made.items()}
+    without, found = (
+        {key: float(value) for key, value in outcome.items() if key.startswith("Loss/MTL/")}
+        for outcome in (
+            make_infer_fn(detector, spec(batch))(batch),
+            make_infer_fn(detector, spec(batch | labels))(batch | labels),
+        )
+    )
+    assert without == {}
+    assert set(found) == {
+        "Loss/MTL/window_class_loss",
+        "Loss/MTL/closeness_classification_loss",
+        "Loss/MTL/edgemask_loss",
+    }
+    closeness = found.pop("Loss/MTL/closeness_classification_loss")
+    assert np.isfinite(closeness) and closeness >= 0, found  # 0: no proposal of the toy fits.
+    assert all(np.isfinite(value) and value > 0 for value in found.values()), found
