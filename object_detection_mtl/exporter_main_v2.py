@@ -21,7 +21,7 @@ exports the detector's own graph with its weights as variables.
 
 from __future__ import annotations
 
-from absl import flags, logging
+from absl import flags
 
 from object_detection_mtl.dataset_tools import command
 
@@ -87,9 +87,6 @@ def define_flags() -> None:
 
 def main() -> None:
     _refuse_side_inputs()
-    if FLAGS["verbosity"].using_default_value:
-        # TensorFlow reports where it writes: a place that is gone when the export is complete.
-        logging.set_verbosity(logging.WARNING)
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
     from object_detection_mtl.export.options import ExportOptions

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from object_detection_mtl.dataset_tools import command
 
@@ -75,9 +75,6 @@ def define_flags() -> None:
 
 def main() -> int:
     _check_flags()
-    if not FLAGS["verbosity"].present:
-        # The progress line says what INFO would; warnings stay.
-        logging.set_verbosity(logging.WARNING)
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)

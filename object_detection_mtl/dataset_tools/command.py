@@ -74,6 +74,9 @@ def _guarded(
     if surplus:
         print(f"error: unexpected arguments {surplus}; every option is a --flag", file=sys.stderr)
         return 1
+    if not flags.FLAGS["verbosity"].present:
+        # What a command has to say it prints; TensorFlow's INFO is for developers. Warnings stay.
+        logging.set_verbosity(logging.WARNING)
     try:
         _refuse_empty_flags(defined)
         return main() or 0

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 import tensorflow as tf
-from absl import flags
+from absl import flags, logging
 
 from object_detection_mtl.dataset_tools import command
 from tests import command_line
@@ -112,3 +112,13 @@ def raising(error):
         raise error
 
     return main
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [((), False), (("--verbosity=0",), True)])
+def test_info_is_for_those_who_ask(arguments, shown):
+    before = logging.get_verbosity()
+    try:
+        done = command_line.run(tool(lambda: print(logging.vlog_is_on(0))), *arguments)
+    finally:
+        logging.set_verbosity(before)
+    assert done.out == f"{shown}\n"
