@@ -8,6 +8,8 @@ Writes detections.json (a list in the COCO results format: image_id, category_id
 height] in pixels, score, file_name), images.json (the pictures and the classes) and pictures/ (the
 pictures with boxes). Pictures are turned as their EXIF header asks; boxes refer to that.
 
+A run that was interrupted goes on where it ended when it is started again with the same flags.
+
 A file that is no picture, or is damaged, is named in one line and left out. The exit code is 1 if
 nothing could be looked at, else 0.
 """
@@ -82,7 +84,10 @@ def main() -> int:
     try:
         summary = _detect(files, output_dir)
     except KeyboardInterrupt:
-        print(f"stopped; {output_dir} holds what was found so far", file=sys.stderr)
+        print(
+            f"stopped; {output_dir} holds what was found so far, and the same command goes on",
+            file=sys.stderr,
+        )
         return 130
     print(_report(summary, output_dir))
     return 0 if summary.num_done else 1
@@ -107,7 +112,8 @@ def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
 
     if FLAGS.saved_model_dir:
         directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
-        options = _options(output_dir, _given_names() or names.from_saved_model(directory))
+        class_names = _given_names() or names.from_saved_model(directory)
+        options = _options(output_dir, class_names, predictor.version(directory))
         return run.detect_files(predictor.from_saved_model(directory), files, options)
 
     from object_detection_mtl import jobs
@@ -124,7 +130,7 @@ def _given_names() -> dict[int, str] | None:
     return names.from_label_map(FLAGS.label_map_path) if FLAGS.label_map_path else None
 
 
-def _options(output_dir: Path, class_names: dict[int, str]) -> Options:
+def _options(output_dir: Path, class_names: dict[int, str], model: str = "") -> Options:
     from object_detection_mtl.inference import run
 
     return run.Options(
@@ -134,11 +140,14 @@ def _options(output_dir: Path, class_names: dict[int, str]) -> Options:
         max_detections=FLAGS.max_detections,
         save_images=FLAGS.save_images,
         apply_exif_orientation=FLAGS.exif_orientation,
+        model=model,
     )
 
 
 def _report(summary: Summary, output_dir: Path) -> str:
     failed = f", {len(summary.failures)} left out" if summary.failures else ""
+    if summary.num_resumed:
+        failed += f", {summary.num_resumed} of an interrupted run"
     return (
         f"{summary.num_done} of {summary.num_files} pictures{failed}: {summary.num_detections} "
         f"detections in {summary.seconds:.1f} s, written to {output_dir}"

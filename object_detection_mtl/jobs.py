@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -277,7 +279,9 @@ def predict(
     Raises:
         FileNotFoundError, ValueError: as `export`.
     """
-    detector, _ = _trained_detector(config, checkpoint_path)
+    detector, prefix = _trained_detector(config, checkpoint_path)
+    digest = hashlib.sha256(pipeline.to_text(config).encode()).hexdigest()
+    options = dataclasses.replace(options, model=f"{os.path.abspath(prefix)} {digest}")
     return inference_run.detect_files(predictor.from_detector(detector), files, options)
 
 

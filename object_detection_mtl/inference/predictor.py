@@ -104,6 +104,12 @@ def saved_model_directory(directory: str) -> str:
     )
 
 
+def version(directory: str) -> str:
+    """Tells a SavedModel from another one, and from a later export to the same place."""
+    file = os.path.join(directory, SAVED_MODEL_FILE)
+    return f"{os.path.abspath(directory)} {tf.io.gfile.stat(file).mtime_nsec}"
+
+
 def _require_detector(signature: Any, names: Iterable[str], directory: str) -> None:
     if signature is None:
         raise ValueError(

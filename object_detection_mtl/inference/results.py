@@ -41,14 +41,18 @@ class Results:
     def num_detections(self) -> int:
         return len(self._detections)
 
-    def add(self, image_id: int, file_name: str, height: int, width: int, found: Found) -> None:
-        """Adds a picture of height x width pixels and what was found on it."""
-        self._images.append(
-            {"id": image_id, "file_name": file_name, "width": width, "height": height}
-        )
+    def add(
+        self, image_id: int, file_name: str, height: int, width: int, found: Found
+    ) -> dict[str, Any]:
+        """Adds a picture of height x width pixels and what was found on it.
+
+        Returns:
+            The same as `restore` takes it.
+        """
+        image = {"id": image_id, "file_name": file_name, "width": width, "height": height}
         ymin, xmin, ymax, xmax = (found.boxes * [height, width, height, width]).T
         bboxes = np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
-        self._detections += [
+        detections = [
             {
                 "image_id": image_id,
                 "file_name": file_name,
@@ -58,9 +62,19 @@ class Results:
             }
             for bbox, category_id, score in zip(bboxes, found.classes, found.scores, strict=True)
         ]
+        entry = {"image": image, "detections": detections}
+        self.restore(entry)
+        return entry
+
+    def restore(self, entry: Mapping[str, Any]) -> None:
+        """Adds a picture with its detections as `add` returned them, perhaps in an earlier run."""
+        self._images.append(entry["image"])
+        self._detections += entry["detections"]
 
     def write(self, directory: Path) -> None:
-        """Writes both files, each complete or not at all."""
+        """Writes both files, by the pictures' ids, each complete or not at all."""
+        self._images.sort(key=lambda image: image["id"])
+        self._detections.sort(key=lambda detection: detection["image_id"])
         seen = {detection["category_id"] for detection in self._detections}
         names = {number: f"class {number}" for number in seen} | self._names
         categories = [{"id": number, "name": names[number]} for number in sorted(names)]

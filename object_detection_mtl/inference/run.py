@@ -3,24 +3,29 @@
     <output_dir>/detections.json, images.json     see results.py
     <output_dir>/pictures/...                     the pictures with the boxes drawn on them
 
-A file that cannot be read is named in one line and left out; the others go on.
+A file that cannot be read is named in one line and left out; the others go on. Until a run is
+complete there is a journal beside its results: the same run started again goes on where it ended,
+however that came about, and looks again only at what it has no result of.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from object_detection_mtl import visualization
-from object_detection_mtl.inference import pictures
+from object_detection_mtl.inference import journal, pictures
+from object_detection_mtl.inference.journal import Journal
 from object_detection_mtl.inference.pictures import PictureError, PictureFile
 from object_detection_mtl.inference.predictor import Found, Predictor
 from object_detection_mtl.inference.results import Results
@@ -41,6 +46,7 @@ class Options:
         max_detections: of one picture, the best ones, drawn and in the JSON.
         save_images: draw.
         apply_exif_orientation: see `pictures.read`.
+        model: what detects. An interrupted run goes on only with the same.
     """
 
     output_dir: Path
@@ -49,6 +55,7 @@ class Options:
     max_detections: int = 100
     save_images: bool = True
     apply_exif_orientation: bool = True
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_score <= 1.0:
@@ -68,6 +75,7 @@ class Summary:
     Attributes:
         num_files: all that were to be looked at.
         num_done: those that were.
+        num_resumed: of these, those that an interrupted run had done.
         failures: path -> why it could not be.
         num_detections: in the JSON.
         seconds: for all of them.
@@ -75,6 +83,7 @@ class Summary:
 
     num_files: int
     num_done: int = 0
+    num_resumed: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     num_detections: int = 0
     seconds: float = 0.0
@@ -90,31 +99,64 @@ def detect_files(predictor: Predictor, files: Sequence[PictureFile], options: Op
     targets = plan_targets(files, options.pictures_dir) if options.save_images else []
     options.output_dir.mkdir(parents=True, exist_ok=True)
     results, summary, start = Results(options.names), Summary(len(files)), time.monotonic()
-    with pictures.large_pictures_without_warning():
-        bar = tqdm(total=len(files), unit="picture", disable=None)  # None: on a terminal only
+    with Journal(options.output_dir, _identity(files, options)) as book:
+        for entry in book.entries:
+            results.restore(entry)
+        done = {entry["image"]["id"] for entry in book.entries}
+        summary.num_done = summary.num_resumed = len(done)
+        waiting = [index for index in range(len(files)) if index + 1 not in done]
         try:
-            for index, picture in enumerate(_read_ahead(files, options)):
-                path = files[index].path
-                try:
-                    if isinstance(picture, Exception):
-                        raise picture
-                    found = _predict(predictor, picture).best(options.max_detections)
-                except (PictureError, OSError) as error:
-                    summary.failures[str(path)] = str(error)
-                    bar.write(f"{path}: left out, {error}", file=sys.stderr)
-                else:
-                    height, width = picture.shape[:2]
-                    results.add(index + 1, path.as_posix(), height, width, found)
-                    if targets:
-                        _draw(picture, found, targets[index], options)
-                    summary.num_done += 1
-                bar.update()
+            _detect_waiting(predictor, files, waiting, targets, options, results, summary, book)
         finally:
-            bar.close()
             results.write(options.output_dir)
+        book.remove()
     summary.num_detections = results.num_detections
     summary.seconds = time.monotonic() - start
     return summary
+
+
+def _identity(files: Sequence[PictureFile], options: Options) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    return journal.identity(
+        options.model,
+        [str(file.path) for file in files],
+        max_detections=options.max_detections,
+        apply_exif_orientation=options.apply_exif_orientation,
+        drawn_from=options.min_score if options.save_images else None,
+    )
+
+
+def _detect_waiting(
+    predictor: Predictor,
+    files: Sequence[PictureFile],
+    waiting: Sequence[int],
+    targets: Sequence[Path],
+    options: Options,
+    results: Results,
+    summary: Summary,
+    book: Journal,
+) -> None:
+    """Detects on the files at the places `waiting`; a picture's id is its place, from 1."""
+    chosen = [files[index] for index in waiting]
+    bar = tqdm(total=len(files), initial=summary.num_done, unit="picture", disable=None)
+    with pictures.large_pictures_without_warning(), contextlib.closing(bar):
+        for index, picture in zip(waiting, _read_ahead(chosen, options), strict=True):
+            path = files[index].path
+            try:
+                if isinstance(picture, Exception):
+                    raise picture
+                found = _predict(predictor, picture).best(options.max_detections)
+            except (PictureError, OSError) as error:
+                summary.failures[str(path)] = str(error)
+                bar.write(f"{path}: left out, {error}", file=sys.stderr)
+            else:
+                height, width = picture.shape[:2]
+                entry = results.add(index + 1, path.as_posix(), height, width, found)
+                if targets:
+                    _draw(picture, found, targets[index], options)
+                book.add(entry)
+                summary.num_done += 1
+            bar.update()
 
 
 def _predict(predictor: Predictor, picture: np.ndarray) -> Found:

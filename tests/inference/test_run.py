@@ -159,3 +159,67 @@ def test_no_picture_is_drawn_over(folder, tmp_path):
 def test_options_out_of_range(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         Options(tmp_path, **options)
+
+
+# Going on ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def five(tmp_path):
+    """Five pictures of different widths, the third of them none."""
+    source = tmp_path / "five"
+    source.mkdir()
+    for number in range(1, 6):
+        path = source / f"{number}.png"
+        Image.new("RGB", (10 + number, 20)).save(path)
+    (source / "3.png").write_bytes(b"no picture")
+    return pictures.find([str(source)])
+
+
+def stops_at(width, looked_at):
+    """A predictor that notes what it sees and is interrupted at a picture of some width."""
+
+    def predict(picture):
+        looked_at.append(picture.shape[1])
+        if picture.shape[1] == width:
+            raise KeyboardInterrupt
+        return predictor(picture)
+
+    return predict
+
+
+def test_an_interrupted_run_goes_on_without_repeating_or_losing_a_picture(five, tmp_path):
+    options = Options(tmp_path / "out", model="m")
+    looked_at = []
+    with pytest.raises(KeyboardInterrupt):
+        detect_files(stops_at(14, looked_at), five, options)
+    assert looked_at == [11, 12, 14]
+    assert len(read(tmp_path / "out" / "detections.json")) == 6
+    # As if the machine had gone down in the middle of the next line.
+    with (tmp_path / "out" / "progress.jsonl").open("a") as file:
+        file.write('{"image": {"id": 4, "fi')
+    looked_at.clear()
+    summary = detect_files(stops_at(0, looked_at), five, options)
+    assert looked_at == [14, 15]
+    assert (summary.num_done, summary.num_resumed, len(summary.failures)) == (4, 2, 1)
+    assert summary.num_detections == 12
+    detect_files(predictor, five, Options(tmp_path / "at once"))
+    for name in ("detections.json", "images.json"):
+        assert read(tmp_path / "out" / name) == read(tmp_path / "at once" / name)
+    for output in ("out", "at once"):
+        assert sorted(os.listdir(tmp_path / output)) == [
+            *["detections.json", "images.json", "pictures"]
+        ]
+        assert len(os.listdir(tmp_path / output / "pictures")) == 4
+
+
+@pytest.mark.parametrize("change", [{"model": "other"}, {"max_detections": 1}, {"files": 1}])
+def test_another_run_starts_anew(five, tmp_path, change, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        detect_files(stops_at(14, []), five, Options(tmp_path / "out", model="m"))
+    files = five[change.pop("files", 0) :]
+    looked_at = []
+    options = Options(tmp_path / "out", **{"model": "m", **change})
+    summary = detect_files(stops_at(0, looked_at), files, options)
+    assert summary.num_resumed == 0 and len(looked_at) == len(files) - 1
+    assert "starting anew" in caplog.text

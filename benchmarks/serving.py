@@ -1,0 +1,115 @@
+"""Speed of exported models: the plain graph, the frozen one, the one in bfloat16.
+
+    python -m benchmarks.serving --config=samples/configs/faster_rcnn_mobilenet_v1_voc07.config
+
+Exports the config's model, with random weights, in each form. Prints how long loading and the first
+call take and the process's peak memory, each in a process of its own, then the median warm call of
+all forms in turn, and its ratio to the plain form's, taken round by round.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {"optimize": False},
+    "fast": {},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+_CONFIG = flags.DEFINE_string(
+    "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
+)
+_HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
+_WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
+_ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each form.")
+
+ALONE = """
+import json, re, time
+import numpy as np, tensorflow as tf
+picture = np.random.RandomState(0).randint(0, 256, (1, {height}, {width}, 3)).astype(np.uint8)
+start = time.perf_counter()
+serve = tf.saved_model.load({directory!r}).signatures["serving_default"]
+loaded = time.perf_counter()
+serve(input_tensor=picture)
+first = time.perf_counter()
+serve(input_tensor=picture)
+warm = time.perf_counter()
+# Not getrusage: a process starts with its parent's peak.
+[peak] = re.findall(r"VmHWM:\\s*([0-9]+) kB", open("/proc/self/status").read())
+print(json.dumps([loaded - start, first - loaded, warm - first, int(peak) / 2**20]))
+"""
+
+
+def export(config_path: str, root: Path) -> dict[str, str]:
+    """Form -> directory of its SavedModel."""
+    from object_detection_mtl.builders import model_builder
+    from object_detection_mtl.config import pipeline
+    from object_detection_mtl.export import saved_model
+    from object_detection_mtl.export.options import ExportOptions
+
+    config = pipeline.load(config_path)
+    detector = model_builder.build(config.model, is_training=False)
+    for form, options in FORMS.items():
+        saved_model.export(
+            detector,
+            str(root / form),
+            config_text=pipeline.to_text(config),
+            options=ExportOptions(**options),
+        )
+    return {form: str(root / form / saved_model.SAVED_MODEL_NAME) for form in FORMS}
+
+
+def report_alone(form: str, directory: str) -> None:
+    """Prints what one form costs in a process of its own."""
+    code = ALONE.format(height=_HEIGHT.value, width=_WIDTH.value, directory=directory)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    load, first, second, memory = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"{form}: loaded in {load:.2f} s; first call {first:.2f} s, second {second:.2f} s; peak "
+        f"memory {memory:.2f} GiB",
+        flush=True,
+    )
+
+
+def report_in_turn(directories: dict[str, str]) -> None:
+    """Prints the warm calls of all forms."""
+    import numpy as np
+    import tensorflow as tf
+
+    from benchmarks import timing
+
+    shape = (1, _HEIGHT.value, _WIDTH.value, 3)
+    picture = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
+    models = {form: tf.saved_model.load(path) for form, path in directories.items()}
+
+    def call(form: str) -> Any:
+        serve = models[form].signatures["serving_default"]
+        return lambda: serve(input_tensor=picture)
+
+    calls = {form: call(form) for form in models}
+    seconds = timing.interleaved_seconds(calls, rounds=_ROUNDS.value)
+    for form, values in seconds.items():
+        ratio = timing.median_ratio(values, seconds["plain"])
+        print(f"{form}: {1e3 * statistics.median(values):.0f} ms, {ratio:.2f} of plain")
+
+
+def main(_: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        directories = export(_CONFIG.value, Path(root))
+        for form, directory in directories.items():
+            report_alone(form, directory)
+        report_in_turn(directories)
+
+
+if __name__ == "__main__":
+    app.run(main)
