@@ -40,36 +40,47 @@ def define_flags() -> None:
 def main() -> None:
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: inspect_checkpoint PATH")
-    from object_detection_mtl.checkpoints import contents, sources
+    from object_detection_mtl.checkpoints import contents, native, sources
 
-    checkpoint = sources.open_any(FLAGS.checkpoint_path)
+    config = detector = None
+    if FLAGS.pipeline_config_path:
+        config, detector = _model()
+    names = () if detector is None else native.named_variables(detector)
+    checkpoint = sources.open_any(FLAGS.checkpoint_path, names)
     described = contents.describe(checkpoint)
-    report = _report(checkpoint) if FLAGS.pipeline_config_path else None
+    full = logging.level_debug()
+    if not FLAGS.json:
+        print(described.table(full=full))
+    report = None if detector is None else _report(config, detector, checkpoint)
     if FLAGS.json:
-        groups: dict[str, Any] = described.to_json()
+        groups = described.to_json()
         if report is not None:
             groups["would_load"] = report.to_json()
         print(json.dumps(groups, indent=1))
-        return
-    full = logging.level_debug()
-    print(described.table(full=full))
-    if report is not None:
+    elif report is not None:
         print(f"into {FLAGS.pipeline_config_path}: {report.table(full=full)}")
 
 
-def _report(checkpoint: Any) -> Any:
-    from object_detection_mtl.builders import model_builder, mtl_builder, train_config_builder
-    from object_detection_mtl.checkpoints import restore
+def _model() -> tuple[Any, Any]:
+    """The config and its detector."""
+    from object_detection_mtl.builders import model_builder
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
+    return config, model_builder.build(config.model, is_training=True)
+
+
+def _report(config: Any, detector: Any, checkpoint: Any) -> Any:
+    """What training with the config would load."""
+    from object_detection_mtl.builders import mtl_builder, train_config_builder
+    from object_detection_mtl.checkpoints import restore
+
     request = train_config_builder.restore_request(
         config.train_config,
         mtl_builder.fresh_scopes(config.model.mtl),
         checkpoint_type=FLAGS.checkpoint_type,
         use_moving_averages=FLAGS.use_moving_averages,
     )
-    detector = model_builder.build(config.model, is_training=True)
     return restore.preview(detector, checkpoint, request)
 
 

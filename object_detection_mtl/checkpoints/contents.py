@@ -11,8 +11,8 @@ import numpy as np
 from object_detection_mtl.checkpoints import native, tf1_detection
 from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
 from object_detection_mtl.checkpoints.sources import source_of
-from object_detection_mtl.checkpoints.stream import STEP_KEY
 
+STEP_KEY = f"step{VALUE_SUFFIX}"
 Shapes = dict[str, tuple[int, ...]]
 # Roots of object graphs below which the names begin.
 ROOTS = (f"{native.MODEL_ROOT}/",)
@@ -109,7 +109,7 @@ def describe(checkpoint: CheckpointFile) -> Contents:
 
 def step_of(checkpoint: CheckpointFile) -> int | None:
     """Training steps behind a checkpoint; None if it does not say."""
-    for key in (STEP_KEY, "global_step"):
+    for key in (STEP_KEY, "global_step"):  # TensorFlow 2's and TensorFlow 1's.
         if checkpoint.shapes.get(key) == ():
             return int(checkpoint.read(key))
     return None

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, open_checkpoint
-
-STEP_KEY = f"step{VALUE_SUFFIX}"
+from object_detection_mtl.checkpoints import contents
+from object_detection_mtl.checkpoints.files import open_checkpoint
 
 
 def new_checkpoints(directory: str, *, timeout: float, min_interval: float = 0.0) -> Iterator[str]:
@@ -49,5 +48,4 @@ def _newest_after(seconds: float, directory: str) -> str | None:
 
 def step_of(prefix: str) -> int:
     """Training steps behind a checkpoint; 0 if it does not say (an exported one)."""
-    checkpoint = open_checkpoint(prefix)
-    return int(checkpoint.read(STEP_KEY)) if STEP_KEY in checkpoint.shapes else 0
+    return contents.step_of(open_checkpoint(prefix)) or 0

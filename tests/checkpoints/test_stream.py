@@ -76,3 +76,7 @@ def test_nothing_in_time_is_an_error(tmp_path):
 
 def test_a_checkpoint_without_a_step_is_at_step_0(tmp_path):
     assert stream.step_of(write_tf1(tmp_path / "model.ckpt", {"a/b": 1.0})) == 0
+
+
+def test_the_step_of_a_tf1_checkpoint(tmp_path):
+    assert stream.step_of(write_tf1(tmp_path / "model.ckpt-5", {"global_step": 5})) == 5
