@@ -249,6 +249,8 @@ class _Run:
         if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
             return f" The newest checkpoint is {self._checkpoints.newest()}"
         step, prefix = int(self._step.numpy()), self._checkpoints.save()
+        if not step:
+            return " No step was done"
         return f" The {step} steps before are saved as {prefix}; the same command continues there"
 
     def _finish(self, interrupted_by: int | None) -> TrainingResult:

@@ -271,6 +271,18 @@ def test_a_broken_example_loses_no_step(tmp_path):
         np.testing.assert_array_equal(value, expected)
 
 
+def test_a_broken_first_example(tmp_path):
+    def broken(batch_size, start_example):
+        def check(batch):
+            with tf.control_dependencies([tf.debugging.Assert(False, ["broken:", "a.jpg"])]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        return dataset(batch_size, start_example).map(check)
+
+    with pytest.raises(TrainingDataError, match=r"step 1 failed: broken: a.jpg. No step was done"):
+        train(tmp_path, 9, data=broken)
+
+
 def test_what_is_refused_leaves_no_trace(tmp_path):
     def no_data(batch_size, start_example):
         raise ValueError("no such file")
