@@ -1,0 +1,304 @@
+"""Auxiliary tasks and refinement inside the detector, at toy size."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.builders import mtl_builder
+from object_detection_mtl.fields import Detections, Groundtruth, Losses, Predictions
+from object_detection_mtl.mtl import labels
+from tests.models import tiny
+
+BOXES = ([[0.1, 0.1, 0.6, 0.5], [0.3, 0.4, 0.9, 0.95]], [[0.5, 0.05, 0.95, 0.4]], [])
+NUM_WINDOWS = (5, 2, 1)
+ALL = tuple(f"model.mtl.{field}=true" for field in ("window", "closeness", "edgemask", "refine"))
+WEIGHTS = (
+    "model.mtl.window_class_loss_weight=1.0",
+    "model.mtl.closeness_loss_weight=0.3",
+    "model.mtl.edgemask_loss_weight=1.0",
+    "model.mtl.refined_classification_loss_weight=1.0",
+    "model.mtl.refine_residue=true",
+    "model.mtl.edgemask_predictor.kernel_size=1",
+)
+# Samples so large that nothing is left to chance.
+NO_CHANCE = (
+    "model.faster_rcnn.first_stage_minibatch_size=100000",
+    "model.faster_rcnn.second_stage_batch_size=8",
+    "model.faster_rcnn.second_stage_balance_fraction=1.0",
+    "model.faster_rcnn.first_stage_positive_balance_fraction=1.0",
+)
+AUXILIARY_LOSSES = {
+    "window": Losses.window,
+    "closeness": Losses.closeness,
+    "edgemask": Losses.edgemask,
+    "refine": Losses.refined_classification,
+}
+
+
+def groundtruth(*images: int) -> dict[str, tf.Tensor]:
+    """Padded ground truth of some of the images, with all labels; padding is far from zero."""
+    chosen = [BOXES[i] for i in images]
+    truth = tiny.groundtruth(*chosen)
+    longest = truth[Groundtruth.boxes].shape[1]
+    most = max(NUM_WINDOWS[i] for i in images)
+    windows = np.full((len(images), most, 4), 0.3, np.float32)
+    window_classes = np.full((len(images), most, 4), 7.0, np.float32)
+    closeness = np.full((len(images), longest, 4), 7.0, np.float32)
+    masks = np.zeros((len(images), 2, 64, 64), np.float32)
+    for row, i in enumerate(images):
+        boxes = np.reshape(np.array(BOXES[i], np.float32), [-1, 4])
+        classes = np.arange(len(boxes)) % 3 + 1
+        sampled = labels.sample_windows(boxes, (64, 80), num_windows=NUM_WINDOWS[i], seed=i)
+        sampled = np.asarray(sampled)[: NUM_WINDOWS[i]]
+        windows[row, : len(sampled)] = sampled
+        window_classes[row, : len(sampled)] = labels.window_labels(boxes, classes, sampled, 3)
+        closeness[row, : len(boxes)] = labels.closeness_labels(boxes, classes, (64, 80), 3)
+        masks[row] = labels.foreground_mask(boxes)
+    return truth | {
+        Groundtruth.window_boxes: tf.constant(windows),
+        Groundtruth.num_windows: tf.constant([NUM_WINDOWS[i] for i in images]),
+        Groundtruth.window_classes: tf.constant(window_classes),
+        Groundtruth.closeness: tf.constant(closeness),
+        Groundtruth.edgemask: tf.constant(masks),
+    }
+
+
+def run(detector, truth, images):
+    """Predictions, losses, and the gradient of the weighted total by variable."""
+    inputs, shapes = detector.preprocess(images)
+    variables = detector.trainable_variables
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            predictions = detector.predict(inputs, shapes, truth)
+            losses = detector.loss(predictions, truth)
+            total = tf.add_n([detector.loss_weights[key] * loss for key, loss in losses.items()])
+        return predictions, losses, tape.gradient(total, [v.value for v in variables])
+
+    predictions, losses, gradients = step()
+    return predictions, losses, dict(zip([v.path for v in variables], gradients, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+@pytest.mark.parametrize("shared", (mtl_builder.OWN_STAGE2, mtl_builder.SHARED_STAGE2))
+def test_a_batch_of_three_equals_three_batches_of_one(architecture, shared):
+    detector = tiny.detector(
+        *ALL,
+        *WEIGHTS,
+        *NO_CHANCE,
+        *tiny.ARCHITECTURES[architecture],
+        f"model.mtl.shared_feature={shared}",
+        is_training=True,
+    )
+    images = tiny.images(3)
+    together = run(detector, groundtruth(0, 1, 2), images)
+    alone = [run(detector, groundtruth(i), images[i : i + 1]) for i in range(3)]
+    for key in (
+        Predictions.windows,
+        Predictions.closeness,
+        Predictions.expanded_windows,
+        Predictions.edgemask,
+        Predictions.refined_classes,
+    ):
+        for i in range(3):
+            count = NUM_WINDOWS[i] if key == Predictions.windows else None
+            np.testing.assert_allclose(
+                together[0][key][i, :count], alone[i][0][key][0], atol=2e-5, err_msg=key
+            )
+    for key, loss in together[1].items():
+        mean = np.mean([losses[key] for _, losses, _ in alone])
+        np.testing.assert_allclose(loss, mean, rtol=2e-4, err_msg=key)
+    for path, gradient in together[2].items():
+        mean = np.mean([gradients[path] for _, _, gradients in alone], axis=0)
+        scale = np.abs(mean).max()
+        np.testing.assert_allclose(gradient, mean, atol=2e-3 * scale, err_msg=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", range(5))
+def test_every_subset_of_tasks_and_refinement(count):
+    names = list(AUXILIARY_LOSSES)
+    for chosen in itertools.combinations(names, count):
+        fields = [f"model.mtl.{field}=true" for field in chosen]
+        detector = tiny.detector(*fields, *WEIGHTS, is_training=True)
+        truth = groundtruth(0, 2)
+        inputs, shapes = detector.preprocess(tiny.images(2))
+        losses = detector.loss(detector.predict(inputs, shapes, truth), truth)
+        assert set(losses) == set(detector.loss_weights)
+        expected = {AUXILIARY_LOSSES[field] for field in chosen}
+        assert set(losses) & set(AUXILIARY_LOSSES.values()) == expected
+        assert all(np.isfinite(float(loss)) for loss in losses.values())
+        if not chosen:
+            assert len(detector.variables) == 137
+
+
+def test_an_image_without_objects_has_no_closeness_loss():
+    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
+    _, losses, gradients = run(detector, groundtruth(2), tiny.images(1))
+    assert float(losses[Losses.closeness]) == 0.0
+    assert float(losses[Losses.window]) > 0 and float(losses[Losses.edgemask]) > 0
+    for path, gradient in gradients.items():
+        assert gradient is None or np.isfinite(tf.convert_to_tensor(gradient)).all(), path
+
+
+def test_an_image_without_windows_has_no_window_loss():
+    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
+    truth = groundtruth(0) | {Groundtruth.num_windows: tf.constant([0])}
+    _, losses, _ = run(detector, truth, tiny.images(1))
+    assert float(losses[Losses.window]) == 0.0
+
+
+def detect(*overrides, images):
+    detector = tiny.detector(*ALL, *WEIGHTS, *overrides, is_training=False)
+    inputs, shapes = detector.preprocess(images)
+    predictions = detector.predict(inputs, shapes)
+    return predictions, detector.postprocess(predictions, shapes)
+
+
+def test_chunks_change_nothing():
+    images = tiny.images(2)
+    expected, _ = detect(images=images)
+    for size in (1, 3, 8, 20):
+        predictions, _ = detect(f"model.mtl.refine_chunk_size={size}", images=images)
+        for key in (Predictions.expanded_windows, Predictions.refined_classes):
+            np.testing.assert_allclose(predictions[key], expected[key], atol=2e-5)
+
+
+def test_the_best_proposals_alone_are_refined():
+    images = tiny.images(2)
+    everything, _ = detect(images=images)
+    predictions, _ = detect("model.mtl.refine_top_k=3", images=images)
+    assert predictions[Predictions.expanded_windows].shape == (2, 3, 5, 4)
+    main = everything[Predictions.class_predictions].numpy()
+    scores = tf.nn.softmax(main)[..., 1:].numpy().max(axis=-1)
+    for i in range(2):
+        best = np.argsort(-scores[i])[:3]
+        rest = np.setdiff1d(np.arange(8), best)
+        refined = predictions[Predictions.refined_classes].numpy()[i]
+        expected = everything[Predictions.refined_classes].numpy()[i]
+        np.testing.assert_allclose(refined[best], expected[best], atol=2e-5)
+        np.testing.assert_array_equal(refined[rest], main[i][rest])
+
+
+def test_detections_come_from_the_refined_logits():
+    predictions, detections = detect(images=tiny.images(1))
+    scores = tf.nn.softmax(predictions[Predictions.refined_classes])
+    np.testing.assert_allclose(detections[Detections.raw_scores], scores, atol=1e-6)
+
+
+def gradient_reach(*overrides, loss):
+    """Which parts of the detector a loss has a gradient for."""
+    detector = tiny.detector(*ALL, *WEIGHTS, *overrides, is_training=True)
+    truth = groundtruth(0)
+    inputs, shapes = detector.preprocess(tiny.images(1))
+    parts = {
+        "stage1": detector.feature_extractor,
+        "stage2": detector.second_stage.head.stage2,
+        "classes": detector.second_stage.head.predictor.class_head,
+        "refiner": detector.refiner,
+        "window": detector.aux_tasks[0],
+        "closeness": detector.aux_tasks[1],
+        "edgemask": detector.aux_tasks[2],
+    }
+    with tf.GradientTape(persistent=True) as tape:
+        value = detector.loss(detector.predict(inputs, shapes, truth), truth)[loss]
+    reached = set()
+    for name, part in parts.items():
+        gradients = tape.gradient(value, [v.value for v in part.trainable_variables])
+        if any(gradient is not None for gradient in gradients):
+            reached.add(name)
+    return reached
+
+
+@pytest.mark.parametrize(
+    ("shared", "stop", "loss", "expected"),
+    [
+        ("OWN", "false", Losses.window, {"stage1", "window"}),
+        ("OWN", "true", Losses.window, {"window"}),
+        ("SHARED", "false", Losses.window, {"stage1", "stage2", "window"}),
+        ("SHARED", "true", Losses.window, {"window"}),
+        ("OWN", "false", Losses.closeness, {"stage1", "closeness"}),
+        ("OWN", "true", Losses.closeness, {"closeness"}),
+        ("SHARED", "false", Losses.closeness, {"stage1", "stage2", "closeness"}),
+        ("SHARED", "true", Losses.closeness, {"closeness"}),
+        ("OWN", "false", Losses.edgemask, {"stage1", "edgemask"}),
+        ("OWN", "true", Losses.edgemask, {"edgemask"}),
+    ],
+)
+def test_where_the_gradient_of_a_task_ends(shared, stop, loss, expected):
+    assert expected == gradient_reach(
+        f"model.mtl.shared_feature={getattr(mtl_builder, shared + '_STAGE2')}",
+        f"model.mtl.stop_gradient_for_aux_tasks={stop}",
+        loss=loss,
+    )
+
+
+@pytest.mark.parametrize(
+    ("residue", "stop", "expected"),
+    [
+        ("true", "false", {"refiner", "classes", "stage1", "stage2"}),
+        ("true", "true", {"refiner"}),
+        ("false", "false", {"refiner"}),
+    ],
+)
+def test_where_the_gradient_of_the_refinement_ends(residue, stop, expected):
+    assert expected == gradient_reach(
+        f"model.mtl.refine_residue={residue}",
+        f"model.mtl.stop_gradient_for_prediction_org={stop}",
+        loss=Losses.refined_classification,
+    )
+
+
+class CountingTask(keras.layers.Layer):
+    """A made-up fourth task: how many objects there are, from the mean of the map."""
+
+    labels = (Groundtruth.num_boxes,)
+    evidence_width = 1
+
+    def __init__(self):
+        super().__init__(name="counting")
+        self.loss_weights = {"counting_loss": 0.5}
+        self.linear = keras.layers.Dense(1, name="linear")
+        self.linear.build((None, 512))
+        self.built = True
+
+    def predict(self, context):
+        return {"count": self.linear(tf.reduce_mean(context.features, axis=[1, 2]))[:, 0]}
+
+    def evidence(self, predictions, context):
+        shape = tf.shape(context.refined.boxes)[:2]
+        return tf.broadcast_to(predictions["count"][:, None], shape)[..., None]
+
+    def loss(self, predictions, groundtruth):
+        error = predictions["count"] - tf.cast(groundtruth[Groundtruth.num_boxes], tf.float32)
+        return {"counting_loss": tf.reduce_mean(tf.abs(error))}
+
+    def tf1_variables(self):
+        return {"Counting/weights": self.linear.kernel, "Counting/biases": self.linear.bias}
+
+
+def test_a_fourth_task_is_one_more_entry(monkeypatch):
+    """Here under the switch of the closeness task, which has no other entry then."""
+    monkeypatch.setitem(mtl_builder.TASKS, "closeness", lambda parts: CountingTask())
+    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
+    _, losses, gradients = run(detector, groundtruth(0, 1), tiny.images(2))
+    assert detector.loss_weights["counting_loss"] == 0.5
+    assert float(losses["counting_loss"]) > 0 and Losses.closeness not in losses
+    assert detector.refiner.linear_layers[-1].kernel.shape == (4 + 5 * 4 + 1, 4)
+    assert all(gradient is not None for gradient in gradients.values())
+
+
+def test_training_without_labels_names_them():
+    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
+    truth = groundtruth(0)
+    del truth[Groundtruth.closeness]
+    inputs, shapes = detector.preprocess(tiny.images(1))
+    with pytest.raises(ValueError, match="no groundtruth_closeness"):
+        detector.loss(detector.predict(inputs, shapes, truth), truth)
