@@ -78,6 +78,18 @@ class Losses:
     refined_classification = "refined_classification_loss"
 
 
+class Metrics:
+    """Keys of the auxiliary tasks' metrics: the authors' names, and plain ones."""
+
+    prefix = "mtl/"
+    window_map = "mtl/window_map"
+    window_kl = "mtl/window_kl"
+    closeness_diff = "mtl/closeness_diff"
+    closeness_accuracy = "mtl/closeness_accuracy"
+    edgemask_ap = "mtl/edgemask_ap"
+    foreground_iou = "mtl/foreground_iou"
+
+
 class Detections:
     """Keys of `detector.postprocess` and of the exported signature."""
 

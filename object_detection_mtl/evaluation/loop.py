@@ -17,7 +17,7 @@ from object_detection_mtl.evaluation.evaluator import (
     DetectionEvaluator,
     names_by_id,
 )
-from object_detection_mtl.fields import Batch, Detections, Groundtruth
+from object_detection_mtl.fields import Batch, Detections, Groundtruth, Metrics
 
 _INFINITE_CARDINALITY = -1  # of tf.data
 
@@ -134,21 +134,32 @@ class _UniqueNames:
         return name
 
 
-class _MeanLosses:
-    """Mean over the images of the scalars that come with the detections as 'Loss/...'."""
+class _Means:
+    """Means of the numbers that come with the detections.
+
+    Of 'Loss/...', which is a mean over a batch, over the images; of 'mtl/...', which is a sum and
+    what to divide it by, over whatever it counts.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
-        self._images: dict[str, int] = {}
+        self._counts: dict[str, float] = {}
 
     def add(self, detections: Tensors, num_images: int) -> None:
         for name, value in detections.items():
             if name.startswith("Loss/"):
-                self._sums[name] = self._sums.get(name, 0.0) + float(value) * num_images
-                self._images[name] = self._images.get(name, 0) + num_images
+                self._add(name, float(value) * num_images, num_images)
+            elif name.startswith(Metrics.prefix):
+                self._add(name, float(value[0]), float(value[1]))
+
+    def _add(self, name: str, total: float, count: float) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + total
+        self._counts[name] = self._counts.get(name, 0.0) + count
 
     def means(self) -> dict[str, float]:
-        return {name: total / self._images[name] for name, total in self._sums.items()}
+        """What was never counted is left out."""
+        sums = self._sums.items()
+        return {name: total / self._counts[name] for name, total in sums if self._counts[name]}
 
 
 def evaluate_detections(
@@ -189,7 +200,7 @@ def evaluate_detections(
         )
     for evaluator in evaluators:
         evaluator.clear()
-    unique, losses = _UniqueNames(), _MeanLosses()
+    unique, means = _UniqueNames(), _Means()
     num_images = num_groundtruth = num_detections = 0
     start = time.perf_counter()
     for number, batch in enumerate(dataset):
@@ -201,7 +212,7 @@ def evaluate_detections(
             _feed(evaluators, unique(image.image_id), image)
             num_groundtruth += len(image.groundtruth_boxes)
             num_detections += len(image.boxes)
-        losses.add(detections, len(images))
+        means.add(detections, len(images))
         num_images += len(images)
         if observe:
             observe(number, batch, detections)
@@ -213,7 +224,7 @@ def evaluate_detections(
     metrics: dict[str, float] = {}
     for evaluator in evaluators:
         metrics.update(evaluator.evaluate())
-    metrics.update(losses.means())
+    metrics.update(means.means())
     return EvaluationResult(
         metrics=metrics,
         num_images=num_images,

@@ -51,7 +51,7 @@ def make_infer_fn(
         batch -> `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
         `Loss/...`: each term with its weight, the regularisation, the total. All anchors and
         proposals count in them, not the samples that training draws. Auxiliary tasks whose labels
-        the data set has report theirs.
+        the data set has report theirs, and their `fields.Metrics` [2]: sum and count.
     """
     keys = [*_NEEDED, *(key for key in _IF_THERE if key in element_spec)]
     spec = {key: element_spec[key] for key in keys}
@@ -63,6 +63,7 @@ def make_infer_fn(
         )
         detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
         found = {key: detections[key] for key in _RETURNED}
+        found |= detector.auxiliary_metrics(predictions, batch)
         return found | _losses(detector, predictions, batch)
 
     return lambda batch: infer({key: batch[key] for key in keys})

@@ -80,11 +80,7 @@ def losses(
     Raises:
         ValueError: labels are missing and required.
     """
-    matched = {
-        **groundtruth,
-        Groundtruth.proposal_matches: assigned.matches,
-        Groundtruth.proposal_weights: assigned.box_weights,
-    }
+    matched = _matched(groundtruth, assigned)
     terms: Tensors = {}
     for task in tasks:
         missing = [key for key in task.labels if key not in groundtruth]
@@ -96,3 +92,26 @@ def losses(
                 "training with an auxiliary task needs its labels"
             )
     return terms
+
+
+def metrics(
+    tasks: Sequence[AuxiliaryTask],
+    predictions: Tensors,
+    groundtruth: Mapping[str, tf.Tensor],
+    assigned: Targets,
+) -> Tensors:
+    """The metrics of the tasks whose labels are there; arguments as in `losses`."""
+    matched = _matched(groundtruth, assigned)
+    found: Tensors = {}
+    for task in tasks:
+        if all(key in groundtruth for key in task.labels):
+            found |= task.metrics(predictions, matched)
+    return found
+
+
+def _matched(groundtruth: Mapping[str, tf.Tensor], assigned: Targets) -> dict[str, tf.Tensor]:
+    return {
+        **groundtruth,
+        Groundtruth.proposal_matches: assigned.matches,
+        Groundtruth.proposal_weights: assigned.box_weights,
+    }

@@ -35,6 +35,7 @@ from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.mtl.task import AuxiliaryTask
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import seeds
+from object_detection_mtl.ops.targets import Targets
 
 Tensors = dict[str, tf.Tensor]
 ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -255,12 +256,7 @@ class TwoStageDetector(keras.layers.Layer):
     ) -> Tensors:
         """Of the second stage, the auxiliary tasks and the refinement."""
         count = predictions[Predictions.num_proposals]
-        assigned = box_classifier.assign(
-            predictions[Predictions.proposal_boxes],
-            count,
-            absolute,
-            self.proposal_sampling.matched_threshold,
-        )
+        assigned = self._assign(predictions, absolute)
         encodings = predictions[Predictions.refined_box_encodings]
         logits = predictions[Predictions.class_predictions]
         trained = assigned
@@ -285,6 +281,28 @@ class TwoStageDetector(keras.layers.Layer):
                 predictions[Predictions.refined_classes], count, trained, self.classification_loss
             )
         return losses
+
+    def _assign(
+        self, predictions: Tensors, absolute: box_classifier.AbsoluteGroundtruth
+    ) -> Targets:
+        return box_classifier.assign(
+            predictions[Predictions.proposal_boxes],
+            predictions[Predictions.num_proposals],
+            absolute,
+            self.proposal_sampling.matched_threshold,
+        )
+
+    def auxiliary_metrics(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> Tensors:
+        """Of the tasks that find their labels: name -> [2], a sum and what to divide it by."""
+        if not self.aux_tasks:
+            return {}
+        absolute = box_classifier.absolute_groundtruth(
+            groundtruth, predictions[Predictions.true_image_shapes], self.num_classes
+        )
+        assigned = self._assign(predictions, absolute)
+        return auxiliary.metrics(self.aux_tasks, predictions, groundtruth, assigned)
 
     def regularization_loss(self) -> tf.Tensor:
         """Sum of the regularisers of all variables, frozen ones too, as TF1 counts them."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
+from object_detection_mtl.mtl import metrics
 from object_detection_mtl.mtl.task import Context, RegionHead, Tensors, mean_over_valid
 from object_detection_mtl.ops import losses as loss_ops
 
@@ -64,10 +65,7 @@ class ClosenessTask(keras.layers.Layer):
         images. Each counts by the sum of its label's foreground entries, so that an object without
         any of another class (its label is all background) counts nothing.
         """
-        matches = groundtruth[Groundtruth.proposal_matches]
-        weights = groundtruth[Groundtruth.proposal_weights]
-        labels = tf.gather(groundtruth[Groundtruth.closeness], tf.maximum(matches, 0), batch_dims=1)
-        labels = labels[..., 1:]
+        weights, labels = _labels_of_proposals(groundtruth)
         matched = tf.maximum(tf.reduce_sum(weights, axis=1, keepdims=True), 1.0)
         losses = loss_ops.softmax_cross_entropy(
             predictions[Predictions.closeness][..., 1:],
@@ -76,5 +74,19 @@ class ClosenessTask(keras.layers.Layer):
         )
         return {Losses.closeness: tf.reduce_mean(tf.reduce_sum(losses, axis=1))}
 
+    def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
+        weights, labels = _labels_of_proposals(groundtruth)
+        logits = predictions[Predictions.closeness][..., 1:]
+        accuracy = metrics.closeness_accuracy(logits, labels, weights > 0)
+        # The authors' name, and one that says what it is.
+        return {Metrics.closeness_diff: accuracy, Metrics.closeness_accuracy: accuracy}
+
     def tf1_variables(self) -> dict[str, keras.Variable]:
         return self.head.tf1_variables()
+
+
+def _labels_of_proposals(groundtruth: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weights [B, P], 0 without an object, and the foreground entries [B, P, K] of the labels."""
+    rows = tf.maximum(groundtruth[Groundtruth.proposal_matches], 0)
+    labels = tf.gather(groundtruth[Groundtruth.closeness], rows, batch_dims=1)
+    return groundtruth[Groundtruth.proposal_weights], labels[..., 1:]

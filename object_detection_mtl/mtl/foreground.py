@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
+from object_detection_mtl.mtl import metrics
 from object_detection_mtl.mtl.task import Context, Tensors
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.naming import linear_names
@@ -81,6 +82,14 @@ class ForegroundTask(keras.layers.Layer):
         if self.weighted:
             losses *= weights
         return {Losses.edgemask: tf.reduce_mean(losses)}
+
+    def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
+        label = groundtruth[Groundtruth.edgemask]
+        logits, mask = mask_logits(predictions, label.shape[-1]), label[:, 0]
+        return {
+            Metrics.edgemask_ap: metrics.mask_accuracy(logits, mask),
+            Metrics.foreground_iou: metrics.mask_iou(logits, mask),
+        }
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
         return linear_names(self.name, (self.conv,))

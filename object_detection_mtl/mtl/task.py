@@ -90,6 +90,12 @@ class AuxiliaryTask(Protocol):
                 `proposal_weights`.
         """
 
+    def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
+        """Name in reports -> [2]: a sum and what to divide it by, both to add up over batches.
+
+        Args: as in `loss`.
+        """
+
     def tf1_variables(self) -> dict[str, keras.Variable]:
         """Name in TF1 graphs and in this package's checkpoints -> variable."""
 

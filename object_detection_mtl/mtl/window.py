@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
+from object_detection_mtl.mtl import metrics
 from object_detection_mtl.mtl.task import (
     Context,
     RefinedProposals,
@@ -105,17 +106,30 @@ class WindowTask(keras.layers.Layer):
     def loss(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
         """Cross-entropy against the soft labels: the mean over an image's windows, then images."""
         logits = predictions[Predictions.windows]
-        count = groundtruth.get(Groundtruth.num_windows)
-        if count is None:
-            count = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
+        count = _num_windows(groundtruth)
         exists = tf.sequence_mask(count, tf.shape(logits)[1], dtype=tf.float32)
         losses = loss_ops.softmax_cross_entropy(
             logits, groundtruth[Groundtruth.window_classes], exists
         )
         return {Losses.window: tf.reduce_mean(mean_over_valid(losses, count))}
 
+    def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
+        logits, classes = predictions[Predictions.windows], groundtruth[Groundtruth.window_classes]
+        exists = tf.sequence_mask(_num_windows(groundtruth), tf.shape(logits)[1])
+        return {
+            Metrics.window_map: metrics.window_average_precision(logits, classes, exists),
+            Metrics.window_kl: metrics.window_divergence(logits, classes, exists),
+        }
+
     def tf1_variables(self) -> dict[str, keras.Variable]:
         return self.head.tf1_variables()
+
+
+def _num_windows(groundtruth: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """[B]; all of them where it is not said."""
+    windows = groundtruth[Groundtruth.window_boxes]
+    count = groundtruth.get(Groundtruth.num_windows)
+    return tf.fill(tf.shape(windows)[:1], tf.shape(windows)[1]) if count is None else count
 
 
 def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:

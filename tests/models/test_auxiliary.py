@@ -10,11 +10,24 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.builders import mtl_builder
-from object_detection_mtl.fields import Detections, Groundtruth, Losses, Predictions
+from object_detection_mtl.evaluation import step
+from object_detection_mtl.fields import (
+    Batch,
+    Detections,
+    Groundtruth,
+    Losses,
+    Metrics,
+    Predictions,
+)
 from object_detection_mtl.mtl import labels
 from tests.models import tiny
 
-BOXES = ([[0.1, 0.1, 0.6, 0.5], [0.3, 0.4, 0.9, 0.95]], [[0.5, 0.05, 0.95, 0.4]], [])
+# Some are near proposals of the toy detector, so that proposals have objects.
+BOXES = (
+    [[0.05, 0.12, 0.42, 0.28], [0.3, 0.4, 0.9, 0.95], [0.54, 0.32, 0.9, 0.48]],
+    [[0.3, 0.3, 0.65, 0.46]],
+    [],
+)
 NUM_WINDOWS = (5, 2, 1)
 ALL = tuple(f"model.mtl.{field}=true" for field in ("window", "closeness", "edgemask", "refine"))
 WEIGHTS = (
@@ -112,6 +125,7 @@ def test_a_batch_of_three_equals_three_batches_of_one(architecture, shared):
             np.testing.assert_allclose(
                 together[0][key][i, :count], alone[i][0][key][0], atol=2e-5, err_msg=key
             )
+    assert float(together[1][Losses.closeness]) > 0.01
     for key, loss in together[1].items():
         mean = np.mean([losses[key] for _, losses, _ in alone])
         np.testing.assert_allclose(loss, mean, rtol=2e-4, err_msg=key)
@@ -280,6 +294,10 @@ class CountingTask(keras.layers.Layer):
         error = predictions["count"] - tf.cast(groundtruth[Groundtruth.num_boxes], tf.float32)
         return {"counting_loss": tf.reduce_mean(tf.abs(error))}
 
+    def metrics(self, predictions, groundtruth):
+        error = predictions["count"] - tf.cast(groundtruth[Groundtruth.num_boxes], tf.float32)
+        return {"mtl/counting": tf.stack([tf.reduce_sum(tf.abs(error)), 2.0])}
+
     def tf1_variables(self):
         return {"Counting/weights": self.linear.kernel, "Counting/biases": self.linear.bias}
 
@@ -293,6 +311,32 @@ def test_a_fourth_task_is_one_more_entry(monkeypatch):
     assert float(losses["counting_loss"]) > 0 and Losses.closeness not in losses
     assert detector.refiner.linear_layers[-1].kernel.shape == (4 + 5 * 4 + 1, 4)
     assert all(gradient is not None for gradient in gradients.values())
+
+
+def test_evaluation_reports_losses_and_metrics_of_the_tasks():
+    detector = tiny.detector(*ALL, *WEIGHTS, is_training=False)
+    inputs, shapes = detector.preprocess(tiny.images(2))
+    batch = groundtruth(0, 1) | {
+        Batch.inputs: inputs,
+        Batch.true_image_shapes: shapes,
+        Groundtruth.weights: tf.ones([2, 3]),
+    }
+    spec = {key: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for key, v in batch.items()}
+    found = step.make_infer_fn(detector, spec)(batch)
+    for key in AUXILIARY_LOSSES.values():
+        assert float(found[f"Loss/MTL/{key}"]) > 0, key
+    for name in (
+        Metrics.window_map,
+        Metrics.window_kl,
+        Metrics.closeness_diff,
+        Metrics.closeness_accuracy,
+        Metrics.edgemask_ap,
+        Metrics.foreground_iou,
+    ):
+        total, count = found[name].numpy()
+        assert 0 <= total and count > 0, name
+    assert found[Metrics.window_map][1] == sum(NUM_WINDOWS[:2])
+    assert found[Metrics.edgemask_ap][1] == 2 * 64 * 64
 
 
 def test_training_without_labels_names_them():
