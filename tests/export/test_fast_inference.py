@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.checkpoints import tf1_detection
+from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import fast_inference
 from object_detection_mtl.export.module import DetectionModule
 from object_detection_mtl.export.options import ExportOptions
 from tests.export import comparing, exported
+from tests.golden.model_runner import SAMPLES
+from tests.golden.weight_rule import make_weight
 from tests.models import tiny
 
 
@@ -82,3 +87,24 @@ def test_two_frozen_graphs_live_in_one_process(tmp_path):
     _, again = modules(exported.detector(), "encoded_image_string_tensor")
     for detect in (loaded, again.detect):
         comparing.check_same_detections(detect(tf.constant(files)), fast.detect(files))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rfcn_mobilenet_v1_bccd", "faster_rcnn_resnet101_voc07"])
+def test_other_architectures(name):
+    resizer = "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer"
+    config = pipeline.load(
+        str(SAMPLES / f"{name}.config"),
+        [
+            "model.faster_rcnn.first_stage_max_proposals=50",
+            "model.faster_rcnn.second_stage_batch_size=32",
+            f"{resizer}.min_dimension=200",
+            f"{resizer}.max_dimension=300",
+        ],
+    )
+    detector = model_builder.build(config.model, is_training=False)
+    for variable_name, variable in tf1_detection.name_map(detector).items():
+        variable.assign(make_weight(variable_name, tuple(variable.shape)))
+    plain, fast = modules(detector, dynamic_batch=True)
+    images = comparing.photographs()
+    comparing.check_same_detections(fast.detect(images), plain.detect(images))
