@@ -76,6 +76,11 @@ def define_flags() -> None:
         "What to write: saved_model/, or model.onnx with the same input and outputs; needs the "
         "extra onnx, and decodes no picture files.",
     )
+    flags.DEFINE_bool(
+        "export_auxiliary_outputs",
+        False,
+        "Serve the predictions of the auxiliary tasks beside the detections.",
+    )
     flags.DEFINE_bool("use_side_inputs", False, "Not supported: inputs of Context R-CNN.")
     flags.DEFINE_string("side_input_shapes", "", "Not supported, as use_side_inputs.")
     flags.DEFINE_string("side_input_types", "", "Not supported, as use_side_inputs.")
@@ -97,6 +102,7 @@ def main() -> None:
         optimize=not FLAGS.no_optimize,
         precision=FLAGS.precision,
         format=FLAGS.format,
+        auxiliary_outputs=FLAGS.export_auxiliary_outputs,
     )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
     checkpoint = jobs.export(

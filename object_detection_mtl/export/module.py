@@ -35,21 +35,23 @@ class DetectionModule(tf.Module):
     def __init__(self, detector: Any, options: ExportOptions) -> None:
         """Args:
         detector: built for inference.
-        options: of which the input is used.
+        options: of which the input and the auxiliary outputs are used.
 
         Raises:
-            ValueError: a detector built for training.
+            ValueError: a detector built for training, or auxiliary outputs of one without tasks.
         """
         super().__init__(name="detection_module")
         if detector.is_training:
             raise ValueError("build the detector with is_training=False to serve it")
         chosen = options.input
+        auxiliary = auxiliary_outputs(detector) if options.auxiliary_outputs else ()
         self.model = native.tree(plain_variables(native.named_variables(detector)))
 
         def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
             inputs, true_image_shapes = chosen.to_inputs(detector, input_tensor)
             predictions = detector.predict(inputs, true_image_shapes)
-            return served(detector.postprocess(predictions, true_image_shapes))
+            outputs = served(detector.postprocess(predictions, true_image_shapes))
+            return outputs | {key: predictions[key] for key in auxiliary if key in predictions}
 
         self.detect = tf.function(detect, input_signature=[chosen.spec()])
         # Users of the OD API call what `tf.saved_model.load` gives them.
@@ -61,6 +63,17 @@ def served(detections: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     outputs = {name: tf.cast(value, tf.float32) for name, value in detections.items()}
     outputs[Detections.classes] += 1.0
     return outputs
+
+
+def auxiliary_outputs(detector: Any) -> tuple[str, ...]:
+    """Names of the predictions of the auxiliary tasks that are served where asked for."""
+    names = tuple(name for task in detector.aux_tasks for name in task.outputs)
+    if not names:
+        raise ValueError(
+            "export_auxiliary_outputs: the model has no auxiliary tasks; switch some on in "
+            "model { mtl {} } or leave the flag out"
+        )
+    return names
 
 
 def plain_variables(names: Mapping[str, keras.Variable]) -> dict[str, tf.Variable]:

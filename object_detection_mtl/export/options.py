@@ -26,6 +26,7 @@ class ExportOptions:
         optimize: freeze and fold the graph (`fast_inference`); otherwise it is the detector's own,
             with variables.
         precision: of the convolutions, one of PRECISIONS (`bfloat16`).
+        auxiliary_outputs: serve what the auxiliary tasks predict, too, by the predictions' names.
         format: one of FORMATS. ONNX (`onnx`) is made of the frozen float32 graph, and takes arrays.
     """
 
@@ -34,6 +35,7 @@ class ExportOptions:
     optimize: bool = True
     precision: str = FLOAT32
     format: str = SAVED_MODEL
+    auxiliary_outputs: bool = False
 
     def __post_init__(self) -> None:
         kind = input_type(self.input_type)

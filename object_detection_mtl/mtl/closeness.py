@@ -21,6 +21,7 @@ class ClosenessTask(keras.layers.Layer):
     """A class head on the proposals."""
 
     labels = (Groundtruth.closeness,)
+    outputs = (Predictions.closeness,)
 
     def __init__(
         self,

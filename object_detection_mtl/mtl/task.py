@@ -67,12 +67,14 @@ class AuxiliaryTask(Protocol):
     Attributes:
         labels: keys of the ground truth that `loss` reads.
         loss_weights: key of a loss -> its weight in the total.
+        outputs: keys of the predictions that an export can serve.
         evidence_width: values per proposal that `evidence` gives; 0: the task has nothing to say
             in the refinement.
     """
 
     labels: tuple[str, ...]
     loss_weights: Mapping[str, float]
+    outputs: tuple[str, ...]
     evidence_width: int
 
     def predict(self, context: Context) -> Tensors:

@@ -31,6 +31,7 @@ class WindowTask(keras.layers.Layer):
     """A class head on given windows in training, on expanded proposals in the refinement."""
 
     labels = (Groundtruth.window_boxes, Groundtruth.window_classes)
+    outputs = (Predictions.expanded_windows,)
 
     def __init__(
         self,
