@@ -1,0 +1,64 @@
+"""Closeness and foreground alone: what they tell the refinement, and their losses by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.mtl.closeness import ClosenessTask
+from object_detection_mtl.mtl.foreground import ForegroundTask
+from object_detection_mtl.mtl.task import RefinedProposals
+
+
+def test_closeness_evidence_is_the_images_mean_or_each_ones_own():
+    """Of two existing proposals; the third is padding."""
+    logits = tf.constant([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]]])
+    predictions = {Predictions.closeness: logits}
+    context = SimpleNamespace(
+        num_proposals=tf.constant([2]), refined=RefinedProposals(tf.zeros([1, 3, 4]))
+    )
+    both = {}
+    for global_evidence in (True, False):
+        task = ClosenessTask(None, num_classes=1, global_evidence=global_evidence)
+        both[global_evidence] = task.evidence(predictions, context).numpy()
+    np.testing.assert_allclose(both[True], [[[2, 4]] * 3])
+    np.testing.assert_allclose(both[False], logits)
+
+
+def test_closeness_loss_by_hand():
+    """Equal logits of K = 2 classes: ln 2 for every matched proposal whose object has a neighbour.
+
+    First image: one of its two matched proposals has a lonely object, so half of ln 2. Second
+    image: nothing is matched.
+    """
+    task = ClosenessTask(None, num_classes=2)
+    truth = {
+        Groundtruth.closeness: tf.constant([[[0.0, 0.3, 0.7], [1, 0, 0]], [[1, 0, 0], [0, 0, 0]]]),
+        Groundtruth.proposal_matches: tf.constant([[0, 1, -1], [-1, -1, -1]]),
+        Groundtruth.proposal_weights: tf.constant([[1.0, 1, 0], [0, 0, 0]]),
+    }
+    loss = task.loss({Predictions.closeness: tf.zeros([2, 3, 3])}, truth)[Losses.closeness]
+    np.testing.assert_allclose(loss, np.log(2) / 2 / 2, rtol=1e-6)
+
+
+def test_foreground_loss_with_and_without_weights():
+    """Two cells, logits of a difference of +-2; the cell that is wrong weighs 3, the other 1."""
+    right, wrong = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
+    mask = [[1.0, 1.0], [0.0, 0.0]]
+    weight = [[1.0, 3.0], [0.0, 0.0]]
+    logits = np.zeros([1, 2, 2, 2], np.float32)
+    logits[0, 0, 0], logits[0, 0, 1] = [-1, 1], [1, -1]
+    truth = {Groundtruth.edgemask: tf.constant([[mask, weight]])}
+    predictions = {
+        Predictions.edgemask: tf.constant(logits),
+        Predictions.image_shape: tf.constant([1, 32, 32, 3]),
+        Predictions.true_image_shapes: tf.constant([[32, 32, 3]]),
+    }
+    for weighted, expected in (
+        (True, (right + 3 * wrong) / 4),
+        (False, (right + wrong + 2 * np.log(2)) / 4),
+    ):
+        task = ForegroundTask(in_channels=1, weighted=weighted)
+        loss = task.loss(predictions, truth)[Losses.edgemask]
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
