@@ -222,6 +222,7 @@ def test_metadata_travels_as_an_asset():
             "optimize": True,
             "precision": "float32",
             "format": "saved_model",
+            "auxiliary_outputs": False,
         },
         "num_classes": K,
         "class_names": {str(number): name for number, name in exported.NAMES.items()},
