@@ -313,7 +313,7 @@ def test_serving_in_an_environment_with_only_tensorflow(tmp_path):
     done = subprocess.run(install, capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"tensorflow cannot be installed: {done.stderr.strip().splitlines()[-1]}")
-    missing = subprocess.run([python, "-c", "import object_detection_mtl"], cwd="/")
+    missing = subprocess.run([python, "-I", "-c", "import object_detection_mtl"], cwd="/")
     assert missing.returncode != 0
     alone(python, set(), "-I")
 
