@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import tf_slim_name_map
-from object_detection_mtl.predictors.naming import linear_names
-from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
+from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
 
 
 class MapHead(keras.layers.Layer):
@@ -50,29 +48,8 @@ class MapRegions:
     classifier_features: tf.Tensor
 
 
-class MapRegionHead(keras.layers.Layer):
+class MapRegionHead(AuxiliaryRegionHead):
     """Class logits of regions from score maps, by a stage 2 of its own or after the main one."""
-
-    def __init__(
-        self,
-        predictor: RfcnBoxPredictor,
-        *,
-        stage2: keras.Model | None,
-        slim_scope: str,
-        stop_gradient: bool = False,
-    ) -> None:
-        """Args:
-        predictor: without boxes.
-        stage2: its own copy; None reads the features of the main stage 2.
-        slim_scope: the backbone's scope in TF-Slim checkpoints.
-        stop_gradient: nothing before the head's own layers is trained through it.
-        """
-        super().__init__(name=predictor.name)
-        self.predictor = predictor
-        self.stage2 = stage2
-        self.slim_scope = slim_scope
-        self.stop_gradient = stop_gradient
-        self.built = True
 
     def read(self, regions: MapRegions, *, training: bool) -> MapReader:
         """Makes the score maps, once however many boxes are asked about."""
@@ -82,13 +59,6 @@ class MapRegionHead(keras.layers.Layer):
         if self.stage2 is not None:
             read = self.stage2(read, training=training)
         return MapReader(self.predictor.score_maps(read), regions.boxes, self.predictor.pool)
-
-    def tf1_variables(self) -> dict[str, keras.Variable]:
-        """Name in TF1 graphs -> variable."""
-        names = linear_names(self.name, self.predictor.linear_layers)
-        if self.stage2 is not None:
-            names |= tf_slim_name_map(self.stage2, f"{self.name}/{self.slim_scope}")
-        return names
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import tf_slim_name_map
-from object_detection_mtl.predictors.naming import linear_names
+from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
 
 
 class RoiHead(keras.layers.Layer):
@@ -52,39 +51,11 @@ class CropRegions:
     stage2: Callable[[tf.Tensor], tf.Tensor]
 
 
-class CropRegionHead(keras.layers.Layer):
+class CropRegionHead(AuxiliaryRegionHead):
     """Class logits of regions from crops, by a stage 2 of its own or by the main one."""
-
-    def __init__(
-        self,
-        predictor: keras.layers.Layer,
-        *,
-        stage2: keras.Model | None,
-        slim_scope: str,
-        stop_gradient: bool = False,
-    ) -> None:
-        """Args:
-        predictor: features [N, h', w', C'] -> (None, logits [N, K + 1]).
-        stage2: its own copy; None reads the features of the main stage 2.
-        slim_scope: the backbone's scope in TF-Slim checkpoints.
-        stop_gradient: nothing before the head's own layers is trained through it.
-        """
-        super().__init__(name=predictor.name)
-        self.predictor = predictor
-        self.stage2 = stage2
-        self.slim_scope = slim_scope
-        self.stop_gradient = stop_gradient
-        self.built = True
 
     def read(self, regions: CropRegions, *, training: bool) -> CropReader:
         return CropReader(self, regions, training)
-
-    def tf1_variables(self) -> dict[str, keras.Variable]:
-        """Name in TF1 graphs -> variable."""
-        names = linear_names(self.name, self.predictor.linear_layers)
-        if self.stage2 is not None:
-            names |= tf_slim_name_map(self.stage2, f"{self.name}/{self.slim_scope}")
-        return names
 
 
 @dataclass(frozen=True)

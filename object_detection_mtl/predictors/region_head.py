@@ -1,0 +1,42 @@
+"""What the auxiliary class heads of both kinds of second stage, crops and maps, have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.predictors.naming import linear_names
+
+
+class AuxiliaryRegionHead(keras.layers.Layer):
+    """A predictor without boxes, after a stage 2 of its own or the main one."""
+
+    def __init__(
+        self,
+        predictor: Any,
+        *,
+        stage2: keras.Model | None,
+        slim_scope: str,
+        stop_gradient: bool = False,
+    ) -> None:
+        """Args:
+        predictor: without boxes; has `linear_layers`.
+        stage2: its own copy; None reads the features of the main stage 2.
+        slim_scope: the backbone's scope in TF-Slim checkpoints.
+        stop_gradient: nothing before the head's own layers is trained through it.
+        """
+        super().__init__(name=predictor.name)
+        self.predictor = predictor
+        self.stage2 = stage2
+        self.slim_scope = slim_scope
+        self.stop_gradient = stop_gradient
+        self.built = True
+
+    def tf1_variables(self) -> dict[str, keras.Variable]:
+        """Name in TF1 graphs -> variable."""
+        names = linear_names(self.name, self.predictor.linear_layers)
+        if self.stage2 is not None:
+            names |= tf_slim_name_map(self.stage2, f"{self.name}/{self.slim_scope}")
+        return names
