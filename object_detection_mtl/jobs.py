@@ -21,6 +21,7 @@ from object_detection_mtl.builders import (
 from object_detection_mtl.checkpoints import stream
 from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.evaluation import class_agnostic
 from object_detection_mtl.evaluation.checkpoints import CheckpointEvaluation
 from object_detection_mtl.evaluation.summaries import EvaluationWriter
 from object_detection_mtl.export import saved_model, weights
@@ -214,6 +215,8 @@ def _evaluation(
         retain_original_images=options.num_pictures > 0,
         labels=label_builder.build(config.model.mtl),  # For the losses.
     )
+    if detector.second_stage is None:
+        categories, dataset = [class_agnostic.OBJECT], class_agnostic.as_objects(dataset)
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
     return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options)
 

@@ -95,6 +95,21 @@ def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
     assert "PascalBoxes_Precision/mAP@0.5IOU" in capsys.readouterr().out
 
 
+def test_proposals_alone_are_judged_as_objects(folder, tmp_path):
+    config = records.load(
+        folder, "train_config.num_steps=1", "model.faster_rcnn.number_of_stages=1"
+    )
+    jobs.train(config, tmp_path)
+    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
+    assert {name for name in metrics if name.startswith("Pascal")} == {
+        "PascalBoxes_Precision/mAP@0.5IOU",
+        "PascalBoxes_PerformanceByCategory/AP@0.5IOU/object",
+    }
+    written = json.loads((tmp_path / "eval" / "val" / "metrics-1.json").read_text())
+    assert written["num_groundtruth"] > 0
+    assert written["num_detections"] > 0
+
+
 @pytest.mark.usefixtures("linear")
 @pytest.mark.parametrize(
     ("options", "expected"),
