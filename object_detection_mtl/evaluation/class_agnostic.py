@@ -1,7 +1,7 @@
 """Judging a detector that finds objects without naming their class: proposals alone.
 
-Everything it finds counts as class 1, so every annotated object does, too (as in the OD API). The one
-class that is left is called what it is, instead of by the name of the label map's first.
+Everything it finds counts as class 1, so every annotated object does, too (as in the OD API). The
+one class that is left is called what it is, instead of by the name of the label map's first.
 """
 
 from collections.abc import Mapping

@@ -53,7 +53,6 @@ def batch_multiclass_nms(
     change_coordinate_frame: bool = False,
     num_valid_boxes: tf.Tensor | None = None,
     soft_nms_sigma: float = 0.0,
-    use_loop: bool = False,
     additional_fields: Mapping[str, tf.Tensor] | None = None,
 ) -> NmsResult:
     """Suppression class by class of boxes [B, N, q, 4] with scores [B, N, K].
@@ -62,9 +61,6 @@ def batch_multiclass_nms(
     num_valid_boxes: [B]; rows from there on are padding.
     soft_nms_sigma: if > 0, an overlap lowers the scores of the boxes that follow by
         exp(-IoU^2 / (2 sigma)) and iou_threshold is not used (Bodla et al., Soft-NMS, 2017).
-    use_loop: take the boxes one by one in a `tf.while_loop`: the same result, some ten times
-        slower on a CPU, but XLA compiles it (it has no kernel for the fast way). Always so under
-        `lowering.for_xla`.
     additional_fields: [B, N, ...] tensors of which the detections' rows are returned.
     """
     _check(boxes, scores, clip_window, change_coordinate_frame)
@@ -72,7 +68,8 @@ def batch_multiclass_nms(
         boxes, scores, score_threshold, num_valid_boxes, additional_fields
     )
     per_class = smallest(max_size_per_class, size(scores, 1))
-    if soft_nms_sigma > 0 or use_loop or lowering.is_for_xla():
+    if soft_nms_sigma > 0 or lowering.is_for_xla():
+        # Box by box: the same result, some ten times slower on a CPU, but XLA compiles it.
         selection = select_in_loop(
             boxes, scores, score_threshold, iou_threshold, per_class, soft_nms_sigma
         )
@@ -97,7 +94,6 @@ def batch_class_agnostic_nms(
     change_coordinate_frame: bool = False,
     num_valid_boxes: tf.Tensor | None = None,
     soft_nms_sigma: float = 0.0,
-    use_loop: bool = False,
     additional_fields: Mapping[str, tf.Tensor] | None = None,
 ) -> NmsResult:
     """Suppression among all classes at once: a box competes with its best class.
@@ -123,7 +119,6 @@ def batch_class_agnostic_nms(
         max_size_per_class=max_total_size,
         max_total_size=max_total_size,
         soft_nms_sigma=soft_nms_sigma,
-        use_loop=use_loop,
     )
     selection = _copy_per_class(taken, best_scores, best_classes, score_threshold)
     return _finish(

@@ -10,17 +10,21 @@ from object_detection_mtl.ops import lowering, nms
 from tests.golden.ops_cases import each_case
 from tests.ops.graphs import call_with_unknown_sizes, random_boxes
 
-ONNX = "onnx"
-BOTH_WAYS = pytest.mark.parametrize(
-    "use_loop", [False, True, ONNX], ids=["kernel", "loop", ONNX], indirect=True
-)
+LOWERINGS = {
+    "kernel": contextlib.nullcontext,
+    "loop": lowering.for_xla,
+    "class by class": lowering.for_onnx,
+}
 
 
-@pytest.fixture
-def use_loop(request):
-    """Whether to use the loop; the third way is the kernel as ONNX has it."""
-    with lowering.for_onnx() if request.param == ONNX else contextlib.nullcontext():
-        yield request.param is True
+@pytest.fixture(params=LOWERINGS.values(), ids=LOWERINGS.keys())
+def every_way(request):
+    """The test runs once for each implementation."""
+    with request.param():
+        yield
+
+
+EVERY_WAY = pytest.mark.usefixtures("every_way")
 
 
 # Three clusters: rows 0-2, rows 3-4 and row 5.
@@ -65,9 +69,9 @@ def kept(result, image=0):
     )
 
 
-@BOTH_WAYS
+@EVERY_WAY
 @each_case("batch_multiclass_nms")
-def test_golden(case, use_loop):
+def test_golden(case):
     params, inputs = case.params, {name: tf.constant(a) for name, a in case.inputs.items()}
     arguments = {
         "score_threshold": params["score_thresh"],
@@ -78,7 +82,6 @@ def test_golden(case, use_loop):
         "num_valid_boxes": inputs.get("num_valid_boxes"),
         "soft_nms_sigma": params.get("soft_nms_sigma", 0.0),
         "additional_fields": {name: inputs[name] for name in ("extra",) if name in inputs},
-        "use_loop": use_loop,
     }
     if params.get("use_class_agnostic_nms"):
         result = nms.batch_class_agnostic_nms(
@@ -101,9 +104,9 @@ def test_golden(case, use_loop):
         np.testing.assert_allclose(field, case.expected[name], atol=1e-5)
 
 
-@BOTH_WAYS
-def test_three_clusters(use_loop):
-    result = suppress(CLUSTERS, CLUSTER_SCORES, use_loop=use_loop)
+@EVERY_WAY
+def test_three_clusters():
+    result = suppress(CLUSTERS, CLUSTER_SCORES)
     assert kept(result) == [(3, 0), (0, 0), (5, 0)]
     np.testing.assert_allclose(result.scores[0, :4], [0.95, 0.9, 0.3, 0])
     np.testing.assert_array_equal(result.boxes[0, :3], CLUSTERS[[3, 0, 5]])
@@ -128,19 +131,19 @@ def test_a_suppressed_box_suppresses_nothing():
     assert kept(suppress(boxes, [0.9, 0.8, 0.7], iou_threshold=0.4)) == [(0, 0), (2, 0)]
 
 
-@BOTH_WAYS
-def test_classes_do_not_disturb_each_other(use_loop):
+@EVERY_WAY
+def test_classes_do_not_disturb_each_other():
     scores = np.stack([CLUSTER_SCORES, CLUSTER_SCORES[::-1]], axis=1)
-    result = suppress(CLUSTERS, scores, use_loop=use_loop)
+    result = suppress(CLUSTERS, scores)
     # Class 1 has the same scores backwards: rows 2, 5 and 4 are its best.
     assert kept(result) == [(3, 0), (2, 1), (0, 0), (5, 1), (4, 1), (5, 0)]
 
 
-@BOTH_WAYS
-def test_each_class_may_have_its_own_boxes(use_loop):
+@EVERY_WAY
+def test_each_class_may_have_its_own_boxes():
     """The two classes' boxes coincide in one class and are far apart in the other."""
     boxes = np.array([[[0.0, 0, 1, 1], [0, 0, 1, 1]], [[0, 0, 1, 1], [5, 5, 6, 6]]], np.float32)
-    result = suppress(boxes, [[0.9, 0.8], [0.7, 0.6]], use_loop=use_loop)
+    result = suppress(boxes, [[0.9, 0.8], [0.7, 0.6]])
     assert kept(result) == [(0, 0), (0, 1), (1, 1)]
     np.testing.assert_array_equal(result.boxes[0, 2], [5, 5, 6, 6])
 
@@ -154,14 +157,12 @@ def test_caps():
     assert kept(result) == [(3, 0), (0, 0), (3, 1)]
 
 
-@BOTH_WAYS
-def test_clipping_comes_after_suppression_and_before_the_total_cap(use_loop):
+@EVERY_WAY
+def test_clipping_comes_after_suppression_and_before_the_total_cap():
     """Row 0 suppresses row 1 with all of its area, then vanishes with what is outside."""
     boxes = [[0.0, -4, 1, 0], [0, -4, 1, 0.5], [0, 2, 1, 6], [0, 8, 1, 9]]
     window = tf.constant([[0.0, 0, 1, 4]])
-    result = suppress(
-        boxes, [0.9, 0.8, 0.7, 0.6], max_total_size=1, clip_window=window, use_loop=use_loop
-    )
+    result = suppress(boxes, [0.9, 0.8, 0.7, 0.6], max_total_size=1, clip_window=window)
     assert kept(result) == [(2, 0)]
     np.testing.assert_array_equal(result.boxes[0], [[0, 2, 1, 4]])
 
@@ -180,8 +181,8 @@ def test_without_a_window_empty_boxes_stay():
     assert kept(suppress([[1.0, 1, 1, 1]], [0.5])) == [(0, 0)]
 
 
-@BOTH_WAYS
-def test_padding_never_takes_part(use_loop):
+@EVERY_WAY
+def test_padding_never_takes_part():
     boxes = np.repeat(CLUSTERS[np.newaxis, :, np.newaxis], 3, axis=0)
     scores = np.repeat(CLUSTER_SCORES[np.newaxis, :, np.newaxis], 3, axis=0)
     result = nms.batch_multiclass_nms(
@@ -192,7 +193,6 @@ def test_padding_never_takes_part(use_loop):
         max_size_per_class=6,
         max_total_size=6,
         num_valid_boxes=tf.constant([3, 0, 6]),
-        use_loop=use_loop,
     )
     assert result.num_detections.numpy().tolist() == [1, 0, 3]
     assert kept(result, 0) == [(0, 0)]
@@ -301,9 +301,9 @@ def test_class_agnostic_edges():
     assert kept(run(np.zeros([1, 0, 2], np.float32))) == []
 
 
-@BOTH_WAYS
+@EVERY_WAY
 @pytest.mark.parametrize("batch, rows", [(0, 3), (2, 0)])
-def test_nothing_in_nothing_out(batch, rows, use_loop):
+def test_nothing_in_nothing_out(batch, rows):
     result = nms.batch_multiclass_nms(
         tf.zeros([batch, rows, 1, 4]),
         tf.zeros([batch, rows, 2]),
@@ -313,15 +313,14 @@ def test_nothing_in_nothing_out(batch, rows, use_loop):
         max_total_size=5,
         clip_window=tf.ones([batch, 4]),
         additional_fields={"masks": tf.ones([batch, rows, 7], tf.bool)},
-        use_loop=use_loop,
     )
     assert result.additional_fields["masks"].shape == (batch, 5, 7)
     assert result.boxes.shape == (batch, 5, 4)
     assert not result.num_detections.numpy().any()
 
 
-@BOTH_WAYS
-def test_a_graph_without_known_sizes_gives_the_same(use_loop):
+@EVERY_WAY
+def test_a_graph_without_known_sizes_gives_the_same():
     rng = np.random.RandomState(0)
     boxes, scores = random_boxes(rng, 2, 30, 3), rng.rand(2, 30, 3).astype(np.float32)
     window = np.array([[0, 0, 1, 1], [0.2, 0.2, 0.7, 0.9]], np.float32)
@@ -336,7 +335,6 @@ def test_a_graph_without_known_sizes_gives_the_same(use_loop):
             max_total_size=50,
             clip_window=window,
             change_coordinate_frame=True,
-            use_loop=use_loop,
         )
 
     expected = run(tf.constant(boxes), tf.constant(scores), tf.constant(window))
@@ -372,7 +370,7 @@ def test_xla_compiles_the_loop():
     boxes = tf.constant(random_boxes(rng, 2, 12, 1))
     scores = tf.constant(rng.rand(2, 12, 2).astype(np.float32))
 
-    def run(boxes, scores, use_loop):
+    def run(boxes, scores):
         return nms.batch_multiclass_nms(
             boxes,
             scores,
@@ -381,11 +379,11 @@ def test_xla_compiles_the_loop():
             max_size_per_class=4,
             max_total_size=6,
             clip_window=tf.constant([0.0, 0, 1, 1]),
-            use_loop=use_loop,
         )[:5]
 
-    compiled = tf.function(run, jit_compile=True)(boxes, scores, True)
-    for actual, expected in zip(compiled, run(boxes, scores, False), strict=True):
+    with lowering.for_xla():
+        compiled = tf.function(run, jit_compile=True)(boxes, scores)
+    for actual, expected in zip(compiled, run(boxes, scores), strict=True):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
@@ -439,9 +437,9 @@ def _iou(box1, box2):
     own_boxes=st.booleans(),
     per_class=st.integers(1, 6),
     total=st.integers(1, 12),
-    use_loop=st.booleans(),
+    way=st.sampled_from(sorted(LOWERINGS)),
 )
-def test_equals_the_documented_semantics(seed, rows, own_boxes, per_class, total, use_loop):
+def test_equals_the_documented_semantics(seed, rows, own_boxes, per_class, total, way):
     """On a small grid, where equal scores, equal boxes, empty boxes and exact IoUs are common."""
     rng = np.random.RandomState(seed)
     corner = rng.randint(0, 4, (rows, 3 if own_boxes else 1, 2))
@@ -449,16 +447,16 @@ def test_equals_the_documented_semantics(seed, rows, own_boxes, per_class, total
     boxes = boxes.astype(np.float32)
     scores = rng.randint(0, 5, (rows, 3)).astype(np.float32) / 4
     window = np.array([1, 0, 5, 3], np.float32)
-    result = nms.batch_multiclass_nms(
-        tf.constant(boxes[np.newaxis]),
-        tf.constant(scores[np.newaxis]),
-        score_threshold=0.1,
-        iou_threshold=0.5,
-        max_size_per_class=per_class,
-        max_total_size=total,
-        clip_window=tf.constant(window),
-        use_loop=use_loop,
-    )
+    with LOWERINGS[way]():
+        result = nms.batch_multiclass_nms(
+            tf.constant(boxes[np.newaxis]),
+            tf.constant(scores[np.newaxis]),
+            score_threshold=0.1,
+            iou_threshold=0.5,
+            max_size_per_class=per_class,
+            max_total_size=total,
+            clip_window=tf.constant(window),
+        )
     expected = reference(boxes, scores, 0.1, 0.5, per_class, total, window)
     assert kept(result) == [(row, klass) for _, klass, row in expected]
     np.testing.assert_allclose(
