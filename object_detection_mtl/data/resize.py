@@ -54,7 +54,7 @@ def keep_aspect_ratio(
             f"{max_dimension}, expected 1 <= min_dimension <= max_dimension."
         )
     image = tf.convert_to_tensor(image)
-    size = _size_within(_spatial_size(image), min_dimension, max_dimension)
+    size = size_within(_spatial_size(image), min_dimension, max_dimension)
     resized = _resize(image, size, method, half_pixel_centers)
     true_shape = _true_shape(resized)
     if pad_to_max_dimension:
@@ -91,7 +91,7 @@ def _spatial_size(image: tf.Tensor) -> _Size:
     return tuple(static) if static.is_fully_defined() else tf.shape(image)[-3:-1]
 
 
-def _size_within(size: _Size, min_dimension: int, max_dimension: int) -> _Size:
+def size_within(size: _Size, min_dimension: int, max_dimension: int) -> _Size:
     """(h, w) for a picture of `size`, in the same form: integers or a tensor.
 
     The arithmetic is float32 and rounds halves to even in both forms, as the OD API does; a

@@ -1,14 +1,10 @@
-"""A model as a function from one picture to its detections, whatever form the model has.
-
-Shape letters: H W a picture, N detections.
-"""
+"""A model as a function from pictures to their detections, whatever form the model has."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,44 +13,46 @@ from PIL import Image
 
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.inputs import INPUT_NAME
-from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export.module import served
 from object_detection_mtl.fields import Detections, TfExample
+from object_detection_mtl.inference import sizes
+from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
 
 SAVED_MODEL_FILE = "saved_model.pb"
 _OUTPUTS = (Detections.boxes, Detections.scores, Detections.classes, Detections.num_detections)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The detections of one picture, best first.
+def from_detector(detector: Any) -> StagedPredictor:
+    """A detector that has its weights, built for inference. It takes batches."""
+    preprocess = tf.function(
+        detector.preprocess, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
+    )
+    # A resizer of one fixed size shows in the inputs' shape, and with it in that of the anchors.
+    inputs_shape = preprocess.get_concrete_function().outputs[0].shape
 
-    Attributes:
-        boxes: [N, 4] float32, normalised to the picture.
-        scores: [N] float32.
-        classes: [N] int64, from 1.
-    """
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, *inputs_shape[1:]], tf.float32),
+            tf.TensorSpec([None, 3], tf.int32),
+        ]
+    )
+    def serve(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
+        predictions = detector.predict(inputs, true_image_shapes)
+        return served(detector.postprocess(predictions, true_image_shapes))
 
-    boxes: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
+    def prepare(picture: np.ndarray) -> Prepared:
+        inputs, true_image_shapes = preprocess(picture[np.newaxis])
+        return Prepared((inputs, true_image_shapes), group=tuple(inputs.shape))
 
-    def best(self, count: int) -> Found:
-        """At most `count` of them."""
-        return Found(self.boxes[:count], self.scores[:count], self.classes[:count])
+    def detect(prepared: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> list[Found]:
+        return _without_padding(
+            serve(*(tf.concat(values, axis=0) for values in zip(*prepared, strict=True)))
+        )
 
-
-# A picture [H, W, 3] uint8 -> what is on it.
-Predictor = Callable[[np.ndarray], Found]
-
-
-def from_detector(detector: Any) -> Predictor:
-    """A detector that has its weights, built for inference."""
-    module = DetectionModule(detector, ExportOptions())
-    return lambda picture: _first(module.detect(tf.constant(picture[np.newaxis])))
+    return StagedPredictor(prepare, detect)
 
 
-def from_saved_model(directory: str) -> Predictor:
+def from_saved_model(directory: str) -> StagedPredictor:
     """A SavedModel of this package or of the OD API, with any of their input types.
 
     Args:
@@ -74,14 +72,14 @@ def from_saved_model(directory: str) -> Predictor:
         ) from error
     signature = loaded.signatures.get(saved_model.SIGNATURE)
     _require_detector(signature, sorted(loaded.signatures), directory)
-    encode = _encoder(signature)
+    prepare, to_batch = _input_form(signature, directory)
 
-    def predict(picture: np.ndarray) -> Found:
+    def detect(prepared: Sequence[Any]) -> list[Found]:
         # `loaded` owns the variables and would take them along when it goes.
         assert loaded is not None
-        return _first(signature(**{INPUT_NAME: encode(picture)}))
+        return _without_padding(signature(**{INPUT_NAME: to_batch(prepared)}))
 
-    return predict
+    return StagedPredictor(prepare, detect, _why_one_at_a_time(signature, directory))
 
 
 def saved_model_directory(directory: str) -> str:
@@ -126,12 +124,29 @@ def _require_detector(signature: Any, names: Iterable[str], directory: str) -> N
         )
 
 
-def _encoder(signature: Any) -> Callable[[np.ndarray], tf.Tensor]:
-    """What turns a picture into the signature's input."""
+def _why_one_at_a_time(signature: Any, directory: str) -> str:
+    spec = signature.structured_input_signature[1][INPUT_NAME]
+    if spec.shape.rank is None or spec.shape[0] is None:
+        return ""
+    return (
+        f"SavedModel {directory!r} takes {spec.shape[0]} picture at a time; export it with "
+        "--dynamic_batch, or give --pipeline_config_path and --checkpoint_dir in its place"
+    )
+
+
+def _input_form(
+    signature: Any, directory: str
+) -> tuple[Callable[[np.ndarray], Prepared], Callable[[Sequence[Any]], tf.Tensor]]:
+    """How a picture is prepared for the signature, and prepared pictures become its input."""
     dtype = signature.structured_input_signature[1][INPUT_NAME].dtype
-    if dtype == tf.string:
-        return _as_example if _parses_examples(signature) else _as_file
-    return lambda picture: tf.cast(picture[np.newaxis], dtype)
+    if dtype != tf.string:  # arrays, which have to be of one size to share a batch
+        return (
+            lambda picture: Prepared(picture, group=picture.shape),
+            lambda pictures: tf.cast(np.stack(pictures), dtype),
+        )
+    encode = _as_example if _parses_examples(signature) else _png
+    size = sizes.of_saved_model(directory)
+    return lambda picture: Prepared(encode(picture), group=size(picture.shape[:2])), tf.constant
 
 
 def _parses_examples(signature: Any) -> bool:
@@ -141,14 +156,10 @@ def _parses_examples(signature: Any) -> bool:
     return any(node.op.startswith("Parse") and "Example" in node.op for node in nodes)
 
 
-def _as_file(picture: np.ndarray) -> tf.Tensor:
-    return tf.constant([_png(picture)])
-
-
-def _as_example(picture: np.ndarray) -> tf.Tensor:
+def _as_example(picture: np.ndarray) -> bytes:
     values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[_png(picture)]))
     example = tf.train.Example(features=tf.train.Features(feature={TfExample.encoded: values}))
-    return tf.constant([example.SerializeToString()])
+    return example.SerializeToString()
 
 
 def _png(picture: np.ndarray) -> bytes:
@@ -157,8 +168,10 @@ def _png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _first(outputs: Mapping[str, tf.Tensor]) -> Found:
-    """The one picture of a served batch, without padding."""
-    boxes, scores, classes, number = (outputs[name].numpy()[0] for name in _OUTPUTS)
-    found = Found(boxes, scores, np.rint(classes).astype(np.int64))
-    return found.best(int(number))
+def _without_padding(outputs: Mapping[str, tf.Tensor]) -> list[Found]:
+    """What is on each picture of a served batch."""
+    columns = [outputs[name].numpy() for name in _OUTPUTS]
+    return [
+        Found(boxes, scores, np.rint(classes).astype(np.int64)).best(int(number))
+        for boxes, scores, classes, number in zip(*columns, strict=True)
+    ]

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from object_detection_mtl.inference.predictor import Found
+from object_detection_mtl.inference.stages import Found
 
 DETECTIONS_NAME = "detections.json"
 IMAGES_NAME = "images.json"

@@ -27,8 +27,8 @@ from object_detection_mtl import visualization
 from object_detection_mtl.inference import journal, pictures
 from object_detection_mtl.inference.journal import Journal
 from object_detection_mtl.inference.pictures import PictureError, PictureFile
-from object_detection_mtl.inference.predictor import Found, Predictor
 from object_detection_mtl.inference.results import Results
+from object_detection_mtl.inference.stages import Found, Predictor
 
 PICTURES_FOLDER = "pictures"
 # Longer sides do not fit into a JPEG file.

@@ -156,8 +156,8 @@ def test_keep_aspect_ratio_by_hand(size, expected):
 @given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([(600, 1024), (5, 9), (7, 7)]))
 def test_both_size_rules_agree_and_keep_within_limits(height, width, limits):
     """The rule has one form for known and one for unknown sizes."""
-    known = resize._size_within((height, width), *limits)
-    unknown = resize._size_within(tf.constant([height, width]), *limits)
+    known = resize.size_within((height, width), *limits)
+    unknown = resize.size_within(tf.constant([height, width]), *limits)
     assert unknown.numpy().tolist() == list(known)
     assert 1 <= min(known) <= limits[0] and max(known) <= limits[1]
     assert min(known) == limits[0] or max(known) == limits[1]

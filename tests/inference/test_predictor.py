@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from object_detection_mtl.export.inputs import INPUT_TYPES
-from object_detection_mtl.inference import pictures, predictor
+from object_detection_mtl.inference import pictures, predictor, stages
 from tests.export import exported
 
 
@@ -75,3 +76,63 @@ def test_models_that_are_no_detectors(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "named"), signatures={"train": module.double})
     with pytest.raises(ValueError, match=r"no signature 'serving_default' \(it has train\)"):
         predictor.from_saved_model(str(tmp_path / "named"))
+
+
+# Batches ----------------------------------------------------------------------------------------
+
+# The model makes all but the last 64x80.
+SIZES = [(64, 80), (64, 80), (128, 160), (32, 40), (50, 40)]
+FORMS = {
+    "image_tensor": {"dynamic_batch": True},
+    "float_image_tensor": {},
+    "encoded_image_string_tensor": {},
+    "tf_example": {},
+    "config and checkpoint": {},
+}
+
+
+def some_pictures():
+    random = np.random.RandomState(3)
+    for height, width in SIZES:
+        small = Image.fromarray(random.randint(0, 256, (12, 15, 3)).astype(np.uint8))
+        yield np.array(small.resize((width, height)))
+
+
+def staged(form):
+    if form == "config and checkpoint":
+        return predictor.from_detector(exported.detector())
+    return predictor.from_saved_model(str(exported.export(form, **FORMS[form])))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_batch_gives_each_picture_what_it_gets_alone(form):
+    detector = staged(form)
+    pictures = list(some_pictures())
+    prepared = [detector.prepare(picture) for picture in pictures]
+    together = [index for index, one in enumerate(prepared) if one.group == prepared[0].group]
+    # Arrays can share a batch only as they come; all other forms resize each picture by itself.
+    assert together == ([0, 1] if form.endswith("image_tensor") else [0, 1, 2, 3])
+    found = detector.detect([prepared[index].value for index in together])
+    for index, actual in zip(together, found, strict=True):
+        alone = detector(pictures[index])
+        assert len(alone.scores) > 1
+        np.testing.assert_array_equal(actual.classes, alone.classes)
+        np.testing.assert_allclose(actual.scores, alone.scores, atol=1e-4)
+        np.testing.assert_allclose(actual.boxes, alone.boxes, atol=1e-4)
+
+
+def test_with_padding_a_picture_gets_something_else():
+    """Why pictures of merely similar sizes do not share a batch."""
+    detector = staged("encoded_image_string_tensor")
+    first, *_, last = some_pictures()
+    beside_another = detector.detect([detector.prepare(one).value for one in (last, first)])[0]
+    number = min(len(beside_another.scores), len(detector(last).scores))
+    difference = np.abs(beside_another.scores[:number] - detector(last).scores[:number])
+    assert difference.max() > 1e-3
+
+
+def test_a_saved_model_of_one_picture_takes_no_batches():
+    detector = predictor.from_saved_model(str(exported.export("image_tensor")))
+    stages.require_batches(detector, 1)
+    with pytest.raises(ValueError, match="batch_size is 2, but SavedModel .* takes 1 picture at a"):
+        stages.require_batches(detector, 2)

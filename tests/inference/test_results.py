@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from object_detection_mtl.inference.predictor import Found
 from object_detection_mtl.inference.results import Results
+from object_detection_mtl.inference.stages import Found
 
 
 def some_results():

@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from object_detection_mtl.inference import pictures, run
-from object_detection_mtl.inference.predictor import Found
 from object_detection_mtl.inference.run import Options, detect_files, plan_targets
+from object_detection_mtl.inference.stages import Found
 
 GREY = 90
 
