@@ -2,10 +2,13 @@
 
     python -m benchmarks.ablation --data_dir=BCCD --weights=.../mobilenet_v1_1.0_224.ckpt
 
-Trains Faster R-CNN with MobileNet v1 on blood cells (VOC folder `data_dir`, TF-Slim's ImageNet
-checkpoint `weights`) once per variant and seed, evaluates on the `test` split, and prints a table
-with mean and standard deviation over the seeds. Everything but the tasks is the same: pictures,
-schedule, first weights of the backbone, order of the pictures of a seed.
+Trains Faster R-CNN (or `--detector=rfcn`) with MobileNet v1 on blood cells (VOC folder `data_dir`,
+TF-Slim's ImageNet checkpoint `weights`) once per variant and seed, evaluates on the `test` split,
+and prints a table with mean and standard deviation over the seeds. Everything but the tasks is the
+same: pictures, schedule, first weights of the backbone, order of the pictures of a seed.
+
+The minutes of the table are wall-clock, from the start of training to its last logged step, by the
+events that it wrote; what another job on the machine took is in them.
 
 A run that is interrupted goes on where it stopped, and a finished one is not repeated: the same
 command completes the table, a part at a time with --variants and --seeds. `--steps` shortens the
@@ -23,7 +26,9 @@ from pathlib import Path
 from absl import app, flags
 
 CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
-CONFIG = CONFIGS / "faster_rcnn_mobilenet_v1_mtl_bccd.config"
+DETECTORS = {
+    name: CONFIGS / f"{name}_mobilenet_v1_mtl_bccd.config" for name in ("faster_rcnn", "rfcn")
+}
 LABEL_MAP = CONFIGS / "bccd_label_map.pbtxt"
 
 # Name -> the tasks that are on.
@@ -36,14 +41,18 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "all+refine": ("window", "closeness", "edgemask", "refine"),
 }
 TASKS = ("window", "closeness", "edgemask", "refine")
-METRICS = {
-    "mAP@0.5": "PascalBoxes_Precision/mAP@0.5IOU",
-    "mAP@[.5:.95]": "DetectionBoxes_Precision/mAP",
+MINUTES = "minutes"
+# Column of the table -> key among a run's numbers, digits.
+COLUMNS = {
+    "mAP@0.5": ("PascalBoxes_Precision/mAP@0.5IOU", 3),
+    "mAP@[.5:.95]": ("DetectionBoxes_Precision/mAP", 3),
+    "minutes of training": (MINUTES, 0),
 }
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of BCCD.", required=True)
 _WEIGHTS = flags.DEFINE_string("weights", None, "ImageNet checkpoint.", required=True)
 _WORK_DIR = flags.DEFINE_string("work_dir", "ablation", "Where records, runs and results go.")
+_DETECTOR = flags.DEFINE_enum("detector", "faster_rcnn", list(DETECTORS), "What is trained.")
 _STEPS = flags.DEFINE_integer("steps", 2000, "Training steps of a run.", lower_bound=1)
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "One run of each variant per seed.")
 _VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "Which to run.")
@@ -84,32 +93,55 @@ def overrides(
     return [f"--override={name}={value}" for name, value in values.items()]
 
 
-def run(variant: str, seed: str, steps: int, records: dict[str, Path], work_dir: Path) -> dict:
-    """The metrics of one run, from its file where it is finished."""
-    model_dir = work_dir / f"steps_{steps}" / variant / f"seed_{seed}"
+def run_dir(work_dir: Path, detector: str, steps: int, variant: str, seed: str) -> Path:
+    """Where a run lives: other detectors than Faster R-CNN have a folder in `work_dir`."""
+    home = work_dir if detector == "faster_rcnn" else work_dir / detector
+    return home / f"steps_{steps}" / variant / f"seed_{seed}"
+
+
+def run(model_dir: Path, config: Path, changes: list[str], steps: int) -> dict[str, float]:
+    """The metrics and minutes of one run, which is done unless it is finished."""
     metrics = model_dir / "eval" / f"metrics-{steps}.json"
     if not metrics.exists():
-        print(f"== {variant}, seed {seed}", flush=True)
+        print(f"== {model_dir}", flush=True)
         command = [
             "model_main_tf2",
-            f"--pipeline_config_path={CONFIG}",
+            f"--pipeline_config_path={config}",
             f"--model_dir={model_dir}",
-            *overrides(variant, seed, steps, records, _WEIGHTS.value),
+            *changes,
         ]
         _call(*command)
         _call(*command, f"--checkpoint_dir={model_dir}", "--eval_once")
-    return json.loads(metrics.read_text())["metrics"]
+    return {
+        **json.loads(metrics.read_text())["metrics"],
+        MINUTES: training_minutes(model_dir / "train"),
+    }
 
 
-def table(results: dict[str, list[dict]]) -> str:
-    """Markdown: a row per variant, mean and standard deviation (of the sample) per metric."""
-    lines = [f"| variant | seeds | {' | '.join(METRICS)} |", "|---" * (2 + len(METRICS)) + "|"]
+def training_minutes(directory: Path) -> float:
+    """Minutes between the first and the last event of each event file, added up."""
+    import tensorflow as tf
+
+    seconds = 0.0
+    for path in directory.glob("events.out.tfevents.*"):
+        events = [
+            tf.compat.v1.Event.FromString(record)
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        ]
+        if events:
+            seconds += events[-1].wall_time - events[0].wall_time
+    return seconds / 60.0
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown: a row per variant, mean and standard deviation (of the sample) per column."""
+    lines = [f"| variant | seeds | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for variant, runs in results.items():
         cells = []
-        for key in METRICS.values():
-            values = [float(metrics[key]) for metrics in runs]
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.3f}{spread}")
+        for key, digits in COLUMNS.values():
+            values = [float(numbers[key]) for numbers in runs]
+            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.{digits}f}{spread}")
         lines.append(f"| {variant} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -125,12 +157,15 @@ def main(_: list[str]) -> None:
     work_dir = Path(_WORK_DIR.value)
     work_dir.mkdir(parents=True, exist_ok=True)
     records = make_records(Path(_DATA_DIR.value), work_dir)
-    results: dict[str, list[dict]] = {}
+    results: dict[str, list[dict[str, float]]] = {}
+    detector, steps = _DETECTOR.value, _STEPS.value
     for seed in _SEEDS.value:
         for variant in _VARIANTS.value:
-            metrics = run(variant, seed, _STEPS.value, records, work_dir)
-            results.setdefault(variant, []).append(metrics)
-            print(f"\n{_STEPS.value} steps\n\n{table(results)}\n", flush=True)
+            changes = overrides(variant, seed, steps, records, _WEIGHTS.value)
+            model_dir = run_dir(work_dir, detector, steps, variant, seed)
+            numbers = run(model_dir, DETECTORS[detector], changes, steps)
+            results.setdefault(variant, []).append(numbers)
+            print(f"\n{detector}, {steps} steps\n\n{table(results)}\n", flush=True)
 
 
 if __name__ == "__main__":
