@@ -58,7 +58,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         trainable: bool = True,
         name: str = "FirstStageBoxPredictor",
     ) -> None:
-        super().__init__(name=name, trainable=trainable)
+        super().__init__(name=name)
         hyperparams = hyperparams or LayerHyperparams()
         self.anchor_generator = anchor_generator
         self.sampling = sampling or RpnSampling()
@@ -81,6 +81,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         self.conv.build((None, None, None, in_channels))
         self.box_head.build((None, None, None, depth))
         self.class_head.build((None, None, None, depth))
+        self.trainable = trainable  # after the layers, which Keras then freezes too
         self.built = True
 
     def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:

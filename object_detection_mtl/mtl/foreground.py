@@ -45,7 +45,7 @@ class ForegroundTask(keras.layers.Layer):
             much as large ones; else all pixels alike.
         stop_gradient: the loss does not reach the shared features.
         """
-        super().__init__(name=name, trainable=trainable)
+        super().__init__(name=name)
         hyperparams = hyperparams or LayerHyperparams()
         self.loss_weights = {Losses.edgemask: loss_weight}
         self.weighted = weighted
@@ -60,6 +60,7 @@ class ForegroundTask(keras.layers.Layer):
             **hyperparams.kernel_options(),
         )
         self.conv.build((None, None, None, in_channels))
+        self.trainable = trainable  # after the layers, which Keras then freezes too
         self.built = True
 
     def predict(self, context: Context) -> Tensors:

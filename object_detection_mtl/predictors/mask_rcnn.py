@@ -47,7 +47,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
             dropout.
         predict_boxes: False leaves the box layer out (auxiliary heads).
         """
-        super().__init__(name=name, trainable=trainable)
+        super().__init__(name=name)
         self.num_classes = num_classes
         self.num_box_classes = 1 if share_box_across_classes else num_classes
         self.dropout = None
@@ -72,6 +72,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         if predict_boxes:
             self.box_head = linear(width, self.num_box_classes * 4, "BoxEncodingPredictor")
         self.class_head = linear(width, num_classes + 1, "ClassPredictor")
+        self.trainable = trainable  # after the layers, which Keras then freezes too
         self.built = True
 
     @property

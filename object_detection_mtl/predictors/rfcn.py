@@ -44,7 +44,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         crop_size: bilinear samples of a box; multiples of `num_bins`.
         predict_boxes: False leaves the box maps out (auxiliary heads).
         """
-        super().__init__(name=name, trainable=trainable)
+        super().__init__(name=name)
         position_sensitive.check_bins(crop_size, num_bins)
         self.num_classes = num_classes
         self.num_bins = num_bins
@@ -62,6 +62,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         if predict_boxes:
             self.box_head = convolution(depth, maps * num_classes * 4, "refined_locations")
         self.class_head = convolution(depth, maps * (num_classes + 1), "class_predictions")
+        self.trainable = trainable  # after the layers, which Keras then freezes too
         self.built = True
 
     @property

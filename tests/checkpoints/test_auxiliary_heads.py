@@ -10,7 +10,7 @@ from object_detection_mtl.builders import model_builder, mtl_builder, train_conf
 from object_detection_mtl.checkpoints import native, tf1_detection
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.config import pipeline, samples
-from object_detection_mtl.protos import train_pb2
+from object_detection_mtl.protos import model_pb2, train_pb2
 from tests.checkpoints.tf1_files import write_tf1
 
 SECOND_STAGE = "SecondStageFeatureExtractor/"
@@ -51,13 +51,13 @@ def emptied(detector):
     return detector
 
 
-def initialised(detector, path, folder, fields=""):
+def initialised(detector, path, folder, fields="", fresh_scopes=()):
     """The values that a run starts with."""
     config = text_format.Parse(
         f'fine_tune_checkpoint: "{path}" fine_tune_checkpoint_type: "detection" {fields}',
         train_pb2.TrainConfig(),
     )
-    train_config_builder.build_initialiser(config, folder / "run")(emptied(detector))
+    train_config_builder.build_initialiser(config, folder / "run", fresh_scopes)(emptied(detector))
     return {name: v.numpy() for name, v in tf1_detection.name_map(detector).items()}
 
 
@@ -91,6 +91,22 @@ def test_a_field_restores_its_head_and_no_other(detector, stored, path, tmp_path
         if name.startswith(scope):
             np.testing.assert_array_equal(value, stored[name], err_msg=name)
         elif "/MobilenetV1/" not in name:
+            assert not value.any(), name
+
+
+@pytest.mark.parametrize(("field", "restored"), [("", ()), ("restore_window: true", HEADS[:1])])
+def test_heads_of_their_own_beginning(detector, stored, path, tmp_path, field, restored):
+    """`share_second_stage_init: false`, which gives way to what is asked for by name."""
+    mtl = model_pb2.MTL(share_second_stage_init=False)
+    values = initialised(detector, path, tmp_path, field, mtl_builder.fresh_scopes(mtl))
+    assert mtl_builder.fresh_scopes(model_pb2.MTL()) == ()
+    np.testing.assert_array_equal(values[SECOND_STAGE + COPY], stored[SECOND_STAGE + COPY])
+    of_heads = {name: value for name, value in values.items() if name.startswith(HEADS)}
+    assert len([name for name in of_heads if "/MobilenetV1/" in name]) == 2 * 12
+    for name, value in of_heads.items():
+        if name.startswith(restored):
+            np.testing.assert_array_equal(value, stored[name], err_msg=name)
+        else:
             assert not value.any(), name
 
 

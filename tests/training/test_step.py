@@ -1,6 +1,5 @@
 """One training step with numbers worked out on paper (see linear.py for the model)."""
 
-import functools
 import subprocess
 import sys
 import textwrap
@@ -12,9 +11,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import names
-from object_detection_mtl.training.step import StepOptions, TrainingStep, non_finite_term
-from tests.golden import model_runner
-from tests.models import tiny as small
+from object_detection_mtl.training.step import TrainingStep, non_finite_term
 from tests.training import tiny
 from tests.training.linear import make_model, one_device, picture
 
@@ -206,59 +203,3 @@ def test_two_replicas_do_what_one_does():
         assert line, output.stderr[-3000:]
         results.append(np.array(eval(line[0].removeprefix("RESULT"))))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
-
-
-def one_step(build, data, jit_compile):
-    """Scalars and trained variables after one step, and the variables' names."""
-    with one_device() as strategy:
-        detector = build()
-        optimizer = make_model(rate=0.05).optimizer
-        variables = detector.trainable_variables
-        optimizer.build(variables)
-        step_fn = TrainingStep(detector, optimizer, variables, StepOptions(jit_compile=jit_compile))
-        compiled = tf.function(functools.partial(strategy.run, step_fn), autograph=False)
-        scalars = compiled(args=(data(detector), tf.constant(0, tf.int64)))
-        return {name: float(value) for name, value in scalars.items()}, variables
-
-
-def mobilenet():
-    return model_runner.build("faster_rcnn_mobilenet_v1_voc07.config", is_training=True)
-
-
-def mobilenet_batch(detector):
-    golden = np.load(model_runner.GOLDEN / "model51_train.npz")
-    inputs, shapes = detector.preprocess(golden["image_uint8"][np.newaxis])
-    truth = model_runner.groundtruth(golden)
-    return {**truth, Batch.inputs: inputs, Batch.true_image_shapes: shapes}
-
-
-def rfcn():
-    return small.detector(
-        *small.RFCN, "model.faster_rcnn.hard_example_miner.num_hard_examples=4", is_training=True
-    )
-
-
-def rfcn_batch(detector):
-    inputs, shapes = detector.preprocess(small.images(1))
-    truth = small.groundtruth([[0.1, 0.1, 0.6, 0.5], [0.3, 0.4, 0.9, 0.95]])
-    return {**truth, Batch.inputs: inputs, Batch.true_image_shapes: shapes}
-
-
-@pytest.mark.parametrize(
-    ("build", "data"),
-    [
-        (tiny.tiny_detector, lambda detector: tiny.batch(0, 1)),
-        pytest.param(mobilenet, mobilenet_batch, marks=pytest.mark.slow),
-        pytest.param(rfcn, rfcn_batch, marks=pytest.mark.slow),
-    ],
-    ids=["tiny", "mobilenet", "rfcn"],
-)
-def test_xla_gives_the_same_step(build, data):
-    """The crop's and the suppression's replacements, forward and backward: same numbers."""
-    plain, plain_variables = one_step(build, data, jit_compile=False)
-    by_xla, xla_variables = one_step(build, data, jit_compile=True)
-    assert plain.keys() == by_xla.keys()
-    for name, value in plain.items():
-        np.testing.assert_allclose(by_xla[name], value, rtol=1e-5, err_msg=name)
-    for expected, actual in zip(plain_variables, xla_variables, strict=True):
-        np.testing.assert_allclose(actual.numpy(), expected.numpy(), atol=1e-5)
