@@ -1,16 +1,20 @@
-"""Finds objects on pictures with a trained detector: boxes drawn on them, and a COCO-style JSON.
+"""Finds objects on pictures with a trained detector: boxes drawn on them, JSON or TFRecord.
 
     detect_objects --saved_model_dir=exported/saved_model --images=photos --output_dir=found
     detect_objects --pipeline_config_path=faster_rcnn.config --checkpoint_dir=model_dir \\
         --images=one.jpg --images='more/*.png' --output_dir=found
+    detect_objects --saved_model_dir=exported/saved_model --images='val.record-*' \\
+        --output_dir=found --output_format=tfrecord --nosave_images
 
 Writes detections.json (a list in the COCO results format: image_id, category_id, bbox [x, y, width,
 height] in pixels, score, file_name), images.json (the pictures and the classes) and pictures/ (the
-pictures with boxes). Pictures are turned as their EXIF header asks; boxes refer to that.
+pictures with boxes); with --output_format=tfrecord or both, detections.record: examples with the
+detections added, under the keys of the Object Detection API's infer_detections. Pictures are turned
+as their EXIF header asks, those of records excepted; boxes refer to that.
 
 A run that was interrupted goes on where it ended when it is started again with the same flags.
 
-A file that is no picture, or is damaged, is named in one line and left out. The exit code is 1 if
+A picture that is none, or is damaged, is named in one line and left out. The exit code is 1 if
 nothing could be looked at, else 0.
 """
 
@@ -26,8 +30,9 @@ from absl import flags
 from object_detection_mtl.dataset_tools import command
 
 if TYPE_CHECKING:
+    from object_detection_mtl.inference.options import Options
     from object_detection_mtl.inference.pictures import PictureFile
-    from object_detection_mtl.inference.run import Options, Summary
+    from object_detection_mtl.inference.run import Summary
 
 FLAGS = flags.FLAGS
 
@@ -49,8 +54,10 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "images",
         None,
-        "A picture, a folder of pictures, or a quoted pattern such as 'photos/*.jpg'. Can be given "
-        "repeatedly.",
+        "A picture, a folder of pictures, a TFRecord of tf.train.Examples, a video (needs "
+        "object_detection_mtl[video]), or a quoted pattern such as 'photos/*.jpg' or "
+        "'val.record-*'. TFRecords are known by their content, videos by their endings; in a "
+        "folder only pictures are looked for. Can be given repeatedly.",
     )
     flags.DEFINE_bool("recursive", False, "Search the folders in a folder, too.")
     flags.DEFINE_string("output_dir", None, "Where to write; created if it does not exist.")
@@ -69,6 +76,30 @@ def define_flags() -> None:
     flags.DEFINE_bool("save_images", True, "Draw the boxes on the pictures.")
     flags.DEFINE_bool(
         "exif_orientation", True, "Turn pictures as their EXIF header asks, as viewers do."
+    )
+    flags.DEFINE_enum(
+        "output_format",
+        "json",
+        ["json", "tfrecord", "both"],
+        "Files of detections: COCO-style JSON, a TFRecord, or both.",
+    )
+    flags.DEFINE_bool(
+        "discard_image_pixels", False, "Leave the pictures themselves out of the TFRecord."
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        1,
+        "Detect on up to so many pictures at once, of those that are equally large in the model: "
+        "with a checkpoint, or a SavedModel that takes batches (--dynamic_batch, or an "
+        "--input_type of strings).",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "num_readers",
+        0,
+        "Threads that decode pictures while the model is at work. 0: one for every processor, 8 "
+        "at most.",
+        lower_bound=0,
     )
     flags.mark_flags_as_required(["images", "output_dir"])
 
@@ -131,9 +162,9 @@ def _given_names() -> dict[int, str] | None:
 
 
 def _options(output_dir: Path, class_names: dict[int, str], model: str = "") -> Options:
-    from object_detection_mtl.inference import run
+    from object_detection_mtl.inference import options
 
-    return run.Options(
+    return options.Options(
         output_dir=output_dir,
         names=class_names,
         min_score=FLAGS.min_score,
@@ -141,6 +172,10 @@ def _options(output_dir: Path, class_names: dict[int, str], model: str = "") -> 
         save_images=FLAGS.save_images,
         apply_exif_orientation=FLAGS.exif_orientation,
         model=model,
+        output_format=FLAGS.output_format,
+        discard_image_pixels=FLAGS.discard_image_pixels,
+        batch_size=FLAGS.batch_size,
+        num_readers=FLAGS.num_readers,
     )
 
 

@@ -127,6 +127,14 @@ class TfExample:
     group_of = "image/object/group_of"
     weight = "image/object/weight"
 
+    # What a detector found, as the OD API's infer_detections adds it.
+    detection_ymin = "image/detection/bbox/ymin"
+    detection_xmin = "image/detection/bbox/xmin"
+    detection_ymax = "image/detection/bbox/ymax"
+    detection_xmax = "image/detection/bbox/xmax"
+    detection_label = "image/detection/label"
+    detection_score = "image/detection/score"
+
     # Auxiliary labels in records of the authors' layout.
     window_ymin = "image/window/bbox/ymin"
     window_xmin = "image/window/bbox/xmin"

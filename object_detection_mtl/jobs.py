@@ -28,6 +28,7 @@ from object_detection_mtl.export import saved_model, weights
 from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.inference import names, predictor
 from object_detection_mtl.inference import run as inference_run
+from object_detection_mtl.inference.options import Options
 from object_detection_mtl.inference.pictures import PictureFile
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
@@ -269,7 +270,7 @@ def predict(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     checkpoint_path: str,
     files: Sequence[PictureFile],
-    options: inference_run.Options,
+    options: Options,
 ) -> inference_run.Summary:
     """Detects on picture files; see `inference.run` for what is written.
 

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from object_detection_mtl import detect
+from object_detection_mtl.inference import pictures
 from object_detection_mtl.inference.pictures import large_pictures_without_warning
 from tests import command_line
 from tests.export import exported
+from tests.inference import source_files
 
 
 def saved_model():
@@ -89,6 +92,52 @@ def test_config_and_checkpoint_find_the_same(found, tmp_path):
         assert row["category_id"] == expected["category_id"]
         assert row["score"] == pytest.approx(expected["score"], abs=1e-4)
         assert row["bbox"] == pytest.approx(expected["bbox"], abs=1e-2)
+
+
+def test_records_in_batches(tmp_path):
+    """With batches and without, from files and from a record: the same detections."""
+    shapes = [(64, 80), (50, 40), (64, 80), (64, 80)]
+    random = np.random.RandomState(6)
+    encoded = [
+        pictures.to_png(random.randint(0, 256, (*shape, 3)).astype(np.uint8)) for shape in shapes
+    ]
+    record = source_files.write_record(
+        tmp_path / "some.record", [source_files.example(one) for one in (*encoded, b"none")]
+    )
+    record.write_bytes(record.read_bytes()[:-3])  # the last record is cut short
+    for number, one in enumerate(encoded):
+        (tmp_path / f"{number}.png").write_bytes(one)
+    batched = exported.export("image_tensor", dynamic_batch=True)
+    done = run(
+        f"--saved_model_dir={batched}",
+        f"--images={tmp_path}/*.record",
+        f"--output_dir={tmp_path / 'batched'}",
+        "--batch_size=2",
+        "--output_format=both",
+    )
+    assert done.code == 0, done.err
+    assert done.out.startswith("4 of 5 pictures, 1 left out: ")
+    assert f"{record}: is cut short: record number 4" in done.err
+    done = run(saved_model(), f"--images={tmp_path}/*.png", f"--output_dir={tmp_path / 'single'}")
+    assert done.code == 0, done.err
+    rows, expected = (read(tmp_path / name / "detections.json") for name in ("batched", "single"))
+    assert len(rows) == len(expected) > 4
+    for row, single in zip(rows, expected, strict=True):
+        for key in ("image_id", "category_id"):
+            assert row[key] == single[key]
+        assert row["score"] == pytest.approx(single["score"], abs=1e-4)
+        assert row["bbox"] == pytest.approx(single["bbox"], abs=1e-2)
+    examples = source_files.read_record(tmp_path / "batched" / "detections.record")
+    scores = [e.features.feature["image/detection/score"].float_list.value for e in examples]
+    assert [len(one) for one in scores] == [
+        sum(row["image_id"] == number for row in rows) for number in (1, 2, 3, 4)
+    ]
+
+
+def test_batches_need_a_model_that_takes_them(tmp_path):
+    picture = f"--images={exported.pictures() / 'a.jpg'}"
+    done = run(saved_model(), picture, f"--output_dir={tmp_path / 'out'}", "--batch_size=4")
+    assert "takes 1 picture at a time; export it with --dynamic_batch" in error(done)
 
 
 def test_names_from_a_label_map_and_fewer_detections(tmp_path):
@@ -189,20 +238,21 @@ def test_misused_flags(arguments, words):
 
 
 def test_an_interrupted_run_keeps_what_it_found(tmp_path, monkeypatch):
-    from object_detection_mtl.inference import run as inference_run
+    from object_detection_mtl.inference import output
 
-    draw = inference_run._draw
+    draw = output.draw
 
     def interrupt_at_the_second(picture, found, target, options):
         if target.name == "b.jpg":
             raise KeyboardInterrupt
         draw(picture, found, target, options)
 
-    monkeypatch.setattr(inference_run, "_draw", interrupt_at_the_second)
+    monkeypatch.setattr(output, "draw", interrupt_at_the_second)
     done = run(saved_model(), f"--images={exported.pictures()}", f"--output_dir={tmp_path}")
     assert done.code == 130
     assert f"stopped; {tmp_path} holds what was found so far" in done.err
-    assert {row["image_id"] for row in read(tmp_path / "detections.json")} == {1, 2}
+    # A picture is done when it is drawn.
+    assert {row["image_id"] for row in read(tmp_path / "detections.json")} == {1}
 
 
 def test_help_explains_the_output():

@@ -196,7 +196,7 @@ def _make_reader(index: records.RecordIndex, *, with_labels: bool) -> Callable[.
     @_without_autograph
     def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
         path, offset = files[file_numbers[record]], offsets[record]
-        attempt = _record_at(path, offset).map(
+        attempt = records.record_at(path, offset).map(
             lambda data: (True, decoder.parse(data, with_labels=with_labels))
         )
         succeeded, parsed = decoder.first_or(attempt, (tf.constant(False), nothing))
@@ -209,20 +209,6 @@ def _make_reader(index: records.RecordIndex, *, with_labels: bool) -> Callable[.
             return number, {key: tf.identity(value) for key, value in parsed.items()}, place
 
     return read
-
-
-def _record_at(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
-    """A data set of the one record that starts at `offset`."""
-    # TFRecordDataset itself always starts at byte 0; the operation below it need not. Unbuffered:
-    # a buffer would read on into records that are not wanted.
-    variant = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path],
-        compression_type="",
-        buffer_size=tf.constant(0, tf.int64),
-        byte_offsets=[offset],
-    )
-    spec = tf.TensorSpec([], tf.string)
-    return tf.data.experimental.from_variant(variant, spec).take(1)
 
 
 def _limit_boxes(example: Example, max_boxes: int | None) -> Example:

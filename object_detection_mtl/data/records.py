@@ -98,24 +98,77 @@ def index_records(patterns: str | Iterable[str]) -> RecordIndex:
 
 
 def _record_offsets(path: str) -> np.ndarray:
+    found = scan(path)
+    if found.damage is not None:
+        raise found.damage
+    return found.offsets
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What a file holds, up to its end or to where it is damaged.
+
+    Attributes:
+      offsets: int64, where each whole record starts.
+      end: where the last of them ends.
+      damage: what is wrong there, a file that is cut short or no TFRecord; None for a whole file.
+    """
+
+    offsets: np.ndarray
+    end: int
+    damage: ValueError | None
+
+
+def scan(path: str) -> Scan:
+    """Finds the records of one file; checksums of the data are not looked at."""
     size = tf.io.gfile.stat(path).length
     offsets: list[int] = []
+    damage = None
     position = 0
     with _open(path) as file:
         while position < size:
             file.seek(position)
-            header = file.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                raise _cut_short(path, position, size, len(offsets))
-            length, checksum = _HEADER.unpack(header)
-            if _masked_crc32c(header[:8]) != checksum:
-                raise _no_record(path, position, header, len(offsets))
-            end = position + _HEADER.size + length + _FOOTER_BYTES
-            if end > size:
-                raise _cut_short(path, position, size, len(offsets))
+            try:
+                end = _record_end(file.read(_HEADER.size), path, position, size, len(offsets))
+            except ValueError as error:
+                damage = error
+                break
             offsets.append(position)
             position = end
-    return np.array(offsets, np.int64)
+    return Scan(np.array(offsets, np.int64), position, damage)
+
+
+def _record_end(header: bytes, path: str, position: int, size: int, number: int) -> int:
+    if len(header) < _HEADER.size:
+        raise _cut_short(path, position, size, number)
+    length, checksum = _HEADER.unpack(header)
+    if _masked_crc32c(header[:8]) != checksum:
+        raise _no_record(path, position, header, number)
+    end = position + _HEADER.size + length + _FOOTER_BYTES
+    if end > size:
+        raise _cut_short(path, position, size, number)
+    return end
+
+
+def is_record_file(path: str) -> bool:
+    """Whether a file starts like a TFRecord: the header of one has a checksum of its own."""
+    with _open(path) as file:
+        header = file.read(_HEADER.size)
+    return len(header) == _HEADER.size and _masked_crc32c(header[:8]) == _HEADER.unpack(header)[1]
+
+
+def record_at(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
+    """A data set of the one record that starts at `offset`; for use in another's function."""
+    # TFRecordDataset itself always starts at byte 0; the operation below it need not. Unbuffered:
+    # a buffer would read on into records that are not wanted.
+    variant = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path],
+        compression_type="",
+        buffer_size=tf.constant(0, tf.int64),
+        byte_offsets=[offset],
+    )
+    spec = tf.TensorSpec([], tf.string)
+    return tf.data.experimental.from_variant(variant, spec).take(1)
 
 
 def _open(path: str) -> BinaryIO:

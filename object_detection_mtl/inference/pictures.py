@@ -1,12 +1,15 @@
-"""Picture files from what a user typed, and reading them as the detector needs them.
+"""Files with pictures from what a user typed, and decoding as the detector needs it.
 
 Shape letters: H W a picture.
 """
 
 from __future__ import annotations
 
+import enum
 import glob
+import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +20,17 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from object_detection_mtl.config.errors import suggestion
+from object_detection_mtl.data import records
 
 # What is taken from a folder. A file that is named is tried whatever it is called.
 ENDINGS = frozenset(
     ".bmp .dib .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
+VIDEO_ENDINGS = frozenset(
+    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+)
+# train.record, train.tfrecord, train.record-00003-of-00010
+_RECORD_NAME = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$", re.IGNORECASE)
 _PATTERN_LETTERS = frozenset("*?[")
 
 
@@ -29,17 +38,25 @@ class PictureError(ValueError):
     """A file that holds no usable picture. The message says why, without the file's name."""
 
 
+class Kind(enum.Enum):
+    PICTURE = "picture"
+    RECORD = "record"
+    VIDEO = "video"
+
+
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture to look at.
+    """A file to look at: a picture, or one that holds several.
 
     Attributes:
         path: the file.
         name: its path below the folder that was searched, else its file name.
+        kind: what it is taken for.
     """
 
     path: Path
     name: Path
+    kind: Kind = Kind.PICTURE
 
 
 def find(
@@ -49,7 +66,8 @@ def find(
 
     Args:
         arguments: files, folders (pictures in it, known by their endings), or patterns such as
-            `photos/*.jpg`; `**` in a pattern means any number of folders.
+            `photos/*.jpg`; `**` in a pattern means any number of folders. Files that are named
+            or match may be records and videos, too (see `kind_of`).
         recursive: search the folders below a folder, too.
         without: a folder that is left out when folders are searched.
 
@@ -71,7 +89,7 @@ def _expand(argument: str, recursive: bool, without: Path | None) -> list[Pictur
     if argument and path.is_dir():
         return _in_folder(path, recursive, without)
     if argument and path.exists():
-        return [PictureFile(path, Path(path.name))]
+        return [_named(path)]
     if _PATTERN_LETTERS & set(argument):
         return _matching(argument)
     folder = path.parent
@@ -110,50 +128,90 @@ def _in_folder(folder: Path, recursive: bool, without: Path | None) -> list[Pict
 
 def _matching(pattern: str) -> list[PictureFile]:
     matches = sorted(Path(p) for p in glob.glob(os.path.expanduser(pattern), recursive=True))
-    files = [PictureFile(path, Path(path.name)) for path in matches if path.is_file()]
+    files = [_named(path) for path in matches if path.is_file()]
     if not files:
         folders = " (only folders do)" if matches else ""
         raise FileNotFoundError(f"no file matches {pattern!r}{folders}")
     return files
 
 
+def _named(path: Path) -> PictureFile:
+    return PictureFile(path, Path(path.name), kind_of(path))
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file is taken for: pictures and videos by their endings, TFRecords by their content.
+
+    A TFRecord starts with a checksum, so that it may have any name; one that is empty, compressed
+    or damaged at its start is still known by an ending such as .record or .tfrecord-00000-of-00010.
+    """
+    ending = path.suffix.lower()
+    if ending in ENDINGS:
+        return Kind.PICTURE
+    if ending in VIDEO_ENDINGS:
+        return Kind.VIDEO
+    if _RECORD_NAME.search(path.name) or (path.is_file() and _starts_like_record(path)):
+        return Kind.RECORD
+    return Kind.PICTURE
+
+
+def _starts_like_record(path: Path) -> bool:
+    try:
+        return records.is_record_file(str(path))
+    except OSError:  # whoever reads it will say so
+        return False
+
+
 def read(path: str | os.PathLike[str], *, apply_exif_orientation: bool = True) -> np.ndarray:
-    """Reads a picture as [H, W, 3] uint8 RGB.
+    """Reads a picture file; see `decode`.
+
+    Raises:
+        PictureError: see `decode`.
+        OSError: the file cannot be read.
+    """
+    return decode(Path(path).read_bytes(), apply_exif_orientation=apply_exif_orientation)
+
+
+def decode(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndarray:
+    """The picture in the bytes of a file, as [H, W, 3] uint8 RGB.
 
     Of an animation the first frame. Greyscale becomes three equal channels, CMYK is converted, an
     alpha channel is left out, 16 bits become their upper 8: what TensorFlow's decoders do with
     training data.
 
     Args:
-        path: the file.
+        data: of the file.
         apply_exif_orientation: turn the picture as its EXIF header asks, as viewers do.
 
     Raises:
         PictureError: no picture, damaged, of too many pixels, or of numbers that are no colours.
-        OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
-        try:
-            with Image.open(file) as picture:
-                picture.load()
-                turned = ImageOps.exif_transpose(picture) if apply_exif_orientation else picture
-                return _as_rgb(turned)
-        except UnidentifiedImageError:
-            raise PictureError(_why_unidentified(path)) from None
-        except Image.DecompressionBombError as error:
-            raise PictureError(f"too large: {error}") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            if isinstance(error, PictureError):
-                raise
-            raise PictureError(f"cannot be decoded: {error}") from error
-        except MemoryError as error:
-            raise PictureError("too large: there is not enough memory to decode it") from error
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            turned = ImageOps.exif_transpose(picture) if apply_exif_orientation else picture
+            return _as_rgb(turned)
+    except UnidentifiedImageError:
+        raise PictureError(_why_unidentified(data)) from None
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"too large: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, PictureError):
+            raise
+        raise PictureError(f"cannot be decoded: {error}") from error
+    except MemoryError as error:
+        raise PictureError("too large: there is not enough memory to decode it") from error
 
 
-def _why_unidentified(path: str | os.PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        start = file.read(8)
-    return f"not a picture (it starts with {start!r})" if start else "the file is empty"
+def _why_unidentified(data: bytes) -> str:
+    return f"not a picture (it starts with {data[:8]!r})" if data else "the file is empty"
+
+
+def to_png(picture: np.ndarray) -> bytes:
+    """[H, W, 3] uint8 -> a PNG file, fast rather than small."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _as_rgb(picture: Image.Image) -> np.ndarray:

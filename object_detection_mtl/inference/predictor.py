@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.inputs import INPUT_NAME
 from object_detection_mtl.export.module import served
 from object_detection_mtl.fields import Detections, TfExample
 from object_detection_mtl.inference import sizes
+from object_detection_mtl.inference.pictures import to_png
 from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
 
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -144,7 +143,7 @@ def _input_form(
             lambda picture: Prepared(picture, group=picture.shape),
             lambda pictures: tf.cast(np.stack(pictures), dtype),
         )
-    encode = _as_example if _parses_examples(signature) else _png
+    encode = _as_example if _parses_examples(signature) else to_png
     size = sizes.of_saved_model(directory)
     return lambda picture: Prepared(encode(picture), group=size(picture.shape[:2])), tf.constant
 
@@ -157,15 +156,9 @@ def _parses_examples(signature: Any) -> bool:
 
 
 def _as_example(picture: np.ndarray) -> bytes:
-    values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[_png(picture)]))
+    values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[to_png(picture)]))
     example = tf.train.Example(features=tf.train.Features(feature={TfExample.encoded: values}))
     return example.SerializeToString()
-
-
-def _png(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _without_padding(outputs: Mapping[str, tf.Tensor]) -> list[Found]:

@@ -8,17 +8,18 @@ Two files, which pycocotools and every tool around it read as they are:
 detections.json is a list in the COCO results format, one entry per detection: `image_id`,
 `category_id` (1-based), `bbox` [x, y, width, height] in pixels of the picture, `score`; and
 `file_name`, so that it can be used alone. images.json says what the numbers mean: `images` (id,
-file_name, width, height), `categories` (id, name), and no `annotations`. One file of both would be
-no results file: COCO's is a bare list.
+file_name, width, height; of a record also `record`, its place, and `source_id`), `categories` (id,
+name), and no `annotations`. One file of both would be no results file: COCO's is a bare list.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -28,68 +29,81 @@ DETECTIONS_NAME = "detections.json"
 IMAGES_NAME = "images.json"
 
 
-class Results:
-    """Collects the detections of all pictures."""
+def entry(
+    image_id: int, image: Mapping[str, Any], height: int, width: int, found: Found
+) -> dict[str, Any]:
+    """What a picture of height x width pixels gave, for `write`.
 
-    def __init__(self, names: Mapping[int, str]) -> None:
-        """`names`: class number -> name; others are called `class N`."""
-        self._names = dict(names)
-        self._images: list[dict[str, Any]] = []
-        self._detections: list[dict[str, Any]] = []
-
-    @property
-    def num_detections(self) -> int:
-        return len(self._detections)
-
-    def add(
-        self, image_id: int, file_name: str, height: int, width: int, found: Found
-    ) -> dict[str, Any]:
-        """Adds a picture of height x width pixels and what was found on it.
-
-        Returns:
-            The same as `restore` takes it.
-        """
-        image = {"id": image_id, "file_name": file_name, "width": width, "height": height}
-        ymin, xmin, ymax, xmax = (found.boxes * [height, width, height, width]).T
-        bboxes = np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
-        detections = [
-            {
-                "image_id": image_id,
-                "file_name": file_name,
-                "category_id": int(category_id),
-                "bbox": [round(float(side), 3) for side in bbox],
-                "score": round(float(score), 6),
-            }
-            for bbox, category_id, score in zip(bboxes, found.classes, found.scores, strict=True)
-        ]
-        entry = {"image": image, "detections": detections}
-        self.restore(entry)
-        return entry
-
-    def restore(self, entry: Mapping[str, Any]) -> None:
-        """Adds a picture with its detections as `add` returned them, perhaps in an earlier run."""
-        self._images.append(entry["image"])
-        self._detections += entry["detections"]
-
-    def write(self, directory: Path) -> None:
-        """Writes both files, by the pictures' ids, each complete or not at all."""
-        self._images.sort(key=lambda image: image["id"])
-        self._detections.sort(key=lambda detection: detection["image_id"])
-        seen = {detection["category_id"] for detection in self._detections}
-        names = {number: f"class {number}" for number in seen} | self._names
-        categories = [{"id": number, "name": names[number]} for number in sorted(names)]
-        images = {"images": self._images, "categories": categories, "annotations": []}
-        lists = (f"{json.dumps(key)}: {_list(rows)}" for key, rows in images.items())
-        _write("{" + ",\n".join(lists) + "}\n", directory / IMAGES_NAME)
-        _write(_list(self._detections) + "\n", directory / DETECTIONS_NAME)
+    Args:
+        image: what is told of the picture besides; `file_name` at least.
+    """
+    ymin, xmin, ymax, xmax = (found.boxes * [height, width, height, width]).T
+    bboxes = np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
+    detections = [
+        {
+            "image_id": image_id,
+            "file_name": image["file_name"],
+            "category_id": int(category_id),
+            "bbox": [round(float(side), 3) for side in bbox],
+            "score": round(float(score), 6),
+        }
+        for bbox, category_id, score in zip(bboxes, found.classes, found.scores, strict=True)
+    ]
+    return {
+        "image": {"id": image_id, **image, "width": width, "height": height},
+        "detections": detections,
+    }
 
 
-def _list(rows: Sequence[Any]) -> str:
-    """A JSON list, one row on each line."""
-    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]" if rows else "[]"
+def write(entries: Iterable[Mapping[str, Any]], names: Mapping[int, str], directory: Path) -> None:
+    """Writes both files, each complete or not at all; one entry after the other is looked at.
+
+    Args:
+        entries: of `entry`, in the order that the files shall have.
+        names: class number -> name; others are called `class N`.
+    """
+    seen: set[int] = set()
+    with (
+        _complete_or_not(directory / IMAGES_NAME) as images_file,
+        _complete_or_not(directory / DETECTIONS_NAME) as detections_file,
+    ):
+        images_file.write('{"images": ')
+        images, detections = _List(images_file), _List(detections_file)
+        for one in entries:
+            images.add(one["image"])
+            for detection in one["detections"]:
+                detections.add(detection)
+                seen.add(detection["category_id"])
+        detections.end()
+        detections_file.write("\n")
+        images.end()
+        images_file.write(',\n"categories": ')
+        categories = _List(images_file)
+        all_names = {number: f"class {number}" for number in seen} | dict(names)
+        for number in sorted(all_names):
+            categories.add({"id": number, "name": all_names[number]})
+        categories.end()
+        images_file.write(',\n"annotations": []}\n')
 
 
-def _write(text: str, path: Path) -> None:
+class _List:
+    """A JSON list that is written row by row, each on a line."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._is_empty = True
+
+    def add(self, row: Any) -> None:
+        self._file.write(("[\n" if self._is_empty else ",\n") + json.dumps(row))
+        self._is_empty = False
+
+    def end(self) -> None:
+        self._file.write("[]" if self._is_empty else "\n]")
+
+
+@contextlib.contextmanager
+def _complete_or_not(path: Path) -> Iterator[TextIO]:
     incomplete = path.with_name(f"{path.name}.incomplete")
-    incomplete.write_text(text, encoding="utf-8")
+    with incomplete.open("w", encoding="utf-8") as file:
+        yield file
     os.replace(incomplete, path)

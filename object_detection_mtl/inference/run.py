@@ -1,71 +1,40 @@
-"""Runs a model over picture files and writes what it finds.
+"""Runs a model over pictures, from files, records and videos, and writes what it finds.
 
     <output_dir>/detections.json, images.json     see results.py
+    <output_dir>/detections.record                see record_output.py
     <output_dir>/pictures/...                     the pictures with the boxes drawn on them
 
-A file that cannot be read is named in one line and left out; the others go on. Until a run is
+A picture that cannot be read is named in one line and left out; the others go on. Until a run is
 complete there is a journal beside its results: the same run started again goes on where it ended,
 however that came about, and looks again only at what it has no result of.
+
+What is in memory does not grow with the number of pictures, but for the list of the files and eight
+bytes for each picture: pictures pass from reading (`ahead`, in threads) through detecting
+(`batches`) to writing, each of which holds a bounded number of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from object_detection_mtl import visualization
-from object_detection_mtl.inference import journal, pictures
-from object_detection_mtl.inference.journal import Journal
+from object_detection_mtl.inference import ahead, batches, inputs, pictures, stages, targets
+from object_detection_mtl.inference.examples import Content
+from object_detection_mtl.inference.inputs import Numbered, Trouble
+from object_detection_mtl.inference.options import Options
+from object_detection_mtl.inference.output import Output
 from object_detection_mtl.inference.pictures import PictureError, PictureFile
-from object_detection_mtl.inference.results import Results
-from object_detection_mtl.inference.stages import Found, Predictor
+from object_detection_mtl.inference.sources import Reading, Source
+from object_detection_mtl.inference.stages import Predictor, Prepared, StagedPredictor
 
-PICTURES_FOLDER = "pictures"
-# Longer sides do not fit into a JPEG file.
-_LONGEST_SIDE_OF_JPEG = 65500
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to write.
-
-    Attributes:
-        output_dir: created where it does not exist.
-        names: class number -> name.
-        min_score: detections below are not drawn; the JSON has them all the same.
-        max_detections: of one picture, the best ones, drawn and in the JSON.
-        save_images: draw.
-        apply_exif_orientation: see `pictures.read`.
-        model: what detects. An interrupted run goes on only with the same.
-    """
-
-    output_dir: Path
-    names: Mapping[int, str] = field(default_factory=dict)
-    min_score: float = 0.5
-    max_detections: int = 100
-    save_images: bool = True
-    apply_exif_orientation: bool = True
-    model: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.min_score <= 1.0:
-            raise ValueError(f"min_score is {self.min_score}, expected 0 to 1")
-        if self.max_detections < 1:
-            raise ValueError(f"max_detections is {self.max_detections}, expected at least 1")
-
-    @property
-    def pictures_dir(self) -> Path:
-        return self.output_dir / PICTURES_FOLDER
+# Decoding is faster than detecting; more readers would only hold more pictures.
+_MOST_READERS = 8
 
 
 @dataclass
@@ -73,153 +42,124 @@ class Summary:
     """What a run did.
 
     Attributes:
-        num_files: all that were to be looked at.
-        num_done: those that were.
+        num_done: pictures that were looked at.
         num_resumed: of these, those that an interrupted run had done.
-        failures: path -> why it could not be.
-        num_detections: in the JSON.
+        failures: what could not be -> why. A file that ends too early is one, too.
+        num_detections: that were written.
         seconds: for all of them.
     """
 
-    num_files: int
     num_done: int = 0
     num_resumed: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     num_detections: int = 0
     seconds: float = 0.0
 
+    @property
+    def num_files(self) -> int:
+        """All that were to be looked at."""
+        return self.num_done + len(self.failures)
+
 
 def detect_files(predictor: Predictor, files: Sequence[PictureFile], options: Options) -> Summary:
-    """Detects on every file; the JSON is written when the run is stopped half-way, too.
+    """Detects on every picture; the JSON is written when the run is stopped half-way, too.
 
     Raises:
-        ValueError: a drawn picture would overwrite one of the files.
+        ValueError: a drawn picture would overwrite one of the files; batches of a model that takes
+            none; a video without a reader of videos.
         OSError: the output directory cannot be written.
     """
-    targets = plan_targets(files, options.pictures_dir) if options.save_images else []
-    options.output_dir.mkdir(parents=True, exist_ok=True)
-    results, summary, start = Results(options.names), Summary(len(files)), time.monotonic()
-    with Journal(options.output_dir, _identity(files, options)) as book:
-        for entry in book.entries:
-            results.restore(entry)
-        done = {entry["image"]["id"] for entry in book.entries}
-        summary.num_done = summary.num_resumed = len(done)
-        waiting = [index for index in range(len(files)) if index + 1 not in done]
-        try:
-            _detect_waiting(predictor, files, waiting, targets, options, results, summary, book)
-        finally:
-            results.write(options.output_dir)
-        book.remove()
-    summary.num_detections = results.num_detections
-    summary.seconds = time.monotonic() - start
-    return summary
-
-
-def _identity(files: Sequence[PictureFile], options: Options) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
-    return journal.identity(
-        options.model,
-        [str(file.path) for file in files],
-        max_detections=options.max_detections,
+    start = time.monotonic()
+    detector = stages.staged(predictor)
+    stages.require_batches(detector, options.batch_size)
+    drawn = targets.plan(files, options.pictures_dir) if options.save_images else []
+    reading = Reading(
         apply_exif_orientation=options.apply_exif_orientation,
-        drawn_from=options.min_score if options.save_images else None,
+        with_example=options.writes_record,
+        with_encoded=not options.discard_image_pixels,
+    )
+    opened = inputs.open_all(files, reading)
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    with Output(opened, drawn, options) as output:
+        num_resumed = output.journal.num_done
+        failures: dict[str, str] = {}
+        try:
+            _detect_waiting(detector, files, opened, options, output, failures)
+        finally:
+            output.write_json()
+        output.finish()
+    return Summary(
+        num_done=output.journal.num_done,
+        num_resumed=num_resumed,
+        failures=failures,
+        num_detections=output.num_detections,
+        seconds=time.monotonic() - start,
     )
 
 
 def _detect_waiting(
-    predictor: Predictor,
+    detector: StagedPredictor,
     files: Sequence[PictureFile],
-    waiting: Sequence[int],
-    targets: Sequence[Path],
+    sources: Sequence[Source],
     options: Options,
-    results: Results,
-    summary: Summary,
-    book: Journal,
+    output: Output,
+    failures: dict[str, str],
 ) -> None:
-    """Detects on the files at the places `waiting`; a picture's id is its place, from 1."""
-    chosen = [files[index] for index in waiting]
-    bar = tqdm(total=len(files), initial=summary.num_done, unit="picture", disable=None)
-    with pictures.large_pictures_without_warning(), contextlib.closing(bar):
-        for index, picture in zip(waiting, _read_ahead(chosen, options), strict=True):
-            path = files[index].path
-            try:
-                if isinstance(picture, Exception):
-                    raise picture
-                found = _predict(predictor, picture).best(options.max_detections)
-            except (PictureError, OSError) as error:
-                summary.failures[str(path)] = str(error)
-                bar.write(f"{path}: left out, {error}", file=sys.stderr)
+    """Detects on all that is not done, and notes what cannot be read."""
+    done = output.journal
+    total = sum(source.count for source in sources)
+    bar = tqdm(total=total, initial=done.num_done, unit="picture", disable=None)
+
+    def leave_out(label: str, reason: str, message: str) -> None:
+        failures[label] = reason
+        bar.write(f"{label}: {message}", file=sys.stderr)
+
+    labels = [str(file.path) for file in files]
+    stream = inputs.stream(sources, labels, done.is_done)
+    with (
+        pictures.large_pictures_without_warning(),
+        contextlib.closing(bar),
+        contextlib.closing(_read(stream, detector, options)) as ready,
+    ):
+        for ticket, found in batches.detect(detector, ready, options.batch_size):
+            if isinstance(ticket, Trouble):
+                leave_out(ticket.label, ticket.reason, ticket.reason)
+                continue
+            numbered, content = ticket
+            if content is None or isinstance(found, Exception):
+                reason = str(found) if content is None else f"{found} ({_size(content)})"
+                leave_out(numbered.entry.label, reason, f"left out, {reason}")
             else:
-                height, width = picture.shape[:2]
-                entry = results.add(index + 1, path.as_posix(), height, width, found)
-                if targets:
-                    _draw(picture, found, targets[index], options)
-                book.add(entry)
-                summary.num_done += 1
+                output.write(numbered, content, found.best(options.max_detections))
             bar.update()
 
 
-def _predict(predictor: Predictor, picture: np.ndarray) -> Found:
-    try:
-        return predictor(picture)
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        size = f"{picture.shape[1]}x{picture.shape[0]}"
-        raise PictureError(f"there is not enough memory to detect on {size} pixels") from error
+# A picture and its content, where it could be read; or what is wrong with a file.
+_Ticket = tuple[Numbered, Content | None] | Trouble
 
 
-def _draw(picture: np.ndarray, found: Found, target: Path, options: Options) -> None:
-    drawn = visualization.draw_boxes(
-        picture,
-        found.boxes,
-        found.classes,
-        found.scores,
-        names=options.names,
-        min_score=options.min_score,
-    )
-    if max(drawn.shape) > _LONGEST_SIDE_OF_JPEG:
-        target = target.with_suffix(".png")
-    visualization.save(drawn, target)
+def _read(
+    stream: Iterator[Numbered | Trouble], detector: StagedPredictor, options: Options
+) -> Generator[tuple[_Ticket, Prepared | Exception, int], None, None]:
+    """Reads and prepares ahead; see `batches.detect` for what comes out."""
 
-
-def _read_ahead(files: Sequence[PictureFile], options: Options) -> Iterator[np.ndarray | Exception]:
-    """The pictures in order, the next being decoded meanwhile; an error in place of a bad one."""
-
-    def read(file: PictureFile) -> np.ndarray | Exception:
+    def load(item: Numbered | Trouble) -> tuple[_Ticket, Prepared | Exception, int]:
+        if isinstance(item, Trouble):
+            return item, PictureError(item.reason), 0
         try:
-            return pictures.read(file.path, apply_exif_orientation=options.apply_exif_orientation)
+            content = item.entry.load()
+            return (item, content), detector.prepare(content.picture), content.picture.nbytes
         except (PictureError, OSError) as error:
-            return error
+            return (item, None), error, 0
+        except MemoryError:
+            return (item, None), PictureError("there is not enough memory to prepare it"), 0
 
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        following = executor.submit(read, files[0]) if files else None
-        for index in range(len(files)):
-            assert following is not None
-            current = following.result()
-            if index + 1 < len(files):
-                following = executor.submit(read, files[index + 1])
-            yield current
+    num_threads = options.num_readers or min(os.cpu_count() or 1, _MOST_READERS)
+    with contextlib.closing(ahead.in_threads(stream, load, num_threads)) as loaded:
+        for _, ready in loaded:
+            yield ready
 
 
-def plan_targets(files: Sequence[PictureFile], directory: Path) -> list[Path]:
-    """Where each drawn picture goes: names of their own, as below the folders that were searched.
-
-    Raises:
-        ValueError: a target is one of the files.
-    """
-    targets: list[Path] = []
-    taken: set[Path] = set()
-    sources = {file.path.resolve() for file in files}
-    for file in files:
-        plain = directory / file.name.with_suffix(".jpg")
-        target, number = plain, 1
-        while target in taken:
-            number += 1
-            target = plain.with_name(f"{plain.stem}-{number}.jpg")
-        if target.resolve() in sources:
-            raise ValueError(
-                f"drawing on {str(file.path)!r} would overwrite the picture {str(target)!r}; give "
-                "another --output_dir"
-            )
-        taken.add(target)
-        targets.append(target)
-    return targets
+def _size(content: Content) -> str:
+    height, width = content.picture.shape[:2]
+    return f"{width}x{height} pixels"

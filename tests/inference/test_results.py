@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from object_detection_mtl.inference.results import Results
+from object_detection_mtl.inference import results
 from object_detection_mtl.inference.stages import Found
 
+NAMES = {1: "cat", 2: "dog"}
 
-def some_results():
-    results = Results({1: "cat", 2: "dog"})
+
+def some_entries():
     boxes = np.array([[0.1, 0.2, 0.6, 0.4], [0.0, 0.0, 1.0, 1.0]], np.float32)
     found = Found(boxes, np.array([0.75, 0.123456789], np.float32), np.array([2, 7]))
-    results.add(1, "photos/a.jpg", height=200, width=100, found=found)
-    results.add(3, "photos/c.jpg", height=5, width=7, found=found.best(0))
-    return results
+    yield results.entry(1, {"file_name": "photos/a.jpg"}, 200, 100, found)
+    yield results.entry(3, {"file_name": "c.jpg", "source_id": "9"}, 5, 7, found.best(0))
 
 
 def read(path):
@@ -26,9 +26,7 @@ def read(path):
 
 
 def test_rows(tmp_path):
-    results = some_results()
-    assert results.num_detections == 2
-    results.write(tmp_path)
+    results.write(some_entries(), NAMES, tmp_path)
     assert read(tmp_path / "detections.json") == [
         {
             "image_id": 1,
@@ -48,7 +46,7 @@ def test_rows(tmp_path):
     assert read(tmp_path / "images.json") == {
         "images": [
             {"id": 1, "file_name": "photos/a.jpg", "width": 100, "height": 200},
-            {"id": 3, "file_name": "photos/c.jpg", "width": 7, "height": 5},
+            {"id": 3, "file_name": "c.jpg", "source_id": "9", "width": 7, "height": 5},
         ],
         "categories": [
             {"id": 1, "name": "cat"},
@@ -61,7 +59,7 @@ def test_rows(tmp_path):
 
 
 def test_pycocotools_reads_both_files(tmp_path):
-    some_results().write(tmp_path)
+    results.write(some_entries(), NAMES, tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):
         images = COCO(str(tmp_path / "images.json"))
         detections = images.loadRes(str(tmp_path / "detections.json"))
@@ -70,16 +68,16 @@ def test_pycocotools_reads_both_files(tmp_path):
 
 
 def test_nothing_found(tmp_path):
-    Results({}).write(tmp_path)
+    results.write([], {}, tmp_path)
     assert read(tmp_path / "detections.json") == []
     assert read(tmp_path / "images.json") == {"images": [], "categories": [], "annotations": []}
 
 
 def test_files_of_an_earlier_run_are_replaced_whole(tmp_path, monkeypatch):
-    some_results().write(tmp_path)
+    results.write(some_entries(), NAMES, tmp_path)
     before = (tmp_path / "images.json").read_text()
-    unwritable = Results({})
-    unwritable.add(np.int64(1), "a.jpg", 1, 1, Found(np.zeros((0, 4)), np.zeros(0), np.zeros(0)))
+    nothing = Found(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+    unwritable = results.entry(np.int64(1), {"file_name": "a.jpg"}, 1, 1, nothing)
     with pytest.raises(TypeError):  # json takes no numpy integer
-        unwritable.write(tmp_path)
+        results.write([unwritable], {}, tmp_path)
     assert (tmp_path / "images.json").read_text() == before

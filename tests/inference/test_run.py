@@ -1,16 +1,23 @@
 """A run over files: what it writes, what it leaves out, and what an interruption keeps."""
 
+import dataclasses
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from object_detection_mtl.inference import pictures, run
-from object_detection_mtl.inference.run import Options, detect_files, plan_targets
-from object_detection_mtl.inference.stages import Found
+from object_detection_mtl.inference import output as output_module
+from object_detection_mtl.inference import pictures, targets
+from object_detection_mtl.inference.options import Options
+from object_detection_mtl.inference.run import detect_files
+from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
+from tests.inference import source_files
 
 GREY = 90
 
@@ -100,7 +107,7 @@ def test_memory_that_runs_out_costs_one_picture(folder, tmp_path, capsys):
     files = pictures.find([str(folder / "a.jpg"), str(folder / "c.png")])
     summary = detect_files(too_large_for_the_first, files, Options(tmp_path / "out"))
     assert summary.num_done == 1
-    assert "not enough memory to detect on 400x330 pixels" in capsys.readouterr().err
+    assert "not enough memory to detect on it (400x330 pixels)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -118,7 +125,7 @@ def test_what_was_found_before_a_stop_is_written(folder, tmp_path, error):
 
 
 def test_a_very_long_picture_is_drawn_as_png(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_LONGEST_SIDE_OF_JPEG", 399)
+    monkeypatch.setattr(output_module, "_LONGEST_SIDE_OF_JPEG", 399)
     Image.new("L", (400, 20)).save(tmp_path / "a.jpg")
     detect_files(predictor, pictures.find([str(tmp_path / "a.jpg")]), Options(tmp_path / "out"))
     assert os.listdir(tmp_path / "out" / "pictures") == ["a.png"]
@@ -129,8 +136,8 @@ def test_drawn_pictures_have_names_of_their_own(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     files = pictures.find([str(tmp_path / "x"), str(tmp_path / "y")], recursive=True)
-    targets = plan_targets(files, tmp_path / "out")
-    assert [str(target.relative_to(tmp_path / "out")) for target in targets] == [
+    planned = targets.plan(files, tmp_path / "out")
+    assert [str(target.relative_to(tmp_path / "out")) for target in planned] == [
         "a.jpg",
         "a-2.jpg",
         "deep/a.jpg",
@@ -154,6 +161,10 @@ def test_no_picture_is_drawn_over(folder, tmp_path):
     [
         ({"min_score": 1.5}, "min_score is 1.5, expected 0 to 1"),
         ({"max_detections": 0}, "max_detections is 0, expected at least 1"),
+        ({"batch_size": 0}, "batch_size is 0, expected at least 1"),
+        ({"num_readers": -1}, "num_readers is -1, expected at least 0"),
+        ({"output_format": "xml"}, "output_format is 'xml', expected one of json, tfrecord, both"),
+        ({"discard_image_pixels": True}, "discard_image_pixels is for the TFRecord"),
     ],
 )
 def test_options_out_of_range(tmp_path, options, words):
@@ -223,3 +234,157 @@ def test_another_run_starts_anew(five, tmp_path, change, caplog):
     summary = detect_files(stops_at(0, looked_at), files, options)
     assert summary.num_resumed == 0 and len(looked_at) == len(files) - 1
     assert "starting anew" in caplog.text
+
+
+# Records, formats, batches -----------------------------------------------------------------------
+
+
+def write_record(path, widths):
+    """Pictures of these widths; None is none."""
+    return source_files.write_record(
+        path,
+        [
+            source_files.example(b"none" if width is None else source_files.png(20, width))
+            for width in widths
+        ],
+    )
+
+
+def features_of(path, key):
+    """Of each example a feature's values."""
+    found = []
+    for example in source_files.read_record(path):
+        feature = example.features.feature[key]
+        found.append(list(getattr(feature, feature.WhichOneof("kind") or "int64_list").value))
+    return found
+
+
+def test_a_record_with_detections_has_the_keys_of_the_od_api(folder, tmp_path):
+    record = write_record(tmp_path / "a.record", [11, None, 12])
+    files = pictures.find([str(record), str(folder / "a.jpg")])
+    options = Options(tmp_path / "out", output_format="tfrecord", save_images=False)
+    summary = detect_files(predictor, files, options)
+    assert (summary.num_done, summary.num_detections) == (3, 9)
+    assert list(summary.failures) == [f"{record}:1"]
+    assert os.listdir(tmp_path / "out") == ["detections.record"]
+    path = tmp_path / "out" / "detections.record"
+    np.testing.assert_allclose(features_of(path, "image/detection/score"), [[0.9, 0.6, 0.1]] * 3)
+    assert features_of(path, "image/detection/label") == [[1, 2, 1]] * 3
+    for side, expected in {"ymin": [0, 0.25, 0], "xmax": [0.5, 1, 1]}.items():
+        assert features_of(path, f"image/detection/bbox/{side}") == [expected] * 3
+    encoded = [source_files.png(20, 11), source_files.png(20, 12), (folder / "a.jpg").read_bytes()]
+    assert features_of(path, "image/encoded") == [[one] for one in encoded]
+
+
+def test_pixels_can_be_left_out(folder, tmp_path):
+    record = write_record(tmp_path / "a.record", [11])
+    files = pictures.find([str(record), str(folder / "a.jpg")])
+    detect_files(
+        predictor,
+        files,
+        Options(tmp_path / "out", output_format="both", discard_image_pixels=True),
+    )
+    path = tmp_path / "out" / "detections.record"
+    assert all("image/encoded" not in e.features.feature for e in source_files.read_record(path))
+    assert [len(labels) for labels in features_of(path, "image/detection/label")] == [3, 3]
+    assert len(read(tmp_path / "out" / "detections.json")) == 6
+    assert sorted(
+        str(drawn.relative_to(tmp_path / "out" / "pictures"))
+        for drawn in (tmp_path / "out" / "pictures").rglob("*.jpg")
+    ) == ["a.jpg", "a.record/000000.jpg"]
+
+
+@pytest.mark.parametrize("left", ["more", "less", "nothing"])
+def test_an_interrupted_record_goes_on_with_whole_examples(tmp_path, left):
+    widths = [11, None, 12, 14, 15]
+    files = pictures.find([str(write_record(tmp_path / "a.record", widths))])
+    options = Options(tmp_path / "out", model="m", output_format="both")
+    with pytest.raises(KeyboardInterrupt):
+        detect_files(stops_at(14, []), files, options)
+    path = tmp_path / "out" / "detections.record.incomplete"
+    whole = path.read_bytes()
+    # As if the process had been killed before its journal's line, or the machine before the data
+    # were on the disk.
+    states = {"more": whole + whole[:100], "less": whole[:-1], "nothing": b""}
+    path.write_bytes(states[left])
+    looked_at = []
+    summary = detect_files(stops_at(0, looked_at), files, options)
+    assert looked_at == {"more": [], "less": [12], "nothing": [11, 12]}[left] + [14, 15]
+    assert (summary.num_done, summary.num_detections, len(summary.failures)) == (4, 12, 1)
+    detect_files(predictor, files, dataclasses.replace(options, output_dir=tmp_path / "at once"))
+    names = ["detections.json", "detections.record", "images.json", "pictures"]
+    assert sorted(os.listdir(tmp_path / "out")) == names
+    for name in names[:3]:
+        ours, at_once = ((tmp_path / output / name).read_bytes() for output in ("out", "at once"))
+        assert ours == at_once, name
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from object_detection_mtl.inference import pictures
+from object_detection_mtl.inference.options import Options
+from object_detection_mtl.inference.run import detect_files
+from tests.inference.test_run import predictor
+
+def killed(picture):
+    if picture.shape[1] == 14:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return predictor(picture)
+
+files = pictures.find(sys.argv[1:2])
+detect_files(killed, files, Options(Path(sys.argv[2]), model="m", output_format="both"))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(tmp_path):
+    record = write_record(tmp_path / "a.record", [11, 12, 14, 15])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(record), str(tmp_path / "out")], timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    looked_at = []
+    options = Options(tmp_path / "out", model="m", output_format="both")
+    summary = detect_files(stops_at(0, looked_at), pictures.find([str(record)]), options)
+    assert looked_at == [14, 15] and summary.num_resumed == 2
+    assert [row["id"] for row in read(tmp_path / "out" / "images.json")["images"]] == [1, 2, 3, 4]
+    assert len(source_files.read_record(tmp_path / "out" / "detections.record")) == 4
+
+
+def in_batches(sizes):
+    """A predictor that notes its batches and finds a picture's width."""
+
+    def detect(widths):
+        sizes.append(list(widths))
+        box = np.zeros((1, 4), np.float32)
+        return [Found(box, np.ones(1, np.float32), np.array([width])) for width in widths]
+
+    return StagedPredictor(lambda p: Prepared(p.shape[1], group=p.shape[1]), detect)
+
+
+def test_batches_are_written_under_the_right_pictures(tmp_path):
+    widths = [11, 12, 11, None, 12, 11, 11, 13]
+    files = pictures.find([str(write_record(tmp_path / "a.record", widths))])
+    sizes = []
+    options = Options(tmp_path / "out", batch_size=2)
+    summary = detect_files(in_batches(sizes), files, options)
+    assert sizes == [[11, 11], [12, 12], [11, 11], [13]]
+    assert (summary.num_done, summary.num_detections) == (7, 7)
+    rows = read(tmp_path / "out" / "detections.json")
+    assert [(row["image_id"], row["category_id"]) for row in rows] == [
+        (place, width) for place, width in enumerate(widths, start=1) if width
+    ]
+    with pytest.raises(ValueError, match="batch_size is 2, but the model takes one picture"):
+        detect_files(predictor, files, options)
+
+
+def test_a_cut_record_is_named_and_the_next_one_goes_on(tmp_path, capsys):
+    cut = write_record(tmp_path / "a.record", [11, 12])
+    cut.write_bytes(cut.read_bytes()[:-1])
+    files = pictures.find([str(cut), str(write_record(tmp_path / "b.record", [14]))])
+    looked_at = []
+    summary = detect_files(stops_at(0, looked_at), files, Options(tmp_path / "out"))
+    assert looked_at == [11, 14] and (summary.num_done, summary.num_files) == (2, 3)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{cut}: is cut short: record number 1 ")

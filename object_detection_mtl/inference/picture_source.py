@@ -1,0 +1,40 @@
+"""A picture in a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from object_detection_mtl.inference import examples, pictures
+from object_detection_mtl.inference.examples import Content
+from object_detection_mtl.inference.pictures import PictureFile
+from object_detection_mtl.inference.sources import Entry, Reading
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """One picture; see `sources.Source`."""
+
+    file: PictureFile
+    reading: Reading
+    count: int = 1
+
+    @property
+    def version(self) -> str:
+        return str(self.file.path)
+
+    def entries(self, is_done: Callable[[int], bool]) -> Iterator[Entry | None]:
+        yield None if is_done(0) else Entry(str(self.file.path), self._load)
+
+    def _load(self) -> Content:
+        data = self.file.path.read_bytes()
+        turn = self.reading.apply_exif_orientation
+        picture = pictures.decode(data, apply_exif_orientation=turn)
+        name = self.file.path.as_posix()
+        example = None
+        if self.reading.with_example:
+            encoded = None
+            if self.reading.with_encoded:
+                encoded = examples.as_seen(data, picture, apply_exif_orientation=turn)
+            example = examples.of_picture(picture, name, encoded)
+        return Content(picture, {"file_name": name}, example)
