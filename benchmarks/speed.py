@@ -4,7 +4,8 @@
 
 Prints, for a config's model at 600x800 and 300 proposals, the median time of an inference call
 and of a training step, and their ratio to the bare products (benchmarks/bare_products.py) timed in
-turn in the same process.
+turn in the same process. What the auxiliary tasks cost beside a baseline, and each part of them:
+`python -m benchmarks.cost_of_tasks`.
 """
 
 from __future__ import annotations
@@ -27,53 +28,6 @@ _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each function.")
 _MODES = flags.DEFINE_list("modes", ["inference", "training"], "What to time.")
 
 
-def inference_call(config: Any, image: Any) -> tuple[Any, Callable[[], object]]:
-    """(concrete function, call): picture in, detections out."""
-    import tensorflow as tf
-
-    from object_detection_mtl.builders import model_builder
-
-    detector = model_builder.build(config.model, is_training=False)
-
-    @tf.function
-    def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs, shapes = detector.preprocess(images)
-        inputs = tf.ensure_shape(inputs, image.shape)
-        return detector.postprocess(detector.predict(inputs, shapes), shapes)
-
-    return detect.get_concrete_function(image), lambda: detect(image)
-
-
-def training_call(config: Any, image: Any) -> tuple[Any, Callable[[], object]]:
-    """(concrete function, call): one step on one picture with eight boxes."""
-    import numpy as np
-    import tensorflow as tf
-
-    from object_detection_mtl.builders import model_builder, optimizer_builder
-    from object_detection_mtl.fields import Batch, Groundtruth
-    from object_detection_mtl.training.step import StepOptions, TrainingStep
-
-    detector = model_builder.build(config.model, is_training=True)
-    variables = detector.trainable_variables
-    optimizer = optimizer_builder.build(config.train_config.optimizer)
-    optimizer.build(variables)
-    options = StepOptions(clip_norm=10.0, clip_per_variable=True)
-    training_step = TrainingStep(detector, optimizer, variables, options)
-    random = np.random.RandomState(0)
-    corners = random.uniform(0.0, 0.6, (1, 8, 2))
-    boxes = np.concatenate([corners, corners + random.uniform(0.1, 0.4, (1, 8, 2))], axis=-1)
-    inputs, shapes = detector.preprocess(image)
-    batch = {
-        Batch.inputs: inputs,
-        Batch.true_image_shapes: shapes,
-        Groundtruth.boxes: tf.constant(boxes, tf.float32),
-        Groundtruth.classes: tf.constant(random.randint(1, 21, (1, 8)), tf.int32),
-        Groundtruth.num_boxes: tf.constant([8]),
-    }
-    train = tf.function(lambda: training_step(batch, tf.constant(0, tf.int64)))
-    return train.get_concrete_function(), train
-
-
 def report(name: str, concrete: Any, call: Callable[[], object]) -> None:
     """Times one function against its bare products and prints a line."""
     from benchmarks import bare_products, timing
@@ -92,14 +46,16 @@ def main(_: list[str]) -> None:
     import numpy as np
     import tensorflow as tf
 
+    from benchmarks import calls
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(_CONFIG.value)
     shape = (1, _HEIGHT.value, _WIDTH.value, 3)
     image = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
-    calls = {"inference": inference_call, "training": training_call}
+    makers = {"inference": calls.inference, "training": calls.training}
     for mode in _MODES.value:
-        report(mode, *calls[mode](config, image))
+        function = makers[mode](config, image)
+        report(mode, function.get_concrete_function(), function)
 
 
 if __name__ == "__main__":
