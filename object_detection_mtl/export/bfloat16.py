@@ -18,6 +18,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from object_detection_mtl.export.graphs import in_order, producer
+
 _WIDE, _NARROW = tf.float32.as_datatype_enum, tf.bfloat16.as_datatype_enum
 _PRODUCTS = frozenset(["Conv2D", "DepthwiseConv2dNative"])
 _BETWEEN = frozenset(
@@ -35,7 +37,7 @@ def narrow(definition: Any, kept: Iterable[str]) -> Any:
         kept: names of tensors that stay float32.
     """
     nodes = {node.name: node for node in definition.node}
-    chosen = _choose(nodes, {_producer(name) for name in kept})
+    chosen = _choose(nodes, {producer(name) for name in kept})
     narrowed = tf.compat.v1.GraphDef()
     narrowed.library.CopyFrom(definition.library)
     narrowed.versions.CopyFrom(definition.versions)
@@ -48,7 +50,7 @@ def narrow(definition: Any, kept: Iterable[str]) -> Any:
             copy.attr["T"].type = _NARROW
         wanted = set(_float_inputs(node)) if is_narrow else set(range(len(node.input)))
         for index, name in enumerate(node.input):
-            if index in wanted and (_producer(name) in chosen) != is_narrow:
+            if index in wanted and (producer(name) in chosen) != is_narrow:
                 copy.input[index] = casts.of(name, to_narrow=is_narrow)
     return narrowed
 
@@ -56,11 +58,11 @@ def narrow(definition: Any, kept: Iterable[str]) -> Any:
 def _choose(nodes: dict[str, Any], kept: set[str]) -> set[str]:
     """Names of the nodes to narrow."""
     chosen: set[str] = set()
-    for node in _in_order(nodes):
+    for node in in_order(nodes):
         if node.op in _PRODUCTS:
-            is_map = nodes[_producer(node.input[1])].op == "Const"
+            is_map = nodes[producer(node.input[1])].op == "Const"
         else:
-            inputs = [_producer(node.input[i]) for i in _float_inputs(node)]
+            inputs = [producer(node.input[i]) for i in _float_inputs(node)]
             known = [name in chosen for name in inputs if nodes[name].op != "Const"]
             is_map = node.op in _BETWEEN and bool(known) and all(known)
         if is_map and node.attr["T"].type == _WIDE:
@@ -68,9 +70,9 @@ def _choose(nodes: dict[str, Any], kept: set[str]) -> set[str]:
     readers = defaultdict(set)
     for node in nodes.values():
         for name in node.input:
-            readers[_producer(name)].add(node.name)
+            readers[producer(name)].add(node.name)
     # A head's bias and sum are dropped first, then the convolution before them.
-    for node in reversed(_in_order(nodes)):
+    for node in reversed(in_order(nodes)):
         leads_on = node.op in _MAPS or bool(readers[node.name] & chosen)
         if node.name in kept or not leads_on:
             chosen.discard(node.name)
@@ -87,7 +89,7 @@ class _Casts:
 
     def of(self, tensor: str, *, to_narrow: bool) -> str:
         """Name of the converted tensor; control inputs, which have no values, stay."""
-        source = self._nodes[_producer(tensor)]
+        source = self._nodes[producer(tensor)]
         if tensor.startswith("^"):
             return tensor
         name = f"{source.name}/{'bfloat16' if to_narrow else 'float32'}"
@@ -108,30 +110,7 @@ class _Casts:
         return self._made[tensor]
 
 
-def _producer(tensor: str) -> str:
-    """Name of the node that a tensor, as inputs name it, comes from."""
-    return tensor.lstrip("^").split(":")[0]
-
-
 def _float_inputs(node: Any) -> list[int]:
     """Places of the inputs with the node's own type: all but control inputs and axes."""
     values = [i for i, name in enumerate(node.input) if not name.startswith("^")]
     return values[:-1] if node.op == "ConcatV2" else values
-
-
-def _in_order(nodes: dict[str, Any]) -> list[Any]:
-    """The nodes, each after those that it reads."""
-    ordered: dict[str, Any] = {}
-    waiting = list(reversed(nodes))
-    while waiting:
-        name = waiting[-1]
-        missing = [
-            source
-            for source in map(_producer, nodes[name].input)
-            if source not in ordered and name not in ordered
-        ]
-        if missing:
-            waiting += missing
-        else:
-            ordered[waiting.pop()] = nodes[name]
-    return list(ordered.values())

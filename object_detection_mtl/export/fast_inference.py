@@ -2,11 +2,10 @@
 
 What is done, and why no more:
 
-* Weights become constants. A constant is laid out once for the processor's convolutions; a
-  variable, which could have been assigned meanwhile, at every call.
-* Whatever hangs on constants alone is computed here: the kernels with their batch norm folded in
-  (`backbones.common` folds it in the graph), reshaped biases, the anchors' base boxes. Parts that
-  do not answer are cut off.
+* Weights become constants, and whatever hangs on constants alone is computed here: the kernels with
+  their batch norm folded in (`backbones.common` folds it in the graph), reshaped biases, the
+  anchors' base boxes. Parts that do not answer are cut off.
+* The folded kernels are then served as variables (`kernels`), which load sooner.
 * Functions are inlined, so that a loader has one flat graph to look at.
 
 Normalising pictures is not folded into the first convolution. The zeros with which that one pads
@@ -18,16 +17,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.eager import context
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.grappler import tf_optimizer
 
-from object_detection_mtl.export import bfloat16
+from object_detection_mtl.export import bfloat16, graphs, kernels
 from object_detection_mtl.export.options import BFLOAT16, FLOAT32
 
 # In this order: folding leaves nodes behind that nothing asks for.
@@ -37,14 +38,15 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class FrozenGraph:
-    """A graph without variables, of one input.
+    """A graph of one input.
 
     Attributes:
-        definition: the graph.
+        definition: the graph; without variables.
         input_spec: of its input.
         input_name: name of the input's tensor.
         output_names: what is answered -> name of the tensor.
         output_shapes: what is answered -> static shape.
+        kernels: name of a tensor that the graph reads and lacks -> its values; see `kernels`.
     """
 
     definition: Any
@@ -52,12 +54,15 @@ class FrozenGraph:
     input_name: str
     output_names: dict[str, str]
     output_shapes: dict[str, tf.TensorShape]
+    kernels: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer(
+        self, input_tensor: tf.Tensor, read_kernels: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """The graph as a part of the one being traced."""
         tensors = tf.graph_util.import_graph_def(
             self.definition,
-            input_map={self.input_name: input_tensor},
+            input_map={self.input_name: input_tensor, **read_kernels},
             return_elements=list(self.output_names.values()),
             name="",
         )
@@ -75,21 +80,37 @@ class FrozenModule(tf.Module):
         for function in graph.definition.library.function:
             # Importing makes functions known to the graph; calling it at once asks this process.
             context.context().add_function_def(function)
-        self.detect = tf.function(graph.__call__, input_signature=[graph.input_spec])
+        self.kernels = {
+            name: tf.Variable(values, trainable=False) for name, values in graph.kernels.items()
+        }
+
+        def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+            read = {name: variable.value() for name, variable in self.kernels.items()}
+            return graph.answer(input_tensor, read)
+
+        self.detect = tf.function(detect, input_signature=[graph.input_spec])
         self.__call__ = self.detect
 
 
-def optimized(module: Any, precision: str = FLOAT32) -> FrozenModule:
+def optimized(
+    module: Any, precision: str = FLOAT32, *, kernels_apart: bool = False
+) -> FrozenModule:
     """What to serve in place of a `module.DetectionModule`.
 
     Args:
         precision: of the convolutions, one of `options.PRECISIONS`.
+        kernels_apart: keep the convolutions' kernels in variables. Otherwise the module has none.
     """
     graph = freeze(module)
+    definition = graph.definition
+    values: dict[str, np.ndarray] = {}
     if precision == BFLOAT16:
-        definition = bfloat16.narrow(graph.definition, graph.output_names.values())
-        graph = dataclasses.replace(graph, definition=definition)
-    return FrozenModule(graph)
+        definition = bfloat16.narrow(definition, graph.output_names.values())
+    # Narrowing leaves wide constants behind.
+    definition = graphs.pruned(definition, [graph.input_name, *graph.output_names.values()])
+    if kernels_apart:
+        definition, values = kernels.take_out(definition)
+    return FrozenModule(dataclasses.replace(graph, definition=definition, kernels=values))
 
 
 def freeze(module: Any) -> FrozenGraph:

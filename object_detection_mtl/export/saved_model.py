@@ -134,7 +134,7 @@ def _write(
         return
     served: Any = module
     if options.optimize:
-        served = fast_inference.optimized(module, options.precision)
+        served = fast_inference.optimized(module, options.precision, kernels_apart=True)
     _write_saved_model(served, directory, description, label_map_path)
 
 
@@ -164,8 +164,8 @@ def _write_saved_model(
         tf.io.gfile.copy(label_map_path, os.path.join(sources, LABEL_MAP))
         module.label_map = tf.saved_model.Asset(os.path.join(sources, LABEL_MAP))
     saved_model = os.path.join(directory, SAVED_MODEL_NAME)
-    signature = module.detect.get_concrete_function()
-    tf.saved_model.save(module, saved_model, signatures={SIGNATURE: signature})
+    # Not a concrete function of it: saving would trace, and write, another one beside it.
+    tf.saved_model.save(module, saved_model, signatures={SIGNATURE: module.detect})
 
 
 def _replace(output_directory: str, scratch: str, parts: Sequence[str]) -> None:

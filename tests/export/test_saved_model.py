@@ -184,8 +184,18 @@ def test_the_graph_holds_only_tensorflows_own_operations(input_type, optimize):
     known = set(dir(tf.raw_ops))
     assert not {name for name in operations if not name.startswith("_") and name not in known}
     assert not [name for name in operations if "PyFunc" in name]
-    reads_variables = bool({"ReadVariableOp", "VarHandleOp"} & operations)
-    assert reads_variables != optimize
+    # Of the fast graph's variables nothing is computed but convolutions: see test_kernels.
+    assert ("Rsqrt" in operations) != optimize  # of batch norm
+
+
+def test_weights_are_written_once():
+    """Neither the graph nor a second trace of it holds them again."""
+    weights = sum(v.numpy().nbytes for v in native.named_variables(exported.detector()).values())
+    for more, part in [({}, 1.0), ({"optimize": False}, 1.0), ({"precision": "bfloat16"}, 0.5)]:
+        folder = exported.export("image_tensor", **more) / "saved_model"
+        size = sum((folder / name).stat().st_size for name in files_below(folder))
+        assert (folder / "saved_model.pb").stat().st_size < 0.1 * weights
+        assert size < (part + 0.15) * weights, more
 
 
 def test_weights_of_the_plain_graph_are_variables_under_their_names_in_checkpoints():
