@@ -20,6 +20,7 @@ nothing could be looked at, else 0.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -27,12 +28,15 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from object_detection_mtl.dataset_tools import command
+from object_detection_mtl.dataset_tools import beam_runner, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from object_detection_mtl.inference.options import Options
     from object_detection_mtl.inference.pictures import PictureFile
     from object_detection_mtl.inference.run import Summary
+    from object_detection_mtl.inference.stages import Predictor
 
 FLAGS = flags.FLAGS
 
@@ -101,20 +105,36 @@ def define_flags() -> None:
         "at most.",
         lower_bound=0,
     )
+    beam_runner.define_flags("Detect")
+    flags.DEFINE_integer(
+        "num_shards",
+        1,
+        "With --runner: number of files of detections, named like detections-00000-of-00004.json.",
+        lower_bound=1,
+    )
     flags.mark_flags_as_required(["images", "output_dir"])
 
 
 def main() -> int:
     _check_model_flags()
+    _check_runner_flags()
     from object_detection_mtl.inference import pictures
 
     output_dir = Path(FLAGS.output_dir).expanduser()
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"--output_dir={FLAGS.output_dir} is a file; give a directory")
-    files = pictures.find(FLAGS.images, recursive=FLAGS.recursive, without=output_dir)
+    find = functools.partial(
+        pictures.find, list(FLAGS.images), recursive=FLAGS.recursive, without=output_dir
+    )
+    files = find()
     try:
-        summary = _detect(files, output_dir)
+        if FLAGS.runner:
+            summary = _detect_with_beam(find, output_dir)
+        else:
+            summary = _detect(files, output_dir)
     except KeyboardInterrupt:
+        if FLAGS.runner:
+            raise
         print(
             f"stopped; {output_dir} holds what was found so far, and the same command goes on",
             file=sys.stderr,
@@ -136,6 +156,53 @@ def _check_model_flags() -> None:
         raise ValueError(
             "give the model: --saved_model_dir, or --pipeline_config_path and --checkpoint_dir"
         )
+
+
+def _check_runner_flags() -> None:
+    if FLAGS.runner and FLAGS.num_readers:
+        raise ValueError(
+            "--num_readers is for one machine; with --runner say how many work by its own "
+            "--runner_option, such as direct_num_workers=4"
+        )
+    if not FLAGS.runner and (FLAGS.runner_option or FLAGS.num_shards > 1):
+        raise ValueError("--runner_option and --num_shards need --runner")
+
+
+def _detect_with_beam(find: Callable[[], Sequence[PictureFile]], output_dir: Path) -> Summary:
+    from object_detection_mtl.inference import beam_pipeline, stages
+
+    load, class_names = _loader()
+    options = _options(output_dir, class_names)
+    # What is wrong with the model is said here, and not by every worker.
+    stages.require_batches(stages.staged(load()), options.batch_size)
+    summary = beam_pipeline.detect(
+        load,
+        find,
+        options,
+        num_shards=FLAGS.num_shards,
+        runner=FLAGS.runner,
+        runner_options=FLAGS.runner_option,
+    )
+    for label, message in summary.failures.items():
+        print(f"{label}: {message}", file=sys.stderr)
+    return summary
+
+
+def _loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
+    """What makes the predictor on another machine, and the names of the classes."""
+    from object_detection_mtl.inference import names, predictor
+
+    if FLAGS.saved_model_dir:
+        directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
+        class_names = _given_names() or names.from_saved_model(directory)
+        return functools.partial(predictor.from_saved_model, directory), class_names
+
+    from object_detection_mtl import jobs
+    from object_detection_mtl.config import pipeline
+
+    config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
+    load = functools.partial(jobs.load_predictor, pipeline.to_text(config), FLAGS.checkpoint_dir)
+    return load, _given_names() or names.from_config(config)
 
 
 def _detect(files: list[PictureFile], output_dir: Path) -> Summary:

@@ -30,6 +30,7 @@ from object_detection_mtl.inference import names, predictor
 from object_detection_mtl.inference import run as inference_run
 from object_detection_mtl.inference.options import Options
 from object_detection_mtl.inference.pictures import PictureFile
+from object_detection_mtl.inference.stages import StagedPredictor
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
 
@@ -287,6 +288,20 @@ def predict(
     digest = hashlib.sha256(pipeline.to_text(config).encode()).hexdigest()
     options = dataclasses.replace(options, model=f"{os.path.abspath(prefix)} {digest}")
     return inference_run.detect_files(predictor.from_detector(detector), files, options)
+
+
+def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:
+    """The predictor that `predict` uses, from texts: for processes that have nothing else.
+
+    Args:
+        config_text: of a resolved config, by `pipeline.to_text`.
+        checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
+
+    Raises:
+        FileNotFoundError, ValueError: as `export`.
+    """
+    detector, _ = _trained_detector(pipeline.parse(config_text), checkpoint_path)
+    return predictor.from_detector(detector)
 
 
 def _trained_detector(

@@ -206,6 +206,11 @@ def test_wrong_paths(tmp_path):
         ([saved_model(), f"--output_dir={tmp_path / 'file'}", picture], "is a file"),
         ([saved_model(), output, picture, "--label_map_path=x.pbtxt"], "x.pbtxt does not exist"),
         ([output, picture], "give the model: --saved_model_dir, or"),
+        ([saved_model(), output, picture, "--num_shards=2"], "--num_shards need --runner"),
+        (
+            [saved_model(), output, picture, "--runner=DirectRunner", "--num_readers=2"],
+            "such as direct_num_workers=4",
+        ),
         ([output, picture, "--checkpoint_dir=x"], "give the model"),
         ([saved_model(), output, picture, "--checkpoint_dir=x"], "or --checkpoint_dir, not both"),
         (

@@ -11,18 +11,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from object_detection_mtl.dataset_tools import conversion
+from object_detection_mtl.dataset_tools import beam_runner, conversion
 from object_detection_mtl.dataset_tools.annotated import AnnotatedPicture
 from object_detection_mtl.dataset_tools.records import prepare_output
 from object_detection_mtl.dataset_tools.summary import Summary
-
-# By default Beam's DirectRunner downloads a program and runs that. This is its runner in Python.
-_IN_PYTHON = {"DirectRunner": "apache_beam.runners.portability.fn_api_runner.FnApiRunner"}
 
 
 def create_records(
@@ -50,13 +46,10 @@ def create_records(
       ValueError: Beam is not installed, there is no such runner, or the pipeline failed.
       DataError: no picture could be used; nothing is written then.
     """
-    beam, pipeline_options = _import_beam()
+    beam = beam_runner.import_beam()
     paths = prepare_output(output_path, num_shards)
     report_path = Path(output_path).with_name(f".report-{Path(output_path).name}.json")
-    settings = pipeline_options(
-        flags=[f"--{option}" for option in runner_options], runner=_IN_PYTHON.get(runner, runner)
-    )
-    pipeline = _make_pipeline(beam, settings, runner)
+    pipeline = beam_runner.make_pipeline(runner, runner_options)
     converted = (
         pipeline
         | "one element" >> beam.Create([load])
@@ -67,7 +60,7 @@ def create_records(
     _write_records(beam, converted, output_path, num_shards)
     _write_report(beam, converted, report_path)
     try:
-        _run(pipeline, runner)
+        beam_runner.run(pipeline, runner)
         report = _from_json(report_path.read_text(encoding="utf-8"))
     finally:
         report_path.unlink(missing_ok=True)
@@ -76,30 +69,6 @@ def create_records(
             path.unlink(missing_ok=True)
     conversion.refuse_nothing(report)
     return report
-
-
-def _import_beam() -> tuple[Any, Any]:
-    # What it says of clouds that are not installed, and of every step it takes, is noise here.
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    logging.disable(logging.WARNING)
-    try:
-        import apache_beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise ValueError(
-            f"--runner needs Apache Beam, which cannot be imported ({error}); install it with: "
-            "pip install 'object_detection_mtl[beam]'"
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
-    return apache_beam, PipelineOptions
-
-
-def _make_pipeline(beam: Any, settings: Any, runner: str) -> Any:
-    try:
-        return beam.Pipeline(options=settings)
-    except (ValueError, ImportError, AttributeError, TypeError) as error:
-        raise ValueError(f"--runner={runner} cannot be used: {error}") from error
 
 
 def _write_records(beam: Any, converted: Any, output_path: str | Path, num_shards: int) -> None:
@@ -123,15 +92,6 @@ def _write_report(beam: Any, converted: Any, path: Path) -> None:
         | "as text" >> beam.Map(_as_json)
         | "write report" >> beam.io.WriteToText(str(path), shard_name_template="")
     )
-
-
-def _run(pipeline: Any, runner: str) -> None:
-    try:
-        pipeline.run().wait_until_finish()
-    except (ValueError, OSError):
-        raise
-    except Exception as error:  # Runners have errors of many kinds.
-        raise ValueError(f"the pipeline failed on {runner}: {error}") from error
 
 
 # Parts of the pipeline. Functions of this module, so that workers find them. -------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from object_detection_mtl.dataset_tools import conversion, label_maps, workers
+from object_detection_mtl.dataset_tools import beam_runner, conversion, label_maps, workers
 from object_detection_mtl.dataset_tools.annotated import AnnotatedPicture
 from object_detection_mtl.dataset_tools.summary import Summary
 
@@ -54,16 +54,7 @@ def define_flags(label_map_default: str) -> None:
     )
     flags.DEFINE_integer("num_windows", 64, "Stored windows of each picture.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the stored windows.", lower_bound=0, upper_bound=2**31 - 1)
-    flags.DEFINE_string(
-        "runner",
-        None,
-        "Convert with Apache Beam, for data sets that outgrow one machine: the name of a runner "
-        "such as DirectRunner, FlinkRunner, DataflowRunner. Needs object_detection_mtl[beam], and "
-        "paths that are the same on all machines.",
-    )
-    flags.DEFINE_multi_string(
-        "runner_option", [], "An option of the runner, name=value. Can be given repeatedly."
-    )
+    beam_runner.define_flags("Convert")
     flags.mark_flag_as_required("output_path")
 
 

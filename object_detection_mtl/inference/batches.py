@@ -20,7 +20,7 @@ from object_detection_mtl.inference.stages import Found, Prepared, StagedPredict
 Ticket = TypeVar("Ticket")
 
 # Of a batch's size, pictures that may wait: half a dozen sizes fill their batches side by side.
-_WAITING_BATCHES = 8
+WAITING_BATCHES = 8
 # What waiting pictures may hold: seven photographs of 12 million pixels.
 _WAITING_BYTES = 2**28
 
@@ -68,7 +68,7 @@ def detect(
                 run(prepared.group)
         while queue and (
             queue[0].found is not None
-            or len(queue) > _WAITING_BATCHES * batch_size
+            or len(queue) > WAITING_BATCHES * batch_size
             or held > max_bytes
         ):
             if queue[0].found is None:

@@ -106,10 +106,11 @@ def as_seen(data: bytes, picture: np.ndarray, *, apply_exif_orientation: bool) -
     return pictures.to_png(picture)
 
 
-def add_detections(example: tf.train.Example, found: Found, *, with_encoded: bool = True) -> None:
-    """Adds what was found, as the OD API's infer_detections does; earlier detections go.
+def with_detections(example: tf.train.Example, found: Found, *, with_encoded: bool = True) -> bytes:
+    """The example with what was found, as the OD API's infer_detections adds it; earlier goes.
 
     Args:
+        example: changed in place, too.
         with_encoded: otherwise the picture is taken out.
     """
     features = example.features.feature
@@ -122,3 +123,4 @@ def add_detections(example: tf.train.Example, found: Found, *, with_encoded: boo
     features[TfExample.detection_label].int64_list.value.extend(found.classes.tolist())
     if not with_encoded:
         features.pop(TfExample.encoded, None)
+    return example.SerializeToString()

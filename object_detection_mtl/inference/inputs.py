@@ -74,5 +74,16 @@ def stream(
         before += place + 1
 
 
+def count(source: Source) -> int:
+    """The pictures of a source, counted by going through them; those before a damaged place."""
+    number = 0
+    try:
+        for _ in source.entries(lambda place: True):
+            number += 1
+    except (PictureError, OSError, tf.errors.OpError):
+        pass
+    return number
+
+
 def _is_place_done(is_done: Callable[[int], bool], before: int, place: int) -> bool:
     return is_done(before + place + 1)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from object_detection_mtl.inference.sources import Reading
+
 PICTURES_FOLDER = "pictures"
 JSON, TFRECORD, BOTH = OUTPUT_FORMATS = ("json", "tfrecord", "both")
 
@@ -67,6 +69,14 @@ class Options:
     @property
     def writes_record(self) -> bool:
         return self.output_format in (TFRECORD, BOTH)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            apply_exif_orientation=self.apply_exif_orientation,
+            with_example=self.writes_record,
+            with_encoded=not self.discard_image_pixels,
+        )
 
     @property
     def pictures_dir(self) -> Path:

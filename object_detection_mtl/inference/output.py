@@ -69,8 +69,8 @@ class Output:
         if self._record is not None:
             assert content.example is not None
             keep = not self._options.discard_image_pixels
-            examples.add_detections(content.example, found, with_encoded=keep)
-            entry[_RECORD_END] = self._record.add(content.example.SerializeToString())
+            serialized = examples.with_detections(content.example, found, with_encoded=keep)
+            entry[_RECORD_END] = self._record.add(serialized)
         self.journal.add(entry)
         self.num_detections += entry[_NUMBER]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from object_detection_mtl.inference import examples, pictures
 from object_detection_mtl.inference.examples import Content
@@ -24,17 +26,19 @@ class PictureSource:
         return str(self.file.path)
 
     def entries(self, is_done: Callable[[int], bool]) -> Iterator[Entry | None]:
-        yield None if is_done(0) else Entry(str(self.file.path), self._load)
+        load = functools.partial(_load, self.file.path, self.reading)
+        yield None if is_done(0) else Entry(str(self.file.path), load)
 
-    def _load(self) -> Content:
-        data = self.file.path.read_bytes()
-        turn = self.reading.apply_exif_orientation
-        picture = pictures.decode(data, apply_exif_orientation=turn)
-        name = self.file.path.as_posix()
-        example = None
-        if self.reading.with_example:
-            encoded = None
-            if self.reading.with_encoded:
-                encoded = examples.as_seen(data, picture, apply_exif_orientation=turn)
-            example = examples.of_picture(picture, name, encoded)
-        return Content(picture, {"file_name": name}, example)
+
+def _load(path: Path, reading: Reading) -> Content:
+    data = path.read_bytes()
+    turn = reading.apply_exif_orientation
+    picture = pictures.decode(data, apply_exif_orientation=turn)
+    name = path.as_posix()
+    example = None
+    if reading.with_example:
+        encoded = None
+        if reading.with_encoded:
+            encoded = examples.as_seen(data, picture, apply_exif_orientation=turn)
+        example = examples.of_picture(picture, name, encoded)
+    return Content(picture, {"file_name": name}, example)

@@ -232,6 +232,12 @@ def _upper_byte(values: np.ndarray) -> np.ndarray:
     return (values.astype(np.uint16) >> 8).astype(np.uint8)
 
 
+def with_size(error: Exception, picture: np.ndarray) -> str:
+    """What is wrong with a picture [H, W, 3], where its size may be the reason."""
+    height, width = picture.shape[:2]
+    return f"{error} ({width}x{height} pixels)"
+
+
 @contextmanager
 def large_pictures_without_warning() -> Iterator[None]:
     """Pillow warns from 89 million pixels on and refuses from 179 million on; no warnings here."""

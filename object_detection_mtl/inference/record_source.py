@@ -51,23 +51,22 @@ class RecordSource:
 
     def _entry(self, place: int, payload: bytes | None) -> Entry:
         label = f"{self._file.path}:{place}"
-        return Entry(label, functools.partial(self._load, payload, label), f"{place:06d}.jpg")
+        load = functools.partial(_load, payload, label, self._reading)
+        return Entry(label, load, f"{place:06d}.jpg")
 
-    def _load(self, payload: bytes | None, label: str) -> Content:
-        if payload is None:
-            raise PictureError("the record is damaged: its checksum is another one")
-        example = examples.parse(payload)
-        encoded = examples.text(example, TfExample.encoded)
-        picture = pictures.decode(encoded, apply_exif_orientation=False)
-        image = {"file_name": label, "record": label}
-        for key, feature in (
-            ("file_name", TfExample.filename),
-            ("source_id", TfExample.source_id),
-        ):
-            value = examples.text(example, feature)
-            if value:
-                image[key] = value.decode("utf-8", "replace")
-        return Content(picture, image, example if self._reading.with_example else None)
+
+def _load(payload: bytes | None, label: str, reading: Reading) -> Content:
+    if payload is None:
+        raise PictureError("the record is damaged: its checksum is another one")
+    example = examples.parse(payload)
+    encoded = examples.text(example, TfExample.encoded)
+    picture = pictures.decode(encoded, apply_exif_orientation=False)
+    image = {"file_name": label, "record": label}
+    for key, feature in (("file_name", TfExample.filename), ("source_id", TfExample.source_id)):
+        value = examples.text(example, feature)
+        if value:
+            image[key] = value.decode("utf-8", "replace")
+    return Content(picture, image, example if reading.with_example else None)
 
 
 def _scan(path: str) -> tuple[np.ndarray, Exception | None]:

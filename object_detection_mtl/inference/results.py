@@ -55,17 +55,26 @@ def entry(
     }
 
 
-def write(entries: Iterable[Mapping[str, Any]], names: Mapping[int, str], directory: Path) -> None:
+def write(
+    entries: Iterable[Mapping[str, Any]],
+    names: Mapping[int, str],
+    directory: Path,
+    ending: str = "",
+) -> None:
     """Writes both files, each complete or not at all; one entry after the other is looked at.
 
     Args:
         entries: of `entry`, in the order that the files shall have.
         names: class number -> name; others are called `class N`.
+        ending: what the names of the files have before .json.
     """
+    images_path, detections_path = (
+        directory / f"{Path(name).stem}{ending}.json" for name in (IMAGES_NAME, DETECTIONS_NAME)
+    )
     seen: set[int] = set()
     with (
-        _complete_or_not(directory / IMAGES_NAME) as images_file,
-        _complete_or_not(directory / DETECTIONS_NAME) as detections_file,
+        _complete_or_not(images_path) as images_file,
+        _complete_or_not(detections_path) as detections_file,
     ):
         images_file.write('{"images": ')
         images, detections = _List(images_file), _List(detections_file)

@@ -30,7 +30,7 @@ from object_detection_mtl.inference.inputs import Numbered, Trouble
 from object_detection_mtl.inference.options import Options
 from object_detection_mtl.inference.output import Output
 from object_detection_mtl.inference.pictures import PictureError, PictureFile
-from object_detection_mtl.inference.sources import Reading, Source
+from object_detection_mtl.inference.sources import Source
 from object_detection_mtl.inference.stages import Predictor, Prepared, StagedPredictor
 
 # Decoding is faster than detecting; more readers would only hold more pictures.
@@ -44,7 +44,7 @@ class Summary:
     Attributes:
         num_done: pictures that were looked at.
         num_resumed: of these, those that an interrupted run had done.
-        failures: what could not be -> why. A file that ends too early is one, too.
+        failures: what could not be -> what is said of it. A file that ends too early is one, too.
         num_detections: that were written.
         seconds: for all of them.
     """
@@ -73,12 +73,7 @@ def detect_files(predictor: Predictor, files: Sequence[PictureFile], options: Op
     detector = stages.staged(predictor)
     stages.require_batches(detector, options.batch_size)
     drawn = targets.plan(files, options.pictures_dir) if options.save_images else []
-    reading = Reading(
-        apply_exif_orientation=options.apply_exif_orientation,
-        with_example=options.writes_record,
-        with_encoded=not options.discard_image_pixels,
-    )
-    opened = inputs.open_all(files, reading)
+    opened = inputs.open_all(files, options.reading)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     with Output(opened, drawn, options) as output:
         num_resumed = output.journal.num_done
@@ -110,8 +105,8 @@ def _detect_waiting(
     total = sum(source.count for source in sources)
     bar = tqdm(total=total, initial=done.num_done, unit="picture", disable=None)
 
-    def leave_out(label: str, reason: str, message: str) -> None:
-        failures[label] = reason
+    def leave_out(label: str, message: str) -> None:
+        failures[label] = message
         bar.write(f"{label}: {message}", file=sys.stderr)
 
     labels = [str(file.path) for file in files]
@@ -123,12 +118,14 @@ def _detect_waiting(
     ):
         for ticket, found in batches.detect(detector, ready, options.batch_size):
             if isinstance(ticket, Trouble):
-                leave_out(ticket.label, ticket.reason, ticket.reason)
+                leave_out(ticket.label, ticket.reason)
                 continue
             numbered, content = ticket
-            if content is None or isinstance(found, Exception):
-                reason = str(found) if content is None else f"{found} ({_size(content)})"
-                leave_out(numbered.entry.label, reason, f"left out, {reason}")
+            if content is None:
+                leave_out(numbered.entry.label, f"left out, {found}")
+            elif isinstance(found, Exception):
+                reason = pictures.with_size(found, content.picture)
+                leave_out(numbered.entry.label, f"left out, {reason}")
             else:
                 output.write(numbered, content, found.best(options.max_detections))
             bar.update()
@@ -158,8 +155,3 @@ def _read(
     with contextlib.closing(ahead.in_threads(stream, load, num_threads)) as loaded:
         for _, ready in loaded:
             yield ready
-
-
-def _size(content: Content) -> str:
-    height, width = content.picture.shape[:2]
-    return f"{width}x{height} pixels"

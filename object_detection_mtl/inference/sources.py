@@ -36,7 +36,8 @@ class Entry:
     Attributes:
         label: what messages call it.
         place: where to draw it, below the folder or in place of the file of its source's target.
-        load: reads and decodes it, in whatever thread calls. Raises PictureError or OSError.
+        load: reads and decodes it, in whatever thread or, sent there, process calls. Raises
+            PictureError or OSError.
     """
 
     label: str

@@ -65,17 +65,20 @@ class VideoSource:
     def _entry(self, place: int, retrieved: tuple[bool, np.ndarray | None]) -> Entry:
         label = f"{self._file.path.as_posix()}:{place}"
         frame = retrieved[1] if retrieved[0] else None
-        return Entry(label, functools.partial(self._load, frame, label), f"{place:06d}.jpg")
+        load = functools.partial(_load, frame, label, self._reading)
+        return Entry(label, load, f"{place:06d}.jpg")
 
-    def _load(self, frame: np.ndarray | None, label: str) -> Content:
-        if frame is None:
-            raise PictureError("the frame cannot be decoded")
-        picture = self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB)
-        example = None
-        if self._reading.with_example:
-            encoded = pictures.to_png(picture) if self._reading.with_encoded else None
-            example = examples.of_picture(picture, label, encoded)
-        return Content(picture, {"file_name": label}, example)
+
+def _load(frame: np.ndarray | None, label: str, reading: Reading) -> Content:
+    """`frame`: [H, W, 3] uint8, blue first, as OpenCV has it."""
+    if frame is None:
+        raise PictureError("the frame cannot be decoded")
+    picture = np.ascontiguousarray(frame[:, :, ::-1])
+    example = None
+    if reading.with_example:
+        encoded = pictures.to_png(picture) if reading.with_encoded else None
+        example = examples.of_picture(picture, label, encoded)
+    return Content(picture, {"file_name": label}, example)
 
 
 def _import_cv2() -> Any:

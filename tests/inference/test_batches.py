@@ -58,7 +58,7 @@ def test_what_cannot_be_read_keeps_its_place():
 
 
 def test_a_rare_size_waits_for_a_bounded_number_of_others():
-    waiting = 2 * batches._WAITING_BATCHES
+    waiting = 2 * batches.WAITING_BATCHES
     done = run(Recording(), "b" + "a" * 100, 2)
     assert done.index([0]) == waiting // 2
     assert all(len(batch) == 2 for batch in done[: waiting // 2])

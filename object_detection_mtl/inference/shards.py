@@ -1,0 +1,81 @@
+"""The detections of a run in several files, which workers write at the same time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from object_detection_mtl.dataset_tools.records import shard_paths
+from object_detection_mtl.inference import record_output, results
+from object_detection_mtl.inference.options import Options
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a picture gave.
+
+    Attributes:
+        entry: of `results.entry`.
+        serialized: the example with the detections, where a record is wanted.
+    """
+
+    entry: dict[str, Any]
+    serialized: bytes | None
+
+
+def suffix(shard: int, num_shards: int) -> str:
+    """What follows the names of a shard's files; nothing for a single one."""
+    return "" if num_shards == 1 else f"-{shard:05d}-of-{num_shards:05d}"
+
+
+def prepare(options: Options, num_shards: int) -> None:
+    """Makes the directory.
+
+    Raises:
+        ValueError: num_shards is out of range.
+        FileExistsError: shards of another number are there, which a pattern would read as well.
+    """
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    wanted = shard_paths(options.output_dir / record_output.NAME, num_shards)
+    endings = {path.name.removeprefix(record_output.NAME) for path in wanted}
+    for pattern, before, after in (
+        ("detections-?????-of-?????.json", "detections", ".json"),
+        ("images-?????-of-?????.json", "images", ".json"),
+        (f"{record_output.NAME}-?????-of-?????", record_output.NAME, ""),
+    ):
+        for path in sorted(options.output_dir.glob(pattern)):
+            if path.name.removeprefix(before).removesuffix(after) not in endings:
+                raise FileExistsError(
+                    f"{path} and perhaps more shards of an earlier run with another --num_shards "
+                    "are there; a pattern would read both. Delete them or choose another "
+                    "--output_dir"
+                )
+
+
+def write(done: Iterable[Done | None], options: Options, ending: str) -> None:
+    """Writes one shard, each of its files complete or not at all.
+
+    Args:
+        done: can be gone through several times; None is left out.
+        ending: of `suffix`.
+    """
+    if options.writes_json:
+        entries = (one.entry for one in done if one is not None)
+        results.write(entries, options.names, options.output_dir, ending)
+    if options.writes_record:
+        _write_record(done, options.output_dir / f"{record_output.NAME}{ending}")
+
+
+def _write_record(done: Iterable[Done | None], path: Path) -> None:
+    incomplete = path.with_name(f".incomplete-{path.name}")
+    with tf.io.TFRecordWriter(str(incomplete)) as writer:
+        for one in done:
+            if one is not None:
+                assert one.serialized is not None
+                writer.write(one.serialized)
+    os.replace(incomplete, path)
