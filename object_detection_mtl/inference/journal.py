@@ -11,6 +11,7 @@ Lines stay on disk; in memory there are eight bytes for each picture, the place 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from array import array
@@ -52,6 +53,9 @@ class Journal:
             run: of `identity`.
             is_kept: whether what an entry tells of is still there. The first of which that is not
                 so is given up with all that follow.
+
+        Raises:
+            ValueError: another process is at it.
         """
         self.path = directory / NAME
         self.num_done = 0
@@ -59,10 +63,23 @@ class Journal:
         self._lines = array("q")
         self.path.touch()
         self._file = self.path.open("r+b")
+        self._lock()
         self._file.truncate(self._read(dict(run), is_kept))
         self._file.seek(0, 2)
         if not self._file.tell():
             self._write(run)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise ValueError(
+                f"another run is writing to {str(self.path.parent)!r}; wait for it or choose "
+                "another --output_dir"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
 
     def _read(self, run: dict[str, Any], is_kept: Callable[[Mapping[str, Any]], bool]) -> int:
         """Notes where the lines are; returns where the good ones end."""

@@ -40,12 +40,20 @@ class Output:
         sources: the whole input.
         targets: of `targets.plan`; nothing is drawn where there are none.
         options: whose directory exists.
+
+        Raises:
+            ValueError: another process writes there.
         """
         self._targets = targets
         self._options = options
         self._record = RecordOutput(options.output_dir) if options.writes_record else None
         self.num_detections = 0
-        self.journal = Journal(options.output_dir, _identity(sources, options), self._is_kept)
+        try:
+            self.journal = Journal(options.output_dir, _identity(sources, options), self._is_kept)
+        except BaseException:
+            if self._record is not None:
+                self._record.close()
+            raise
         if self._record is not None:
             last = self.journal.last
             self._record.go_on_at(0 if last is None else last[_RECORD_END])

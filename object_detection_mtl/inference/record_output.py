@@ -9,6 +9,7 @@ beyond: the record of a picture that was not noted as done any more.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ import tensorflow as tf
 from object_detection_mtl.data import records
 
 NAME = "detections.record"
+# A scratch file is begun anew from this size on.
+_SCRATCH_BYTES = 2**26
 
 
 class RecordOutput:
@@ -36,7 +39,7 @@ class RecordOutput:
         self._incomplete.touch()
         self.whole = records.scan(str(self._incomplete)).end
         self._file = self._incomplete.open("r+b")
-        self._scratch = tempfile.TemporaryDirectory(prefix="detections")
+        self._framing = _Framing()
 
     def go_on_at(self, end: int) -> None:
         """Forgets all records from a byte on, which is the end of one; 0 begins anew."""
@@ -45,11 +48,7 @@ class RecordOutput:
 
     def add(self, serialized: bytes) -> int:
         """Appends an example; returns where it ends."""
-        # TensorFlow's writer makes the checksums, but begins every file anew.
-        scratch = os.path.join(self._scratch.name, "one.record")
-        with tf.io.TFRecordWriter(scratch) as writer:
-            writer.write(serialized)
-        self._file.write(Path(scratch).read_bytes())
+        self._file.write(self._framing.framed(serialized))
         self._file.flush()
         return self._file.tell()
 
@@ -60,4 +59,34 @@ class RecordOutput:
 
     def close(self) -> None:
         self._file.close()
-        self._scratch.cleanup()
+        self._framing.close()
+
+
+class _Framing:
+    """Makes records of bytes: with their length and checksums.
+
+    TensorFlow's writer can do that fast, but only into a file, which it begins anew. So it writes
+    into a scratch file, from where each record is read.
+    """
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="detections")
+        self._open = contextlib.ExitStack()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._open.close()
+        path = os.path.join(self._directory.name, "scratch.record")
+        self._writer = self._open.enter_context(tf.io.TFRecordWriter(path))
+        self._reader = self._open.enter_context(open(path, "rb"))
+
+    def framed(self, data: bytes) -> bytes:
+        if self._reader.tell() > _SCRATCH_BYTES:
+            self._begin()
+        self._writer.write(data)
+        self._writer.flush()
+        return self._reader.read()
+
+    def close(self) -> None:
+        self._open.close()
+        self._directory.cleanup()

@@ -84,3 +84,10 @@ def test_a_journal_that_never_began(tmp_path, content):
         book.add(entry(1))
     with Journal(tmp_path, RUN) as book:
         assert book.num_done == 1
+
+
+def test_two_runs_do_not_share_a_journal(tmp_path):
+    with Journal(tmp_path, RUN):
+        with pytest.raises(ValueError, match="another run is writing to"):
+            Journal(tmp_path, RUN)
+    Journal(tmp_path, RUN).close()
