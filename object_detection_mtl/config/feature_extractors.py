@@ -29,6 +29,8 @@ _STRIDE_16_ONLY = (
     "faster_rcnn_resnet101_keras",
     "faster_rcnn_resnet152_keras",
 )
+# Their stage 2 begins with convolutions of 3x3 without padding.
+_STAGE_2_OF_3X3 = ("faster_rcnn_inception_resnet_v2", "faster_rcnn_inception_resnet_v2_keras")
 # Types of the Object Detection API and its forks that this package does not have.
 _NOT_SUPPORTED = {
     "faster_rcnn_inception_v2": (
@@ -42,6 +44,11 @@ _NOT_SUPPORTED = {
     "faster_rcnn_resnet152_fpn_keras": "feature pyramids are not supported",
     "faster_rcnn_vgg16": "VGG-16 is not supported",
 }
+
+
+def smallest_crop(kind: str) -> int:
+    """The least side of what stage 2 of this type can take."""
+    return 3 if kind in _STAGE_2_OF_3X3 else 1
 
 
 def problems(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor, path: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from object_detection_mtl.config import dialects, messages, unused, validation
+from object_detection_mtl.config import dialects, doubts, messages, unused, validation
 from object_detection_mtl.config import overrides as overrides_lib
 from object_detection_mtl.config.errors import ConfigError, suggestion
 from object_detection_mtl.protos import pipeline_pb2
@@ -63,6 +63,7 @@ def parse(
         raise ConfigError(f"{source}: {error}") from None
     if not written.dialect_resolved:  # a resolved one was reported when it was resolved
         unused.report(asked_for, source)
+        doubts.report(config, source)
     return config
 
 

@@ -185,6 +185,7 @@ def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Ite
                 f"{path}.maxpool_kernel_size = {config.maxpool_kernel_size}: must be at most "
                 f"initial_crop_size = {config.initial_crop_size}"
             )
+        yield from _crop_problems(config, path)
         hidden = predictor.mask_rcnn_box_predictor
         if hidden.num_layers_before_predictor > 0 and not (hidden.min_depth or hidden.max_depth):
             yield (
@@ -203,6 +204,22 @@ def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Ite
     elif config.HasField("second_stage_box_predictor"):
         what = f"{chosen} is not supported" if chosen else "is empty"
         yield f"{path_to_predictor}: {what}; must be {' or '.join(_BOX_PREDICTORS)}"
+
+
+def _crop_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Iterator[str]:
+    """What pooling leaves of a crop must be enough for stage 2."""
+    kind = config.feature_extractor.type
+    least = feature_extractors.smallest_crop(kind)
+    pooled_from = config.initial_crop_size - config.maxpool_kernel_size
+    if pooled_from < 0 or config.maxpool_kernel_size < 1 or config.maxpool_stride < 1:
+        return  # Refused by itself.
+    left = pooled_from // config.maxpool_stride + 1
+    if left < least:
+        yield (
+            f"{path}.initial_crop_size = {config.initial_crop_size}: max-pooling (kernel "
+            f"{config.maxpool_kernel_size}, stride {config.maxpool_stride}) leaves {left}x{left} "
+            f"of a crop; stage 2 of {kind} needs at least {least}x{least}"
+        )
 
 
 def _schedule_problems(config: optimizer_pb2.Optimizer, path: str) -> Iterator[str]:

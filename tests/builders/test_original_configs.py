@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.config import pipeline
-
-SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-CONFIGS = SHARED / "original_configs"
+from tests.golden import original_configs
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not CONFIGS.is_dir(),
-    reason="the authors' configurations are not here; set ODMTL_SHARED to their parent folder",
-)
 @pytest.mark.parametrize(
     ("model", "backbone", "num_classes"),
     [
@@ -34,7 +25,7 @@ CONFIGS = SHARED / "original_configs"
     ],
 )
 def test_baseline(model, backbone, num_classes):
-    config = pipeline.load(CONFIGS / f"{model}.config")
+    config = pipeline.parse(original_configs.texts()[model])
     detector = model_builder.build(config.model, is_training=True)
     assert detector.backbone.slim_scope == backbone
     assert detector.num_classes == num_classes

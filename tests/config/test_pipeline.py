@@ -1,16 +1,14 @@
 """Loading: text, files, round trips, and errors that help."""
 
 import logging
-import os
-from pathlib import Path
 
 import pytest
 
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.protos import dialect_pb2
 from tests.config.sources import DATA, MINIMAL, parse
+from tests.golden import original_configs
 
-SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).parents[3] / "shared"))
 SUPPORTED = [
     "fork_faster_rcnn.config",
     "fork_rfcn.config",
@@ -59,18 +57,14 @@ def test_a_boxes_limit_exists_only_where_it_is_written():
     assert not parse().train_config.HasField("max_number_of_boxes")
 
 
-@pytest.mark.skipif(
-    not (SHARED / "original_configs").is_dir(),
-    reason="the authors' configurations are not here; set ODMTL_SHARED to their parent folder",
-)
-def test_the_authors_configurations_load_as_the_fork_dialect(tmp_path):
-    paths = sorted((SHARED / "original_configs").glob("*.config"))
-    assert len(paths) == 18
-    for path in paths:
-        config = pipeline.load(path)
-        assert config.config_dialect == dialect_pb2.MTL_SSL, path.name
-        assert config.model.faster_rcnn.feature_extractor.freeze_layer == "block1", path.name
-        assert pipeline.parse(pipeline.to_text(config)) == config, path.name
+def test_the_authors_configurations_load_as_the_fork_dialect():
+    texts = original_configs.texts()
+    assert len(texts) == 18
+    for name, text in texts.items():
+        config = pipeline.parse(text)
+        assert config.config_dialect == dialect_pb2.MTL_SSL, name
+        assert config.model.faster_rcnn.feature_extractor.freeze_layer == "block1", name
+        assert pipeline.parse(pipeline.to_text(config)) == config, name
 
 
 def test_text_can_be_merged(tmp_path):

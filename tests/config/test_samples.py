@@ -1,14 +1,10 @@
 """What the package brings along can be found and used."""
 
-import os
-from pathlib import Path
-
 import pytest
 from google.protobuf.message import Message
 
 from object_detection_mtl.config import label_map, pipeline, samples
-
-SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+from tests.golden import original_configs
 
 # Sample configurations that are the authors' models under speaking names.
 ORIGINALS = {
@@ -51,10 +47,8 @@ def differences(ours: Message, theirs: Message, path: str = "") -> list[str]:
 
 @pytest.mark.parametrize(("sample", "original"), ORIGINALS.items())
 def test_a_sample_builds_the_authors_model(sample, original):
-    path = SHARED / "original_configs" / f"{original}.config"
-    if not path.exists():
-        pytest.skip("the authors' configurations are not here; set ODMTL_SHARED")
-    ours, theirs = pipeline.load(samples.path(sample)), pipeline.load(path)
+    ours = pipeline.load(samples.path(sample))
+    theirs = pipeline.parse(original_configs.texts()[original])
     for config in (ours, theirs):
         mtl = config.model.mtl
         for predictor in (

@@ -138,6 +138,20 @@ def test_a_wrong_value_is_named_with_what_is_allowed(override, message):
         parse(override)
 
 
+def test_a_crop_that_stage_2_cannot_take():
+    small = (
+        f"{MODEL}.initial_crop_size=5",
+        f"{MODEL}.maxpool_kernel_size=2",
+        f"{MODEL}.maxpool_stride=2",
+    )
+    parse(*small)  # 2x2 are enough for MobileNet.
+    backbone = f"{MODEL}.feature_extractor.type=faster_rcnn_inception_resnet_v2"
+    message = "initial_crop_size = 5: .*leaves 2x2 of a crop; stage 2 of .* needs at least 3x3"
+    with pytest.raises(pipeline.ConfigError, match=message):
+        parse(backbone, *small)
+    parse(backbone, f"{MODEL}.initial_crop_size=6", *small[1:])
+
+
 @pytest.mark.parametrize(
     ("absent", "message"),
     [
