@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Detections, Groundtruth, Predictions
+from object_detection_mtl.models import rpn
 from object_detection_mtl.training import names
 
 Tensors = dict[str, tf.Tensor]
@@ -49,9 +50,10 @@ def make_infer_fn(
 
     Returns:
         batch -> `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
-        `Loss/...`: each term with its weight, the regularisation, the total. All anchors and
-        proposals count in them, not the samples that training draws. Auxiliary tasks whose labels
-        the data set has report theirs, and their `fields.Metrics` [2]: sum and count.
+        `Loss/...`: each term with its weight, the regularisation, the total. All proposals count
+        in them, not the sample that training draws; anchors are drawn as in training, but from all
+        that propose. Auxiliary tasks whose labels the data set has report theirs, and their
+        `fields.Metrics` [2]: sum and count.
     """
     keys = [*_NEEDED, *(key for key in _IF_THERE if key in element_spec)]
     spec = {key: element_spec[key] for key in keys}
@@ -70,15 +72,25 @@ def make_infer_fn(
 
 
 def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
-    # In detecting every anchor proposes, those that cross the image's border after clipping; there
-    # is no mask of those that training leaves out.
-    objectness = predictions[Predictions.rpn_objectness]
-    predictions = {
-        Predictions.anchors_inside: tf.ones(tf.shape(objectness)[:2], tf.bool),
-        **predictions,
-    }
-    terms = detector.loss(predictions, batch, seed=tf.constant([0, 0]))
+    terms = detector.loss(
+        predictions | _anchors_of_images(detector, predictions), batch, seed=tf.constant([0, 0])
+    )
     losses = {names.weighted(key): detector.loss_weights[key] * loss for key, loss in terms.items()}
     losses[names.REGULARIZATION] = detector.regularization_loss()
     losses[names.TOTAL] = tf.add_n(list(losses.values()))
     return losses
+
+
+def _anchors_of_images(detector: Any, predictions: Tensors) -> Tensors:
+    """The anchors that propose in detecting: cut at the true image, without those in the padding.
+
+    Training's mask would leave out all that cross the image's border.
+    """
+    region_proposals = detector.region_proposals
+    anchors, usable = rpn.usable_anchors(
+        region_proposals.anchors(predictions[Predictions.rpn_features_to_crop]),
+        rpn.image_windows(predictions[Predictions.true_image_shapes]),
+        cut=True,
+        offset=region_proposals.anchor_generator.offset,
+    )
+    return {Predictions.anchors: anchors, Predictions.anchors_inside: usable}

@@ -17,25 +17,29 @@ Tensors = dict[str, tf.Tensor]
 
 
 def count_anchors(
-    predictions: Tensors, windows: tf.Tensor, *, cut: bool
+    predictions: Tensors, windows: tf.Tensor, *, cut: bool, offset: tuple[float, float]
 ) -> tuple[tf.Tensor, tf.Tensor, Tensors]:
     """For training: anchors, which of them count [B, A], and both as predictions.
 
     Args:
         predictions: with the anchors [A, 4].
         windows: [B, 4] the true images.
-        cut: see `rpn.usable_anchors`.
+        cut, offset: see `rpn.usable_anchors`.
     """
-    anchors, counts = rpn.usable_anchors(predictions[Predictions.anchors], windows, cut=cut)
+    anchors, counts = rpn.usable_anchors(
+        predictions[Predictions.anchors], windows, cut=cut, offset=offset
+    )
     return anchors, counts, {Predictions.anchors: anchors, Predictions.anchors_inside: counts}
 
 
-def cut_anchors(predictions: Tensors, windows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Tensors]:
+def cut_anchors(
+    predictions: Tensors, windows: tf.Tensor, *, offset: tuple[float, float]
+) -> tuple[tf.Tensor, tf.Tensor, Tensors]:
     """The same for detecting: cut at the image, or as a prediction at the inputs' border."""
     anchors = predictions[Predictions.anchors]
     inputs_window = frames.inputs_window(predictions[Predictions.image_shape])
     extra = {Predictions.anchors: box_ops.clip_to_window(anchors, inputs_window)}
-    return *rpn.usable_anchors(anchors, windows, cut=True), extra
+    return *rpn.usable_anchors(anchors, windows, cut=True, offset=offset), extra
 
 
 def propose(

@@ -82,16 +82,17 @@ class TwoStageDetector(DetectorParts):
             **self.region_proposals(features),
         }
         windows = rpn.image_windows(true_image_shapes)
+        offset = self.region_proposals.anchor_generator.offset
         if self.is_training:
             if groundtruth is None:
                 raise ValueError("predict() of a detector built for training needs `groundtruth`")
             anchors, usable, extra = proposals.count_anchors(
-                predictions, windows, cut=self.cut_anchors
+                predictions, windows, cut=self.cut_anchors, offset=offset
             )
             if self.second_stage is None:
                 return predictions | extra
         else:
-            anchors, usable, extra = proposals.cut_anchors(predictions, windows)
+            anchors, usable, extra = proposals.cut_anchors(predictions, windows, offset=offset)
         predictions |= extra
         predictions |= proposals.propose(
             predictions, anchors, usable, windows, self.proposal_selection

@@ -7,6 +7,7 @@ import tensorflow as tf
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.evaluation.step import make_infer_fn
 from object_detection_mtl.fields import Batch, Groundtruth
+from object_detection_mtl.models import rpn
 from tests.models import tiny as toy
 from tests.training import tiny
 
@@ -60,6 +61,26 @@ def test_pictures_of_other_sizes_need_no_new_graph(detector):
         found = infer(tiny.batch(3, height=height, width=width))
         assert np.all(np.isfinite(found["detection_scores"]))
         assert float(found["Loss/total_loss"]) > 0
+
+
+def test_first_stage_losses_of_a_padded_batch_are_the_mean_of_the_pictures():
+    """The toy's features of padding are zero, like those beyond a border: nothing leaks.
+
+    Not those of the second stage: where crops are read depends on the size of the map.
+    """
+    detector = tiny.tiny_detector(is_training=False)
+    # Enough for all anchors, so that there is no random sample.
+    detector.region_proposals.sampling = rpn.RpnSampling(minibatch_size=1000)
+    small, large = tiny.batch(3, 1, height=32, width=32), tiny.batch(4, 1, height=48, width=40)
+    alone = [make_infer_fn(detector, spec(batch))(batch) for batch in (small, large)]
+    padded = {"inputs": tf.pad(small["inputs"], [[0, 0], [0, 16], [0, 8], [0, 0]])}
+    batch = {key: tf.concat([padded.get(key, small[key]), large[key]], 0) for key in small}
+    together = make_infer_fn(detector, spec(batch))(batch)
+    losses = [key for key in together if key.startswith("Loss/RPNLoss/")]
+    assert len(losses) == 2
+    for key in losses:
+        mean = np.mean([float(found[key]) for found in alone])
+        assert float(together[key]) == pytest.approx(mean, rel=1e-5), key
 
 
 def test_a_picture_without_objects(detector):
