@@ -72,9 +72,10 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "format",
         "saved_model",
-        ("saved_model", "onnx"),
-        "What to write: saved_model/, or model.onnx with the same input and outputs; needs the "
-        "extra onnx, and decodes no picture files.",
+        ("saved_model", "onnx", "openvino", "tflite"),
+        "What to write: saved_model/, or with the same input and outputs model.onnx, or model.xml "
+        "and model.bin for OpenVINO. These need the extra of their name, and decode no picture "
+        "files. tflite is not supported: it has no crop of regions.",
     )
     flags.DEFINE_bool(
         "export_auxiliary_outputs",

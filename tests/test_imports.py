@@ -34,6 +34,7 @@ LEVELS = {
     "evaluation": 3,
     "training": 3,
     "export": 3,
+    "engines": 3,
     "inference": 3,
     "inspection": 3,
     "builders": 4,

@@ -104,8 +104,11 @@ def size_within(size: _Size, min_dimension: int, max_dimension: int) -> _Size:
         chosen = by_max if by_min.max() > max_dimension else by_min
         return tuple(int(side) for side in np.maximum(chosen, 1))
     floats = tf.cast(size, tf.float32)
-    by_min = tf.round(floats * (min_dimension / tf.reduce_min(floats)))
-    by_max = tf.round(floats * (max_dimension / tf.reduce_max(floats)))
+    # Both divisions as one of vectors: where it fuses a division of numbers with the choice below,
+    # OpenVINO's CPU plugin exchanges dividend and divisor.
+    sides = tf.stack([tf.reduce_min(floats), tf.reduce_max(floats)])
+    ratios = tf.constant([min_dimension, max_dimension], tf.float32) / sides
+    by_min, by_max = tf.unstack(tf.round(floats * ratios[:, tf.newaxis]))
     chosen = tf.where(tf.reduce_max(by_min) > max_dimension, by_max, by_min)
     return tf.cast(tf.maximum(chosen, 1.0), tf.int32)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,31 +38,32 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class FrozenGraph:
-    """A graph of one input.
+    """A graph of one input or more.
 
     Attributes:
         definition: the graph; without variables.
-        input_spec: of its input.
-        input_name: name of the input's tensor.
+        input_specs: of its inputs.
+        input_names: names of the inputs' tensors.
         output_names: what is answered -> name of the tensor.
         output_shapes: what is answered -> static shape.
         kernels: name of a tensor that the graph reads and lacks -> its values; see `kernels`.
     """
 
     definition: Any
-    input_spec: tf.TensorSpec
-    input_name: str
+    input_specs: tuple[tf.TensorSpec, ...]
+    input_names: tuple[str, ...]
     output_names: dict[str, str]
     output_shapes: dict[str, tf.TensorShape]
     kernels: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def answer(
-        self, input_tensor: tf.Tensor, read_kernels: Mapping[str, tf.Tensor]
+        self, inputs: Sequence[tf.Tensor], read_kernels: Mapping[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         """The graph as a part of the one being traced."""
+        given = dict(zip(self.input_names, inputs, strict=True))
         tensors = tf.graph_util.import_graph_def(
             self.definition,
-            input_map={self.input_name: input_tensor, **read_kernels},
+            input_map={**given, **read_kernels},
             return_elements=list(self.output_names.values()),
             name="",
         )
@@ -84,11 +85,11 @@ class FrozenModule(tf.Module):
             name: tf.Variable(values, trainable=False) for name, values in graph.kernels.items()
         }
 
-        def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+        def detect(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             read = {name: variable.value() for name, variable in self.kernels.items()}
-            return graph.answer(input_tensor, read)
+            return graph.answer(inputs, read)
 
-        self.detect = tf.function(detect, input_signature=[graph.input_spec])
+        self.detect = tf.function(detect, input_signature=graph.input_specs)
         self.__call__ = self.detect
 
 
@@ -107,24 +108,23 @@ def optimized(
     if precision == BFLOAT16:
         definition = bfloat16.narrow(definition, graph.output_names.values())
     # Narrowing leaves wide constants behind.
-    definition = graphs.pruned(definition, [graph.input_name, *graph.output_names.values()])
+    definition = graphs.pruned(definition, [*graph.input_names, *graph.output_names.values()])
     if kernels_apart:
         definition, values = kernels.take_out(definition)
     return FrozenModule(dataclasses.replace(graph, definition=definition, kernels=values))
 
 
 def freeze(module: Any) -> FrozenGraph:
-    """The graph of a `module.DetectionModule` with its present weights."""
+    """The graph of a `module.DetectionModule`, or of one with more inputs, with present weights."""
     concrete = module.detect.get_concrete_function()
     names = sorted(concrete.structured_outputs)  # the order of the flat outputs, too
     shapes = {name: concrete.structured_outputs[name].shape for name in names}
     # Loops and conditions stay whole: lowered to switches they cannot be imported again.
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     outputs = dict(zip(names, (tensor.name for tensor in frozen.outputs), strict=True))
-    [spec] = concrete.structured_input_signature[0] or concrete.structured_input_signature[1]
-    [given] = frozen.inputs
-    definition = _simplify(frozen.graph, [given.name, *outputs.values()])
-    return FrozenGraph(definition, spec, given.name, outputs, shapes)
+    given = tuple(tensor.name for tensor in frozen.inputs)
+    definition = _simplify(frozen.graph, [*given, *outputs.values()])
+    return FrozenGraph(definition, module.detect.input_signature, given, outputs, shapes)
 
 
 def _simplify(graph: tf.Graph, kept: list[str]) -> Any:

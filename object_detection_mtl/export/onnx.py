@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from object_detection_mtl.export import fast_inference
-from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.ops import lowering
 
 FILE_NAME = "model.onnx"
+FILES = (FILE_NAME,)
 # The newest that the runtimes of the last three years all read.
 OPSET = 17
 
@@ -40,27 +40,38 @@ def require_converter() -> None:
         ) from error
 
 
-def convert(detector: Any, options: ExportOptions) -> Any:
-    """The detector as an `onnx.ModelProto`."""
+def convert(module: Any) -> Any:
+    """A `module.DetectionModule`, or one with more inputs, as an `onnx.ModelProto`.
+
+    Args:
+        module: whose function has not been called yet: it is traced here, for ONNX.
+    """
     import tf2onnx  # an extra
 
     with lowering.for_onnx():
-        module = fast_inference.optimized(DetectionModule(detector, options))
-        detect = module.detect
+        detect = fast_inference.optimized(module).detect
         model, _ = tf2onnx.convert.from_function(
-            detect, input_signature=detect.input_signature, opset=OPSET
+            detect,
+            input_signature=detect.input_signature,
+            opset=OPSET,
+            custom_op_handlers={"SelectV2": (_choose, [])},
         )
     return model
 
 
-def write(model: Any, path: str, description: Mapping[str, Any]) -> None:
+def _choose(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """`tf.where` as ONNX has it; tf2onnx would multiply, and -inf times 0 is not a number."""
+    node.type = "Where"
+
+
+def write(model: Any, directory: str, description: Mapping[str, Any]) -> None:
     """Args:
     model: of `convert`.
-    path: of the file.
+    directory: where FILES are written.
     description: of `metadata.describe`.
     """
     model.producer_name = "object_detection_mtl"
     entry = model.metadata_props.add()
     entry.key, entry.value = "metadata", json.dumps(description)
-    with tf.io.gfile.GFile(path, "wb") as file:
+    with tf.io.gfile.GFile(os.path.join(directory, FILE_NAME), "wb") as file:
         file.write(model.SerializeToString())

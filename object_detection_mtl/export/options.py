@@ -13,7 +13,9 @@ BFLOAT16 = "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
 SAVED_MODEL = "saved_model"
 ONNX = "onnx"
-FORMATS = (SAVED_MODEL, ONNX)
+OPENVINO = "openvino"
+FORMATS = (SAVED_MODEL, ONNX, OPENVINO)
+TFLITE = "tflite"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class ExportOptions:
             with variables.
         precision: of the convolutions, one of PRECISIONS (`bfloat16`).
         auxiliary_outputs: serve what the auxiliary tasks predict, too, by the predictions' names.
-        format: one of FORMATS. ONNX (`onnx`) is made of the frozen float32 graph, and takes arrays.
+        format: one of FORMATS. ONNX (`onnx`) and OpenVINO's (`openvino`) are made of the frozen
+            float32 graph, and take arrays.
     """
 
     input_type: str = "image_tensor"
@@ -54,6 +57,12 @@ class ExportOptions:
                 "the one or the other"
             )
 
+        if self.format == TFLITE:
+            raise ValueError(
+                "format 'tflite' is not supported: TFLite has no crop of regions, no suppression "
+                "of a batch; half of the detector would be left out, or need TensorFlow's own "
+                f"kernels beside it; use one of {', '.join(FORMATS)}"
+            )
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}, expected one of {', '.join(FORMATS)}")
         if self.format != SAVED_MODEL:

@@ -6,11 +6,12 @@
     <output>/saved_model/assets/metadata.json               see metadata.py
     <output>/saved_model/assets/label_map.pbtxt             where the label map is known
 
-In place of saved_model/ there is model.onnx where that is asked for (see onnx.py). Metadata and
-label map are assets in TensorFlow's sense: `tf.saved_model.load(...)` knows them as `metadata` and
-`label_map`, and whoever copies a SavedModel takes them along. A new export appears only when it is
-complete: it is written beside the output directory first, and then takes the place of the old one.
-Other files of the directory are left alone.
+In place of saved_model/ there is model.onnx, or model.xml and model.bin, where that is asked for
+(see onnx.py and openvino.py). Metadata and label map are assets in TensorFlow's sense:
+`tf.saved_model.load(...)` knows them as `metadata` and `label_map`, and whoever copies a SavedModel
+takes them along. A new export appears only when it is complete: it is written beside the output
+directory first, and then takes the place of the old one. Other files of the directory are left
+alone.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import tensorflow as tf
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export import fast_inference, metadata, onnx
+from object_detection_mtl.export import fast_inference, metadata, onnx, openvino
 from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import ONNX, ExportOptions
+from object_detection_mtl.export.options import ONNX, OPENVINO, SAVED_MODEL, ExportOptions
 
 CONFIG_NAME = "pipeline.config"
 CHECKPOINT_NAME = "checkpoint"
@@ -35,6 +36,10 @@ ASSETS = "assets"
 LABEL_MAP = os.path.join(ASSETS, "label_map.pbtxt")
 METADATA = os.path.join(ASSETS, "metadata.json")
 SIGNATURE = "serving_default"
+
+_OTHER_FORMATS: dict[str, Any] = {ONNX: onnx, OPENVINO: openvino}
+# Format -> names of the model's files and folders.
+FILES = {SAVED_MODEL: (SAVED_MODEL_NAME,), ONNX: onnx.FILES, OPENVINO: openvino.FILES}
 
 _CHECKPOINT_NUMBER = 0
 
@@ -65,8 +70,8 @@ def export(
     output_directory = output_directory.rstrip("/") or output_directory
     check_output(output_directory)
     options = options or ExportOptions()
-    if options.format == ONNX:
-        onnx.require_converter()
+    if options.format in _OTHER_FORMATS:
+        _OTHER_FORMATS[options.format].require_converter()
     module = DetectionModule(detector, options)
     scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
     try:
@@ -80,8 +85,8 @@ def export(
             label_map_path=label_map_path,
             checkpoint=checkpoint,
         )
-        model = onnx.FILE_NAME if options.format == ONNX else SAVED_MODEL_NAME
-        _replace(output_directory, scratch, (CONFIG_NAME, CHECKPOINT_NAME, model))
+        model = FILES[options.format]
+        _replace(output_directory, scratch, (CONFIG_NAME, CHECKPOINT_NAME, *model))
     except tf.errors.OpError as error:
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
@@ -127,10 +132,9 @@ def _write(
         label_map_path=label_map_path,
         options=options,
     )
-    if options.format == ONNX:
-        onnx.write(
-            onnx.convert(detector, options), os.path.join(directory, onnx.FILE_NAME), description
-        )
+    if options.format in _OTHER_FORMATS:
+        runtime = _OTHER_FORMATS[options.format]
+        runtime.write(runtime.convert(module), directory, description)
         return
     served: Any = module
     if options.optimize:

@@ -2,9 +2,9 @@
 
 Some of TensorFlow's kernels have no counterpart elsewhere: XLA has none for
 `tf.image.crop_and_resize` and the combined non-maximum suppression, and other runtimes know
-suppression only as ONNX defines it. What replaces them is slower in TensorFlow. Which one a part
-uses is no matter of the model: it depends on who traces it. So the caller says it, around the
-trace:
+suppression only as ONNX or OpenVINO define it. What replaces them is slower in TensorFlow. Which
+one a part uses is no matter of the model: it depends on who traces it. So the caller says it,
+around the trace:
 
     with lowering.for_xla():
         losses = detector.loss(detector.predict(...), ...)
@@ -16,7 +16,7 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 
-_XLA, _ONNX = "xla", "onnx"
+_XLA, _ONNX, _OPENVINO = "xla", "onnx", "openvino"
 _target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
 
 
@@ -39,6 +39,11 @@ def for_onnx() -> contextlib.AbstractContextManager[None]:
     return _tracing_for(_ONNX)
 
 
+def for_openvino() -> contextlib.AbstractContextManager[None]:
+    """Everything traced inside is what `export.openvino` translates; TensorFlow cannot run it."""
+    return _tracing_for(_OPENVINO)
+
+
 def is_for_xla() -> bool:
     """Whether this is traced inside `for_xla`."""
     return _target.get() == _XLA
@@ -47,3 +52,8 @@ def is_for_xla() -> bool:
 def is_for_onnx() -> bool:
     """Whether this is traced inside `for_onnx`."""
     return _target.get() == _ONNX
+
+
+def is_for_openvino() -> bool:
+    """Whether this is traced inside `for_openvino`."""
+    return _target.get() == _OPENVINO

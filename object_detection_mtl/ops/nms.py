@@ -25,6 +25,7 @@ from object_detection_mtl.ops.shapes import merge_last_axes, size, smallest
 from object_detection_mtl.ops.suppression import (
     Selection,
     select_by_kernel,
+    select_by_openvino,
     select_class_by_class,
     select_in_loop,
 )
@@ -75,6 +76,8 @@ def batch_multiclass_nms(
         )
     elif lowering.is_for_onnx():
         selection = select_class_by_class(boxes, scores, iou_threshold, per_class)
+    elif lowering.is_for_openvino():
+        selection = select_by_openvino(boxes, scores, iou_threshold, per_class)
     else:
         selection = select_by_kernel(boxes, scores, iou_threshold, per_class)
     return _finish(

@@ -8,7 +8,7 @@ Shape letters: B batch, N candidate boxes, K classes without background, q boxes
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -76,17 +76,52 @@ def select_class_by_class(
     Each class of each image stands for a picture of one class. Its boxes come sorted, and the
     scores are places counted from behind, exact in float32 up to 16 million boxes.
     """
+    num_boxes, num_classes = size(scores, 1), size(scores, 2)
+    boxes, scores = _pictures_of_one_class(boxes, scores)
+    scores, rows = tf.math.top_k(scores, num_boxes)
+    boxes = tf.gather(boxes, rows, batch_dims=1)
+    places = tf.range(num_boxes, 0, -1)
+    codes = tf.where(scores > float("-inf"), tf.cast(places, tf.float32), 0.0)
+    kept = _suppress_one_class(boxes, codes, iou_threshold, per_class)
+    valid = kept.nmsed_scores > 0
+    place = tf.where(valid, num_boxes - tf.cast(kept.nmsed_scores, tf.int32), 0)
+    scores, rows = (tf.gather(values, place, batch_dims=1) for values in (scores, rows))
+    return _of_images(kept.nmsed_boxes, scores, rows, valid, num_classes)
+
+
+def select_by_openvino(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
+) -> Selection:
+    """Greedy suppression by OpenVINO's kernel, which sorts by itself, and sooner than by `top_k`.
+
+    TensorFlow has no operation like it. One of TensorFlow's stands in its place, and what
+    `export.openvino` makes of that answers with rows where TensorFlow's answers with classes, and
+    with scores of -inf in padding.
+    """
+    num_classes = size(scores, 2)
+    boxes, scores = _pictures_of_one_class(boxes, scores)
+    kept = _suppress_one_class(boxes, scores, iou_threshold, per_class)
+    rows = tf.cast(kept.nmsed_classes, tf.int32)
+    valid = kept.nmsed_scores > float("-inf")
+    return _of_images(kept.nmsed_boxes, kept.nmsed_scores, rows, valid, num_classes)
+
+
+def _pictures_of_one_class(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Boxes [B, N, q, 4] and scores [B, N, K] -> boxes [B * K, N, 4] and scores [B * K, N]."""
     boxes = tf.transpose(boxes, [0, 2, 1, 3])  # [B, q, N, 4]
     scores = tf.transpose(scores, [0, 2, 1])  # [B, K, N]
     batch, num_classes, num_boxes = tf.shape(scores)[0], size(scores, 1), size(scores, 2)
-    scores, rows = (tf.reshape(v, [-1, num_boxes]) for v in tf.math.top_k(scores, num_boxes))
     boxes = tf.broadcast_to(boxes, [batch, num_classes, num_boxes, 4])
-    boxes = tf.gather(tf.reshape(boxes, [-1, num_boxes, 4]), rows, batch_dims=1)
-    places = tf.range(num_boxes, 0, -1)
-    codes = tf.where(scores > float("-inf"), tf.cast(places, tf.float32), 0.0)
-    kept = tf.raw_ops.CombinedNonMaxSuppression(
+    return tf.reshape(boxes, [-1, num_boxes, 4]), tf.reshape(scores, [-1, num_boxes])
+
+
+def _suppress_one_class(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
+) -> Any:
+    """The combined kernel for boxes [R, N, 4] and scores [R, N] of one class."""
+    return tf.raw_ops.CombinedNonMaxSuppression(
         boxes=boxes[:, :, tf.newaxis],
-        scores=codes[..., tf.newaxis],
+        scores=scores[..., tf.newaxis],
         max_output_size_per_class=per_class,
         max_total_size=per_class,
         iou_threshold=iou_threshold,
@@ -94,8 +129,14 @@ def select_class_by_class(
         pad_per_class=False,
         clip_boxes=False,
     )
-    valid = kept.nmsed_scores > 0
-    place = tf.where(valid, num_boxes - tf.cast(kept.nmsed_scores, tf.int32), 0)
+
+
+def _of_images(
+    boxes: tf.Tensor, scores: tf.Tensor, rows: tf.Tensor, valid: tf.Tensor, num_classes: Size
+) -> Selection:
+    """What was kept of pictures of one class, [B * K, S, ...] -> [B, K * S, ...]."""
+    per_class = size(scores, 1)
+    batch = tf.shape(scores)[0] // num_classes
     classes = tf.range(num_classes)[tf.newaxis, :, tf.newaxis]
     classes = tf.broadcast_to(classes, [batch, num_classes, per_class])
 
@@ -103,10 +144,10 @@ def select_class_by_class(
         return tf.reshape(values, [batch, num_classes * per_class, *last])
 
     return Selection(
-        boxes=of_image(kept.nmsed_boxes, 4),
-        scores=of_image(tf.gather(scores, place, batch_dims=1)),
+        boxes=of_image(boxes, 4),
+        scores=of_image(scores),
         classes=of_image(classes),
-        rows=of_image(tf.gather(rows, place, batch_dims=1)),
+        rows=of_image(rows),
         valid=of_image(valid),
     )
 

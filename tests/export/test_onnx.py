@@ -90,7 +90,7 @@ def test_without_the_converter(monkeypatch, tmp_path):
         ({"input_type": "tf_example"}, "'tf_example' cannot become onnx.* use image_tensor"),
         ({"optimize": False}, "always made of the frozen float32 graph"),
         ({"precision": "bfloat16"}, "always made of the frozen float32 graph"),
-        ({"format": "tflite"}, "format is 'tflite', expected one of saved_model, onnx"),
+        ({"format": "caffe"}, "format is 'caffe', expected one of saved_model, onnx, openvino"),
     ],
 )
 def test_what_cannot_become_onnx(options, words):

@@ -1,0 +1,1 @@
+"""What runs a detector's graph: TensorFlow, or another runtime that is faster on a processor."""

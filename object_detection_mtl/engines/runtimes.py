@@ -1,0 +1,182 @@
+"""Models of other runtimes as functions from arrays to arrays.
+
+Neither TensorFlow nor the detector's code is needed for that: who has an exported model needs its
+runtime alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+TENSORFLOW, OPENVINO, ONNXRUNTIME = "tensorflow", "openvino", "onnxruntime"
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+# Engine -> the package, the extra that has it, and the ending of its model's files.
+_PACKAGES = {OPENVINO: ("openvino", "openvino"), ONNXRUNTIME: ("onnxruntime", "onnx")}
+_ENDINGS = {".xml": OPENVINO, ".onnx": ONNXRUNTIME}
+_METADATA = "metadata"
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a model.
+
+    Attributes:
+        dtype: numpy's name of the type.
+        batch: number of pictures that it takes; None for any.
+    """
+
+    dtype: str
+    batch: int | None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A model that is loaded.
+
+    Attributes:
+        inputs: by name.
+        metadata: of `export.metadata.describe`; empty in a model that was not exported.
+        run: arrays by name -> all outputs by name.
+    """
+
+    inputs: dict[str, Input]
+    metadata: dict[str, Any]
+    run: Callable[[Mapping[str, np.ndarray]], Arrays]
+
+
+def engine_of(path: str) -> str:
+    """The engine that reads a model's file.
+
+    Raises:
+        ValueError: none does.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in _ENDINGS:
+        raise ValueError(
+            f"model {path!r} is of no known format; expected a file that ends in "
+            f"{' or '.join(_ENDINGS)}, or a SavedModel's directory"
+        )
+    return _ENDINGS[ending]
+
+
+def require(engine: str) -> None:
+    """Asks for an engine's package before anything takes time.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    if engine == TENSORFLOW:
+        return
+    package, extra = _PACKAGES[engine]
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"engine {engine!r} needs the package {package} ({error}); pip install "
+            f"'object_detection_mtl[{extra}]'"
+        ) from error
+
+
+def load(path: str, precision: str = FLOAT32) -> Runtime:
+    """Loads a model's file.
+
+    Args:
+        path: of the .xml or the .onnx.
+        precision: of the convolutions; bfloat16 where OpenVINO computes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or its runtime is not installed or has not that precision.
+    """
+    engine = engine_of(path)
+    require(engine)
+    check_precision(engine, precision)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no model {path!r}: there is no such file")
+    try:
+        return _openvino(path, precision) if engine == OPENVINO else _onnxruntime(path)
+    except RuntimeError as error:  # what both runtimes raise is derived from it
+        raise ValueError(
+            f"{engine} cannot read {path!r}; it is damaged or incomplete, export it again "
+            f"({str(error).strip().splitlines()[-1]})"
+        ) from error
+
+
+def check_precision(engine: str, precision: str) -> None:
+    """Refuses a precision that the engine has not.
+
+    Raises:
+        ValueError: of such.
+    """
+    if precision not in (FLOAT32, BFLOAT16):
+        raise ValueError(f"precision is {precision!r}, expected {FLOAT32} or {BFLOAT16}")
+    if precision == BFLOAT16 and engine != OPENVINO:
+        raise ValueError(
+            f"precision {precision!r} is for engine {OPENVINO!r}, not for {engine!r}; a SavedModel "
+            "is exported in it instead (exporter_main_v2 --precision)"
+        )
+
+
+def _openvino(path: str, precision: str) -> Runtime:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    hint = {FLOAT32: "f32", BFLOAT16: "bf16"}[precision]
+    # Without a hint the processor decides, and one with AMX decides for bfloat16.
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    request = compiled.create_infer_request()
+    names = {output: output.get_any_name() for output in compiled.outputs}
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        results = request.infer(dict(inputs))
+        return {name: np.array(results[output]) for output, name in names.items()}
+
+    given = {
+        entry.get_any_name(): Input(
+            np.dtype(entry.element_type.to_dtype()).name, _batch(entry.partial_shape[0])
+        )
+        for entry in compiled.inputs
+    }
+    described = model.has_rt_info(_METADATA)
+    return Runtime(given, json.loads(_text(model)) if described else {}, run)
+
+
+def _batch(dimension: Any) -> int | None:
+    return int(dimension.get_length()) if dimension.is_static else None
+
+
+def _text(model: Any) -> str:
+    value = model.get_rt_info(_METADATA)
+    return value if isinstance(value, str) else value.astype(str)
+
+
+def _onnxruntime(path: str) -> Runtime:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+    given = {
+        entry.name: Input(
+            {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)": "int32"}[
+                entry.type
+            ],
+            entry.shape[0] if isinstance(entry.shape[0], int) else None,
+        )
+        for entry in session.get_inputs()
+    }
+    described = session.get_modelmeta().custom_metadata_map.get(_METADATA, "{}")
+    return Runtime(given, json.loads(described), run)
