@@ -95,6 +95,24 @@ def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
     assert "PascalBoxes_Precision/mAP@0.5IOU" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_run_with_all_tasks_draws_what_they_predict(folder, tmp_path):
+    tasks = [f"model.mtl.{task}=true" for task in ("window", "closeness", "edgemask", "refine")]
+    weights = [
+        f"model.mtl.{loss}_weight=1.0"
+        for loss in ("window_class_loss", "closeness_loss", "edgemask_loss")
+    ]
+    kernel = "model.mtl.edgemask_predictor.kernel_size=1"
+    config = records.load(folder, "train_config.num_steps=1", *tasks, *weights, kernel)
+    jobs.train(config, tmp_path)
+    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
+    assert {"mtl/window_map", "mtl/edgemask_ap", "Loss/MTL/window_class_loss"} <= set(metrics)
+    pictures = {name for name in events(tmp_path / "eval" / "val") if name.startswith("eval_")}
+    assert pictures == {
+        f"eval_{kind}_{batch}_0" for kind in ("side_by_side", "auxiliary") for batch in (0, 1)
+    }
+
+
 def test_proposals_alone_are_judged_as_objects(folder, tmp_path):
     config = records.load(
         folder, "train_config.num_steps=1", "model.faster_rcnn.number_of_stages=1"

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import stream
 from object_detection_mtl.evaluation import report
+from object_detection_mtl.evaluation.comparisons import draw_comparisons
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 from object_detection_mtl.evaluation.loop import (
     EvaluationResult,
@@ -18,9 +19,10 @@ from object_detection_mtl.evaluation.loop import (
     evaluate_detections,
     visualize_examples,
 )
-from object_detection_mtl.evaluation.step import make_infer_fn
+from object_detection_mtl.evaluation.step import COMPARISONS, make_infer_fn
 from object_detection_mtl.evaluation.summaries import EvaluationWriter
 from object_detection_mtl.export import weights
+from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import failures
 
 Pictures = list[tuple[str, np.ndarray]]
@@ -71,7 +73,9 @@ class CheckpointEvaluation:
         self._categories = categories
         self._writer = writer
         self._options = options
-        self._infer = make_infer_fn(detector, dataset.element_spec)
+        self._infer = make_infer_fn(
+            detector, dataset.element_spec, compare=options.num_pictures > 0
+        )
 
     def run(self, prefix: str) -> tuple[int, dict[str, float]]:
         """Evaluates one checkpoint and prints the metrics.
@@ -86,11 +90,14 @@ class CheckpointEvaluation:
         print(f"evaluating {prefix} (step {step})", flush=True)
         weights.load(self._detector, prefix, use_moving_averages=self._options.use_moving_averages)
         pictures: Pictures = []
+        drawn = 0
 
         def draw(number: int, batch: Tensors, detections: Tensors) -> None:
-            left = self._options.num_pictures - len(pictures)
+            nonlocal drawn
+            left = self._options.num_pictures - drawn
             if left > 0:
                 pictures.extend(self._draw(number, batch, detections, left))
+                drawn += len(batch[Batch.original_images])
 
         try:
             result = evaluate_detections(
@@ -108,7 +115,7 @@ class CheckpointEvaluation:
     def _draw(
         self, number: int, batch: Tensors, detections: Tensors, left: int
     ) -> Iterable[tuple[str, np.ndarray]]:
-        return visualize_examples(
+        yield from visualize_examples(
             batch,
             detections,
             self._categories,
@@ -116,6 +123,13 @@ class CheckpointEvaluation:
             max_images=left,
             min_score=self._options.min_score,
             max_boxes=self._options.max_boxes,
+        )
+        yield from draw_comparisons(
+            batch,
+            detections[COMPARISONS],
+            self._categories,
+            batch_number=number,
+            max_images=left,
         )
 
     def _report(self, step: int, prefix: str, result: EvaluationResult, pictures: Pictures) -> None:

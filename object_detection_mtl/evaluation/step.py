@@ -15,6 +15,7 @@ from object_detection_mtl.models import rpn
 from object_detection_mtl.training import names
 
 Tensors = dict[str, tf.Tensor]
+COMPARISONS = "auxiliary_comparisons"
 _NEEDED = (
     Batch.inputs,
     Batch.true_image_shapes,
@@ -40,32 +41,36 @@ _RETURNED = (
 
 
 def make_infer_fn(
-    detector: Any, element_spec: Mapping[str, tf.TypeSpec]
-) -> Callable[[Mapping[str, tf.Tensor]], Tensors]:
+    detector: Any, element_spec: Mapping[str, tf.TypeSpec], *, compare: bool = False
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, Any]]:
     """A function from a batch to detections and losses, compiled once for pictures of any size.
 
     Args:
         detector: built for detecting (`is_training=False`).
         element_spec: of the evaluation data set.
+        compare: return what auxiliary tasks predict next to their labels, too.
 
     Returns:
         batch -> `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
         `Loss/...`: each term with its weight, the regularisation, the total. All proposals count
         in them, not the sample that training draws; anchors are drawn as in training, but from all
         that propose. Auxiliary tasks whose labels the data set has report theirs, and their
-        `fields.Metrics` [2]: sum and count.
+        `fields.Metrics` [2]: sum and count. With `compare` also COMPARISONS: caption ->
+        `mtl.comparison.Comparison`.
     """
     keys = [*_NEEDED, *(key for key in _IF_THERE if key in element_spec)]
     spec = {key: element_spec[key] for key in keys}
 
     @tf.function(input_signature=[spec], autograph=False)
-    def infer(batch: Tensors) -> Tensors:
+    def infer(batch: Tensors) -> dict[str, Any]:
         predictions = detector.predict(
             batch[Batch.inputs], batch[Batch.true_image_shapes], groundtruth=batch
         )
         detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
-        found = {key: detections[key] for key in _RETURNED}
+        found: dict[str, Any] = {key: detections[key] for key in _RETURNED}
         found |= detector.auxiliary_metrics(predictions, batch)
+        if compare:
+            found[COMPARISONS] = detector.auxiliary_comparisons(predictions, batch)
         return found | _losses(detector, predictions, batch)
 
     return lambda batch: infer({key: batch[key] for key in keys})

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
 from object_detection_mtl.models import frames
+from object_detection_mtl.mtl.comparison import Comparison
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.mtl.task import AuxiliaryTask, Context, Tensors
 from object_detection_mtl.ops.targets import Targets
@@ -106,6 +107,21 @@ def metrics(
     for task in tasks:
         if all(key in groundtruth for key in task.labels):
             found |= task.metrics(predictions, matched)
+    return found
+
+
+def compare(
+    tasks: Sequence[AuxiliaryTask],
+    predictions: Tensors,
+    groundtruth: Mapping[str, tf.Tensor],
+    assigned: Targets,
+) -> dict[str, Comparison]:
+    """Caption -> what the tasks whose labels are there predict, next to them; as in `losses`."""
+    matched = _matched(groundtruth, assigned)
+    found: dict[str, Comparison] = {}
+    for task in tasks:
+        if all(key in groundtruth for key in task.labels):
+            found |= task.compare(predictions, matched)
     return found
 
 

@@ -27,6 +27,7 @@ from object_detection_mtl.models.postprocess import (
     proposals_as_detections,
     select_detections,
 )
+from object_detection_mtl.mtl.comparison import Comparison
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import seeds
 from object_detection_mtl.ops.targets import Targets
@@ -221,11 +222,25 @@ class TwoStageDetector(DetectorParts):
         """Of the tasks that find their labels: name -> [2], a sum and what to divide it by."""
         if not self.aux_tasks:
             return {}
+        assigned = self._assign_groundtruth(predictions, groundtruth)
+        return auxiliary.metrics(self.aux_tasks, predictions, groundtruth, assigned)
+
+    def auxiliary_comparisons(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> dict[str, Comparison]:
+        """Of the tasks that find their labels: caption -> predictions next to them, to be drawn."""
+        if not self.aux_tasks:
+            return {}
+        assigned = self._assign_groundtruth(predictions, groundtruth)
+        return auxiliary.compare(self.aux_tasks, predictions, groundtruth, assigned)
+
+    def _assign_groundtruth(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> Targets:
         absolute = box_classifier.absolute_groundtruth(
             groundtruth, predictions[Predictions.true_image_shapes], self.num_classes
         )
-        assigned = self._assign(predictions, absolute)
-        return auxiliary.metrics(self.aux_tasks, predictions, groundtruth, assigned)
+        return self._assign(predictions, absolute)
 
     # Predictions to detections --------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
 from object_detection_mtl.mtl import metrics
+from object_detection_mtl.mtl.comparison import Comparison, RegionShares
 from object_detection_mtl.mtl.task import Context, RegionHead, Tensors, mean_over_valid
 from object_detection_mtl.ops import losses as loss_ops
 
@@ -81,6 +82,25 @@ class ClosenessTask(keras.layers.Layer):
         accuracy = metrics.closeness_accuracy(logits, labels, weights > 0)
         # The authors' name, and one that says what it is.
         return {Metrics.closeness_diff: accuracy, Metrics.closeness_accuracy: accuracy}
+
+    def compare(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> dict[str, Comparison]:
+        """Objects; the prediction is the mean of the proposals that are matched to the object."""
+        boxes = groundtruth[Groundtruth.boxes]
+        of_objects = tf.one_hot(groundtruth[Groundtruth.proposal_matches], tf.shape(boxes)[1])
+        of_objects *= tf.cast(groundtruth[Groundtruth.proposal_weights] > 0, tf.float32)[..., None]
+        predicted = tf.nn.softmax(predictions[Predictions.closeness][..., 1:])
+        total = tf.matmul(of_objects, predicted, transpose_a=True)  # [B, G, K]
+        count = tf.reduce_sum(of_objects, axis=1)[..., None]
+        shares = RegionShares(
+            regions=boxes,
+            exists=tf.sequence_mask(groundtruth[Groundtruth.num_boxes], tf.shape(boxes)[1]),
+            labels=groundtruth[Groundtruth.closeness],
+            # Background has no share: nothing trains its logit.
+            predicted=tf.pad(tf.math.divide_no_nan(total, count), [[0, 0], [0, 0], [1, 0]]),
+        )
+        return {"closeness: how near the other classes are to an object": shares}
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
         return self.head.tf1_variables()

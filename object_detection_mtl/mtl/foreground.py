@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
 from object_detection_mtl.mtl import metrics
+from object_detection_mtl.mtl.comparison import Comparison, Maps
 from object_detection_mtl.mtl.task import Context, Tensors
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.naming import linear_names
@@ -92,6 +93,13 @@ class ForegroundTask(keras.layers.Layer):
             Metrics.edgemask_ap: metrics.mask_accuracy(logits, mask),
             Metrics.foreground_iou: metrics.mask_iou(logits, mask),
         }
+
+    def compare(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> dict[str, Comparison]:
+        label = groundtruth[Groundtruth.edgemask]
+        logits = mask_logits(predictions, label.shape[-1])
+        return {"foreground": Maps(labels=label[:, 0], predicted=tf.nn.softmax(logits)[..., 1])}
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
         return linear_names(self.name, (self.conv,))

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from object_detection_mtl.mtl.comparison import Comparison
+
 Tensors = dict[str, tf.Tensor]
 
 
@@ -94,6 +96,14 @@ class AuxiliaryTask(Protocol):
 
     def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
         """Name in reports -> [2]: a sum and what to divide it by, both to add up over batches.
+
+        Args: as in `loss`.
+        """
+
+    def compare(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> dict[str, Comparison]:
+        """Caption -> predictions next to their labels, for the pictures of an evaluation.
 
         Args: as in `loss`.
         """

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
 from object_detection_mtl.mtl import metrics
+from object_detection_mtl.mtl.comparison import Comparison, RegionShares
 from object_detection_mtl.mtl.task import (
     Context,
     RefinedProposals,
@@ -121,6 +122,19 @@ class WindowTask(keras.layers.Layer):
             Metrics.window_map: metrics.window_average_precision(logits, classes, exists),
             Metrics.window_kl: metrics.window_divergence(logits, classes, exists),
         }
+
+    def compare(
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
+    ) -> dict[str, Comparison]:
+        """The given windows."""
+        logits = predictions[Predictions.windows]
+        shares = RegionShares(
+            regions=groundtruth[Groundtruth.window_boxes],
+            exists=tf.sequence_mask(_num_windows(groundtruth), tf.shape(logits)[1]),
+            labels=groundtruth[Groundtruth.window_classes],
+            predicted=tf.nn.softmax(logits),
+        )
+        return {"windows: what the bright part shows": shares}
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
         return self.head.tf1_variables()

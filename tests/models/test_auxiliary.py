@@ -299,6 +299,9 @@ class CountingTask(keras.layers.Layer):
         error = predictions["count"] - tf.cast(groundtruth[Groundtruth.num_boxes], tf.float32)
         return {"mtl/counting": tf.stack([tf.reduce_sum(tf.abs(error)), 2.0])}
 
+    def compare(self, predictions, groundtruth):
+        return {}
+
     def tf1_variables(self):
         return {"Counting/weights": self.linear.kernel, "Counting/biases": self.linear.bias}
 
@@ -323,7 +326,7 @@ def test_evaluation_reports_losses_and_metrics_of_the_tasks():
         Groundtruth.weights: tf.ones([2, 3]),
     }
     spec = {key: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for key, v in batch.items()}
-    found = step.make_infer_fn(detector, spec)(batch)
+    found = step.make_infer_fn(detector, spec, compare=True)(batch)
     for key in AUXILIARY_LOSSES.values():
         assert float(found[f"Loss/MTL/{key}"]) > 0, key
     for name in (
@@ -338,6 +341,11 @@ def test_evaluation_reports_losses_and_metrics_of_the_tasks():
         assert 0 <= total and count > 0, name
     assert found[Metrics.window_map][1] == sum(NUM_WINDOWS[:2])
     assert found[Metrics.edgemask_ap][1] == 2 * 64 * 64
+    windows, closeness, foreground = found[step.COMPARISONS].values()
+    np.testing.assert_array_equal(tf.reduce_sum(tf.cast(windows.exists, tf.int32), 1), [5, 2])
+    np.testing.assert_allclose(tf.reduce_sum(windows.predicted, -1), np.ones([2, 5]), rtol=1e-5)
+    assert closeness.predicted.shape == closeness.labels.shape == (2, 3, 4)
+    assert foreground.predicted.shape == foreground.labels.shape == (2, 64, 64)
 
 
 def test_training_without_labels_names_them():

@@ -62,3 +62,34 @@ def test_foreground_loss_with_and_without_weights():
         task = ForegroundTask(in_channels=1, weighted=weighted)
         loss = task.loss(predictions, truth)[Losses.edgemask]
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_closeness_is_compared_by_object():
+    """Two proposals of the first object, none of the second; the third is of no object."""
+    logits = np.log([[1.0, 1, 3], [1, 3, 1], [1, 1, 9]])
+    truth = {
+        Groundtruth.boxes: tf.zeros([1, 3, 4]),
+        Groundtruth.num_boxes: tf.constant([2]),
+        Groundtruth.closeness: tf.constant([[[0.0, 0.3, 0.7], [1, 0, 0], [7, 7, 7]]]),
+        Groundtruth.proposal_matches: tf.constant([[0, 0, -1]]),
+        Groundtruth.proposal_weights: tf.constant([[1.0, 1, 0]]),
+    }
+    task = ClosenessTask(None, num_classes=2)
+    predictions = {Predictions.closeness: tf.constant(logits[None], tf.float32)}
+    [shares] = task.compare(predictions, truth).values()
+    np.testing.assert_allclose(shares.predicted[0, :2], [[0, 0.5, 0.5], [0, 0, 0]], atol=1e-6)
+    np.testing.assert_array_equal(shares.labels, truth[Groundtruth.closeness])
+    np.testing.assert_array_equal(shares.exists, [[True, True, False]])
+
+
+def test_foreground_is_compared_as_a_map():
+    mask = np.array([[[1.0, 0.0]] * 2, [[1.0, 3.0]] * 2], np.float32)
+    predictions = {
+        Predictions.edgemask: tf.constant(np.log([[[[1.0, 3.0]] * 2] * 2]), tf.float32),
+        Predictions.image_shape: tf.constant([1, 32, 32, 3]),
+        Predictions.true_image_shapes: tf.constant([[32, 32, 3]]),
+    }
+    task = ForegroundTask(in_channels=1)
+    [maps] = task.compare(predictions, {Groundtruth.edgemask: tf.constant(mask[None])}).values()
+    np.testing.assert_array_equal(maps.labels, mask[:1])
+    np.testing.assert_allclose(maps.predicted, np.full([1, 2, 2], 0.75), rtol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from object_detection_mtl.visualization import class_color, labels
+from object_detection_mtl.visualization import class_color, labels, layout, shares
 
 NAMES = {1: "cat", 2: "dog"}
 
@@ -13,7 +13,7 @@ def labelled(
     size=(60, 80), boxes=((0.25, 0.25, 0.75, 0.5),), classes=(1,), windows=2, name="a.jpg"
 ):
     """A white picture; its closeness and window labels are half class 2, a quarter background."""
-    number, shares = len(boxes), np.array([0.25, 0.25, 0.5])
+    number, label = len(boxes), np.array([0.25, 0.25, 0.5])
     mask = np.zeros([2, 64, 64])
     mask[0, 16:48, 16:32] = 1
     mask[1] = np.where(mask[0] > 0, 3.0, 0.5)
@@ -22,9 +22,9 @@ def labelled(
         image=np.full([*size, 3], 255, np.uint8),
         boxes=np.array(boxes, float).reshape(-1, 4),
         classes=np.array(classes, int),
-        closeness=np.tile(shares, [number, 1]),
+        closeness=np.tile(label, [number, 1]),
         windows=np.tile([0.0, 0.0, 0.5, 0.5], [windows, 1]),
-        window_labels=np.tile(shares, [windows, 1]),
+        window_labels=np.tile(label, [windows, 1]),
         edgemask=mask,
     )
 
@@ -61,13 +61,13 @@ def test_unusual_pictures_have_sheets(unusual):
 
 
 def test_a_bar_is_cut_in_proportion_background_last():
-    part, draw = labels._blank(402, 20)
-    labels._bar(draw, (0, 0, 400, 18), np.array([0.25, 0.25, 0.5]), {})
+    part, draw = layout.blank(402, 20)
+    shares.draw_bar(draw, (0, 0, 400, 18), np.array([0.25, 0.25, 0.5]), {})
     row = np.asarray(part)[10]
     for start, end, color in (
         (1, 99, class_color(1)),
         (102, 298, class_color(2)),
-        (302, 399, labels._BACKGROUND),
+        (302, 399, shares.BACKGROUND),
     ):
         assert (row[start:end] == color).all(), color
 
@@ -86,8 +86,8 @@ def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
 def test_the_range_of_weights_is_that_of_the_covered_cells():
     mask = np.array([[0, 1], [1, 1]])
     weight = np.array([[0.1, 1.0], [10.0, 100.0]])
-    shares = labels._share_of_range(weight, mask)
-    np.testing.assert_allclose(shares, [[0, 0], [0.5, 1]])
+    found = labels._share_of_range(weight, mask)
+    np.testing.assert_allclose(found, [[0, 0], [0.5, 1]])
     assert np.isfinite(labels._share_of_range(np.ones([2, 2]), mask)).all()
     assert np.isfinite(labels._share_of_range(np.ones([2, 2]), mask * 0)).all()
 
@@ -102,6 +102,6 @@ def test_a_window_is_bright_inside_and_dark_outside():
 
 
 def test_pictures_keep_their_shape():
-    assert labels._fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
-    assert labels._fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
+    assert layout.fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
+    assert layout.fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
     assert isinstance(labels.draw_sheet(labelled(), {}), Image.Image)
