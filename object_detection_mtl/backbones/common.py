@@ -27,12 +27,14 @@ class Backbone:
         make_stage2: name -> a new second-stage block, [N, h, w, C] -> [N, h', w', C'].
             Every head that owns a copy calls it once.
         normalize: float32 pictures in 0..255 -> what the network was trained on.
+        smallest_stage2_side: the least h and w that the second-stage block can take.
     """
 
     slim_scope: str
     stage1: keras.Model
     make_stage2: Callable[[str], keras.Model]
     normalize: Callable[[tf.Tensor], tf.Tensor]
+    smallest_stage2_side: int = 1
 
 
 class HasTfSlimVariables(Protocol):

@@ -279,4 +279,5 @@ def build(
         stage2.trainable = trainable
         return stage2
 
-    return Backbone("InceptionResnetV2", stage1, make_stage2, normalize)
+    # Mixed_7a: 3x3 without padding.
+    return Backbone("InceptionResnetV2", stage1, make_stage2, normalize, smallest_stage2_side=3)

@@ -32,7 +32,8 @@ def build(
     predictor = config.second_stage_box_predictor
     kind = predictor.WhichOneof("box_predictor_oneof")
     if kind == MAPS:
-        return MapSecondStage(MapHead(stage2, _map_predictor(predictor, stage2, config)))
+        head = MapHead(stage2, _map_predictor(predictor, stage2, config))
+        return MapSecondStage(head, smallest_map=backbone.smallest_stage2_side)
     if kind == CROPS:
         return CropSecondStage(
             RoiHead(stage2, _crop_predictor(predictor, stage2, config)),

@@ -15,9 +15,15 @@ from object_detection_mtl.predictors.map_head import MapHead, MapRegions
 class MapSecondStage(keras.layers.Layer):
     """`MapHead` on the proposals; called like `faster_rcnn.CropSecondStage`."""
 
-    def __init__(self, head: MapHead, *, name: str = "second_stage") -> None:
+    def __init__(self, head: MapHead, *, smallest_map: int = 1, name: str = "second_stage") -> None:
+        """Args:
+        head: stage 2 and predictor.
+        smallest_map: the least height and width of a feature map that stage 2 can take.
+        name: of the layer.
+        """
         super().__init__(name=name)
         self.head = head
+        self.smallest_map = smallest_map
         self.built = True
 
     def read(
@@ -29,6 +35,8 @@ class MapSecondStage(keras.layers.Layer):
             features: [B, fh, fw, C].
             boxes: proposals [B, P, 4], relative to the feature map (0..1 of the padded inputs).
         """
+        if self.smallest_map > 1:
+            features = _at_least(features, self.smallest_map)
         return MapRegions(boxes, features, self.head.stage2(features, training=training))
 
     def predict(self, regions: MapRegions, training: bool | None = None) -> dict[str, tf.Tensor]:
@@ -46,3 +54,18 @@ class MapSecondStage(keras.layers.Layer):
     ) -> dict[str, tf.Tensor]:
         """`read`, then `predict`."""
         return self.predict(self.read(features, boxes, training), training)
+
+
+def _at_least(features: tf.Tensor, side: int) -> tf.Tensor:
+    """`features`, or an error that says what stage 2 would say of its innermost convolution."""
+    shape = tf.shape(features)
+    check = tf.debugging.Assert(
+        tf.reduce_all(shape[1:3] >= side),
+        [
+            f"the image is too small for this network: stage 2 of R-FCN needs a feature map of at "
+            f"least {side}x{side}, raise the dimensions of the image_resizer; the map is",
+            shape[1:3],
+        ],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(features)
