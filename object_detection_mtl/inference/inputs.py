@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from object_detection_mtl.inference.examples import Content
 from object_detection_mtl.inference.picture_source import PictureSource
 from object_detection_mtl.inference.pictures import Kind, PictureError, PictureFile
 from object_detection_mtl.inference.record_source import RecordSource
@@ -25,6 +26,21 @@ class Numbered:
     number: int
     entry: Entry
     file_number: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of a `Numbered`, without what it was read from.
+
+    Attributes:
+        content: None where it could not be.
+    """
+
+    number: int
+    label: str
+    file_number: int
+    place: str
+    content: Content | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,12 @@ def count(source: Source) -> int:
     except (PictureError, OSError, tf.errors.OpError):
         pass
     return number
+
+
+def read(numbered: Numbered, content: Content | None) -> Read:
+    """`numbered`, of which `content` was read."""
+    entry = numbered.entry
+    return Read(numbered.number, entry.label, numbered.file_number, entry.place, content)
 
 
 def _is_place_done(is_done: Callable[[int], bool], before: int, place: int) -> bool:

@@ -10,8 +10,7 @@ import numpy as np
 
 from object_detection_mtl import visualization
 from object_detection_mtl.inference import examples, journal, results
-from object_detection_mtl.inference.examples import Content
-from object_detection_mtl.inference.inputs import Numbered
+from object_detection_mtl.inference.inputs import Read
 from object_detection_mtl.inference.journal import Journal
 from object_detection_mtl.inference.options import Options
 from object_detection_mtl.inference.record_output import RecordOutput
@@ -64,15 +63,17 @@ class Output:
         self.num_detections += entry[_NUMBER]
         return True
 
-    def write(self, picture: Numbered, content: Content, found: Found) -> None:
-        """Writes what was found on a picture; it is done when this returns."""
+    def write(self, picture: Read, found: Found) -> None:
+        """Writes what was found on a picture, which was read; it is done when this returns."""
+        content = picture.content
+        assert content is not None
         height, width = content.picture.shape[:2]
         entry = results.entry(picture.number, content.image, height, width, found)
         entry[_NUMBER] = len(entry["detections"])
         if not self._options.writes_json:
             del entry["detections"]
         if self._targets:
-            target = self._targets[picture.file_number] / picture.entry.place
+            target = self._targets[picture.file_number] / picture.place
             draw(content.picture, found, target, self._options)
         if self._record is not None:
             assert content.example is not None

@@ -25,8 +25,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from object_detection_mtl.inference import ahead, batches, inputs, pictures, stages, targets
-from object_detection_mtl.inference.examples import Content
-from object_detection_mtl.inference.inputs import Numbered, Trouble
+from object_detection_mtl.inference.inputs import Numbered, Read, Trouble
 from object_detection_mtl.inference.options import Options
 from object_detection_mtl.inference.output import Output
 from object_detection_mtl.inference.pictures import PictureError, PictureFile
@@ -120,36 +119,39 @@ def _detect_waiting(
             if isinstance(ticket, Trouble):
                 leave_out(ticket.label, ticket.reason)
                 continue
-            numbered, content = ticket
-            if content is None:
-                leave_out(numbered.entry.label, f"left out, {found}")
+            if ticket.content is None:
+                leave_out(ticket.label, f"left out, {found}")
             elif isinstance(found, Exception):
-                reason = pictures.with_size(found, content.picture)
-                leave_out(numbered.entry.label, f"left out, {reason}")
+                reason = pictures.with_size(found, ticket.content.picture)
+                leave_out(ticket.label, f"left out, {reason}")
             else:
-                output.write(numbered, content, found.best(options.max_detections))
+                output.write(ticket, found.best(options.max_detections))
             bar.update()
-
-
-# A picture and its content, where it could be read; or what is wrong with a file.
-_Ticket = tuple[Numbered, Content | None] | Trouble
 
 
 def _read(
     stream: Iterator[Numbered | Trouble], detector: StagedPredictor, options: Options
-) -> Generator[tuple[_Ticket, Prepared | Exception, int], None, None]:
+) -> Generator[tuple[Read | Trouble, Prepared | Exception, int], None, None]:
     """Reads and prepares ahead; see `batches.detect` for what comes out."""
 
-    def load(item: Numbered | Trouble) -> tuple[_Ticket, Prepared | Exception, int]:
+    def load(item: Numbered | Trouble) -> tuple[Read | Trouble, Prepared | Exception, int]:
         if isinstance(item, Trouble):
             return item, PictureError(item.reason), 0
         try:
             content = item.entry.load()
-            return (item, content), detector.prepare(content.picture), content.picture.nbytes
+            return (
+                inputs.read(item, content),
+                detector.prepare(content.picture),
+                content.picture.nbytes,
+            )
         except (PictureError, OSError) as error:
-            return (item, None), error, 0
+            return inputs.read(item, None), error, 0
         except MemoryError:
-            return (item, None), PictureError("there is not enough memory to prepare it"), 0
+            return (
+                inputs.read(item, None),
+                PictureError("there is not enough memory to prepare it"),
+                0,
+            )
 
     num_threads = options.num_readers or min(os.cpu_count() or 1, _MOST_READERS)
     with contextlib.closing(ahead.in_threads(stream, load, num_threads)) as loaded:
