@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -388,3 +389,22 @@ def test_a_cut_record_is_named_and_the_next_one_goes_on(tmp_path, capsys):
     assert looked_at == [11, 14] and (summary.num_done, summary.num_files) == (2, 3)
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{cut}: is cut short: record number 1 ")
+
+
+@pytest.mark.parametrize(("batch_size", "most"), [(1, 6), (2, 22)])
+def test_a_bounded_number_of_pictures_is_in_memory(tmp_path, batch_size, most):
+    """One rare size among many, which never fills a batch."""
+    files = pictures.find([str(write_record(tmp_path / "a.record", [9] + [10] * 99))])
+    seen, alive = [], []
+
+    def prepare(picture):
+        seen.append(weakref.ref(picture))
+        return Prepared(picture.shape[1], group=picture.shape[1])
+
+    def detect(widths):
+        alive.append(sum(reference() is not None for reference in seen))
+        return [predictor(np.zeros((1, 1, 3), np.uint8)) for _ in widths]
+
+    options = Options(tmp_path / "out", batch_size=batch_size, num_readers=2, save_images=False)
+    detect_files(StagedPredictor(prepare, detect), files, options)
+    assert len(seen) == 100 and max(alive) <= most
