@@ -1,6 +1,6 @@
-"""Labels of the auxiliary tasks for one picture of the input pipeline.
+"""Labels of the auxiliary tasks for pictures of the input pipeline.
 
-Shape letters: N objects of one picture (not padded), W windows, K classes without background,
+Shape letters: N objects of one picture, W windows, K classes without background,
 S side of the mask, H W the picture.
 
 On the fly, they are made of the boxes that the model will see, after all augmentation, with new
@@ -48,42 +48,76 @@ class LabelOptions:
 def make_labels(
     example: Example, options: LabelOptions, num_classes: int, seed: tf.Tensor
 ) -> Example:
-    """The labels of a decoded and augmented example.
+    """The labels of a decoded and augmented example: `labels_of` its `sources`."""
+    return labels_of(sources(example, options, seed), options, num_classes)
+
+
+def sources(example: Example, options: LabelOptions, seed: tf.Tensor) -> Example:
+    """What the labels of an example are made of.
 
     Args:
-      example: with "image" [H, W, 3], boxes [N, 4], classes [N] and flags [N].
+      example: decoded and augmented, with "image" [H, W, 3], boxes [N, 4], classes [N] and flags
+        [N].
       options: which labels.
-      num_classes: K.
       seed: int32 [2] of the windows.
 
     Returns:
-      Of the keys of fields.Groundtruth: window_boxes [W, 4], window_classes [W, K+1] and
-      num_windows [], which is 1 for a picture without object; closeness [N, K+1]; edgemask
-      [2, S, S].
+      "boxes" [N, 4], "classes" [N] int32, 0 for what makes no labels, "image_size" [2] int32,
+      "seed" [2].
     """
-    boxes, classes = example[Groundtruth.boxes], example[Groundtruth.classes]
-    image_size = tf.shape(example[IMAGE])[:2]
-    valid = tf.ones_like(classes, tf.bool)
+    classes = example[Groundtruth.classes]
     if not options.from_crowd:
-        valid &= ~example[Groundtruth.is_crowd]
+        classes = tf.where(example[Groundtruth.is_crowd], 0, classes)
     if not options.from_difficult:
-        valid &= ~example[Groundtruth.difficult]
+        classes = tf.where(example[Groundtruth.difficult], 0, classes)
+    return {
+        "boxes": example[Groundtruth.boxes],
+        "classes": classes,
+        "image_size": tf.shape(example[IMAGE])[:2],
+        "seed": seed,
+    }
+
+
+def labels_of(source: Example, options: LabelOptions, num_classes: int) -> Example:
+    """The labels of a picture, or of a padded batch of pictures, which get the same.
+
+    Args:
+      source: of `sources`; in a batch, each has one more dimension in front, and the boxes are
+        padded with rows of class 0.
+      options: which labels.
+      num_classes: K.
+
+    Returns:
+      Of the keys of fields.Groundtruth: window_boxes [..., W, 4], window_classes [..., W, K+1] and
+      num_windows [...], which is 1 for a picture without object; closeness [..., N, K+1]; edgemask
+      [..., 2, S, S].
+    """
+    boxes, classes, image_size = source["boxes"], source["classes"], source["image_size"]
+    valid = classes > 0
     made: Example = {}
     if options.windows:
         windows = labels.sample_windows(
-            boxes, image_size, options.num_windows, seed=seed, valid=valid
+            boxes, image_size, options.num_windows, seed=source["seed"], valid=valid
         )
         made[Groundtruth.window_boxes] = windows
         made[Groundtruth.window_classes] = labels.window_labels(
-            boxes, classes, windows, num_classes, transform=options.transform, valid=valid
+            boxes, classes, windows, num_classes, transform=options.transform
         )
         made[Groundtruth.num_windows] = labels.count_windows(
             boxes, options.num_windows, valid=valid
         )
     if options.closeness:
         made[Groundtruth.closeness] = labels.closeness_labels(
-            boxes, classes, image_size, num_classes, valid=valid
+            boxes, classes, image_size, num_classes
         )
     if options.foreground:
         made[Groundtruth.edgemask] = labels.foreground_mask(boxes, options.mask_size, valid=valid)
     return made
+
+
+def without_padding(made: Example, example: Example) -> Example:
+    """The labels of a picture that was padded to others, for the N objects of its example."""
+    if Groundtruth.closeness not in made:
+        return made
+    number = tf.shape(example[Groundtruth.boxes])[0]
+    return made | {Groundtruth.closeness: made[Groundtruth.closeness][:number]}

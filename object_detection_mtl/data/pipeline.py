@@ -14,14 +14,21 @@ needed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import augment, decoder, records
+from object_detection_mtl.data import augment, chunks, decoder, records
 from object_detection_mtl.data.augment import IMAGE, Augmentation, Example
-from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
+from object_detection_mtl.data.auxiliary_labels import (
+    LabelOptions,
+    labels_of,
+    sources,
+    without_padding,
+)
 from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -108,24 +115,34 @@ def make_dataset(
             input_context.num_input_pipelines,
             (input_context.input_pipeline_id - start_example) % input_context.num_input_pipelines,
         )
-    stored = labels if labels is not None and labels.from_records else None
+    stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
     decode = decoder.make_decoder(
         num_classes, label_map, prefer_display_name=prefer_display_name, stored=stored
     )
 
     @_without_autograph
-    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Example:
+    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Any:
         example = decode(parsed, name)
         change_seed, label_seed = _example_seeds(seed, number)
         example = augment.apply_all(example, augmentations, change_seed)
-        if labels is not None and stored is None:
-            example |= make_labels(example, labels, num_classes, label_seed)
+        if on_the_fly is None:
+            return finish(example)
+        return example, sources(example, on_the_fly, label_seed)
+
+    @_without_autograph
+    def finish(example: Example, made: Example | None = None) -> Example:
+        if made is not None:
+            example |= without_padding(made, example)
         example = _limit_boxes(example, max_boxes)
         return _model_input(example, preprocess_fn, retain_original_images)
 
     read = _make_reader(index, with_labels=stored is not None)
     examples = places.map(read, num_parallel_calls=max(1, num_readers))
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    if on_the_fly is not None:
+        make_labels = functools.partial(labels_of, options=on_the_fly, num_classes=num_classes)
+        examples = chunks.with_labels(examples, make_labels, endless=is_training)
+        examples = examples.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     batches = _padded_batches(examples, batch_size, max_boxes, drop_remainder=is_training)
     return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())
 

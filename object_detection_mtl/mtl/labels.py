@@ -11,12 +11,14 @@ Which rows count as objects, and what `num_boxes` and `valid` do, is said in obj
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.mtl import unions
+from object_detection_mtl.mtl.covers import first_cover
 from object_detection_mtl.mtl.objects import (
     Array,
     are_objects,
@@ -26,6 +28,7 @@ from object_detection_mtl.mtl.objects import (
     in_float64,
 )
 from object_detection_mtl.mtl.windows import count_windows, sample_windows
+from object_detection_mtl.ops.shapes import size, smallest
 
 __all__ = [
     "closeness_labels",
@@ -66,18 +69,18 @@ def window_labels(
     objects = are_objects(
         boxes, num_boxes=num_boxes, valid=valid, classes=classes, num_classes=num_classes
     )
-    shapes = in_float64(boxes, objects)
-    groups = tf.where(objects, classes, 0)
+    groups = tf.where(objects, classes - 1, num_classes)
     frames = in_float64(windows, are_objects(windows))
+    union, per_class = unions.areas(
+        in_float64(boxes, objects), groups, frames, num_groups=num_classes
+    )
     sizes = (frames[..., 2] - frames[..., 0]) * (frames[..., 3] - frames[..., 1])
-    per_class = unions.areas(shapes, groups, frames, num_groups=num_classes + 1)[..., 1:]
-    union = unions.areas(shapes, tf.zeros_like(groups), frames, num_groups=1)
-    shares = tf.math.divide_no_nan(tf.concat([union, per_class], axis=-1), sizes[..., tf.newaxis])
-    background = tf.maximum(1.0 - shares[..., :1], 0.0)
-    shares = tf.concat([background, shares[..., 1:]], axis=-1)
+    background = tf.where(sizes > 0.0, tf.maximum(sizes - union, 0.0), 1.0)
+    areas = tf.concat([background[..., tf.newaxis], per_class], axis=-1)
     if transform == "SQRT":
-        shares = tf.sqrt(shares)
-    return tf.cast(shares / tf.reduce_sum(shares, axis=-1, keepdims=True), boxes.dtype)
+        areas = tf.sqrt(areas)
+    total = tf.cast(tf.reduce_sum(areas, axis=-1, keepdims=True), boxes.dtype)
+    return tf.cast(areas, boxes.dtype) / total
 
 
 def closeness_labels(
@@ -103,13 +106,14 @@ def closeness_labels(
     objects = are_objects(
         boxes, num_boxes=num_boxes, valid=valid, classes=classes, num_classes=num_classes
     )
+    pixels = tf.cast(image_size, tf.float64)[..., tf.newaxis, :]
     shapes = in_float64(boxes, objects)
-    size = tf.cast(image_size, tf.float64)[..., tf.newaxis, :]
-    centres = (shapes[..., :2] + shapes[..., 2:]) / 2.0 * size
-    offsets = centres[..., tf.newaxis, :, :] - centres[..., :, tf.newaxis, :]
-    distances = tf.norm(offsets, axis=-1)
-    diagonal = tf.norm(size, axis=-1, keepdims=True)  # [..., 1, 1]
-    closeness = tf.maximum(1.0 - distances / diagonal, 0.0)
+    centres = (shapes[..., :2] + shapes[..., 2:]) * (pixels / 2.0)
+    y, x = tf.unstack(centres, num=2, axis=-1)
+    squares = tf.square(y[..., tf.newaxis] - y[..., tf.newaxis, :])
+    squares += tf.square(x[..., tf.newaxis] - x[..., tf.newaxis, :])
+    diagonal = tf.norm(pixels, axis=-1, keepdims=True)  # [..., 1, 1]
+    closeness = tf.maximum(1.0 - tf.sqrt(squares) / diagonal, 0.0)
     entries = _largest_per_class(closeness, tf.where(objects, classes, 0), num_classes)
     index = tf.range(num_classes + 1)
     is_other = (index > 0) & (index != classes[..., tf.newaxis])
@@ -123,10 +127,11 @@ def closeness_labels(
 def _largest_per_class(values: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Maximum [..., N, K+1] over the objects of each class; 0 for a class without any.
 
-    values: [..., N, N], not negative, the value of each row's object for each column's.
+    values: [..., N, N], not negative, the value of each row's object for each column's, and the
+      same the other way round.
     """
     number, width = tf.shape(classes)[-1], num_classes + 1
-    rows = tf.reshape(tf.linalg.matrix_transpose(values), [tf.size(classes), number])
+    rows = tf.reshape(values, [tf.size(classes), number])
     batch = tf.size(classes) // tf.maximum(number, 1)
     offsets = tf.repeat(tf.range(batch) * width, number)
     segments = tf.reshape(classes, [-1]) + offsets
@@ -158,23 +163,44 @@ def foreground_mask(
     edges = tf.clip_by_value(shapes, 0.0, 1.0) * mask_size
     first = tf.minimum(tf.floor(edges[..., :2]), mask_size - 1.0)
     last = tf.minimum(tf.floor(edges[..., 2:] + 0.99), mask_size - 1.0)
-    number_of_cells = tf.reduce_prod(last - first + 1.0, axis=-1)
+    cells = tf.reduce_prod(last - first + 1.0, axis=-1)
+    counts = objects & touches
 
-    # Among covering boxes the one with the fewest cells decides. Its rank, an integer that float32
-    # holds, is the larger the fewer cells it has, and 0 stands for no box.
-    most = float(mask_size**2)
-    rank = tf.where(objects & touches, most + 1.0 - number_of_cells, 0.0)
-    cell = tf.range(mask_size, dtype=tf.float64)
-    inside = (first[..., tf.newaxis] <= cell) & (cell <= last[..., tf.newaxis])  # [..., N, 2, S]
-    inside = tf.cast(inside, tf.float32)
-    ranked_rows = inside[..., 0, :] * tf.cast(rank, tf.float32)[..., tf.newaxis]
-    ranks = ranked_rows[..., :, tf.newaxis] * inside[..., 1, tf.newaxis, :]
-    top = tf.cast(tf.maximum(tf.reduce_max(ranks, axis=-3), 0.0), tf.float64)
+    # Of the boxes that cover a cell the one with the fewest cells decides. What differs from row to
+    # row is found out once for every strip of equal rows.
+    fewest, order = tf.math.top_k(tf.where(counts, -cells, -math.inf), k=tf.shape(cells)[-1])
+    leading = order.shape.rank - 1
+    sides = tf.gather(tf.concat([first, last], -1), order, batch_dims=leading)
+    cell = tf.range(mask_size, dtype=sides.dtype)
+    columns = (sides[..., 1, tf.newaxis] <= cell) & (cell <= sides[..., 3, tf.newaxis])
+    strips, row = _strips(sides[..., 0], sides[..., 2], mask_size)
+    row = tf.cast(row, sides.dtype)[..., tf.newaxis, :]
+    rows = (sides[..., 0, tf.newaxis] <= row) & (row <= sides[..., 2, tf.newaxis])
+    place = first_cover(rows, columns, fewest > -math.inf)  # [..., R, S]
 
-    mask = tf.cast(top > 0.0, tf.float64)
-    weight = 1.0 / tf.minimum(most + 1.0 - top, most)
-    weight /= tf.reduce_mean(weight, axis=[-2, -1], keepdims=True)
-    return tf.cast(tf.stack([mask, weight], axis=-3), boxes.dtype)
+    nothing = tf.fill(tf.concat([tf.shape(cells)[:-1], [1]], 0), float(mask_size**-2))
+    weights = tf.concat([-1.0 / fewest, tf.cast(nothing, tf.float64)], axis=-1)
+    weight = tf.gather(weights, place, batch_dims=leading)
+    means = tf.gather(tf.reduce_mean(weight, axis=-1), strips, batch_dims=leading)
+    mean = tf.reduce_mean(means, axis=-1)[..., tf.newaxis, tf.newaxis]
+    mask = tf.cast(place < tf.shape(cells)[-1], boxes.dtype)
+    weight = tf.cast(weight, boxes.dtype) / tf.cast(mean, boxes.dtype)
+    both = tf.stack([mask, weight], axis=-3)  # [..., 2, R, S]
+    return tf.gather(both, strips, axis=leading + 1, batch_dims=leading)
+
+
+def _strips(first: tf.Tensor, last: tf.Tensor, mask_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rows of the mask that the same boxes cover, from and to the rows [..., N], form strips.
+
+    Returns int32 [..., S], the strip of every row, and [..., R], the first row of every strip.
+    """
+    row = tf.range(mask_size, dtype=first.dtype)
+    begins = tf.equal(first[..., tf.newaxis], row) | tf.equal(last[..., tf.newaxis] + 1.0, row)
+    begins = tf.cast(tf.reduce_any(begins, axis=-2), tf.int32)
+    strips = tf.cumsum(begins, axis=-1) - begins[..., :1]
+    number = smallest(2 * size(first, -1) + 1, mask_size)
+    wanted = tf.zeros_like(begins)[..., :number] + tf.range(number)
+    return strips, tf.minimum(tf.searchsorted(strips, wanted), mask_size - 1)
 
 
 def to_text(labels: Array) -> list[str]:

@@ -1,42 +1,61 @@
 """Exact areas of unions of boxes inside windows, for any number of boxes.
 
-Shape letters: N boxes, W windows, ... any leading dimensions (the batch).
+Shape letters: N boxes, E = 2N their edges along one axis, W windows, ... any leading dimensions
+(the batch), A = 2 arrangements of the edges, R a block of rows.
 
-Coordinates are compressed: the 2N y's of the boxes, sorted, cut the plane into strips, the x's cut
+Coordinates are compressed: the E y's of the boxes, sorted, cut the plane into strips, the x's cut
 it likewise, and every cell between them is either covered or not. With overlap_y[w, i] and
 overlap_x[w, j] the lengths of a window on the strips, the area of the union inside the window is
     sum over i, j of overlap_y[w, i] * covered[i, j] * overlap_x[w, j].
 Boxes of different groups (classes) must not hide each other. Sorted by (group, coordinate), each
 group has its own strips, made from its own boxes only, and `covered` is a block-diagonal matrix
-[2N, 2N] with one block per group: one matrix product serves all groups, however the boxes are
-distributed over them, in time and memory quadratic in N.
+[E, E] with one block per group: one matrix product serves all groups, however the boxes are
+distributed over them, in time quadratic in N. The union of all boxes, whose strips are sorted by
+coordinate alone, is computed beside it, as the first of the two arrangements: with few boxes most
+of the time goes into starting operations. With many boxes it is memory that counts: `covered`
+exists a block of rows at a time.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import tensorflow as tf
 
+from object_detection_mtl.ops.shapes import Size, size
 
-def areas(boxes: tf.Tensor, groups: tf.Tensor, windows: tf.Tensor, *, num_groups: int) -> tf.Tensor:
-    """Area of the union of every group's boxes inside every window, float64 [..., W, num_groups].
+_CELLS_OF_A_BLOCK = 2**17  # of `covered`: a megabyte
+_ROWS_OF_A_BLOCK = 64  # Adding up rows by a matrix product takes as many steps per cell.
+
+
+def areas(
+    boxes: tf.Tensor, groups: tf.Tensor, windows: tf.Tensor, *, num_groups: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Areas, float64, of the union of all boxes inside every window [..., W], and of the union of
+    every group's boxes [..., W, num_groups].
 
     boxes: float64 [..., N, 4], finite, not inverted, in any unit; boxes without area add nothing.
-    groups: int32 [..., N], 0..num_groups-1. windows: float64 [..., W, 4], finite, not inverted.
-    All terms of the sums are positive: the relative error is that of adding 2N numbers.
+    groups: int32 [..., N], 0..num_groups-1; a row of group num_groups is no box.
+    windows: float64 [..., W, 4], finite, not inverted.
+    All terms of the sums are positive: the relative error is that of adding E numbers. Rows that
+    are no boxes come last in all sums, so that a picture has the same areas however it is padded.
     """
-    coordinates, members = _by_axis(boxes), tf.concat([groups, groups], axis=-1)
-    members = tf.stack([members, members], axis=-2)  # [..., 2, 2N]
-    order = _order_by(members, coordinates)
-    strips = _take(coordinates, order)
-    overlaps = _overlaps(strips, _by_axis(windows))
-    covered = tf.cast(_covered(order), tf.float64)
-    per_strip = tf.matmul(overlaps[..., 0, :, :], covered) * overlaps[..., 1, :, :]
-    belongs = tf.one_hot(_take(members, order)[..., 1, :], num_groups, dtype=tf.float64)
-    return tf.matmul(per_strip, belongs)
+    nowhere = tf.constant(math.inf, tf.float64)
+    coordinates = _by_axis(tf.where((groups < num_groups)[..., tf.newaxis], boxes, nowhere))
+    members = tf.concat([groups, groups], axis=-1)[..., tf.newaxis, :]
+    members = tf.concat([members, members], axis=-2)  # [..., 2, E]
+    order, strips, x_members = _arrange(coordinates, members)
+    along_y = _length_in_y(order, strips[..., 0, :], windows)
+    along_x = _overlaps(strips[..., 1, :], _ends_of(strips[..., 1, :]), windows[..., 1::2])
+    areas_of_strips = along_y * along_x
+    union = tf.reduce_sum(areas_of_strips[..., 0, :, :], axis=-1)
+    belongs = tf.one_hot(x_members, num_groups, dtype=tf.float64)
+    return union, tf.matmul(areas_of_strips[..., 1, :, :], belongs)
 
 
 def _by_axis(boxes: tf.Tensor) -> tf.Tensor:
-    """[..., N, 4] -> [..., 2, 2N]: first all y's, then all x's; N starts, then N ends."""
+    """[..., N, 4] -> [..., 2, E]: first all y's, then all x's; N starts, then N ends."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     return tf.stack([tf.concat([ymin, ymax], -1), tf.concat([xmin, xmax], -1)], axis=-2)
 
@@ -45,39 +64,100 @@ def _take(values: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
     return tf.gather(values, order, batch_dims=order.shape.rank - 1)
 
 
-def _order_by(members: tf.Tensor, coordinates: tf.Tensor) -> tf.Tensor:
-    """int32 [..., 2, 2N]: which coordinate comes at each place, sorted by group, then by value."""
+def _arrange(coordinates: tf.Tensor, members: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Edges sorted by value, and sorted by group, then by value.
+
+    Returns:
+      order int32 [..., A, 2, E]: which edge comes at each place; the coordinates in that order; and
+      [..., E], the groups of the x's of the second arrangement.
+    """
     by_value = tf.argsort(coordinates, stable=True)
-    by_group = tf.argsort(_take(members, by_value), stable=True)
-    return _take(by_value, by_group)
+    sorted_members = _take(members, by_value)
+    by_group = tf.argsort(sorted_members, stable=True)
+    values = _take(coordinates, by_value)
+    order = tf.stack([by_value, _take(by_value, by_group)], axis=-3)
+    strips = tf.stack([values, _take(values, by_group)], axis=-3)
+    return order, strips, _take(sorted_members, by_group)[..., 1, :]
 
 
-def _overlaps(strips: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
-    """Length of every window on every strip, [..., 2, W, 2N].
+def _ends_of(strips: tf.Tensor) -> tf.Tensor:
+    """Where every strip [..., E] ends: where the next begins."""
+    return tf.concat([strips[..., 1:], strips[..., -1:]], axis=-1)
 
-    strips: [..., 2, 2N], strip i reaches from coordinate i to i + 1. The one between two groups has
-    no meaning; nothing covers it. sides: [..., 2, 2W].
+
+def _overlaps(starts: tf.Tensor, ends: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """Length of every window on every strip, [..., A, W, R].
+
+    starts, ends: of strips, [..., A, R]; the strip between two groups has no meaning, nothing
+    covers it. sides: [..., W, 2], from and to.
     """
-    low, high = tf.split(sides[..., tf.newaxis], 2, axis=-2)  # each [..., 2, W, 1]
-    inside = tf.minimum(tf.maximum(strips[..., tf.newaxis, :], low), high)
-    following = tf.concat([inside[..., 1:], inside[..., -1:]], axis=-1)
-    return following - inside
+    low, high = tf.split(sides[..., tf.newaxis, :, :], 2, axis=-1)  # each [..., 1, W, 1]
+    starts, ends = starts[..., tf.newaxis, :], ends[..., tf.newaxis, :]
+    return tf.nn.relu(tf.minimum(ends, high) - tf.maximum(starts, low))
 
 
-def _covered(order: tf.Tensor) -> tf.Tensor:
-    """bool [..., 2N, 2N]: whether a box covers the strips i (in y) and j (in x).
+def _length_in_y(order: tf.Tensor, strips: tf.Tensor, windows: tf.Tensor) -> tf.Tensor:
+    """How long, in y, every window is covered on every strip of x: float64 [..., A, W, E].
 
-    Row i starts or ends one box: from there on the x strips of that box are covered once more or
-    once less. A group's rows end all boxes that they started, so groups leave each other alone.
+    strips: the y's in their order, [..., A, E]. Row i of `covered` starts or ends one box: from
+    there on the x strips of that box are covered once more or once less. A group's rows end all
+    boxes that they started, so groups leave each other alone.
     """
-    edges = tf.shape(order)[-1]
-    places = tf.argsort(order)[..., 1, :]  # where each x stands, the inverse of the order
+    edges = size(order, -1)
+    places = tf.argsort(order[..., 1, :])  # Where each x stands, the inverse of the order.
     start_or_end = order[..., 0, :]
-    is_start = start_or_end < edges // 2
-    box = tf.where(is_start, start_or_end, start_or_end - edges // 2)
-    starts = _take(places, box)[..., tf.newaxis]
-    ends = _take(places, box + edges // 2)[..., tf.newaxis]
+    is_end = tf.cast(start_or_end >= edges // 2, tf.int32)
+    box = start_or_end - is_end * (edges // 2)
+    firsts, lasts = _take(places, box), _take(places, box + edges // 2)
+    changes = tf.cast(1 - 2 * is_end, tf.float32)
+    ends = _ends_of(strips)
     strip = tf.range(edges)
-    change = tf.where(is_start, 1.0, -1.0)[..., tf.newaxis]
-    changes = change * tf.cast((starts <= strip) & (strip < ends), tf.float32)
-    return tf.cumsum(changes, axis=-2) > 0.5
+
+    def block(start: Size, number: Size, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Length in the rows from `start` on, and how often x strips are covered after them."""
+        rows = slice(start, start + number)
+        of_box = (firsts[..., rows, tf.newaxis] <= strip) & (strip < lasts[..., rows, tf.newaxis])
+        change = changes[..., rows, tf.newaxis] * tf.cast(of_box, tf.float32)
+        number = tf.shape(change)[-2]
+        so_far = tf.linalg.band_part(tf.ones([number, number]), -1, 0)  # Adds up the rows above.
+        counts = tf.matmul(so_far, change) + counts
+        overlaps = _overlaps(strips[..., rows], ends[..., rows], windows[..., 0::2])
+        length = tf.matmul(overlaps, tf.cast(counts > 0.5, tf.float64))
+        return length, counts[..., -1:, :]
+
+    lists = tf.size(order) // (2 * tf.maximum(edges, 1))
+    if isinstance(edges, int) and order.shape.is_fully_defined():
+        lists = order.shape.num_elements() // max(2 * edges, 1)
+    return _sum_of_blocks(block, edges, _rows_of_a_block(lists, edges))
+
+
+def _rows_of_a_block(lists: Size, edges: Size) -> Size:
+    """R, so that R rows of `lists` matrices have no more cells than a block may have."""
+    if isinstance(lists, int) and isinstance(edges, int):
+        return min(
+            max(edges, 1), _ROWS_OF_A_BLOCK, max(16, _CELLS_OF_A_BLOCK // max(lists * edges, 1))
+        )
+    rows = tf.maximum(16, _CELLS_OF_A_BLOCK // tf.maximum(lists * edges, 1))
+    return tf.minimum(tf.clip_by_value(edges, 1, _ROWS_OF_A_BLOCK), rows)
+
+
+def _sum_of_blocks(block: Callable[..., tuple], edges: Size, rows: Size) -> tf.Tensor:
+    """The sum of the first results of block(0, R, 0), block(R, R, the last second result), ..."""
+    total, counts = block(0, rows, 0.0)
+    if isinstance(rows, int) and isinstance(edges, int):
+        for start in range(rows, edges, rows):
+            length, counts = block(start, rows, counts)
+            total += length
+        return total
+
+    def add_block(start: tf.Tensor, total: tf.Tensor, counts: tf.Tensor) -> tuple:
+        length, counts = block(start, rows, counts)
+        return start + rows, total + length, counts
+
+    _, total, _ = tf.while_loop(
+        lambda start, *_: start < edges,
+        add_block,
+        (rows, total, counts),
+        parallel_iterations=1,
+    )
+    return total

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from object_detection_mtl.mtl import draws
 from object_detection_mtl.mtl.objects import Array, are_objects, as_boxes, in_float64
-from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops.shapes import size
 
 MIN_SIDE = 32.0  # pixels
@@ -45,8 +45,9 @@ def sample_windows(
       image_size: (height, width) in pixels, [2] or [..., 2]. A side of the picture that is shorter
         than 32 pixels is shorter than any window: windows span it.
       num_windows: W.
-      seed: integers [2], or one integer. A batch draws from one seed; which windows a picture gets
-        then depends on its place in the batch.
+      seed: integers [2], or one integer; a batch draws from one seed then, and which windows a
+        picture gets depends on its place in the batch. Or integers [..., 2], a seed for every
+        picture: it gets the windows that it would get alone, wherever it stands.
       num_boxes, valid: which rows are boxes, see objects.py.
 
     A picture without an object (no box, or none that covers a part of the picture) has windows of
@@ -60,7 +61,7 @@ def sample_windows(
     targets = in_float64(boxes, are_objects(boxes, num_boxes=num_boxes, valid=valid))
     pixels = tf.reshape(tf.broadcast_to(_in_pixels(image_size), [*leading, 2]), [-1, 2])
     targets = tf.reshape(targets, [-1, size(boxes, -2), 4])
-    windows = _first_accepted(targets, pixels, num_windows, _as_seed(seed))
+    windows = _first_accepted(targets, pixels, num_windows, _as_seed(seed, boxes))
     return tf.cast(tf.reshape(windows, [*leading, num_windows, 4]), boxes.dtype)
 
 
@@ -90,19 +91,24 @@ def _in_pixels(image_size: Array) -> tf.Tensor:
     return pixels
 
 
-def _as_seed(seed: Array | int) -> tf.Tensor:
+def _as_seed(seed: Array | int, boxes: tf.Tensor) -> tf.Tensor:
+    """integers [2] or, one per picture of a batch, [B, 2]."""
     seed = tf.convert_to_tensor(seed)
     if seed.shape.rank == 0:
         seed = tf.stack([seed, tf.zeros_like(seed)])
-    if seed.shape != [2]:
-        raise ValueError(f"seed has the shape {seed.shape}, expected one integer or two.")
-    return seed
+    per_picture = boxes.shape[:-2].concatenate(2)
+    per_picture = boxes.shape[:-2].concatenate(2)
+    if seed.shape != [2] and not seed.shape.is_compatible_with(per_picture):
+        raise ValueError(
+            f"seed has the shape {seed.shape}, expected one integer, two, or two for every picture."
+        )
+    return seed if seed.shape.rank == 1 else tf.reshape(seed, [-1, 2])
 
 
 def _show_something(boxes: tf.Tensor) -> tf.Tensor:
     """bool [...]: whether a box covers a part of the picture, of more than no area."""
-    picture = tf.constant([[0.0, 0.0, 1.0, 1.0]], boxes.dtype)
-    return tf.reduce_any(box_ops.intersection(boxes, picture) > 0.0, axis=[-2, -1])
+    starts, ends = tf.maximum(boxes[..., :2], 0.0), tf.minimum(boxes[..., 2:], 1.0)
+    return tf.reduce_any(tf.reduce_all(starts < ends, axis=-1), axis=-1)
 
 
 def _first_accepted(
@@ -115,21 +121,21 @@ def _first_accepted(
     candidates_per_round = max(2 * num_windows, 64)
     anything_goes = ~_show_something(boxes)[:, tf.newaxis]
     pictures = size(boxes, 0)
+    wanted = tf.tile(tf.range(1, num_windows + 1)[tf.newaxis], [pictures, 1])
 
     def missing(round_index: tf.Tensor, found: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return (round_index < _MAX_ROUNDS) & tf.reduce_any(found < num_windows)
+        return (round_index < _MAX_ROUNDS) & (tf.reduce_min(found) < num_windows)
 
     def draw(round_index: tf.Tensor, found: tf.Tensor, windows: tf.Tensor) -> tuple:
-        round_seed = tf.random.experimental.stateless_fold_in(seed, round_index, alg="philox")
-        drawn = _candidates(pixels, [pictures, candidates_per_round], round_seed)
-        hits = tf.reduce_any(box_ops.intersection(drawn, boxes) > 0.0, axis=-1)
-        accepted = tf.cast(hits | anything_goes, tf.int32)
-        place = tf.cumsum(accepted, axis=1, exclusive=True) + found[:, tf.newaxis]
-        place = tf.where(accepted > 0, place, -1)[:, tf.newaxis, :]
-        # A matrix with at most one 1 in a row moves windows to their places without rounding.
-        moves = tf.cast(place == tf.range(num_windows)[:, tf.newaxis], drawn.dtype)
-        found += tf.reduce_sum(accepted, axis=1)
-        return round_index + 1, found, windows + tf.matmul(moves, drawn)
+        bits = _draw_bits(seed, round_index, pictures, candidates_per_round)
+        drawn = _candidates(pixels, bits)
+        accepted = tf.cast(_touch(drawn, boxes) | anything_goes, tf.int32)
+        count = tf.cumsum(accepted, axis=1) + found[:, tf.newaxis]
+        # The candidate that brings the count to w is window w; those of earlier rounds stay.
+        place = tf.searchsorted(count, wanted)
+        chosen = tf.gather(drawn, tf.minimum(place, candidates_per_round - 1), batch_dims=1)
+        is_new = (wanted > found[:, tf.newaxis])[..., tf.newaxis]
+        return round_index + 1, count[:, -1], tf.where(is_new, chosen, windows)
 
     nothing = (
         tf.constant(0),
@@ -137,16 +143,32 @@ def _first_accepted(
         tf.zeros([pictures, num_windows, 4], tf.float64),
     )
     _, found, windows = tf.while_loop(missing, draw, nothing)
-    is_found = tf.range(num_windows)[:, tf.newaxis] < found[:, tf.newaxis, tf.newaxis]
+    is_found = (wanted <= found[:, tf.newaxis])[..., tf.newaxis]
     return tf.where(is_found, windows, tf.constant([0.0, 0.0, 1.0, 1.0], tf.float64))
 
 
-def _candidates(pixels: tf.Tensor, shape: list, seed: tf.Tensor) -> tf.Tensor:
+def _touch(windows: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """bool [B, M]: whether windows [B, M, 4] hold a part, of more than no area, of a box."""
+    has_area = tf.reduce_all(boxes[..., :2] < boxes[..., 2:], axis=-1, keepdims=True)
+    boxes = tf.where(has_area, boxes, 2.0)[..., tf.newaxis, :, :]  # Beyond every window.
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)  # each [B, 1, N]
+    top, left, bottom, right = tf.split(windows, 4, axis=-1)  # each [B, M, 1]
+    in_y, in_x = (top < ymax) & (ymin < bottom), (left < xmax) & (xmin < right)
+    return tf.reduce_any(in_y & in_x, axis=-1)
+
+
+def _draw_bits(
+    seed: tf.Tensor, round_index: tf.Tensor, pictures: int | tf.Tensor, number: int
+) -> tf.Tensor:
+    """int32 [B, M, 4], uniform. Integers, since XLA makes other floating-point numbers of them."""
+    if seed.shape.rank == 1:
+        one_seed = draws.fold_in(seed[tf.newaxis], round_index)
+        return draws.uniform_bits(one_seed, [pictures, number, 4])[0]
+    return draws.uniform_bits(draws.fold_in(seed, round_index), [number, 4])
+
+
+def _candidates(pixels: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """float64 [B, M, 4] with float32's precision: normalised windows, before rejection."""
-    # Integers, since XLA makes other floating-point numbers of the same bits.
-    bits = tf.random.stateless_uniform(
-        [*shape, 4], seed, dtype=tf.int32, minval=None, maxval=None, alg="philox"
-    )
     fractions = (tf.cast(bits, tf.float64) + 2.0**31) / 2.0**32
     side_draws, centre_draws = tf.split(fractions, 2, axis=-1)
     sides = pixels[:, tf.newaxis, :]  # [B, 1, 2]

@@ -85,6 +85,29 @@ def test_a_batch_pads_rows_of_objects_and_an_empty_picture_has_one_window(tmp_pa
     assert not mask.any() and (weight == 1).all()
 
 
+def test_labels_do_not_depend_on_the_pictures_that_they_are_made_with(tmp_path):
+    """Of 19 pictures with 0 to 18 boxes, in chunks, to the last bit; and a last chunk of three."""
+    rng = np.random.default_rng(5)
+    corners = [np.sort(rng.uniform(0, 1, [number, 2, 2]), axis=1) for number in range(19)]
+    pictures = [
+        example(
+            str(number),
+            boxes=corner.reshape(number, 4).tolist(),
+            classes=rng.integers(1, K + 1, number).tolist(),
+        )
+        for number, corner in enumerate(corners)
+    ]
+    path = write(tmp_path / "a", *pictures)
+    endless = list(dataset(path, SMALL, shuffle=False).take(19))
+    once = list(dataset(path, SMALL, is_training=False))
+    others = list(dataset(path, SMALL, shuffle=False, start_example=5).take(14))
+    assert len(once) == 19
+    for same in (*zip(endless, once, strict=True), *zip(endless[5:], others, strict=True)):
+        for key in same[0]:
+            np.testing.assert_array_equal(same[0][key], same[1][key])
+    np.testing.assert_array_equal([int(batch["image_id"][0]) for batch in once], range(19))
+
+
 def test_surplus_boxes_still_make_labels(tmp_path):
     """max_number_of_boxes cuts the list; what lies in the picture stays there."""
     path = write(tmp_path / "a", example("0", **TWO))

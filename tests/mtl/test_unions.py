@@ -34,18 +34,21 @@ def test_equal_to_counting(number, num_groups):
     boxes, windows = random_boxes(rng, number), random_boxes(rng, 20)
     groups = rng.integers(0, num_groups, number).astype(np.int32)
     groups[: number // 3] = 0  # as unequal as classes are
-    found = unions.areas(
+    union, found = unions.areas(
         tf.constant(boxes), tf.constant(groups), tf.constant(windows), num_groups=num_groups
     )
     np.testing.assert_array_equal(found, painted(boxes, groups, windows, num_groups))
+    np.testing.assert_array_equal(union, painted(boxes, 0 * groups, windows, 1)[:, 0])
 
 
 def test_no_box_no_window():
     none = tf.zeros([0, 4], tf.float64)
     window = tf.constant([[0.0, 0.0, 1.0, 1.0]], tf.float64)
     no_groups = tf.zeros([0], tf.int32)
-    assert unions.areas(none, no_groups, window, num_groups=2).numpy().tolist() == [[0, 0]]
-    assert unions.areas(window, [0], none, num_groups=2).shape == [0, 2]
+    union, found = unions.areas(none, no_groups, window, num_groups=2)
+    assert union.numpy().tolist() == [0] and found.numpy().tolist() == [[0, 0]]
+    union, found = unions.areas(window, tf.constant([0]), none, num_groups=2)
+    assert union.shape == [0] and found.shape == [0, 2]
 
 
 def test_a_batch_is_its_pictures():
@@ -53,9 +56,10 @@ def test_a_batch_is_its_pictures():
     boxes = np.stack([random_boxes(rng, 7) for _ in range(6)]).reshape(2, 3, 7, 4)
     windows = np.stack([random_boxes(rng, 3) for _ in range(6)]).reshape(2, 3, 3, 4)
     groups = rng.integers(0, 3, [2, 3, 7]).astype(np.int32)
-    found = unions.areas(
+    _, found = unions.areas(
         tf.constant(boxes), tf.constant(groups), tf.constant(windows), num_groups=3
-    ).numpy()
+    )
+    found = found.numpy()
     for place in np.ndindex(2, 3):
         expected = painted(boxes[place], groups[place], windows[place], 3)
         np.testing.assert_array_equal(found[place], expected)
@@ -66,7 +70,8 @@ def test_a_fully_covered_window_is_covered_to_the_last_digits():
     cuts = np.linspace(0, 1, 30)
     tiles = np.stack([np.zeros(29), cuts[:-1], np.ones(29), cuts[1:]], axis=1)
     window = np.array([[0.1, 0.123, 0.7, 0.987]])
-    found = unions.areas(
+    union, found = unions.areas(
         tf.constant(tiles), tf.zeros([29], tf.int32), tf.constant(window), num_groups=1
     )
     np.testing.assert_allclose(found, [[0.6 * 0.864]], rtol=1e-14)
+    np.testing.assert_allclose(union, [0.6 * 0.864], rtol=1e-14)

@@ -165,6 +165,35 @@ def test_the_seed_decides():
     assert not (first == other).all(axis=1).any()
 
 
+def test_with_a_seed_of_its_own_a_picture_gets_the_same_windows_in_any_batch():
+    """The corner needs several rounds, so the others see rounds that they do not need."""
+    boxes = np.array([[[0.1, 0.1, 0.9, 0.9]], [[0.0, 0.0, 0.01, 0.01]], [[2.0, 2.0, 3.0, 3.0]]])
+    sizes, seeds = np.array([[300, 400], [50, 60], [31, 999]]), np.array([[1, 2], [1, 3], [-9, 3]])
+    expected = [
+        windows.sample_windows(*one, 16, seed=seed)
+        for *one, seed in zip(boxes, sizes, seeds, strict=True)
+    ]
+    found = windows.sample_windows(boxes, sizes, 16, seed=seeds)
+    np.testing.assert_array_equal(found, expected)
+    unknown = (
+        tf.TensorSpec([None, 1, 4]),
+        tf.TensorSpec([None, 2]),
+        tf.TensorSpec([None, 2], tf.int32),
+    )
+
+    @tf.function(input_signature=unknown)
+    def in_a_graph(boxes, sizes, seeds):
+        return windows.sample_windows(boxes, sizes, 16, seed=seeds)
+
+    found = in_a_graph(
+        *(
+            tf.constant(part, spec.dtype)
+            for part, spec in zip((boxes, sizes, seeds), unknown, strict=True)
+        )
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-7)  # Boxes are rounded to float32.
+
+
 def test_padding_draws_nothing():
     padded = np.array([[0.5, 0.5, 0.6, 0.6], [0, 0, 1, 1]], np.float32)
     found = windows.sample_windows(padded, (400, 400), 30, seed=1, num_boxes=1).numpy()
