@@ -8,6 +8,11 @@ So convolutions are narrowed, with what lies between them: biases, activations, 
 concatenations of maps, max pooling. Where maps leave this network they are widened: for the crop of
 regions, averages and all that follows. Heads, that is convolutions whose result is an answer
 instead of another map, stay float32, as do decoding and suppression. Weights are stored narrow.
+
+Depthwise convolutions stay float32, too. They add up nine products, too few for the roundings to
+cancel, and with batch norm folded in some are small differences of large numbers: narrow ones moved
+MobileNet's last map by 5.6 % of its norm instead of 2.4 %, and mAP by up to a point. Their share of
+the arithmetic is a twentieth.
 """
 
 from __future__ import annotations
@@ -21,7 +26,6 @@ import tensorflow as tf
 from object_detection_mtl.export.graphs import in_order, producer
 
 _WIDE, _NARROW = tf.float32.as_datatype_enum, tf.bfloat16.as_datatype_enum
-_PRODUCTS = frozenset(["Conv2D", "DepthwiseConv2dNative"])
 _BETWEEN = frozenset(
     "Add AddV2 BiasAdd ConcatV2 Elu Identity LeakyRelu MaxPool Mul Relu Relu6 Sub".split()
 )
@@ -59,7 +63,7 @@ def _choose(nodes: dict[str, Any], kept: set[str]) -> set[str]:
     """Names of the nodes to narrow."""
     chosen: set[str] = set()
     for node in in_order(nodes):
-        if node.op in _PRODUCTS:
+        if node.op == "Conv2D":
             is_map = nodes[producer(node.input[1])].op == "Const"
         else:
             inputs = [producer(node.input[i]) for i in _float_inputs(node)]

@@ -78,6 +78,8 @@ def test_a_detector_finds_the_same_boxes():
     operations = narrow.detect.get_concrete_function().graph.get_operations()
     convolutions = [o.outputs[0].dtype for o in operations if o.type == "Conv2D"]
     assert convolutions.count(tf.bfloat16) > 10 and convolutions.count(tf.float32) == 2  # RPN heads
+    depthwise = [o for o in operations if o.type == "DepthwiseConv2dNative"]
+    assert {o.outputs[0].dtype for o in depthwise} == {tf.float32}
     suppressions = [o for o in operations if o.type == "CombinedNonMaxSuppression"]
     assert {i.dtype for o in suppressions for i in o.inputs[:2]} == {tf.float32}
     images = comparing.photographs()
