@@ -54,6 +54,24 @@ def define_flags() -> None:
         "... and the directory of its checkpoints, of which the newest is taken, or the prefix of "
         "one.",
     )
+    flags.DEFINE_string(
+        "exported_model", None, "In place of both: model.xml or model.onnx of exporter_main_v2."
+    )
+    flags.DEFINE_enum(
+        "engine",
+        None,
+        ("tensorflow", "openvino", "onnxruntime", "auto"),
+        "What computes. Default: TensorFlow, or what reads --exported_model. Other engines convert "
+        "the model first, a SavedModel's from the checkpoint and the pipeline.config that were "
+        "exported beside it. auto takes the fastest one installed that finds what TensorFlow finds "
+        "on the first picture.",
+    )
+    flags.DEFINE_enum(
+        "engine_precision",
+        "float32",
+        ("float32", "bfloat16"),
+        "Of the convolutions in OpenVINO. bfloat16 is for processors that multiply it.",
+    )
     flags.DEFINE_multi_string("override", [], "A field of the config and its value, a.b.c=value.")
     flags.DEFINE_multi_string(
         "images",
@@ -118,6 +136,7 @@ def define_flags() -> None:
 def main() -> int:
     _check_model_flags()
     _check_runner_flags()
+    _check_engine_flags()
     from object_detection_mtl.inference import pictures
 
     output_dir = Path(FLAGS.output_dir).expanduser()
@@ -150,12 +169,40 @@ def _check_model_flags() -> None:
         for name in ("pipeline_config_path", "checkpoint_dir", "override")
         if FLAGS[name].value
     ]
-    if FLAGS.saved_model_dir and from_checkpoint:
-        raise ValueError(f"give --saved_model_dir or {', '.join(from_checkpoint)}, not both")
-    if not FLAGS.saved_model_dir and not (FLAGS.pipeline_config_path and FLAGS.checkpoint_dir):
+    exported = [f"--{name}" for name in ("saved_model_dir", "exported_model") if FLAGS[name].value]
+    if len(exported) > 1 or (exported and from_checkpoint):
         raise ValueError(
-            "give the model: --saved_model_dir, or --pipeline_config_path and --checkpoint_dir"
+            f"give {exported[0]} or {', '.join(exported[1:] + from_checkpoint)}, not both"
         )
+    if not exported and not (FLAGS.pipeline_config_path and FLAGS.checkpoint_dir):
+        raise ValueError(
+            "give the model: --saved_model_dir, --exported_model, or --pipeline_config_path and "
+            "--checkpoint_dir"
+        )
+
+
+def _check_engine_flags() -> None:
+    from object_detection_mtl.engines import conversion, runtimes
+
+    if FLAGS.exported_model:
+        reader = runtimes.engine_of(FLAGS.exported_model)
+        if FLAGS.engine not in (None, reader):
+            raise ValueError(
+                f"--engine={FLAGS.engine} cannot read --exported_model={FLAGS.exported_model}, "
+                f"which is for {reader}; leave the flag out"
+            )
+        runtimes.check_precision(reader, FLAGS.engine_precision)
+        return
+    conversion.require(_engine(), FLAGS.engine_precision)
+    if FLAGS.runner and _engine() != runtimes.TENSORFLOW:
+        raise ValueError(
+            f"--engine={FLAGS.engine} with --runner would convert the model in every worker; "
+            "export it once (exporter_main_v2 --format) and give --exported_model"
+        )
+
+
+def _engine() -> str:
+    return FLAGS.engine or "tensorflow"
 
 
 def _check_runner_flags() -> None:
@@ -190,8 +237,12 @@ def _detect_with_beam(find: Callable[[], Sequence[PictureFile]], output_dir: Pat
 
 def _loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
     """What makes the predictor on another machine, and the names of the classes."""
-    from object_detection_mtl.inference import names, predictor
+    from object_detection_mtl.inference import engine, names, predictor
 
+    if FLAGS.exported_model:
+        path = os.path.expanduser(FLAGS.exported_model)
+        load = functools.partial(engine.from_model, path, FLAGS.engine_precision)
+        return load, _given_names() or engine.class_names(path)
     if FLAGS.saved_model_dir:
         directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
         class_names = _given_names() or names.from_saved_model(directory)
@@ -206,9 +257,16 @@ def _loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
 
 
 def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
-    from object_detection_mtl.inference import names, predictor, run
+    from object_detection_mtl.inference import engine, names, predictor, run
+    from object_detection_mtl.inference.sources import version_of
 
-    if FLAGS.saved_model_dir:
+    if FLAGS.exported_model:
+        path = os.path.expanduser(FLAGS.exported_model)
+        model = engine.from_model(path, FLAGS.engine_precision)
+        class_names = _given_names() or engine.class_names(path)
+        version = version_of(Path(path), FLAGS.engine_precision)
+        return run.detect_files(model, files, _options(output_dir, class_names, version))
+    if FLAGS.saved_model_dir and _engine() == "tensorflow":
         directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
         class_names = _given_names() or names.from_saved_model(directory)
         options = _options(output_dir, class_names, predictor.version(directory))
@@ -217,9 +275,23 @@ def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
 
-    config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-    options = _options(output_dir, _given_names() or names.from_config(config))
-    return jobs.predict(config, FLAGS.checkpoint_dir, files, options)
+    if FLAGS.saved_model_dir:
+        directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
+        config_path, checkpoint = engine.trained_beside(directory)
+        config = pipeline.load(config_path)
+        class_names = _given_names() or names.from_saved_model(directory)
+    else:
+        checkpoint = FLAGS.checkpoint_dir
+        config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
+        class_names = _given_names() or names.from_config(config)
+    return jobs.predict(
+        config,
+        checkpoint,
+        files,
+        _options(output_dir, class_names),
+        engine=_engine(),
+        precision=FLAGS.engine_precision,
+    )
 
 
 def _given_names() -> dict[int, str] | None:

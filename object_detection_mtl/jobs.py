@@ -21,11 +21,13 @@ from object_detection_mtl.builders import (
 from object_detection_mtl.checkpoints import stream
 from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.engines import conversion
 from object_detection_mtl.evaluation import class_agnostic
 from object_detection_mtl.evaluation.checkpoints import CheckpointEvaluation
 from object_detection_mtl.evaluation.summaries import EvaluationWriter
 from object_detection_mtl.export import saved_model, weights
 from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.inference import engine as inference_engine
 from object_detection_mtl.inference import names, predictor
 from object_detection_mtl.inference import run as inference_run
 from object_detection_mtl.inference.options import Options
@@ -139,6 +141,8 @@ def evaluate(
     once: bool = False,
     on_train_data: bool = False,
     num_train_steps: int | None = None,
+    engine: str = "tensorflow",
+    precision: str = "float32",
 ) -> dict[str, float]:
     """Evaluates the newest checkpoint, then every new one until training ends.
 
@@ -152,6 +156,8 @@ def evaluate(
         on_train_data: evaluate the train_input_reader, without augmentation, in `eval/train`
             unless the reader has a name.
         num_train_steps: step after which training ends, instead of train_config.num_steps.
+        engine, precision: what detects, and how; see `engines.conversion.run_with`. Other engines
+            than TensorFlow give no losses and no metrics of auxiliary tasks.
 
     Returns:
         The metrics of the last evaluation.
@@ -159,13 +165,14 @@ def evaluate(
     Raises:
         ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint came in time.
     """
+    conversion.require(engine, precision)
     if not on_train_data:
         validation.require_evaluation(config)
     reader, name = _evaluated_reader(config, on_train_data)
     last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
     if min_interval is None:
         min_interval = config.eval_config.eval_interval_secs
-    evaluation = _evaluation(config, reader, EvaluationWriter(model_dir, name))
+    evaluation = _evaluation(config, reader, EvaluationWriter(model_dir, name), engine, precision)
     prefixes: Iterator[str] = (
         iter([weights.resolve(checkpoint_dir)])
         if once
@@ -202,12 +209,16 @@ def _evaluation(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     reader: input_reader_pb2.InputReader,
     writer: EvaluationWriter,
+    engine: str,
+    precision: str,
 ) -> CheckpointEvaluation:
     detector = model_builder.build(config.model, is_training=False)
     categories = input_reader_builder.load_label_map(reader, detector.num_classes) or [
         Category(number, str(number), str(number)) for number in range(1, detector.num_classes + 1)
     ]
-    options = eval_config_builder.build_options(config.eval_config)
+    options = dataclasses.replace(
+        eval_config_builder.build_options(config.eval_config), engine=engine, precision=precision
+    )
     dataset = input_reader_builder.build_dataset(
         reader,
         preprocess_fn=_preprocess_one(detector),
@@ -272,6 +283,9 @@ def predict(
     checkpoint_path: str,
     files: Sequence[PictureFile],
     options: Options,
+    *,
+    engine: str = "tensorflow",
+    precision: str = "float32",
 ) -> inference_run.Summary:
     """Detects on picture files; see `inference.run` for what is written.
 
@@ -280,14 +294,21 @@ def predict(
         checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
         files: of `inference.pictures.find`.
         options: what to write and where.
+        engine, precision: what computes, and how; see `engines.conversion.run_with`.
 
     Raises:
-        FileNotFoundError, ValueError: as `export`.
+        FileNotFoundError, ValueError: as `export`; the engine is not installed.
     """
+    conversion.require(engine, precision)
     detector, prefix = _trained_detector(config, checkpoint_path)
     digest = hashlib.sha256(pipeline.to_text(config).encode()).hexdigest()
-    options = dataclasses.replace(options, model=f"{os.path.abspath(prefix)} {digest}")
-    return inference_run.detect_files(predictor.from_detector(detector), files, options)
+    options = dataclasses.replace(
+        options, model=f"{os.path.abspath(prefix)} {digest} {engine} {precision}"
+    )
+    made = inference_engine.from_detector(
+        detector, engine, precision, lambda: inference_engine.first_picture(files)
+    )
+    return inference_run.detect_files(made, files, options)
 
 
 def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:

@@ -56,6 +56,20 @@ def define_flags() -> None:
         5,
         "Evaluate one of n examples of the training data, with --eval_on_train_data.",
     )
+    flags.DEFINE_enum(
+        "engine",
+        "tensorflow",
+        ("tensorflow", "openvino", "onnxruntime", "auto"),
+        "What detects in an evaluation. All but TensorFlow convert each checkpoint, and give no "
+        "losses and no metrics of auxiliary tasks. auto takes the fastest one installed that finds "
+        "what TensorFlow finds on the first batch.",
+    )
+    flags.DEFINE_enum(
+        "engine_precision",
+        "float32",
+        ("float32", "bfloat16"),
+        "Of the convolutions in OpenVINO. bfloat16 is for processors that multiply it.",
+    )
     flags.DEFINE_integer(
         "num_workers",
         1,
@@ -98,7 +112,8 @@ def _check_flags() -> None:
     if FLAGS.eval_timeout < 0:
         raise ValueError(f"--eval_timeout={FLAGS.eval_timeout}: expected seconds, 0 or more")
     if not FLAGS.checkpoint_dir:
-        given = [name for name in ("eval_once", "eval_on_train_data") if FLAGS[name].value]
+        names = ("eval_once", "eval_on_train_data", "engine", "engine_precision")
+        given = [name for name in names if FLAGS[name].value != FLAGS[name].default]
         if given:
             raise ValueError(
                 f"--{given[0]} is about evaluation, which --checkpoint_dir asks for; without it "
@@ -146,6 +161,8 @@ def _evaluate(config: Any) -> int:
         once=FLAGS.eval_once,
         on_train_data=FLAGS.eval_on_train_data,
         num_train_steps=FLAGS.num_train_steps,
+        engine=FLAGS.engine,
+        precision=FLAGS.engine_precision,
     )
     return 0
 

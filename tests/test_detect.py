@@ -205,7 +205,7 @@ def test_wrong_paths(tmp_path):
         ([f"--saved_model_dir={tmp_path}", output, picture], "it has no saved_model.pb"),
         ([saved_model(), f"--output_dir={tmp_path / 'file'}", picture], "is a file"),
         ([saved_model(), output, picture, "--label_map_path=x.pbtxt"], "x.pbtxt does not exist"),
-        ([output, picture], "give the model: --saved_model_dir, or"),
+        ([output, picture], "give the model: --saved_model_dir, --exported_model, or"),
         ([saved_model(), output, picture, "--num_shards=2"], "--num_shards need --runner"),
         (
             [saved_model(), output, picture, "--runner=DirectRunner", "--num_readers=2"],

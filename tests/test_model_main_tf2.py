@@ -116,6 +116,8 @@ def test_a_checkpoint_dir_means_evaluation(folder, calls):
         "timeout": 3600,
         "once": False,
         "on_train_data": False,
+        "engine": "tensorflow",
+        "precision": "float32",
         "num_train_steps": None,
     }
 

@@ -6,10 +6,11 @@ runtime alone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +101,32 @@ def load(path: str, precision: str = FLOAT32) -> Runtime:
     engine = engine_of(path)
     require(engine)
     check_precision(engine, precision)
+    with _explaining(engine, path):
+        return _openvino(path, precision) if engine == OPENVINO else _onnxruntime(path)
+
+
+def metadata(path: str) -> dict[str, Any]:
+    """What `export.metadata.describe` said of a model; empty if it was not exported.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
+    if engine_of(path) == ONNXRUNTIME:
+        return load(path).metadata
+    require(OPENVINO)
+    import openvino
+
+    with _explaining(OPENVINO, path):
+        return _described(openvino.Core().read_model(path))
+
+
+@contextlib.contextmanager
+def _explaining(engine: str, path: str) -> Iterator[None]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no model {path!r}: there is no such file")
     try:
-        return _openvino(path, precision) if engine == OPENVINO else _onnxruntime(path)
-    except RuntimeError as error:  # what both runtimes raise is derived from it
+        yield
+    except Exception as error:  # the runtimes have no type of error in common
         raise ValueError(
             f"{engine} cannot read {path!r}; it is damaged or incomplete, export it again "
             f"({str(error).strip().splitlines()[-1]})"
@@ -147,17 +169,18 @@ def _openvino(path: str, precision: str) -> Runtime:
         )
         for entry in compiled.inputs
     }
-    described = model.has_rt_info(_METADATA)
-    return Runtime(given, json.loads(_text(model)) if described else {}, run)
+    return Runtime(given, _described(model), run)
+
+
+def _described(model: Any) -> dict[str, Any]:
+    if not model.has_rt_info(_METADATA):
+        return {}
+    value = model.get_rt_info(_METADATA)
+    return json.loads(value if isinstance(value, str) else value.astype(str))
 
 
 def _batch(dimension: Any) -> int | None:
     return int(dimension.get_length()) if dimension.is_static else None
-
-
-def _text(model: Any) -> str:
-    value = model.get_rt_info(_METADATA)
-    return value if isinstance(value, str) else value.astype(str)
 
 
 def _onnxruntime(path: str) -> Runtime:

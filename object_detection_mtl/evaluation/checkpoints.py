@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import stream
-from object_detection_mtl.evaluation import report
+from object_detection_mtl.engines.runtimes import FLOAT32, TENSORFLOW
+from object_detection_mtl.evaluation import engine_step, report
 from object_detection_mtl.evaluation.comparisons import draw_comparisons
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 from object_detection_mtl.evaluation.loop import (
@@ -38,6 +39,7 @@ class EvaluationOptions:
         min_score: of the detections drawn.
         max_boxes: detections drawn on a picture, at most.
         use_moving_averages: evaluate the averages of the weights where a checkpoint has them.
+        engine, precision: what detects, and how; see `engine_step`.
     """
 
     num_examples: int | None = None
@@ -45,6 +47,8 @@ class EvaluationOptions:
     min_score: float = 0.5
     max_boxes: int | None = 20
     use_moving_averages: bool = False
+    engine: str = TENSORFLOW
+    precision: str = FLOAT32
 
 
 class CheckpointEvaluation:
@@ -73,6 +77,7 @@ class CheckpointEvaluation:
         self._categories = categories
         self._writer = writer
         self._options = options
+        self._engine = options.engine
         self._infer = make_infer_fn(
             detector, dataset.element_spec, compare=options.num_pictures > 0
         )
@@ -89,6 +94,7 @@ class CheckpointEvaluation:
         step = stream.step_of(prefix)
         print(f"evaluating {prefix} (step {step})", flush=True)
         weights.load(self._detector, prefix, use_moving_averages=self._options.use_moving_averages)
+        infer = self._infer_with_engine()
         pictures: Pictures = []
         drawn = 0
 
@@ -102,7 +108,7 @@ class CheckpointEvaluation:
         try:
             result = evaluate_detections(
                 self._dataset,
-                self._infer,
+                infer,
                 self._evaluators,
                 num_examples=self._options.num_examples,
                 observe=draw,
@@ -111,6 +117,16 @@ class CheckpointEvaluation:
             raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
         self._report(step, prefix, result, pictures)
         return step, result.metrics
+
+    def _infer_with_engine(self) -> Callable[[Tensors], Tensors]:
+        """The engine's function. Other engines than TensorFlow have weights as constants."""
+        infer: Callable[[Tensors], Tensors] = self._infer
+        if self._engine != TENSORFLOW:
+            self._engine, converted = engine_step.make_infer_fn(
+                self._detector, self._dataset, self._engine, self._options.precision
+            )
+            infer = self._infer if self._engine == TENSORFLOW else converted
+        return infer
 
     def _draw(
         self, number: int, batch: Tensors, detections: Tensors, left: int
@@ -126,7 +142,7 @@ class CheckpointEvaluation:
         )
         yield from draw_comparisons(
             batch,
-            detections[COMPARISONS],
+            detections.get(COMPARISONS, {}),  # other engines have none
             self._categories,
             batch_number=number,
             max_images=left,

@@ -44,7 +44,7 @@ def from_detector(detector: Any) -> StagedPredictor:
         return Prepared((inputs, true_image_shapes), group=tuple(inputs.shape))
 
     def detect(prepared: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> list[Found]:
-        return _without_padding(
+        return without_padding(
             serve(*(tf.concat(values, axis=0) for values in zip(*prepared, strict=True)))
         )
 
@@ -76,7 +76,7 @@ def from_saved_model(directory: str) -> StagedPredictor:
     def detect(prepared: Sequence[Any]) -> list[Found]:
         # `loaded` owns the variables and would take them along when it goes.
         assert loaded is not None
-        return _without_padding(signature(**{INPUT_NAME: to_batch(prepared)}))
+        return without_padding(signature(**{INPUT_NAME: to_batch(prepared)}))
 
     return StagedPredictor(prepare, detect, _why_one_at_a_time(signature, directory))
 
@@ -161,9 +161,9 @@ def _as_example(picture: np.ndarray) -> bytes:
     return example.SerializeToString()
 
 
-def _without_padding(outputs: Mapping[str, tf.Tensor]) -> list[Found]:
+def without_padding(outputs: Mapping[str, Any]) -> list[Found]:
     """What is on each picture of a served batch."""
-    columns = [outputs[name].numpy() for name in _OUTPUTS]
+    columns = [np.asarray(outputs[name]) for name in _OUTPUTS]
     return [
         Found(boxes, scores, np.rint(classes).astype(np.int64)).best(int(number))
         for boxes, scores, classes, number in zip(*columns, strict=True)

@@ -1,0 +1,78 @@
+"""One batch of evaluation in another engine than TensorFlow: detections alone.
+
+Losses and the metrics of auxiliary tasks need the detector itself, and its predictions of the
+ground truth; they are not reported.
+
+Shape letters: B batch, D detections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.engines import conversion
+from object_detection_mtl.evaluation.loop import Tensors
+from object_detection_mtl.export.module import served
+from object_detection_mtl.fields import Batch, Detections
+
+_KEYS = (Batch.inputs, Batch.true_image_shapes)
+_RETURNED = (
+    Detections.boxes,
+    Detections.scores,
+    Detections.classes,
+    Detections.num_detections,
+)
+
+
+class InputsModule(tf.Module):
+    """A detector as a function of batches that are resized and normalised already.
+
+    Attributes:
+        detect: inputs [B, h, w, 3], true_image_shapes [B, 3] -> `fields.Detections` [B, D, ...],
+            all float32, with classes from 1.
+    """
+
+    def __init__(self, detector: Any, element_spec: Mapping[str, tf.TypeSpec]) -> None:
+        """Args:
+        element_spec: of the evaluation data set.
+        """
+        super().__init__(name="inputs_module")
+
+        def detect(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
+            predictions = detector.predict(inputs, true_image_shapes)
+            detections = detector.postprocess(predictions, true_image_shapes)
+            return served({key: detections[key] for key in _RETURNED})
+
+        specs = [tf.TensorSpec.from_spec(element_spec[key], name=key) for key in _KEYS]
+        self.detect = tf.function(detect, input_signature=specs)
+
+
+def make_infer_fn(
+    detector: Any, dataset: tf.data.Dataset, engine: str, precision: str
+) -> tuple[str, Callable[[Tensors], Tensors]]:
+    """As `step.make_infer_fn`, with the detector's present weights; and the engine's name.
+
+    Args:
+        dataset: of the evaluation; engine 'auto' chooses by its first batch.
+        engine, precision: see `engines.conversion.run_with`.
+    """
+
+    def arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {key: np.asarray(batch[key]) for key in _KEYS}
+
+    chosen, run = conversion.run_with(
+        engine,
+        lambda: InputsModule(detector, dataset.element_spec),
+        precision=precision,
+        sample=lambda: arrays(next(iter(dataset.take(1)))),
+    )
+
+    def infer(batch: Tensors) -> Tensors:
+        found = run(arrays(batch))
+        return {**found, Detections.classes: found[Detections.classes] - 1.0}
+
+    return chosen, infer
