@@ -5,10 +5,13 @@ Shape letters: B batch, fh fw C shared feature map, P proposals, K classes witho
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Predictions
+from object_detection_mtl.ops import position_sensitive
 from object_detection_mtl.predictors.map_head import MapHead, MapRegions
 
 
@@ -37,12 +40,23 @@ class MapSecondStage(keras.layers.Layer):
         """
         if self.smallest_map > 1:
             features = _at_least(features, self.smallest_map)
-        return MapRegions(boxes, features, self.head.stage2(features, training=training))
+        read = self.head.stage2(features, training=training)
+
+        @functools.cache
+        def bin_weights(crop_size: tuple[int, int], num_bins: tuple[int, int]) -> tf.Tensor:
+            # Of the auxiliary heads' maps too: their stage 2 gives the same size.
+            return position_sensitive.bin_weights(boxes, crop_size, num_bins, tf.shape(read))
+
+        return MapRegions(boxes, features, read, bin_weights)
 
     def predict(self, regions: MapRegions, training: bool | None = None) -> dict[str, tf.Tensor]:
         """Refined box encodings [B, P, K, 4] and class logits [B, P, K + 1]."""
-        encodings, logits = self.head.predictor(
-            regions.classifier_features, regions.boxes, training=training
+        predictor = self.head.predictor
+        encodings, logits = predictor(
+            regions.classifier_features,
+            regions.boxes,
+            regions.bin_weights(predictor.crop_size, predictor.num_bins),
+            training=training,
         )
         return {
             Predictions.refined_box_encodings: encodings,

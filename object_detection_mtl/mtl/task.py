@@ -115,8 +115,8 @@ class AuxiliaryTask(Protocol):
 class RegionReader(Protocol):
     """A head that has read a batch's feature map and can be asked about its regions."""
 
-    def proposals(self) -> tf.Tensor:
-        """Logits [B, P, K + 1] of the detector's proposals."""
+    def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        """Logits [B, P, K + 1] of the detector's proposals, or of those in the rows [B, R]."""
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
         """Logits [B, N, K + 1] of boxes [B, N, 4] relative to the feature map."""

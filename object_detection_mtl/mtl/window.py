@@ -71,10 +71,7 @@ class WindowTask(keras.layers.Layer):
         """Nothing is run twice: the innermost window is the proposal, the outermost one image."""
         refined = context.refined
         assert refined is not None
-        if refined.rows is None:
-            innermost = reader.proposals()
-        else:
-            innermost = reader.at(context.to_map(refined.boxes))
+        innermost = reader.proposals(refined.rows)
         between = self._between(reader, context, refined)
         image = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
         image = tf.tile(image, [tf.shape(refined.boxes)[0], 1, 1])

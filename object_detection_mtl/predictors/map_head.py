@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
+
+# (crop size, number of bins) -> weights [B, bins, P, h' * w'].
+BinWeights: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], tf.Tensor]
 
 
 class MapHead(keras.layers.Layer):
@@ -41,11 +45,14 @@ class MapRegions:
         boxes: proposals [B, P, 4].
         features: the shared map [B, fh, fw, C].
         classifier_features: the main stage 2 of it, [B, h', w', C'].
+        bin_weights: crop size and number of bins -> `position_sensitive.bin_weights` of the
+            proposals, made once for all heads with the same.
     """
 
     boxes: tf.Tensor
     features: tf.Tensor
     classifier_features: tf.Tensor
+    bin_weights: BinWeights
 
 
 class MapRegionHead(AuxiliaryRegionHead):
@@ -58,7 +65,7 @@ class MapRegionHead(AuxiliaryRegionHead):
             read = tf.stop_gradient(read)
         if self.stage2 is not None:
             read = self.stage2(read, training=training)
-        return MapReader(self.predictor.score_maps(read), regions.boxes, self.predictor.pool)
+        return MapReader(self.predictor.score_maps(read), regions, self.predictor)
 
 
 @dataclass(frozen=True)
@@ -67,18 +74,29 @@ class MapReader:
 
     Attributes:
         maps: [B, h', w', bins * (K + 1)].
-        boxes: proposals [B, P, 4].
-        pool: maps and boxes -> logits.
+        regions: what the second stage read.
+        predictor: `RfcnBoxPredictor`, which made the maps.
     """
 
     maps: tf.Tensor
-    boxes: tf.Tensor
-    pool: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    regions: MapRegions
+    predictor: Any
 
-    def proposals(self) -> tf.Tensor:
-        """[B, P, K + 1]."""
-        return self.at(self.boxes)
+    def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, P, K + 1]; the bins are those of the second stage.
+
+        Args:
+            rows: [B, R] int32, proposals to classify: [B, R, K + 1]. None is all.
+        """
+        boxes = self.regions.boxes
+        weights = self.regions.bin_weights(self.predictor.crop_size, self.predictor.num_bins)
+        if rows is not None:
+            boxes = tf.gather(boxes, rows, batch_dims=1)
+            weights = tf.gather(
+                weights, tf.tile(rows[:, None], [1, weights.shape[1], 1]), batch_dims=2
+            )
+        return self.predictor.pool(self.maps, boxes, weights)
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
         """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
-        return self.pool(self.maps, boxes)
+        return self.predictor.pool(self.maps, boxes)

@@ -72,11 +72,18 @@ class RfcnBoxPredictor(keras.layers.Layer):
         return tuple(layer for layer in layers if layer is not None)
 
     def call(
-        self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
+        self,
+        features: tf.Tensor,
+        boxes: tf.Tensor,
+        bin_weights: tf.Tensor | None = None,
+        training: bool | None = None,
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
-        """boxes are relative to the map, 0..1. Nothing here differs in training."""
+        """boxes are relative to the map, 0..1; `bin_weights` are theirs, made here where missing.
+
+        Nothing here differs in training.
+        """
         hidden = self._hidden(features)
-        weights = self._bin_weights(boxes, hidden)
+        weights = self._bin_weights(boxes, hidden) if bin_weights is None else bin_weights
         encodings = None
         if self.box_head is not None:
             encodings = position_sensitive.pool(self.box_head(hidden), weights)
@@ -90,9 +97,13 @@ class RfcnBoxPredictor(keras.layers.Layer):
         """The class maps alone: [B, h, w, C] -> [B, h, w, I * J * (K + 1)]."""
         return self.class_head(self._hidden(features))
 
-    def pool(self, score_maps: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    def pool(
+        self, score_maps: tf.Tensor, boxes: tf.Tensor, bin_weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Class logits [B, P, K + 1] of boxes [B, P, 4] from `score_maps`."""
-        return self._pool_classes(score_maps, boxes, self._bin_weights(boxes, score_maps))
+        if bin_weights is None:
+            bin_weights = self._bin_weights(boxes, score_maps)
+        return self._pool_classes(score_maps, boxes, bin_weights)
 
     def _hidden(self, features: tf.Tensor) -> tf.Tensor:
         hidden = self.reduce_depth(features)

@@ -66,11 +66,21 @@ class CropReader:
     regions: CropRegions
     training: bool
 
-    def proposals(self) -> tf.Tensor:
-        """[B, P, K + 1]; crops, and where shared features too, are those of the second stage."""
+    def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, P, K + 1]; crops, and where shared features too, are those of the second stage.
+
+        Args:
+            rows: [B, R] int32, proposals to classify: [B, R, K + 1]. None is all.
+        """
         shared = self.head.stage2 is None
         read = self.regions.classifier_features if shared else self.regions.crops
-        return self._logits(read, self.regions.boxes)
+        boxes = self.regions.boxes
+        if rows is not None:
+            shape = read.shape[1:]
+            read = tf.reshape(read, [*tf.unstack(tf.shape(boxes)[:2]), *shape])
+            read = tf.reshape(tf.gather(read, rows, batch_dims=1), [-1, *shape])
+            boxes = tf.gather(boxes, rows, batch_dims=1)
+        return self._logits(read, boxes)
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
         """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
