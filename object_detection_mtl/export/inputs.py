@@ -48,6 +48,8 @@ class InputType:
 
 def from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Pictures [B, H, W, 3] of one size, values 0..255."""
+    # Loaders let other shapes pass, and convolutions complain of them in words of their own.
+    images = tf.ensure_shape(images, [images.shape[0], None, None, 3])
     if images.shape[0] is None:
         count = _at_least_one(tf.shape(images)[0])
         images = tf.reshape(images, tf.concat([[count], tf.shape(images)[1:]], axis=0))
@@ -61,6 +63,7 @@ def from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     Each is decoded and resized by itself, as the training data are. Inputs of different sizes are
     padded with zeros below and to the right, to the largest height and width of the batch.
     """
+    encoded = tf.ensure_shape(encoded, [None])
     count = _at_least_one(tf.size(encoded))
     inputs = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, 3])
     shapes = tf.TensorArray(tf.int32, count, element_shape=[3])
