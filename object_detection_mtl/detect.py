@@ -191,7 +191,11 @@ def _check_engine_flags() -> None:
                 f"--engine={FLAGS.engine} cannot read --exported_model={FLAGS.exported_model}, "
                 f"which is for {reader}; leave the flag out"
             )
-        runtimes.check_precision(reader, FLAGS.engine_precision)
+        if FLAGS.engine_precision != runtimes.FLOAT32:
+            raise ValueError(
+                f"--engine_precision={FLAGS.engine_precision} is for models that are converted "
+                "here; an --exported_model has that of exporter_main_v2 --precision"
+            )
         return
     conversion.require(_engine(), FLAGS.engine_precision)
     if FLAGS.runner and _engine() != runtimes.TENSORFLOW:
@@ -241,7 +245,7 @@ def _loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
 
     if FLAGS.exported_model:
         path = os.path.expanduser(FLAGS.exported_model)
-        load = functools.partial(engine.from_model, path, FLAGS.engine_precision)
+        load = functools.partial(engine.from_model, path)
         return load, _given_names() or engine.class_names(path)
     if FLAGS.saved_model_dir:
         directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
@@ -262,9 +266,9 @@ def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
 
     if FLAGS.exported_model:
         path = os.path.expanduser(FLAGS.exported_model)
-        model = engine.from_model(path, FLAGS.engine_precision)
+        model = engine.from_model(path)
         class_names = _given_names() or engine.class_names(path)
-        version = version_of(Path(path), FLAGS.engine_precision)
+        version = version_of(Path(path))
         return run.detect_files(model, files, _options(output_dir, class_names, version))
     if FLAGS.saved_model_dir and _engine() == "tensorflow":
         directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))

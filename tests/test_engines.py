@@ -124,7 +124,10 @@ def test_a_missing_package(monkeypatch, tmp_path):
     [
         (["--exported_model=a.pb"], "is of no known format; expected a file that ends in .xml or"),
         (["--exported_model=a.onnx", "--engine=openvino"], "which is for onnxruntime"),
-        (["--exported_model=a.onnx", "--engine_precision=bfloat16"], "is for engine 'openvino'"),
+        (
+            ["--exported_model=a.onnx", "--engine_precision=bfloat16"],
+            "has that of exporter",
+        ),
         (["--exported_model=a.xml", "--saved_model_dir=b"], "not both"),
         (["--saved_model_dir=a", "--engine_precision=bfloat16"], "is for engine 'openvino', not"),
         (

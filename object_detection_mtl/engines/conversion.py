@@ -83,8 +83,9 @@ def convert(engine: str, make_module: MakeModule, precision: str = FLOAT32) -> R
     """A module's function in another runtime."""
     made = _FORMATS[engine]
     with tempfile.TemporaryDirectory() as directory:
-        made.write(made.convert(make_module()), directory, {})
-        return runtimes.load(os.path.join(directory, made.FILE_NAME), precision).run
+        narrowed = {} if precision == FLOAT32 else {"precision": precision}
+        made.write(made.convert(make_module(), **narrowed), directory, {})
+        return runtimes.load(os.path.join(directory, made.FILE_NAME)).run
 
 
 def _in_tensorflow(module: Any) -> Run:

@@ -87,22 +87,20 @@ def require(engine: str) -> None:
         ) from error
 
 
-def load(path: str, precision: str = FLOAT32) -> Runtime:
+def load(path: str) -> Runtime:
     """Loads a model's file.
 
     Args:
         path: of the .xml or the .onnx.
-        precision: of the convolutions; bfloat16 where OpenVINO computes.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or its runtime is not installed or has not that precision.
+        ValueError: it cannot be read, or its runtime is not installed.
     """
     engine = engine_of(path)
     require(engine)
-    check_precision(engine, precision)
     with _explaining(engine, path):
-        return _openvino(path, precision) if engine == OPENVINO else _onnxruntime(path)
+        return _openvino(path) if engine == OPENVINO else _onnxruntime(path)
 
 
 def metadata(path: str) -> dict[str, Any]:
@@ -148,14 +146,14 @@ def check_precision(engine: str, precision: str) -> None:
         )
 
 
-def _openvino(path: str, precision: str) -> Runtime:
+def _openvino(path: str) -> Runtime:
     import openvino
 
     core = openvino.Core()
     model = core.read_model(path)
-    hint = {FLOAT32: "f32", BFLOAT16: "bf16"}[precision]
-    # Without a hint the processor decides, and one with AMX decides for bfloat16.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    # Without a hint the processor decides, and one with AMX decides for bfloat16, boxes included.
+    # What is to be bfloat16 is so in the model itself.
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
     names = {output: output.get_any_name() for output in compiled.outputs}
 

@@ -22,7 +22,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.export import fast_inference
+from object_detection_mtl.export import bfloat16, fast_inference
+from object_detection_mtl.export.options import BFLOAT16, FLOAT32
 from object_detection_mtl.ops import lowering
 
 FILE_NAME = "model.xml"
@@ -45,11 +46,13 @@ def require_converter() -> None:
         ) from error
 
 
-def convert(module: Any) -> Any:
+def convert(module: Any, precision: str = FLOAT32) -> Any:
     """A `module.DetectionModule`, or one with more inputs, as an `openvino.Model`.
 
     Args:
         module: whose function has not been called yet: it is traced here, for OpenVINO.
+        precision: of the convolutions. In bfloat16 they and what lies between them are narrow in
+            the model itself, whose precision hint is float32 all the same.
     """
     from openvino.frontend import FrontEndManager  # an extra
 
@@ -57,6 +60,9 @@ def convert(module: Any) -> Any:
 
     with lowering.for_openvino():
         graph = fast_inference.freeze(module)
+    definition = graph.definition
+    if precision == BFLOAT16:
+        definition = bfloat16.narrow(definition, graph.output_names.values())
     # Not `openvino.convert_model`, which tells its makers of every use.
     frontend = FrontEndManager().load_by_framework("tf")
     for translated in (openvino_gather, openvino_suppression):
@@ -64,7 +70,7 @@ def convert(module: Any) -> Any:
     with tempfile.TemporaryDirectory() as scratch:
         path = os.path.join(scratch, "graph.pb")
         with open(path, "wb") as file:
-            file.write(graph.definition.SerializeToString())
+            file.write(definition.SerializeToString())
         model = frontend.convert(frontend.load(path))
     specs = zip(graph.input_names, graph.input_specs, strict=True)
     names = {tensor: spec.name for tensor, spec in specs}

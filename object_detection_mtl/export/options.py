@@ -30,7 +30,7 @@ class ExportOptions:
         precision: of the convolutions, one of PRECISIONS (`bfloat16`).
         auxiliary_outputs: serve what the auxiliary tasks predict, too, by the predictions' names.
         format: one of FORMATS. ONNX (`onnx`) and OpenVINO's (`openvino`) are made of the frozen
-            float32 graph, and take arrays.
+            graph, ONNX in float32, and take arrays.
     """
 
     input_type: str = "image_tensor"
@@ -74,10 +74,10 @@ class ExportOptions:
                 f"input type {self.input_type!r} cannot become {self.format}, which decodes no "
                 "picture files; use image_tensor or float_image_tensor"
             )
-        if not self.optimize or self.precision != FLOAT32:
+        if not self.optimize or (self.precision != FLOAT32 and self.format != OPENVINO):
             raise ValueError(
-                f"{self.format} is always made of the frozen float32 graph, and its runtime "
-                "chooses how to compute it; leave out no_optimize and precision"
+                f"{self.format} is always made of the frozen float32 graph; leave out no_optimize "
+                f"and precision (which is for {SAVED_MODEL} and {OPENVINO})"
             )
 
     @property

@@ -27,7 +27,7 @@ from absl import logging
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.export import fast_inference, metadata, onnx, openvino
 from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import ONNX, OPENVINO, SAVED_MODEL, ExportOptions
+from object_detection_mtl.export.options import FLOAT32, ONNX, OPENVINO, SAVED_MODEL, ExportOptions
 
 CONFIG_NAME = "pipeline.config"
 CHECKPOINT_NAME = "checkpoint"
@@ -134,7 +134,8 @@ def _write(
     )
     if options.format in _OTHER_FORMATS:
         runtime = _OTHER_FORMATS[options.format]
-        runtime.write(runtime.convert(module), directory, description)
+        narrowed = {} if options.precision == FLOAT32 else {"precision": options.precision}
+        runtime.write(runtime.convert(module, **narrowed), directory, description)
         return
     served: Any = module
     if options.optimize:

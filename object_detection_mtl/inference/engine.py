@@ -23,13 +23,13 @@ from object_detection_mtl.inference.sources import Reading
 from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
 
 
-def from_model(path: str, precision: str = runtimes.FLOAT32) -> StagedPredictor:
+def from_model(path: str) -> StagedPredictor:
     """A model.xml or model.onnx of the exporter.
 
     Raises:
         FileNotFoundError, ValueError: as `runtimes.load`; or it is no detector.
     """
-    runtime = runtimes.load(path, precision)
+    runtime = runtimes.load(path)
     if set(runtime.inputs) != {INPUT_NAME}:
         raise ValueError(
             f"model {path!r} is no detector as exporter_main_v2 writes it: its inputs are "

@@ -6,9 +6,12 @@ import tensorflow as tf
 
 from object_detection_mtl.data import resize
 from object_detection_mtl.engines import runtimes
-from object_detection_mtl.export import openvino, saved_model
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export import fast_inference, openvino, saved_model
+from object_detection_mtl.export.module import DetectionModule
+from object_detection_mtl.export.options import BFLOAT16, ExportOptions
 from object_detection_mtl.ops import nms
+from tests.export import exported
+from tests.models import tiny
 from tests.ops.graphs import random_boxes
 
 REASON = "needs the extra openvino"
@@ -137,3 +140,31 @@ def test_without_the_converter(monkeypatch, tmp_path):
 def test_tflite_is_refused():
     with pytest.raises(ValueError, match="'tflite' is not supported: TFLite has no crop of reg"):
         ExportOptions(format="tflite")
+
+
+def test_convolutions_alone_are_narrow_in_bfloat16(tmp_path):
+    """Boxes, crops and scores are computed wide: the same as TensorFlow's graph in bfloat16."""
+    pytest.importorskip("openvino", reason=REASON)
+    detector, options = exported.detector(), ExportOptions()
+    written = openvino.convert(DetectionModule(detector, options), BFLOAT16)
+    openvino.write(written, str(tmp_path), {})
+    run = runtimes.load(str(tmp_path / openvino.FILE_NAME)).run
+    narrow = fast_inference.optimized(DetectionModule(detector, options), BFLOAT16)
+    image = tiny.images(1)
+    found, expected = run({"input_tensor": image.numpy()}), narrow.detect(image)
+    for name in ("raw_detection_boxes", "raw_detection_scores"):
+        assert np.median(np.abs(found[name] - expected[name])) < 0.01, name
+    kinds = {o.get_type_name() for o in written.get_ordered_ops() if is_narrow(o)}
+    assert "Convolution" in kinds
+    assert not kinds & {
+        "NonMaxSuppression",
+        "Exp",
+        "Divide",
+        "ROIPooling",
+        "Softmax",
+        "Interpolate",
+    }
+
+
+def is_narrow(operation):
+    return any(o.get_element_type().get_type_name() == "bf16" for o in operation.outputs())
