@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -149,9 +150,12 @@ class Check:
     def _run(self, name: str, *arguments: str) -> measured.Run:
         log = self._directory / f"{name}.log"
         done = measured.run(list(arguments), log)
+        if done.code < 0:
+            name = signal.Signals(-done.code).name
+            raise Failed(f"ended by {name}; SIGKILL may mean that memory was short (see {log})")
         if done.code:
-            errors = [line for line in log.read_text().splitlines() if line.strip()]
-            raise Failed(f"exit code {done.code}; {errors[-1] if errors else ''} (see {log})")
+            said = [line for line in log.read_text().splitlines() if line.startswith("error")]
+            raise Failed(f"exit code {done.code}; {' '.join(said[-1:])} (see {log})")
         return done
 
     def build(self) -> dict[str, Any]:
