@@ -1,10 +1,11 @@
-"""Speed of exported models: the plain graph, the frozen one, the one in bfloat16.
+"""Speed of exported models: the plain graph, the frozen one, the one in bfloat16; other engines.
 
     python -m benchmarks.serving --config=samples/configs/faster_rcnn_mobilenet_v1_voc07.config
 
-Exports the config's model, with random weights, in each form. Prints how long loading and the first
-call take and the process's peak memory, each in a process of its own, then the median warm call of
-all forms in turn, and its ratio to the plain form's, taken round by round.
+Exports the config's model, with random weights, in each form; ONNX and OpenVINO's where their
+extras are installed. Prints how long loading and the first call take and the process's peak memory,
+each in a process of its own, then the median warm call of all forms in turn, and its ratio to the
+plain form's, taken round by round.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "fast": {},
     "bfloat16": {"precision": "bfloat16"},
 }
+ENGINES: dict[str, dict[str, Any]] = {
+    "onnxruntime": {"format": "onnx"},
+    "openvino": {"format": "openvino"},
+    "openvino bfloat16": {"format": "openvino", "precision": "bfloat16"},
+}
 
 _CONFIG = flags.DEFINE_string(
     "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
@@ -32,13 +39,14 @@ _CONFIG = flags.DEFINE_string(
 _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each form.")
+_ENGINES = flags.DEFINE_bool("engines", True, "Other engines, too, where they are installed.")
 
 ALONE = """
 import json, re, time
 import numpy as np, tensorflow as tf
 picture = np.random.RandomState(0).randint(0, 256, (1, {height}, {width}, 3)).astype(np.uint8)
 start = time.perf_counter()
-serve = tf.saved_model.load({directory!r}).signatures["serving_default"]
+{load}
 loaded = time.perf_counter()
 serve(input_tensor=picture)
 first = time.perf_counter()
@@ -48,30 +56,57 @@ warm = time.perf_counter()
 [peak] = re.findall(r"VmHWM:\\s*([0-9]+) kB", open("/proc/self/status").read())
 print(json.dumps([loaded - start, first - loaded, warm - first, int(peak) / 2**20]))
 """
+LOAD_SAVED_MODEL = 'serve = tf.saved_model.load({path!r}).signatures["serving_default"]'
+LOAD_OTHER = """
+from object_detection_mtl.engines import runtimes
+model = runtimes.load({path!r})
+serve = lambda **inputs: model.run(inputs)
+"""
+
+
+def installed_engines() -> dict[str, dict[str, Any]]:
+    """Those of ENGINES whose packages are there."""
+    from object_detection_mtl.engines import conversion
+
+    found = {}
+    for form, options in ENGINES.items():
+        try:
+            conversion.require(form.split()[0])
+        except ValueError as error:
+            print(f"{form}: left out, {error}", flush=True)
+            continue
+        found[form] = options
+    return found
 
 
 def export(config_path: str, root: Path) -> dict[str, str]:
-    """Form -> directory of its SavedModel."""
+    """Form -> its SavedModel, or the file of another engine."""
     from object_detection_mtl.builders import model_builder
     from object_detection_mtl.config import pipeline
-    from object_detection_mtl.export import saved_model
+    from object_detection_mtl.export import onnx, openvino, saved_model
     from object_detection_mtl.export.options import ExportOptions
 
     config = pipeline.load(config_path)
     detector = model_builder.build(config.model, is_training=False)
-    for form, options in FORMS.items():
+    forms = FORMS | (installed_engines() if _ENGINES.value else {})
+    names = {"onnx": onnx.FILE_NAME, "openvino": openvino.FILE_NAME}
+    paths = {}
+    for form, options in forms.items():
+        name = names.get(options.get("format", ""), saved_model.SAVED_MODEL_NAME)
+        paths[form] = str(root / form / name)
         saved_model.export(
             detector,
             str(root / form),
             config_text=pipeline.to_text(config),
             options=ExportOptions(**options),
         )
-    return {form: str(root / form / saved_model.SAVED_MODEL_NAME) for form in FORMS}
+    return paths
 
 
-def report_alone(form: str, directory: str) -> None:
+def report_alone(form: str, path: str) -> None:
     """Prints what one form costs in a process of its own."""
-    code = ALONE.format(height=_HEIGHT.value, width=_WIDTH.value, directory=directory)
+    load = LOAD_SAVED_MODEL if Path(path).is_dir() else LOAD_OTHER
+    code = ALONE.format(height=_HEIGHT.value, width=_WIDTH.value, load=load.format(path=path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     load, first, second, memory = json.loads(done.stdout.splitlines()[-1])
     print(
@@ -81,22 +116,26 @@ def report_alone(form: str, directory: str) -> None:
     )
 
 
-def report_in_turn(directories: dict[str, str]) -> None:
+def report_in_turn(paths: dict[str, str]) -> None:
     """Prints the warm calls of all forms."""
     import numpy as np
     import tensorflow as tf
 
     from benchmarks import timing
+    from object_detection_mtl.engines import runtimes
 
     shape = (1, _HEIGHT.value, _WIDTH.value, 3)
-    picture = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
-    models = {form: tf.saved_model.load(path) for form, path in directories.items()}
+    picture = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+    tensor = tf.constant(picture)
 
-    def call(form: str) -> Any:
-        serve = models[form].signatures["serving_default"]
-        return lambda: serve(input_tensor=picture)
+    def load(path: str) -> Callable[[], Any]:
+        if not Path(path).is_dir():
+            model = runtimes.load(path)
+            return lambda: model.run({"input_tensor": picture})
+        serve = tf.saved_model.load(path).signatures["serving_default"]
+        return lambda: serve(input_tensor=tensor)
 
-    calls = {form: call(form) for form in models}
+    calls = {form: load(path) for form, path in paths.items()}
     seconds = timing.interleaved_seconds(calls, rounds=_ROUNDS.value)
     for form, values in seconds.items():
         ratio = timing.median_ratio(values, seconds["plain"])
@@ -105,10 +144,10 @@ def report_in_turn(directories: dict[str, str]) -> None:
 
 def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as root:
-        directories = export(_CONFIG.value, Path(root))
-        for form, directory in directories.items():
-            report_alone(form, directory)
-        report_in_turn(directories)
+        paths = export(_CONFIG.value, Path(root))
+        for form, path in paths.items():
+            report_alone(form, path)
+        report_in_turn(paths)
 
 
 if __name__ == "__main__":
