@@ -1,8 +1,7 @@
 """What the auxiliary tasks and the refinement cost beside their baseline, and which part what.
 
     python -m benchmarks.cost_of_tasks
-    python -m benchmarks.cost_of_tasks --modes=inference \
-        --configs=rfcn_resnet101_voc07,rfcn_resnet101_mtl_voc07
+    python -m benchmarks.cost_of_tasks --configs=rfcn_resnet101_voc07,rfcn_resnet101_mtl_voc07
 
 Per pair of configs (a baseline and the same with `mtl {}`; a file, or the name of a sample) times
 an inference call and a training step of both at 600x800, one picture, with the products

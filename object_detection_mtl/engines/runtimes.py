@@ -98,6 +98,7 @@ def load(path: str) -> Runtime:
         ValueError: it cannot be read, or its runtime is not installed.
     """
     engine = engine_of(path)
+    _require_file(path)
     require(engine)
     with _explaining(engine, path):
         return _openvino(path) if engine == OPENVINO else _onnxruntime(path)
@@ -111,6 +112,7 @@ def metadata(path: str) -> dict[str, Any]:
     """
     if engine_of(path) == ONNXRUNTIME:
         return load(path).metadata
+    _require_file(path)
     require(OPENVINO)
     import openvino
 
@@ -118,10 +120,13 @@ def metadata(path: str) -> dict[str, Any]:
         return _described(openvino.Core().read_model(path))
 
 
-@contextlib.contextmanager
-def _explaining(engine: str, path: str) -> Iterator[None]:
+def _require_file(path: str) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no model {path!r}: there is no such file")
+
+
+@contextlib.contextmanager
+def _explaining(engine: str, path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the runtimes have no type of error in common

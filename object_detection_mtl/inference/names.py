@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import logging
 
-from object_detection_mtl.config import label_map, pipeline
+from object_detection_mtl.config import label_map, pipeline, samples
 from object_detection_mtl.export import saved_model
 
 
@@ -48,11 +48,14 @@ def from_saved_model(directory: str) -> dict[int, str]:
 def find_label_map(config: Any) -> str | None:
     """The label map that a config's input readers name: of evaluation first, then of training.
 
-    None, with a warning, where none of them is on this machine, and where none is named.
+    None, with a warning, where none of them is on this machine, and where none is named. A detector
+    that only proposes boxes has one of its own, of one class: object.
 
     Args:
         config: a resolved TrainEvalPipelineConfig.
     """
+    if config.model.faster_rcnn.number_of_stages == 1:
+        return str(samples.path("object_label_map.pbtxt"))
     readers = [*config.eval_input_reader, config.train_input_reader]
     paths = list(dict.fromkeys(r.label_map_path for r in readers if r.label_map_path))
     for path in paths:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from object_detection_mtl.config import pipeline
+from object_detection_mtl.evaluation import class_agnostic
 from object_detection_mtl.inference import names
 from tests.export import exported
 from tests.models import tiny
@@ -32,6 +33,15 @@ def test_the_evaluations_label_map_goes_first(tmp_path):
 
     assert names.from_config(config(first, second)) == {1: "cat"}
     assert names.from_config(config(tmp_path / "gone", second)) == {1: "dog"}
+
+
+def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
+    path = label_map(tmp_path / "a", "cat")
+    config = tiny.config(
+        "model.faster_rcnn.first_stage_only=true", f"eval_input_reader.label_map_path={path}"
+    )
+    expected = class_agnostic.OBJECT
+    assert names.from_config(config) == {expected.id: expected.display_name}
 
 
 def test_a_label_map_that_is_not_here_is_said(tmp_path, caplog):
