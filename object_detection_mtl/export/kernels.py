@@ -32,9 +32,30 @@ def take_out(definition: Any) -> tuple[Any, dict[str, np.ndarray]]:
     """
     nodes = {node.name: node for node in definition.node}
     names = {producer(node.input[1]) for node in nodes.values() if node.op in _PRODUCTS}
-    constants = {name: nodes[name] for name in sorted(names) if nodes[name].op == "Const"}
-    values = {name: tf.make_ndarray(node.attr["value"].tensor) for name, node in constants.items()}
-    kernels = {name: value for name, value in values.items() if value.nbytes >= _MIN_BYTES}
+    values: dict[str, np.ndarray] = {}
+    for name in sorted(names):
+        if nodes[name].op == "Const":
+            value = tf.make_ndarray(nodes[name].attr["value"].tensor)
+            if value.nbytes >= _MIN_BYTES:
+                values[name] = value
+    stands_for = _equal_ones(values)
     rest = tf.compat.v1.GraphDef(library=definition.library, versions=definition.versions)
-    rest.node.extend(node for node in definition.node if node.name not in kernels)
-    return rest, {f"{name}:0": value for name, value in kernels.items()}
+    for node in definition.node:
+        if node.name not in values:
+            copy = rest.node.add()
+            copy.CopyFrom(node)
+            for place, name in enumerate(node.input):
+                copy.input[place] = stands_for.get(producer(name), name)
+    return rest, {f"{name}:0": values[name] for name in sorted(set(stands_for.values()))}
+
+
+def _equal_ones(values: dict[str, np.ndarray]) -> dict[str, str]:
+    """Name of a kernel -> name of the first one that equals it.
+
+    Heads that share a block each have its kernels folded for themselves.
+    """
+    first: dict[tuple[Any, ...], str] = {}
+    return {
+        name: first.setdefault((value.shape, value.dtype, value.tobytes()), name)
+        for name, value in values.items()
+    }

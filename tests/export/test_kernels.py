@@ -53,6 +53,20 @@ def test_given_them_again_the_graph_answers_the_same():
     np.testing.assert_array_equal(*answers)
 
 
+def test_equal_kernels_are_kept_once():
+    with tf.Graph().as_default() as graph:
+        pictures = tf.compat.v1.placeholder(tf.float32, [1, 5, 6, 8], "pictures")
+        sides = [
+            tf.nn.conv2d(pictures, tf.constant(kernel, name=name), 1, "SAME")
+            for name, kernel in [("a", LARGE), ("b", LARGE.copy()), ("c", LARGE + 1.0)]
+        ]
+        tf.add_n(sides, name="out")
+    rest, values = kernels.take_out(graph.as_graph_def())
+    assert values.keys() == {"a:0", "c:0"}
+    read = [node.input[1] for node in rest.node if node.op == "Conv2D"]
+    assert read == ["a", "a", "c"]
+
+
 def test_an_export_keeps_folded_kernels_in_variables():
     module = DetectionModule(exported.detector(), ExportOptions(dynamic_batch=True))
     apart = fast_inference.optimized(module, kernels_apart=True)
