@@ -22,6 +22,7 @@ def all_pictures():
     return [pictures.read(file.path) for file in files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("input_type", INPUT_TYPES)
 def test_saved_models_of_every_input_type_answer_the_same(input_type, expected):
     predict = predictor.from_saved_model(str(exported.export(input_type)))
