@@ -15,6 +15,7 @@ NAME = "object_detection_mtl"
 # Level of every module, longest prefix first. A module may import its own level and lower ones.
 LEVELS = {
     "fields": 0,
+    "extras": 0,
     "protos": 0,
     "config": 0,
     "ops": 1,

@@ -8,6 +8,8 @@ from typing import Any
 
 from absl import flags
 
+from object_detection_mtl import extras
+
 # By default Beam's DirectRunner downloads a program and runs that. This is its runner in Python.
 _IN_PYTHON = {"DirectRunner": "apache_beam.runners.portability.fn_api_runner.FnApiRunner"}
 
@@ -40,15 +42,11 @@ def import_beam() -> Any:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     logging.disable(logging.WARNING)
     try:
-        import apache_beam
-    except ImportError as error:
-        raise ValueError(
-            f"--runner needs Apache Beam, which cannot be imported ({error}); install it with: "
-            "pip install 'object_detection_mtl[beam]'"
-        ) from error
+        return extras.load(
+            "apache_beam", "beam", "--runner needs Apache Beam, which cannot be imported"
+        )
     finally:
         logging.disable(logging.NOTSET)
-    return apache_beam
 
 
 def make_pipeline(runner: str, runner_options: Sequence[str]) -> Any:

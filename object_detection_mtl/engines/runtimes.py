@@ -7,7 +7,6 @@ runtime alone.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from object_detection_mtl import extras
 
 TENSORFLOW, OPENVINO, ONNXRUNTIME = "tensorflow", "openvino", "onnxruntime"
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -78,13 +79,7 @@ def require(engine: str) -> None:
     if engine == TENSORFLOW:
         return
     package, extra = _PACKAGES[engine]
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise ValueError(
-            f"engine {engine!r} needs the package {package} ({error}); pip install "
-            f"'object_detection_mtl[{extra}]'"
-        ) from error
+    extras.load(package, extra, f"engine {engine!r} needs the package {package}")
 
 
 def load(path: str) -> Runtime:

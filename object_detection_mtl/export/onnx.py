@@ -9,7 +9,6 @@ with the names of the classes. Needs the extra `onnx`.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from object_detection_mtl import extras
 from object_detection_mtl.export import fast_inference
 from object_detection_mtl.ops import lowering
 
@@ -32,12 +32,7 @@ def require_converter() -> None:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        importlib.import_module("tf2onnx")
-    except ImportError as error:
-        raise ValueError(
-            f"writing ONNX needs tf2onnx ({error}); pip install 'object_detection_mtl[onnx]'"
-        ) from error
+    extras.load("tf2onnx", "onnx", "writing ONNX needs tf2onnx")
 
 
 def convert(module: Any) -> Any:

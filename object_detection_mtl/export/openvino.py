@@ -13,7 +13,6 @@ has to be said: the default depends on the processor.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from object_detection_mtl import extras
 from object_detection_mtl.export import bfloat16, fast_inference
 from object_detection_mtl.export.options import BFLOAT16, FLOAT32
 from object_detection_mtl.ops import lowering
@@ -37,13 +37,7 @@ def require_converter() -> None:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        importlib.import_module("openvino")
-    except ImportError as error:
-        raise ValueError(
-            f"OpenVINO's format needs the package openvino ({error}); pip install "
-            "'object_detection_mtl[openvino]'"
-        ) from error
+    extras.load("openvino", "openvino", "OpenVINO's format needs the package openvino")
 
 
 def convert(module: Any, precision: str = FLOAT32) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from object_detection_mtl import extras
 from object_detection_mtl.inference import examples, pictures
 from object_detection_mtl.inference.examples import Content
 from object_detection_mtl.inference.pictures import PictureError, PictureFile
@@ -84,12 +85,6 @@ def _load(frame: np.ndarray | None, label: str, reading: Reading) -> Content:
 def _import_cv2() -> Any:
     # What FFmpeg says of damaged places is noise beside the line that names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    try:
-        import cv2
-    except ImportError as error:
-        raise ValueError(
-            f"videos are read by OpenCV, which cannot be imported ({error}); install it with: "
-            "pip install 'object_detection_mtl[video]'"
-        ) from error
+    cv2: Any = extras.load("cv2", "video", "videos are read by OpenCV, which cannot be imported")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

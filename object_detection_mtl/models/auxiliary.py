@@ -104,9 +104,8 @@ def metrics(
     """The metrics of the tasks whose labels are there; arguments as in `losses`."""
     matched = _matched(groundtruth, assigned)
     found: Tensors = {}
-    for task in tasks:
-        if all(key in groundtruth for key in task.labels):
-            found |= task.metrics(predictions, matched)
+    for task in _labelled(tasks, groundtruth):
+        found |= task.metrics(predictions, matched)
     return found
 
 
@@ -119,10 +118,16 @@ def compare(
     """Caption -> what the tasks whose labels are there predict, next to them; as in `losses`."""
     matched = _matched(groundtruth, assigned)
     found: dict[str, Comparison] = {}
-    for task in tasks:
-        if all(key in groundtruth for key in task.labels):
-            found |= task.compare(predictions, matched)
+    for task in _labelled(tasks, groundtruth):
+        found |= task.compare(predictions, matched)
     return found
+
+
+def _labelled(
+    tasks: Sequence[AuxiliaryTask], groundtruth: Mapping[str, tf.Tensor]
+) -> list[AuxiliaryTask]:
+    """Those whose labels are there."""
+    return [task for task in tasks if all(key in groundtruth for key in task.labels)]
 
 
 def _matched(groundtruth: Mapping[str, tf.Tensor], assigned: Targets) -> dict[str, tf.Tensor]:

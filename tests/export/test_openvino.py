@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl import extras
 from object_detection_mtl.data import resize
 from object_detection_mtl.engines import runtimes
 from object_detection_mtl.export import fast_inference, openvino, saved_model
@@ -130,7 +131,7 @@ def test_without_the_converter(monkeypatch, tmp_path):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(openvino.importlib, "import_module", missing)
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
     options = ExportOptions(format="openvino")
     with pytest.raises(ValueError, match=r"needs the package openvino .*\[openvino\]"):
         saved_model.export(None, str(tmp_path / "out"), config_text="", options=options)
