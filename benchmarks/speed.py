@@ -22,6 +22,7 @@ CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
 _CONFIG = flags.DEFINE_string(
     "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
 )
+_OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of the config, a.b.c=value.")
 _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each function.")
@@ -49,7 +50,7 @@ def main(_: list[str]) -> None:
     from benchmarks import calls
     from object_detection_mtl.config import pipeline
 
-    config = pipeline.load(_CONFIG.value)
+    config = pipeline.load(_CONFIG.value, _OVERRIDE.value)
     shape = (1, _HEIGHT.value, _WIDTH.value, 3)
     image = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
     makers = {"inference": calls.inference, "training": calls.training}
