@@ -43,7 +43,9 @@ class MapSecondStage(keras.layers.Layer):
         read = self.head.stage2(features, training=training)
 
         @functools.cache
-        def bin_weights(crop_size: tuple[int, int], num_bins: tuple[int, int]) -> tf.Tensor:
+        def bin_weights(
+            crop_size: tuple[int, int], num_bins: tuple[int, int]
+        ) -> position_sensitive.BinWeights:
             # Of the auxiliary heads' maps too: their stage 2 gives the same size.
             return position_sensitive.bin_weights(boxes, crop_size, num_bins, tf.shape(read))
 
@@ -55,7 +57,7 @@ class MapSecondStage(keras.layers.Layer):
         encodings, logits = predictor(
             regions.classifier_features,
             regions.boxes,
-            regions.bin_weights(predictor.crop_size, predictor.num_bins),
+            bin_weights=regions.bin_weights(predictor.crop_size, predictor.num_bins),
             training=training,
         )
         return {

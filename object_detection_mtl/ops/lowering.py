@@ -1,10 +1,10 @@
 """What will run the operations being traced, where that is not TensorFlow's own executor.
 
 Some of TensorFlow's kernels have no counterpart elsewhere: XLA has none for
-`tf.image.crop_and_resize` and the combined non-maximum suppression, and other runtimes know
-suppression only as ONNX or OpenVINO define it. What replaces them is slower in TensorFlow. Which
-one a part uses is no matter of the model: it depends on who traces it. So the caller says it,
-around the trace:
+`tf.image.crop_and_resize`, sparse products and the combined non-maximum suppression, and other
+runtimes know suppression only as ONNX or OpenVINO define it. What replaces them is slower in
+TensorFlow. Which one a part uses is no matter of the model: it depends on who traces it. So the
+caller says it, around the trace:
 
     with lowering.for_xla():
         losses = detector.loss(detector.predict(...), ...)
@@ -42,6 +42,11 @@ def for_onnx() -> contextlib.AbstractContextManager[None]:
 def for_openvino() -> contextlib.AbstractContextManager[None]:
     """Everything traced inside is what `export.openvino` translates; TensorFlow cannot run it."""
     return _tracing_for(_OPENVINO)
+
+
+def is_for_tensorflow() -> bool:
+    """Whether TensorFlow's own executor will run this: it is traced inside none of the others."""
+    return _target.get() is None
 
 
 def is_for_xla() -> bool:

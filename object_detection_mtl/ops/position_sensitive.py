@@ -9,20 +9,54 @@ Shape letters: B batch, P boxes per image, h w the map, I J bins, s t samples of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import tensorflow as tf
 
-from object_detection_mtl.ops import roi
+from object_detection_mtl.ops import lowering, roi
+
+_HALF = 32  # bits of an int64
+
+
+@dataclass(frozen=True)
+class BinWeights:
+    """How much each cell of a map counts in each bin of each box.
+
+    Weights are products of a row's and a column's: the means of the bilinear samples, which sum to
+    1 for a box on the map. Pooling is a matrix product with them, whose gradient is one too: exact,
+    and the same every time. Every map that is pooled for the same boxes shares them.
+
+    Attributes:
+        rows: [B, P, I, h].
+        columns: [B, P, J, w].
+        matrix: of all boxes, bins and cells, see `_matrix`.
+    """
+
+    rows: tf.Tensor
+    columns: tf.Tensor
+    matrix: tf.Tensor
+
+    @classmethod
+    def of_axes(cls, rows: tf.Tensor, columns: tf.Tensor) -> BinWeights:
+        """Of the weights of rows [B, P, I, h] and columns [B, P, J, w]."""
+        return cls(rows, columns, _matrix(rows, columns))
+
+    @property
+    def num_bins(self) -> int:
+        """I * J."""
+        return self.rows.shape[2] * self.columns.shape[2]
+
+    def gather(self, boxes: tf.Tensor) -> BinWeights:
+        """Those of some boxes, numbers [B, Q] int32 below P."""
+        rows, columns = (tf.gather(part, boxes, batch_dims=1) for part in (self.rows, self.columns))
+        return BinWeights.of_axes(rows, columns)
 
 
 def bin_weights(
     boxes: tf.Tensor, crop_size: tuple[int, int], num_bins: tuple[int, int], map_shape: tf.Tensor
-) -> tf.Tensor:
-    """How much each cell of the map counts in each bin: [B, I * J, P, h * w].
-
-    A row holds the mean of its bin's bilinear samples, so it sums to 1 for a box on the map.
-    Pooling is a matrix product with them, whose gradient is one too: exact, and the same every
-    time. (They are mostly zeros, but no sparse product was faster.) Every map that is pooled for
-    the same boxes shares them.
+) -> BinWeights:
+    """The weights of boxes, for `pool`.
 
     Args:
         boxes: [B, P, 4] in [0, 1] of the map, as `roi.crop_and_resize` counts.
@@ -30,29 +64,24 @@ def bin_weights(
         num_bins: I and J.
         map_shape: of the maps, [4] or longer; only h and w are read.
     """
-    boxes = tf.stop_gradient(boxes)
-    rows, columns = (
-        tf.reduce_mean(weights, axis=3)
-        for weights in _sample_weights(boxes, crop_size, num_bins, map_shape)
+    return BinWeights.of_axes(
+        *(
+            tf.reduce_mean(weights, axis=3)
+            for weights in _sample_weights(boxes, crop_size, num_bins, map_shape)
+        )
     )
-    # Each bin's rows and columns, [B, I * J, P, h or w]: TensorFlow does not multiply six axes.
-    rows = tf.repeat(tf.transpose(rows, [0, 2, 1, 3]), num_bins[1], axis=1)
-    columns = tf.tile(tf.transpose(columns, [0, 2, 1, 3]), [1, num_bins[0], 1, 1])
-    batch, number = tf.unstack(tf.shape(boxes)[:2])
-    weights = rows[..., tf.newaxis] * tf.expand_dims(columns, -2)
-    num_cells = map_shape[1] * map_shape[2]
-    return tf.reshape(weights, [batch, num_bins[0] * num_bins[1], number, num_cells])
 
 
-def pool(maps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+def pool(maps: tf.Tensor, weights: BinWeights) -> tf.Tensor:
     """Mean over all bins: maps [B, h, w, I * J * C] and `bin_weights` -> [B, P, C]."""
-    bins, channels = weights.shape[1], maps.shape[-1]
+    bins, channels = weights.num_bins, maps.shape[-1]
     if channels % bins:
         raise ValueError(f"{channels} channels of a map cannot be shared by {bins} bins")
-    shape = tf.shape(maps)
-    groups = tf.reshape(maps, [shape[0], shape[1] * shape[2], bins, channels // bins])
-    pooled = tf.matmul(weights, tf.transpose(groups, [0, 2, 1, 3]))
-    return tf.reduce_mean(pooled, axis=1)
+    batch, number = tf.unstack(tf.shape(weights.rows)[:2])
+    if weights.matrix.dtype == tf.variant:
+        pooled = _sparse_product(weights.matrix, tf.reshape(maps, [-1, channels // bins]))
+        return tf.reshape(pooled, [batch, number, channels // bins])
+    return tf.matmul(weights.matrix, tf.reshape(maps, [batch, -1, channels // bins]))
 
 
 def crop(
@@ -95,3 +124,79 @@ def check_bins(crop_size: tuple[int, int], num_bins: tuple[int, int]) -> None:
                 f"crop_{side} is {crop_side} and num_spatial_bins_{side} is {bins}; "
                 "expected a multiple, of at least one bin"
             )
+
+
+def _matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """The weights as a matrix, boxes by cells and bins, which counts maps [h, w, I * J, C] as rows.
+
+    A box of a picture covers a few per cent of the bins' cells. TensorFlow has a product with a
+    sparse matrix that starts at once on every core: a variant tensor, [B * P, B * h * w * I * J].
+    Elsewhere (`lowering`) it is a dense one, [B, P, h * w * I * J], mostly zeros.
+    """
+    rows, columns = tf.stop_gradient(rows), tf.stop_gradient(columns)
+    if lowering.is_for_tensorflow():
+        return _sparse_matrix(rows, columns)
+    bins = rows.shape[2], columns.shape[2]
+    batch, number, _, height = tf.unstack(tf.shape(rows))
+    width = tf.shape(columns)[3]
+    # Each bin's rows and columns, [B, P, h or w, I * J]: TensorFlow does not multiply six axes.
+    rows = tf.repeat(tf.linalg.matrix_transpose(rows), bins[1], axis=3) / (bins[0] * bins[1])
+    columns = tf.tile(tf.linalg.matrix_transpose(columns), [1, 1, 1, bins[0]])
+    weights = tf.expand_dims(rows, 3) * tf.expand_dims(columns, 2)
+    return tf.reshape(weights, [batch, number, height * width * bins[0] * bins[1]])
+
+
+def _sparse_matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Every row of a box that counts, times every column of it that does."""
+    batch, number, row_bins, height = tf.unstack(tf.shape(rows, out_type=tf.int64))
+    column_bins, width = tf.unstack(tf.shape(columns, out_type=tf.int64)[2:])
+    bins, boxes = row_bins * column_bins, batch * number
+    rows, row_places = _nonzero(tf.reshape(rows, [boxes, row_bins, height]))
+    columns = tf.reshape(columns, [boxes, column_bins, width])
+    columns_of_box = tf.math.count_nonzero(columns, axis=[1, 2])
+    columns, column_places = _nonzero(columns)
+
+    box, row_bin, row = tf.unstack(row_places, axis=1)
+    _, column_bin, column = tf.unstack(column_places, axis=1)
+    # What a row and a column add to an entry's place, (box, row of the map and bin).
+    row += tf.math.floordiv(box, tf.maximum(number, 1)) * height
+    of_row = tf.stack([box, row * (width * bins) + row_bin * column_bins], axis=1)
+    of_column = tf.stack([tf.zeros_like(column), column * bins + column_bin], axis=1)
+
+    # Pairs of a row and a column, each as one number with the row in the upper half.
+    last = tf.cumsum(columns_of_box)
+    pairs_of_row = tf.bitwise.left_shift(tf.range(tf.size(box, tf.int64)), _HALF)
+    pairs = tf.raw_ops.RaggedRange(
+        starts=pairs_of_row + tf.gather(last - columns_of_box, box),
+        limits=pairs_of_row + tf.gather(last, box),
+        deltas=tf.constant(1, tf.int64),
+    ).rt_dense_values
+    first = tf.bitwise.right_shift(pairs, _HALF)
+    second = tf.bitwise.bitwise_and(pairs, 2**_HALF - 1)
+    scale = 1.0 / tf.cast(bins, rows.dtype)
+    return tf.raw_ops.SparseTensorToCSRSparseMatrix(
+        indices=tf.gather(of_row, first) + tf.gather(of_column, second),
+        values=tf.gather(rows * scale, first) * tf.gather(columns, second),
+        dense_shape=tf.stack([boxes, batch * height * width * bins]),
+    )
+
+
+def _nonzero(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What is not 0, [N], and its places, [N, rank]."""
+    places = tf.where(values > 0.0)
+    return tf.gather_nd(values, places), places
+
+
+def _sparse_product(matrix: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
+    """The matrix, a variant, times `dense`, which alone gets a gradient."""
+
+    @tf.custom_gradient
+    def product(dense: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            # The operation's own gradient multiplies with transpose_a, at half the speed.
+            transposed = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=upstream.dtype)
+            return tf.raw_ops.SparseMatrixMatMul(a=transposed, b=upstream)
+
+        return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=dense), gradient
+
+    return product(dense)

@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from object_detection_mtl.ops.position_sensitive import BinWeights
 from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
 
-# (crop size, number of bins) -> weights [B, bins, P, h' * w'].
-BinWeights: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], tf.Tensor]
+# Of crop size and number of bins.
+MakeBinWeights: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], BinWeights]
 
 
 class MapHead(keras.layers.Layer):
@@ -52,7 +53,7 @@ class MapRegions:
     boxes: tf.Tensor
     features: tf.Tensor
     classifier_features: tf.Tensor
-    bin_weights: BinWeights
+    bin_weights: MakeBinWeights
 
 
 class MapRegionHead(AuxiliaryRegionHead):
@@ -92,9 +93,7 @@ class MapReader:
         weights = self.regions.bin_weights(self.predictor.crop_size, self.predictor.num_bins)
         if rows is not None:
             boxes = tf.gather(boxes, rows, batch_dims=1)
-            weights = tf.gather(
-                weights, tf.tile(rows[:, None], [1, weights.shape[1], 1]), batch_dims=2
-            )
+            weights = weights.gather(rows)
         return self.predictor.pool(self.maps, boxes, weights)
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:

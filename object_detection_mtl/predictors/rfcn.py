@@ -75,7 +75,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         self,
         features: tf.Tensor,
         boxes: tf.Tensor,
-        bin_weights: tf.Tensor | None = None,
+        bin_weights: position_sensitive.BinWeights | None = None,
         training: bool | None = None,
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
         """boxes are relative to the map, 0..1; `bin_weights` are theirs, made here where missing.
@@ -98,7 +98,10 @@ class RfcnBoxPredictor(keras.layers.Layer):
         return self.class_head(self._hidden(features))
 
     def pool(
-        self, score_maps: tf.Tensor, boxes: tf.Tensor, bin_weights: tf.Tensor | None = None
+        self,
+        score_maps: tf.Tensor,
+        boxes: tf.Tensor,
+        bin_weights: position_sensitive.BinWeights | None = None,
     ) -> tf.Tensor:
         """Class logits [B, P, K + 1] of boxes [B, P, 4] from `score_maps`."""
         if bin_weights is None:
@@ -109,11 +112,11 @@ class RfcnBoxPredictor(keras.layers.Layer):
         hidden = self.reduce_depth(features)
         return hidden if self.activation is None else self.activation(hidden)
 
-    def _bin_weights(self, boxes: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+    def _bin_weights(self, boxes: tf.Tensor, maps: tf.Tensor) -> position_sensitive.BinWeights:
         return position_sensitive.bin_weights(boxes, self.crop_size, self.num_bins, tf.shape(maps))
 
     def _pool_classes(
-        self, score_maps: tf.Tensor, boxes: tf.Tensor, weights: tf.Tensor
+        self, score_maps: tf.Tensor, boxes: tf.Tensor, weights: position_sensitive.BinWeights
     ) -> tf.Tensor:
         logits = position_sensitive.pool(score_maps, weights)
         return tf.ensure_shape(logits, [*boxes.shape[:2], self.num_classes + 1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.ops import position_sensitive, roi
+from object_detection_mtl.ops import lowering, position_sensitive, roi
 from tests.golden import ops_cases
 from tests.ops.graphs import call_with_unknown_sizes
 
@@ -120,11 +120,39 @@ def test_gradient_equals_that_of_crops_bin_by_bin_and_is_the_same_every_time():
     check(gradients[0], tape.gradient(mean, maps, upstream))
 
 
-def test_it_compiles():
-    maps = tf.random.stateless_normal([1, 4, 5, 8], seed=(0, 0))
-    boxes = tf.constant([[[0.1, 0.2, 0.7, 0.9]]])
-    compiled = tf.function(lambda m, b: pool(m, b, (4, 4), (2, 2)), jit_compile=True)
-    check(compiled(maps, boxes), pool(maps, boxes, (4, 4), (2, 2)))
+def pool_traced_for_xla(*args):
+    with lowering.for_xla():
+        return pool(*args)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_where_there_is_no_sparse_product_it_is_the_same(jit_compile):
+    random = np.random.RandomState(0)
+    maps = tf.constant(random.standard_normal((2, 6, 7, 6 * 5)), tf.float32)
+    corners = np.sort(random.uniform(-0.1, 1.1, (2, 9, 2, 2)), axis=2)
+    boxes = tf.constant(corners.reshape(2, 9, 4), tf.float32)
+
+    def both(function):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            pooled = function(maps, boxes, (6, 9), (2, 3))
+            loss = tf.reduce_sum(tf.sin(pooled))
+        return pooled, tape.gradient(loss, maps)
+
+    compiled = tf.function(lambda: both(pool_traced_for_xla), jit_compile=jit_compile)
+    for actual, expected in zip(compiled(), both(pool), strict=True):
+        check(actual, expected)
+
+
+def test_weights_of_some_boxes():
+    random = np.random.RandomState(0)
+    maps = tf.constant(random.standard_normal((2, 6, 7, 4 * 3)), tf.float32)
+    corners = np.sort(random.uniform(0, 1, (2, 5, 2, 2)), axis=2)
+    boxes = tf.constant(corners.reshape(2, 5, 4), tf.float32)
+    weights = position_sensitive.bin_weights(boxes, (4, 4), (2, 2), tf.shape(maps))
+    chosen = tf.constant([[4, 0, 0], [2, 3, 1]])
+    actual = position_sensitive.pool(maps, weights.gather(chosen))
+    check(actual, tf.gather(position_sensitive.pool(maps, weights), chosen, batch_dims=1))
 
 
 @pytest.mark.parametrize(
