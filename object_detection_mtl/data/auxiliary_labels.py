@@ -115,9 +115,12 @@ def labels_of(source: Example, options: LabelOptions, num_classes: int) -> Examp
     return made
 
 
-def without_padding(made: Example, example: Example) -> Example:
-    """The labels of a picture that was padded to others, for the N objects of its example."""
+def for_rows(made: Example, example: Example) -> Example:
+    """The labels of a picture of a padded batch, for as many boxes as its example has rows."""
     if Groundtruth.closeness not in made:
         return made
-    number = tf.shape(example[Groundtruth.boxes])[0]
-    return made | {Groundtruth.closeness: made[Groundtruth.closeness][:number]}
+    rows = tf.shape(example[Groundtruth.boxes])[0]
+    closeness = made[Groundtruth.closeness][:rows]
+    # A picture without a box has a row of padding, also if no picture of the batch has any box.
+    closeness = tf.pad(closeness, [[0, rows - tf.shape(closeness)[0]], [0, 0]])
+    return made | {Groundtruth.closeness: closeness}

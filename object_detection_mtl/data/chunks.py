@@ -4,7 +4,8 @@ Shape letters: C examples of a chunk, N padded boxes of a chunk.
 
 Labels are made of a handful of boxes, and most of the time goes into starting operations. So the
 labels of C examples are made at once. Their pictures wait beside it in a window of the data set,
-which does not copy them; they should be small there, so before they are resized.
+which does not copy them. They wait as the model takes them, since a photograph as it was taken may
+be much larger.
 """
 
 from __future__ import annotations

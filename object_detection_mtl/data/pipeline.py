@@ -25,9 +25,9 @@ from object_detection_mtl.data import augment, chunks, decoder, records
 from object_detection_mtl.data.augment import IMAGE, Augmentation, Example
 from object_detection_mtl.data.auxiliary_labels import (
     LabelOptions,
+    for_rows,
     labels_of,
     sources,
-    without_padding,
 )
 from object_detection_mtl.fields import Batch, Groundtruth
 
@@ -125,16 +125,15 @@ def make_dataset(
         example = decode(parsed, name)
         change_seed, label_seed = _example_seeds(seed, number)
         example = augment.apply_all(example, augmentations, change_seed)
-        if on_the_fly is None:
-            return finish(example)
-        return example, sources(example, on_the_fly, label_seed)
+        # Labels count in pixels of the picture before it is resized, and surplus boxes make some.
+        made_of = None if on_the_fly is None else sources(example, on_the_fly, label_seed)
+        example = _limit_boxes(example, max_boxes)
+        example = _model_input(example, preprocess_fn, retain_original_images)
+        return example if made_of is None else (example, made_of)
 
     @_without_autograph
-    def finish(example: Example, made: Example | None = None) -> Example:
-        if made is not None:
-            example |= without_padding(made, example)
-        example = _limit_boxes(example, max_boxes)
-        return _model_input(example, preprocess_fn, retain_original_images)
+    def merge(example: Example, made: Example) -> Example:
+        return example | for_rows(made, example)
 
     read = _make_reader(index, with_labels=stored is not None)
     examples = places.map(read, num_parallel_calls=max(1, num_readers))
@@ -142,7 +141,7 @@ def make_dataset(
     if on_the_fly is not None:
         make_labels = functools.partial(labels_of, options=on_the_fly, num_classes=num_classes)
         examples = chunks.with_labels(examples, make_labels, endless=is_training)
-        examples = examples.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+        examples = examples.map(merge)
     batches = _padded_batches(examples, batch_size, max_boxes, drop_remainder=is_training)
     return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())
 
