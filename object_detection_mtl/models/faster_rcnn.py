@@ -70,7 +70,8 @@ class CropSecondStage(keras.layers.Layer):
     def predict(self, regions: CropRegions, training: bool | None = None) -> dict[str, tf.Tensor]:
         """Refined box encodings [B, P, K or 1, 4] and class logits [B, P, K + 1]."""
         boxes = regions.boxes
-        encodings, logits = self.head.predictor(regions.classifier_features, training=training)
+        predictor = self.head.predictor
+        encodings, logits = predictor(regions.features_for(predictor), training=training)
         batch, proposals = tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]
         return {
             Predictions.refined_box_encodings: tf.reshape(

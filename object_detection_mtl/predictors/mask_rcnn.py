@@ -18,8 +18,16 @@ import tensorflow as tf
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 
 
+def mean_of_cells(features: tf.Tensor) -> tf.Tensor:
+    """[N, h, w, C] -> [N, C]."""
+    return tf.reduce_mean(features, axis=[1, 2])
+
+
 class MaskRcnnBoxPredictor(keras.layers.Layer):
-    """[N, h, w, C] -> box encodings [N, K or 1, 4] and class logits [N, K + 1]."""
+    """[N, h, w, C] -> box encodings [N, K or 1, 4] and class logits [N, K + 1].
+
+    One that reads the mean of the cells takes `mean_of_cells` [N, C] as well.
+    """
 
     def __init__(
         self,
@@ -76,6 +84,11 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         self.built = True
 
     @property
+    def reads_mean(self) -> bool:
+        """Whether the mean of the cells is all that is read."""
+        return self.spatial_size is None
+
+    @property
     def linear_layers(self) -> tuple[keras.layers.Layer, ...]:
         """The layers with weights."""
         layers = (*self.hidden, self.box_head, self.class_head)
@@ -84,8 +97,8 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
     def call(
         self, features: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
-        if self.spatial_size is None:
-            pooled = tf.reduce_mean(features, axis=[1, 2])
+        if self.reads_mean:
+            pooled = features if features.shape.rank == 2 else mean_of_cells(features)
         else:
             height, width = self.spatial_size
             pooled = tf.reshape(features, [-1, height * width * features.shape[-1]])

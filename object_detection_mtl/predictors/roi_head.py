@@ -6,12 +6,14 @@ it, M other boxes of an image, K classes without background.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
+from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor, mean_of_cells
 from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
 
 
@@ -50,6 +52,14 @@ class CropRegions:
     crop: Callable[[tf.Tensor], tf.Tensor]
     stage2: Callable[[tf.Tensor], tf.Tensor]
 
+    def features_for(self, predictor: MaskRcnnBoxPredictor) -> tf.Tensor:
+        """The classifier features, or where the predictor reads no more their mean [B * P, C']."""
+        return self._mean if predictor.reads_mean else self.classifier_features
+
+    @functools.cached_property
+    def _mean(self) -> tf.Tensor:
+        return mean_of_cells(self.classifier_features)
+
 
 class CropRegionHead(AuxiliaryRegionHead):
     """Class logits of regions from crops, by a stage 2 of its own or by the main one."""
@@ -72,8 +82,9 @@ class CropReader:
         Args:
             rows: [B, R] int32, proposals to classify: [B, R, K + 1]. None is all.
         """
-        shared = self.head.stage2 is None
-        read = self.regions.classifier_features if shared else self.regions.crops
+        read = self.regions.crops
+        if self.head.stage2 is None:
+            read = self.regions.features_for(self.head.predictor)
         boxes = self.regions.boxes
         if rows is not None:
             shape = read.shape[1:]

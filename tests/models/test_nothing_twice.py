@@ -60,7 +60,11 @@ def twins(graph: tf.Graph) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-@pytest.mark.parametrize("options", [(), (BEST_THREE,)], ids=["all", "best"])
+@pytest.mark.parametrize(
+    "options",
+    [(), (BEST_THREE,), (SHARED,), (SHARED, BEST_THREE)],
+    ids=["all", "best", "shared", "best shared"],
+)
 def test_nothing_is_computed_twice(architecture, options):
     detector = tiny.detector(*tiny.ARCHITECTURES[architecture], *ALL, *options, is_training=False)
     assert twins(traced(detector)) == []
