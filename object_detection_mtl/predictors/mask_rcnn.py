@@ -97,7 +97,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
     def call(
         self, features: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
-        if self.reads_mean:
+        if self.spatial_size is None:
             pooled = features if features.shape.rank == 2 else mean_of_cells(features)
         else:
             height, width = self.spatial_size
