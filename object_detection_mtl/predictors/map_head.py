@@ -11,26 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import keras
 import tensorflow as tf
 
 from object_detection_mtl.ops.position_sensitive import BinWeights
-from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
+from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead, MainRegionHead
 
 # Of crop size and number of bins.
 MakeBinWeights: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], BinWeights]
 
 
-class MapHead(keras.layers.Layer):
+class MapHead(MainRegionHead):
     """[B, fh, fw, C], boxes [B, P, 4] -> box encodings [B, P, K, 4], class logits [B, P, K + 1]."""
-
-    def __init__(
-        self, stage2: keras.Model, predictor: keras.layers.Layer, name: str = "map_head"
-    ) -> None:
-        super().__init__(name=name)
-        self.stage2 = stage2
-        self.predictor = predictor
-        self.built = True
 
     def call(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None

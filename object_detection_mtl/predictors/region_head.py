@@ -1,4 +1,4 @@
-"""What the auxiliary class heads of both kinds of second stage, crops and maps, have in common."""
+"""What the heads of both kinds of second stage, crops and maps, have in common."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import keras
 
 from object_detection_mtl.backbones.common import tf_slim_name_map
 from object_detection_mtl.predictors.naming import linear_names
+
+
+class MainRegionHead(keras.layers.Layer):
+    """The head of a second stage: the backbone's stage 2, then a predictor."""
+
+    def __init__(
+        self, stage2: keras.Model, predictor: keras.layers.Layer, name: str = "head"
+    ) -> None:
+        super().__init__(name=name)
+        self.stage2 = stage2
+        self.predictor = predictor
+        self.built = True
 
 
 class AuxiliaryRegionHead(keras.layers.Layer):

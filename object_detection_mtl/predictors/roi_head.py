@@ -10,23 +10,14 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
 
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor, mean_of_cells
-from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead
+from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead, MainRegionHead
 
 
-class RoiHead(keras.layers.Layer):
+class RoiHead(MainRegionHead):
     """Crops [N, h, w, C] -> (box encodings [N, K or 1, 4] or None, class logits [N, K + 1])."""
-
-    def __init__(
-        self, stage2: keras.Model, predictor: keras.layers.Layer, name: str = "roi_head"
-    ) -> None:
-        super().__init__(name=name)
-        self.stage2 = stage2
-        self.predictor = predictor
-        self.built = True
 
     def call(
         self, crops: tf.Tensor, training: bool | None = None
