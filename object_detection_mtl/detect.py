@@ -137,11 +137,12 @@ def main() -> int:
     _check_model_flags()
     _check_runner_flags()
     _check_engine_flags()
-    from object_detection_mtl.inference import pictures
+    from object_detection_mtl.inference import pictures, shards
 
     output_dir = Path(FLAGS.output_dir).expanduser()
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"--output_dir={FLAGS.output_dir} is a file; give a directory")
+    shards.refuse_others(output_dir, FLAGS.num_shards)  # before the model is loaded
     find = functools.partial(
         pictures.find, list(FLAGS.images), recursive=FLAGS.recursive, without=output_dir
     )

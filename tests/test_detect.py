@@ -199,11 +199,15 @@ def test_wrong_paths(tmp_path):
     picture = f"--images={exported.pictures() / 'a.jpg'}"
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
+    (tmp_path / "sharded").mkdir()
+    (tmp_path / "sharded" / "images-00000-of-00002.json").write_text("")
     for arguments, words in [
         ([saved_model(), output, f"--images={tmp_path / 'empty'}"], "holds no picture"),
         ([saved_model(), output, f"--images={tmp_path / 'a.jpg'}"], "no file or folder"),
         ([f"--saved_model_dir={tmp_path}", output, picture], "it has no saved_model.pb"),
         ([saved_model(), f"--output_dir={tmp_path / 'file'}", picture], "is a file"),
+        ([saved_model(), "--output_dir=/proc/out", picture], "'/proc' takes no new ones"),
+        ([saved_model(), f"--output_dir={tmp_path / 'sharded'}", picture], "another --num_shards"),
         ([saved_model(), output, picture, "--label_map_path=x.pbtxt"], "x.pbtxt does not exist"),
         ([output, picture], "give the model: --saved_model_dir, --exported_model, or"),
         ([saved_model(), output, picture, "--num_shards=2"], "--num_shards need --runner"),

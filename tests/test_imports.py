@@ -16,6 +16,7 @@ NAME = "object_detection_mtl"
 LEVELS = {
     "fields": 0,
     "extras": 0,
+    "folders": 0,
     "protos": 0,
     "config": 0,
     "ops": 1,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from object_detection_mtl import folders
 from object_detection_mtl.checkpoints import native, tf1_detection
 from object_detection_mtl.checkpoints.files import PART_OF_CHECKPOINT
 
@@ -37,7 +38,7 @@ def write(
     check_output(prefix)
     if form not in FORMATS:
         raise ValueError(f"format {form!r} is unknown; expected one of {', '.join(FORMATS)}")
-    os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
+    folders.make(os.path.dirname(prefix))
     if form == NATIVE:
         variables = native.named_variables(detector)
         _write_native({name: variables[name] for name in names}, prefix, step or 0)

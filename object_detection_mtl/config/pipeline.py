@@ -14,6 +14,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from object_detection_mtl import folders
 from object_detection_mtl.config import dialects, doubts, messages, unused, validation
 from object_detection_mtl.config import overrides as overrides_lib
 from object_detection_mtl.config.errors import ConfigError, suggestion
@@ -87,7 +88,7 @@ def to_text(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
 def save(config: pipeline_pb2.TrainEvalPipelineConfig, path: str | Path) -> None:
     """Writes `config` as text, creating the folder; an existing file is replaced."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.make(path.parent)
     path.write_text(to_text(config), encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from object_detection_mtl import folders
 from object_detection_mtl.config import label_map
 from object_detection_mtl.dataset_tools.annotated import DataError, some
 
@@ -34,7 +35,7 @@ def write(labels: Mapping[str, int], path: Path) -> None:
             f"--output_label_map: {path} exists and holds something else; use it by "
             "--label_map_path, or delete it"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.make(path.parent)
     temporary = path.with_name(f".incomplete-{path.name}")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -7,6 +7,8 @@ from types import TracebackType
 
 import tensorflow as tf
 
+from object_detection_mtl import folders
+
 
 def shard_paths(output_path: str | Path, num_shards: int) -> list[Path]:
     """`output_path` itself for one shard, else name-00000-of-000NN as the OD API names them.
@@ -35,7 +37,7 @@ def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
     """
     path = Path(output_path)
     paths = shard_paths(path, num_shards)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.make(path.parent)
     for shard in paths:
         if shard.is_dir():
             raise IsADirectoryError(

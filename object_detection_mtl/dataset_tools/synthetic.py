@@ -19,6 +19,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
+from object_detection_mtl import folders
 from object_detection_mtl.dataset_tools import command, label_maps, shapes, voc
 
 FLAGS = flags.FLAGS
@@ -230,7 +231,7 @@ def write_dataset(
     root = Path(output_dir)
     _refuse_other_data(root)
     for folder in (voc.ANNOTATIONS, voc.IMAGES, voc.SETS):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+        folders.make(root / folder)
     names = [f"{_NAME}{index:06d}" for index in range(sum(splits.values()))]
     for index, name in enumerate(tqdm(names, desc="drawing", unit="picture", disable=None)):
         picture, objects = draw_picture(index, seed, height, width)

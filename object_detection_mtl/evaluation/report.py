@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from object_detection_mtl import folders
+
 # '<prefix>_PerformanceByCategory/<metric>/<class>', 'DetectionBoxes_<metric> ByCategory/<class>',
 # 'ErrorAnalysis_ByCategory/<metric>/<class>'. A class name may itself hold slashes.
 _BY_CATEGORY = (
@@ -76,7 +78,7 @@ def write_json(
     """
     values = {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
     path = os.fspath(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    folders.make(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump({**(extra or {}), "metrics": values}, file, indent=2, ensure_ascii=False)

@@ -24,7 +24,15 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from object_detection_mtl.inference import ahead, batches, inputs, pictures, stages, targets
+from object_detection_mtl.inference import (
+    ahead,
+    batches,
+    inputs,
+    pictures,
+    shards,
+    stages,
+    targets,
+)
 from object_detection_mtl.inference.inputs import Numbered, Read, Trouble
 from object_detection_mtl.inference.options import Options
 from object_detection_mtl.inference.output import Output
@@ -66,6 +74,7 @@ def detect_files(predictor: Predictor, files: Sequence[PictureFile], options: Op
     Raises:
         ValueError: a drawn picture would overwrite one of the files; batches of a model that takes
             none; a video without a reader of videos.
+        FileExistsError: shards of an earlier Beam run are in the output directory.
         OSError: the output directory cannot be written.
     """
     start = time.monotonic()
@@ -73,7 +82,7 @@ def detect_files(predictor: Predictor, files: Sequence[PictureFile], options: Op
     stages.require_batches(detector, options.batch_size)
     drawn = targets.plan(files, options.pictures_dir) if options.save_images else []
     opened = inputs.open_all(files, options.reading)
-    options.output_dir.mkdir(parents=True, exist_ok=True)
+    shards.prepare(options, num_shards=1)
     with Output(opened, drawn, options) as output:
         num_resumed = output.journal.num_done
         failures: dict[str, str] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from object_detection_mtl import folders
 from object_detection_mtl.dataset_tools.records import shard_paths
 from object_detection_mtl.inference import record_output, results
 from object_detection_mtl.inference.options import Options
@@ -38,21 +39,31 @@ def prepare(options: Options, num_shards: int) -> None:
 
     Raises:
         ValueError: num_shards is out of range.
-        FileExistsError: shards of another number are there, which a pattern would read as well.
+        FileExistsError: see `refuse_others`.
+        OSError: it cannot be made.
     """
-    options.output_dir.mkdir(parents=True, exist_ok=True)
-    wanted = shard_paths(options.output_dir / record_output.NAME, num_shards)
+    refuse_others(options.output_dir, num_shards)
+    folders.make(options.output_dir)
+
+
+def refuse_others(directory: Path, num_shards: int) -> None:
+    """Refuses a directory that would hold the results of two runs, of which one is out of date.
+
+    Raises:
+        ValueError: num_shards is out of range.
+        FileExistsError: results in another number of files are there, which this run would not
+            replace and a pattern would read as well.
+    """
+    wanted = shard_paths(directory / record_output.NAME, num_shards)
     endings = {path.name.removeprefix(record_output.NAME) for path in wanted}
-    for pattern, before, after in (
-        ("detections-?????-of-?????.json", "detections", ".json"),
-        ("images-?????-of-?????.json", "images", ".json"),
-        (f"{record_output.NAME}-?????-of-?????", record_output.NAME, ""),
-    ):
-        for path in sorted(options.output_dir.glob(pattern)):
-            if path.name.removeprefix(before).removesuffix(after) not in endings:
+    for before, after in (("detections", ".json"), ("images", ".json"), (record_output.NAME, "")):
+        others = directory.glob(f"{before}-?????-of-?????{after}")
+        for path in [directory / f"{before}{after}", *sorted(others)]:
+            ending = path.name.removeprefix(before).removesuffix(after)
+            if ending not in endings and path.exists():
                 raise FileExistsError(
-                    f"{path} and perhaps more shards of an earlier run with another --num_shards "
-                    "are there; a pattern would read both. Delete them or choose another "
+                    f"{path} and perhaps more of an earlier run with another --num_shards are "
+                    "there; a pattern would read them, too. Delete them or choose another "
                     "--output_dir"
                 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm import tqdm
 
+from object_detection_mtl import folders
 from object_detection_mtl.data import decoder
 from object_detection_mtl.data.augment import IMAGE, Example
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
@@ -56,7 +57,7 @@ def write(
     first = itertools.islice(source.examples, num_images)
     for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
         labelled = _labelled(decode(serialized, f"record {number}"), num_windows)
-        output_dir.mkdir(parents=True, exist_ok=True)
+        folders.make(output_dir)
         file_name = f"{number:04d}_{_safe(labelled.name)}.png"
         drawing.draw_sheet(labelled, source.names).save(output_dir / file_name)
         drawn.append((labelled.name, file_name))

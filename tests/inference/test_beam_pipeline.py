@@ -114,12 +114,10 @@ def test_the_same_as_on_one_machine_in_any_order(finder, tmp_path, load, batch_s
     assert drawn(output) == drawn(tmp_path / "one") and len(drawn(output)) == 7
 
 
-def test_shards_of_another_number_are_not_mixed(finder, tmp_path):
-    output = tmp_path / "beam"
-    output.mkdir()
-    (output / "images-00000-of-00003.json").touch()
+def test_results_in_another_number_of_files_are_refused(finder, tmp_path):
+    (tmp_path / "images-00000-of-00003.json").touch()
     with pytest.raises(FileExistsError, match="another --num_shards"):
-        run(load_single, finder, output, 2)
+        run(load_single, finder, tmp_path, 2)
 
 
 def test_a_shard_without_pictures_exists(tmp_path):

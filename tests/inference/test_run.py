@@ -45,6 +45,18 @@ def read(path):
     return json.loads(path.read_text())
 
 
+def test_shards_of_a_beam_run_are_not_left_beside_the_results(folder, tmp_path):
+    shard = tmp_path / "detections-00001-of-00002.json"
+    shard.touch()
+    files = pictures.find([str(folder)])
+    with pytest.raises(FileExistsError, match=f"{shard} and perhaps more"):
+        detect_files(predictor, files, Options(tmp_path))
+    shard.unlink()
+    assert detect_files(predictor, files, Options(tmp_path)).num_done == 2
+    # Its own results are replaced.
+    assert detect_files(predictor, files, Options(tmp_path)).num_done == 2
+
+
 def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(folder, tmp_path, capsys):
     output = tmp_path / "deep" / "out"
     files = pictures.find([str(folder)])
