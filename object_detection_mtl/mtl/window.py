@@ -6,7 +6,7 @@ K classes without background. Boxes are normalised to the true image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -23,6 +23,7 @@ from object_detection_mtl.mtl.task import (
     mean_over_valid,
 )
 from object_detection_mtl.ops import losses as loss_ops
+from object_detection_mtl.ops import lowering
 
 # Windows per proposal in the refinement: the proposal itself, three on the way, the whole image.
 NUM_EXPANDED = 5
@@ -47,7 +48,8 @@ class WindowTask(keras.layers.Layer):
         head: gives K + 1 logits per region.
         num_classes: K.
         loss_weight: of the window loss.
-        chunk_size: refined proposals whose expanded windows are run at a time; 0 is all.
+        chunk_size: refined proposals whose expanded windows are run at a time; 0 is all, see
+            `_between`.
         """
         super().__init__(name=name)
         self.head = head
@@ -83,7 +85,12 @@ class WindowTask(keras.layers.Layer):
     def _between(
         self, reader: RegionReader, context: Context, refined: RefinedProposals
     ) -> tf.Tensor:
-        """Logits [B, R, 3, K + 1] of the windows between proposal and image."""
+        """Logits [B, R, 3, K + 1] of the windows between proposal and image.
+
+        In detecting the three windows come in turn: at once their crops would take three times the
+        memory of the second stage, in no less time. Training keeps more than that for its
+        gradients, and other runtimes go their own way.
+        """
 
         def run(boxes: tf.Tensor) -> tf.Tensor:
             windows = expanded_windows(boxes)[:, :, 1:-1]  # [B, r, 3, 4]
@@ -92,9 +99,12 @@ class WindowTask(keras.layers.Layer):
             logits = reader.at(context.to_map(tf.reshape(windows, [batch, number * steps, 4])))
             return tf.reshape(logits, [batch, number, steps, logits.shape[-1]])
 
-        if not self.chunk_size:
+        if self.chunk_size:
+            return in_chunks(run, refined.boxes, self.chunk_size)
+        if context.training or not lowering.is_for_tensorflow():
             return run(refined.boxes)
-        return in_chunks(run, refined.boxes, self.chunk_size)
+        windows = tf.unstack(expanded_windows(refined.boxes)[:, :, 1:-1], axis=2)
+        return tf.stack(in_turn(lambda boxes: reader.at(context.to_map(boxes)), windows), axis=2)
 
     def evidence(self, predictions: Tensors, context: Context) -> tf.Tensor:
         """The five windows' logits, innermost first: [B, R, 5 * (K + 1)]."""
@@ -150,6 +160,20 @@ def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:
     boxes = boxes[:, :, tf.newaxis, :]
     image = tf.constant([0.0, 0.0, 1.0, 1.0])
     return boxes + (image - boxes) * steps
+
+
+def in_turn(run: Callable[[tf.Tensor], tf.Tensor], inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """run(input) of each; one waits for the other, so that only one of them is in memory.
+
+    Unlike a loop, they stay parts of one flat graph, which can be frozen and narrowed. Only
+    TensorFlow's executor minds the order.
+    """
+    results: list[tf.Tensor] = []
+    for tensor in inputs:
+        with tf.control_dependencies(results[-1:]):
+            tensor = tf.identity(tensor)
+        results.append(run(tensor))
+    return results
 
 
 def in_chunks(

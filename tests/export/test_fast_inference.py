@@ -7,13 +7,14 @@ import tensorflow as tf
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.export import fast_inference
+from object_detection_mtl.export import fast_inference, graphs
 from object_detection_mtl.export.module import DetectionModule
 from object_detection_mtl.export.options import ExportOptions
 from tests.export import comparing, exported
 from tests.golden.model_runner import SAMPLES
 from tests.golden.weight_rule import make_weight
 from tests.models import tiny
+from tests.models.test_auxiliary import ALL
 
 
 def modules(detector, *arguments, **options):
@@ -62,6 +63,19 @@ def test_nothing_hangs_on_constants_alone():
     for node in convolutions:
         assert nodes[node.input[1].split(":")[0]].op == "Const", node.name
     assert not [node.name for node in nodes.values() if node.op == "Rsqrt"]
+
+
+def test_expanded_windows_come_in_turn():
+    """Crops of one window wait for the logits of the one before: all at once take more memory."""
+    module = DetectionModule(tiny.detector(*ALL, is_training=False), ExportOptions())
+    nodes = nodes_of(fast_inference.freeze(module).definition)
+    before = {}
+    for node in graphs.in_order(nodes):
+        read = [graphs.producer(name) for name in node.input]
+        before[node.name] = set(read).union(*(before[name] for name in read))
+    crops = {node.name for node in nodes.values() if node.op == "CropAndResize"}
+    # The picture, proposals and innermost windows, then three windows.
+    assert sorted(len(before[name] & crops) for name in crops) == [0, 0, 0, 1, 2]
 
 
 def test_weights_are_those_of_the_moment():

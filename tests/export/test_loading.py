@@ -89,6 +89,13 @@ def test_a_saved_model(tmp_path):
     assert found["more"] < size_of_weights(tmp_path / "out") + 1.5 * 1024
 
 
+@pytest.mark.slow
+def test_a_call_with_all_tasks(tmp_path):
+    run(MAKE + EXPORT, tmp_path / "out", "faster_rcnn_resnet101_mtl_voc07")
+    found = json.loads(run(FROM_SAVED_MODEL, tmp_path / "out")[-1])
+    assert found["more"] < size_of_weights(tmp_path / "out") + 1.5 * 1024
+
+
 def size_of_weights(directory):
     """Of a SavedModel's variables, in MiB."""
     return sum(f.stat().st_size for f in directory.glob("saved_model/variables/*")) / 2**20

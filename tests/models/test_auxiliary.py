@@ -177,6 +177,7 @@ def detect(*overrides, images):
 
 
 def test_chunks_change_nothing():
+    """Beside windows that come in turn: proposals in turn, all at once (8) and in a larger one."""
     images = tiny.images(2)
     expected, _ = detect(images=images)
     for size in (1, 3, 8, 20):

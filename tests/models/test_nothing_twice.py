@@ -83,11 +83,11 @@ def crops_and_stage2(*options: str) -> tuple[list[int], list[int]]:
 
 
 def test_how_many_crops_are_run():
-    """Proposals, three windows between each and the image, and the image's own, once."""
-    everything, between = BATCH * PROPOSALS, BATCH * PROPOSALS * 3
-    crops = [BATCH, everything, between]
+    """Proposals, three windows between each and the image in turn, and the image's own, once."""
+    everything = BATCH * PROPOSALS
+    crops = [BATCH, *[everything] * 4]
     # The second stage, closeness and the window head read the proposals.
-    heads = [BATCH, *[everything] * 3, between]
+    heads = [BATCH, *[everything] * 3, *[everything] * 3]
     assert crops_and_stage2() == (crops, heads)
     # Shared features: one run through stage 2 for all heads.
     assert crops_and_stage2(SHARED) == (crops, crops)
@@ -96,8 +96,8 @@ def test_how_many_crops_are_run():
 @pytest.mark.slow
 def test_how_many_crops_are_run_for_the_best_proposals():
     everything, best = BATCH * PROPOSALS, BATCH * 3
-    crops = [BATCH, everything, best * 3]
-    heads = Counter([BATCH, everything, everything, best, best * 3])
+    crops = [BATCH, everything, *[best] * 3]
+    heads = Counter([BATCH, everything, everything, best, *[best] * 3])
     found, of_heads = crops_and_stage2(BEST_THREE)
     assert sorted(found) == sorted(crops)
     assert Counter(of_heads) == heads
