@@ -107,7 +107,8 @@ def bare_function(products: list[Product]) -> Callable[[], tf.Tensor]:
             with tf.control_dependencies(firsts[-1:]):
                 values = [tf.convert_to_tensor(value) for value in inputs]
                 # One number of each result is used, or the graph optimiser would drop the product.
-                firsts.append(tf.reshape(_repeat(node, values), [-1])[0])
+                first = tf.reshape(_repeat(node, values), [-1])[0]
+                firsts.append(tf.cast(first, tf.float32))
         return tf.add_n(firsts)
 
     return run

@@ -8,6 +8,7 @@ does not return.
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -17,6 +18,7 @@ import tensorflow as tf
 from object_detection_mtl.builders import model_builder, optimizer_builder
 from object_detection_mtl.data import auxiliary_labels
 from object_detection_mtl.data.augment import IMAGE
+from object_detection_mtl.export import fast_inference
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.closeness import ClosenessTask
 from object_detection_mtl.mtl.foreground import ForegroundTask
@@ -32,10 +34,21 @@ def inference(config: Any, image: tf.Tensor) -> Any:
 
     @tf.function(autograph=False)
     def detect() -> dict[str, tf.Tensor]:
-        predictions, shapes = _predict(detector, image)
-        return detector.postprocess(predictions, shapes)
+        return detector.postprocess(*_predict(detector, image))
 
     return detect
+
+
+def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
+    """The same of a picture [1, H, W, 3] that is given, as it is when it is exported."""
+    detector = model_builder.build(config.model, is_training=False)
+
+    def detect(picture: tf.Tensor) -> dict[str, tf.Tensor]:
+        return detector.postprocess(*_predict(detector, picture))
+
+    spec = tf.TensorSpec(image.shape, image.dtype)
+    module = SimpleNamespace(detect=tf.function(detect, input_signature=[spec], autograph=False))
+    return fast_inference.optimized(module, precision).detect
 
 
 def training(config: Any, image: tf.Tensor) -> Any:

@@ -11,35 +11,46 @@ nothing but their convolutions. Everything is timed turn by turn in one process.
 
 Then every part of the model with tasks, as the difference between a function that ends with it
 and one that ends before it (benchmarks/calls.py).
+
+    python -m benchmarks.cost_of_tasks --modes=engines
+
+instead exports both models in every form, those of other engines as well where they are installed,
+and compares them in each (benchmarks/tasks_in_engines.py), with the operations that take longest.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
+from benchmarks import pairs, timing
+
 CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-MODES = ("inference", "training")
+CALLS = ("inference", "training")
+ENGINES = "engines"
+MODES = (*CALLS, ENGINES)
+_SHOWN = 8
 
 _CONFIGS = flags.DEFINE_list(
     "configs",
     ["faster_rcnn_mobilenet_v1_voc07", "faster_rcnn_mobilenet_v1_mtl_voc07"],
     "Pairs: baseline, with tasks, baseline, with tasks, ...",
 )
-_MODES = flags.DEFINE_list("modes", list(MODES), "What to time.")
+_MODES = flags.DEFINE_list("modes", list(CALLS), f"What to time, of {', '.join(MODES)}.")
+_FORMS = flags.DEFINE_list("forms", [], "Of mode engines; all that are installed if empty.")
 _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each function.", lower_bound=1)
 _PARTS = flags.DEFINE_bool("parts", True, "Time the parts, too.")
 _CLOCK = flags.DEFINE_enum(
-    "clock", "wall", list(CLOCKS), "Time of the clock, or of the processor in all threads."
+    "clock", "wall", list(timing.CLOCKS), "Time of the clock, or of the processor in all threads."
 )
 _JSON = flags.DEFINE_string("json", None, "File for the numbers.")
 
@@ -54,38 +65,29 @@ def load(name: str) -> Any:
 
 def compare(mode: str, baseline: Any, tasks: Any, image: Any) -> dict[str, float]:
     """Milliseconds of both models and of their bare products, and the ratios."""
-    from benchmarks import bare_products, calls, timing
+    from benchmarks import bare_products, calls
 
     make = {"inference": calls.inference, "training": calls.training}[mode]
     functions: dict[str, Callable[[], object]] = {}
-    for name, config in (("baseline", baseline), ("with tasks", tasks)):
+    for name, config in zip(pairs.NAMES, (baseline, tasks), strict=True):
         functions[name] = function = make(config, image)
         products = bare_products.find_products(function.get_concrete_function())
-        functions[f"products of {name}"] = bare_products.bare_function(products)
-    seconds = timing.interleaved_seconds(
-        functions, rounds=_ROUNDS.value, clock=CLOCKS[_CLOCK.value]
+        functions[pairs.products_of(name)] = bare_products.bare_function(products)
+    return pairs.summary(_timed(functions))
+
+
+def _timed(functions: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    return timing.interleaved_seconds(
+        functions, rounds=_ROUNDS.value, clock=timing.CLOCKS[_CLOCK.value]
     )
-    ratio = timing.median_ratio(seconds["with tasks"], seconds["baseline"])
-    of_products = timing.median_ratio(
-        seconds["products of with tasks"], seconds["products of baseline"]
-    )
-    return {
-        **{name: 1e3 * statistics.median(values) for name, values in seconds.items()},
-        "ratio": ratio,
-        "ratio of products": of_products,
-        "overhead": ratio / of_products,
-    }
 
 
 def parts(mode: str, tasks: Any, image: Any) -> dict[str, float]:
     """Milliseconds of every part of the model with tasks."""
-    from benchmarks import calls, timing
+    from benchmarks import calls
 
     make = {"inference": calls.inference_parts, "training": calls.training_parts}[mode]
-    functions = make(tasks, image)
-    seconds = timing.interleaved_seconds(
-        functions, rounds=_ROUNDS.value, clock=CLOCKS[_CLOCK.value]
-    )
+    seconds = _timed(make(tasks, image))
     found, before = {}, [0.0] * _ROUNDS.value
     for name, values in seconds.items():
         # Differences of calls that stand side by side, which a slow minute makes slow alike.
@@ -94,15 +96,28 @@ def parts(mode: str, tasks: Any, image: Any) -> dict[str, float]:
     return found
 
 
-def show_comparison(mode: str, numbers: Mapping[str, float]) -> None:
-    base, full = numbers["baseline"], numbers["with tasks"]
+def show_comparison(name: str, numbers: Mapping[str, float]) -> None:
+    base, full = (numbers[model] for model in pairs.NAMES)
+    products = [numbers[pairs.products_of(model)] for model in pairs.NAMES]
     print(
-        f"{mode}: baseline {base:.0f} ms, with tasks {full:.0f} ms, ratio {numbers['ratio']:.2f}; "
-        f"bare products {numbers['products of baseline']:.0f} and "
-        f"{numbers['products of with tasks']:.0f} ms, ratio {numbers['ratio of products']:.2f}; "
-        f"overhead {numbers['overhead']:.2f}",
+        f"{name}: baseline {base:.0f} ms, with tasks {full:.0f} ms, ratio {numbers['ratio']:.2f}; "
+        f"products {products[0]:.0f} and {products[1]:.0f} ms, "
+        f"ratio {numbers['ratio of products']:.2f}; overhead {numbers['overhead']:.2f}",
         flush=True,
     )
+
+
+def show_operations(numbers: Mapping[str, Mapping[str, float]]) -> None:
+    """What an engine's profile says of both models, kinds of operation that take long first."""
+    from benchmarks import profiles
+
+    base, full = (numbers[model] for model in pairs.NAMES)
+    print(f"\n| operations | {' | '.join(pairs.NAMES)} |\n{'|---' * 3}|")
+    for kind in sorted(full, key=lambda kind: -full[kind])[:_SHOWN]:
+        print(f"| {kind} | {base.get(kind, 0.0):.1f} | {full[kind]:.1f} |")
+    products = [profiles.of_products(each) for each in (base, full)]
+    print(f"| products | {products[0]:.1f} | {products[1]:.1f} |")
+    print(f"| all | {sum(base.values()):.1f} | {sum(full.values()):.1f} |\n", flush=True)
 
 
 def show_parts(numbers: Mapping[str, float]) -> None:
@@ -111,6 +126,33 @@ def show_parts(numbers: Mapping[str, float]) -> None:
     for name, milliseconds in numbers.items():
         print(f"| {name} | {milliseconds:.1f} | {milliseconds / total:.0%} |")
     print(flush=True)
+
+
+def measure_calls(mode: str, baseline: Any, tasks: Any, image: Any) -> list[dict[str, Any]]:
+    """Numbers of inference or training, which it prints."""
+    numbers = compare(mode, baseline, tasks, image)
+    show_comparison(mode, numbers)
+    result: dict[str, Any] = {"milliseconds": numbers}
+    if _PARTS.value:
+        result["parts"] = parts(mode, tasks, image)
+        show_parts(result["parts"])
+    return [result]
+
+
+def measure_engines(baseline: Any, tasks: Any, image: Any) -> list[dict[str, Any]]:
+    """Numbers of inference in every form, which it prints."""
+    from benchmarks import forms, tasks_in_engines
+
+    clock, results = timing.CLOCKS[_CLOCK.value], []
+    for form in _FORMS.value or forms.installed():
+        comparison = tasks_in_engines.compare(
+            baseline, tasks, image, form, rounds=_ROUNDS.value, clock=clock
+        )
+        show_comparison(form, comparison.milliseconds)
+        if _PARTS.value and comparison.operations:
+            show_operations(comparison.operations)
+        results.append({"form": form, **dataclasses.asdict(comparison)})
+    return results
 
 
 def main(_: list[str]) -> None:
@@ -130,15 +172,10 @@ def main(_: list[str]) -> None:
     results = []
     for first, second in zip(names[::2], names[1::2], strict=True):
         print(f"== {first}, {second}", flush=True)
-        baseline, tasks = load(first), load(second)
         for mode in _MODES.value:
-            numbers = compare(mode, baseline, tasks, image)
-            show_comparison(mode, numbers)
-            result = {"configs": [first, second], "mode": mode, "milliseconds": numbers}
-            if _PARTS.value:
-                result["parts"] = parts(mode, tasks, image)
-                show_parts(result["parts"])
-            results.append(result)
+            measure = measure_engines if mode == ENGINES else functools.partial(measure_calls, mode)
+            for result in measure(load(first), load(second), image):
+                results.append({"configs": [first, second], "mode": mode, **result})
             if _JSON.value:
                 Path(_JSON.value).write_text(json.dumps(results, indent=2))
 

@@ -1,15 +1,18 @@
 """What the precision of an export costs in mAP, on the data that its config evaluates on.
 
     python -m benchmarks.precision --model_dir=bccd_model
+    python -m benchmarks.precision --model_dir=bccd_model --forms='fast,openvino,openvino bfloat16'
 
-Exports the newest checkpoint of a run as users do, in float32 and in bfloat16, evaluates both
-SavedModels on the first eval_input_reader, and prints the metrics side by side. The pictures go
-through the models' own preprocessing, as they do when a model is served. With --saved_models,
-models that were exported before are evaluated instead; they must take image_tensor.
+Exports the newest checkpoint of a run as users do, in float32 and in bfloat16 (forms of
+benchmarks/forms.py, those of other engines as well), evaluates the models on the first
+eval_input_reader, and prints the metrics side by side. The pictures go through the models' own
+preprocessing, as they do when a model is served. With --exported_models, models that were exported
+before are evaluated instead; they must take image_tensor.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Mapping
@@ -19,29 +22,26 @@ from absl import app, flags
 
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Of a training run.", required=True)
 _OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of its config: a.b.c=value.")
-_SAVED_MODELS = flags.DEFINE_list("saved_models", [], "Folders with saved_model.pb.")
-_PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16"], "What to export.")
+_FORMS = flags.DEFINE_list("forms", ["fast", "bfloat16"], "What to export; the first is compared.")
+_EXPORTED = flags.DEFINE_list(
+    "exported_models", [], "Folders with saved_model.pb, or files of other engines."
+)
 
 
 def export(config: Any, root: str) -> dict[str, str]:
-    """Precision -> directory of its SavedModel."""
+    """Form -> its SavedModel, or the file of another engine."""
+    from benchmarks import forms
     from object_detection_mtl import jobs
-    from object_detection_mtl.export import saved_model
-    from object_detection_mtl.export.options import ExportOptions
 
-    for precision in _PRECISIONS.value:
-        output = os.path.join(root, precision)
-        jobs.export(config, _MODEL_DIR.value, output, ExportOptions(precision=precision))
-    return {
-        precision: os.path.join(root, precision, saved_model.SAVED_MODEL_NAME)
-        for precision in _PRECISIONS.value
-    }
+    write = functools.partial(jobs.export, config, _MODEL_DIR.value)
+    return forms.export(write, root, _FORMS.value)
 
 
-def evaluate(config: Any, directory: str) -> dict[str, float]:
-    """Metrics of a SavedModel of image_tensor, by their names in TensorBoard."""
+def evaluate(config: Any, path: str) -> dict[str, float]:
+    """Metrics of an exported model of image_tensor, by their names in TensorBoard."""
     import tensorflow as tf
 
+    from benchmarks import forms
     from object_detection_mtl.builders import eval_config_builder, input_reader_builder
     from object_detection_mtl.evaluation.loop import evaluate_detections
     from object_detection_mtl.fields import Batch, Detections
@@ -58,18 +58,15 @@ def evaluate(config: Any, directory: str) -> dict[str, float]:
     )
     categories = input_reader_builder.load_label_map(reader, num_classes)
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
-    model = tf.saved_model.load(directory)
-    serve = model.signatures["serving_default"]
+    run = forms.load(path)
 
-    def infer(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        outputs = serve(input_tensor=batch[Batch.original_images])
+    def infer(batch: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+        outputs = run({"input_tensor": batch[Batch.original_images].numpy()})
         # Served classes start at 1.
         return outputs | {Detections.classes: outputs[Detections.classes] - 1.0}
 
     result = evaluate_detections(dataset, infer, evaluators)
-    print(
-        f"{directory}: {result.num_images} images, {result.num_detections} detections", flush=True
-    )
+    print(f"{path}: {result.num_images} images, {result.num_detections} detections", flush=True)
     return result.metrics
 
 
@@ -93,8 +90,8 @@ def main(_: list[str]) -> None:
         if name not in sets:
             sets.append(name)
     with tempfile.TemporaryDirectory() as root:
-        directories = {path: path for path in _SAVED_MODELS.value} or export(config, root)
-        report({name: evaluate(config, path) for name, path in directories.items()})
+        paths = {path: path for path in _EXPORTED.value} or export(config, root)
+        report({name: evaluate(config, path) for name, path in paths.items()})
 
 
 if __name__ == "__main__":

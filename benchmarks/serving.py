@@ -10,28 +10,17 @@ plain form's, taken round by round.
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
 
 CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
-FORMS: dict[str, dict[str, Any]] = {
-    "plain": {"optimize": False},
-    "fast": {},
-    "bfloat16": {"precision": "bfloat16"},
-}
-ENGINES: dict[str, dict[str, Any]] = {
-    "onnxruntime": {"format": "onnx"},
-    "openvino": {"format": "openvino"},
-    "openvino bfloat16": {"format": "openvino", "precision": "bfloat16"},
-}
 
 _CONFIG = flags.DEFINE_string(
     "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
@@ -64,45 +53,6 @@ serve = lambda **inputs: model.run(inputs)
 """
 
 
-def installed_engines() -> dict[str, dict[str, Any]]:
-    """Those of ENGINES whose packages are there."""
-    from object_detection_mtl.engines import conversion
-
-    found = {}
-    for form, options in ENGINES.items():
-        try:
-            conversion.require(form.split()[0])
-        except ValueError as error:
-            print(f"{form}: left out, {error}", flush=True)
-            continue
-        found[form] = options
-    return found
-
-
-def export(config_path: str, root: Path) -> dict[str, str]:
-    """Form -> its SavedModel, or the file of another engine."""
-    from object_detection_mtl.builders import model_builder
-    from object_detection_mtl.config import pipeline
-    from object_detection_mtl.export import onnx, openvino, saved_model
-    from object_detection_mtl.export.options import ExportOptions
-
-    config = pipeline.load(config_path)
-    detector = model_builder.build(config.model, is_training=False)
-    forms = FORMS | (installed_engines() if _ENGINES.value else {})
-    names = {"onnx": onnx.FILE_NAME, "openvino": openvino.FILE_NAME}
-    paths = {}
-    for form, options in forms.items():
-        name = names.get(options.get("format", ""), saved_model.SAVED_MODEL_NAME)
-        paths[form] = str(root / form / name)
-        saved_model.export(
-            detector,
-            str(root / form),
-            config_text=pipeline.to_text(config),
-            options=ExportOptions(**options),
-        )
-    return paths
-
-
 def report_alone(form: str, path: str) -> None:
     """Prints what one form costs in a process of its own."""
     load = LOAD_SAVED_MODEL if Path(path).is_dir() else LOAD_OTHER
@@ -119,23 +69,13 @@ def report_alone(form: str, path: str) -> None:
 def report_in_turn(paths: dict[str, str]) -> None:
     """Prints the warm calls of all forms."""
     import numpy as np
-    import tensorflow as tf
 
-    from benchmarks import timing
-    from object_detection_mtl.engines import runtimes
+    from benchmarks import forms, timing
 
     shape = (1, _HEIGHT.value, _WIDTH.value, 3)
     picture = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
-    tensor = tf.constant(picture)
-
-    def load(path: str) -> Callable[[], Any]:
-        if not Path(path).is_dir():
-            model = runtimes.load(path)
-            return lambda: model.run({"input_tensor": picture})
-        serve = tf.saved_model.load(path).signatures["serving_default"]
-        return lambda: serve(input_tensor=tensor)
-
-    calls = {form: load(path) for form, path in paths.items()}
+    inputs = {"input_tensor": picture}
+    calls = {form: functools.partial(forms.load(path), inputs) for form, path in paths.items()}
     seconds = timing.interleaved_seconds(calls, rounds=_ROUNDS.value)
     for form, values in seconds.items():
         ratio = timing.median_ratio(values, seconds["plain"])
@@ -143,8 +83,12 @@ def report_in_turn(paths: dict[str, str]) -> None:
 
 
 def main(_: list[str]) -> None:
+    from benchmarks import forms
+    from object_detection_mtl.config import pipeline
+
+    names = forms.installed() if _ENGINES.value else [*forms.TENSORFLOW]
     with tempfile.TemporaryDirectory() as root:
-        paths = export(_CONFIG.value, Path(root))
+        paths = forms.export_untrained(pipeline.load(_CONFIG.value), root, names)
         for form, path in paths.items():
             report_alone(form, path)
         report_in_turn(paths)

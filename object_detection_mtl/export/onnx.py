@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from object_detection_mtl import extras
-from object_detection_mtl.export import fast_inference
+from object_detection_mtl.export import fast_inference, onnx_crops
 from object_detection_mtl.ops import lowering
 
 FILE_NAME = "model.onnx"
@@ -49,7 +49,10 @@ def convert(module: Any) -> Any:
             detect,
             input_signature=detect.input_signature,
             opset=OPSET,
-            custom_op_handlers={"SelectV2": (_choose, [])},
+            custom_op_handlers={
+                "SelectV2": (_choose, []),
+                onnx_crops.OPERATION: (onnx_crops.translate, []),
+            },
         )
     return model
 

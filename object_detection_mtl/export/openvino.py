@@ -50,7 +50,11 @@ def convert(module: Any, precision: str = FLOAT32) -> Any:
     """
     from openvino.frontend import FrontEndManager  # an extra
 
-    from object_detection_mtl.export import openvino_gather, openvino_suppression
+    from object_detection_mtl.export import (
+        openvino_gather,
+        openvino_rounding,
+        openvino_suppression,
+    )
 
     with lowering.for_openvino():
         graph = fast_inference.freeze(module)
@@ -66,6 +70,7 @@ def convert(module: Any, precision: str = FLOAT32) -> Any:
         with open(path, "wb") as file:
             file.write(definition.SerializeToString())
         model = frontend.convert(frontend.load(path))
+    openvino_rounding.round_before_narrowing(model)
     specs = zip(graph.input_names, graph.input_specs, strict=True)
     names = {tensor: spec.name for tensor, spec in specs}
     for given in model.inputs:

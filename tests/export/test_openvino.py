@@ -127,6 +127,21 @@ def test_the_iou_may_equal_the_threshold(run):
     assert found["number"] == [2] and found["rows"].tolist() == [[0, 1, 0]]
 
 
+def test_narrowing_rounds_to_the_nearest(run):
+    """Where sizes are not known beforehand, too, where its own conversion does not."""
+    random = np.random.RandomState(0)
+    values = random.standard_normal([2, 5, 7, 16]) * 10.0 ** random.randint(-8, 8, [2, 5, 7, 16])
+    values = values.astype(np.float32)
+    # Halves between two neighbours, and what is narrow already.
+    values[0, 0, 0] = [0, 1, 1 + 2**-8, 1 + 3 * 2**-8, 1.9999, -1 - 3 * 2**-8, 6, -6] * 2
+
+    def narrowed(values):
+        return {"narrowed": tf.cast(tf.cast(values, tf.bfloat16), tf.float32)}
+
+    found = run(narrowed, values=([None, None, None, 16], tf.float32))({"values": values})
+    np.testing.assert_array_equal(found["narrowed"], narrowed(values)["narrowed"])
+
+
 def test_without_the_converter(monkeypatch, tmp_path):
     def missing(name):
         raise ImportError(f"No module named {name!r}")

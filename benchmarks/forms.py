@@ -1,0 +1,90 @@
+"""The forms in which a model is exported: the plain graph, the frozen one, other engines' files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.engines import conversion, runtimes
+from object_detection_mtl.engines.choice import Run
+from object_detection_mtl.export import saved_model
+from object_detection_mtl.export.options import ExportOptions
+
+TENSORFLOW: dict[str, dict[str, Any]] = {
+    "plain": {"optimize": False},
+    "fast": {},
+    "bfloat16": {"precision": "bfloat16"},
+}
+ENGINES: dict[str, dict[str, Any]] = {
+    "onnxruntime": {"format": "onnx"},
+    "openvino": {"format": "openvino"},
+    "openvino bfloat16": {"format": "openvino", "precision": "bfloat16"},
+}
+FORMS = TENSORFLOW | ENGINES
+
+
+def installed() -> list[str]:
+    """Names of the forms whose packages are there; says which are left out."""
+    found = list(TENSORFLOW)
+    for form in ENGINES:
+        try:
+            conversion.require(form.split()[0])
+        except ValueError as error:
+            print(f"{form}: left out, {error}", flush=True)
+        else:
+            found.append(form)
+    return found
+
+
+def export(
+    write: Callable[[str, ExportOptions], object], root: str, forms: Sequence[str]
+) -> dict[str, str]:
+    """Form -> its SavedModel, or the file of another engine.
+
+    Args:
+        write: exports a model to a directory.
+        forms: names of FORMS.
+
+    Raises:
+        ValueError: an unknown form.
+    """
+    paths = {}
+    for form in forms:
+        if form not in FORMS:
+            raise ValueError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
+        options = ExportOptions(**FORMS[form])
+        write(str(Path(root) / form), options)
+        # Of an engine's files the first is what it loads.
+        [name, *_] = saved_model.FILES[options.format]
+        paths[form] = str(Path(root) / form / name)
+    return paths
+
+
+def export_untrained(config: Any, root: str, forms: Sequence[str]) -> dict[str, str]:
+    """As `export`, of a config's model with random weights."""
+    detector = model_builder.build(config.model, is_training=False)
+
+    def write(directory: str, options: ExportOptions) -> None:
+        text = pipeline.to_text(config)
+        saved_model.export(detector, directory, config_text=text, options=options)
+
+    return export(write, root, forms)
+
+
+def load(path: str) -> Run:
+    """What `export` wrote, as a function from arrays by name to arrays by name."""
+    if not Path(path).is_dir():
+        return runtimes.load(path).run
+    serve = tf.saved_model.load(path).signatures[saved_model.SIGNATURE]
+
+    def run(inputs: Mapping[str, np.ndarray]) -> runtimes.Arrays:
+        outputs = serve(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
