@@ -6,9 +6,8 @@ Input and outputs have the names, types and shapes of the SavedModel; suppressio
 pictures' size is free. The model's own information has, under `metadata`, the text of
 metadata.json. Needs the extra `openvino`.
 
-It is made of the frozen graph itself, not of ONNX, which has no crop of regions that OpenVINO
-reads. Which precision it computes in is said when it is loaded (INFERENCE_PRECISION_HINT), and
-has to be said: the default depends on the processor.
+It is made of the frozen graph itself, not of ONNX. Which precision it computes in is said when it
+is loaded (INFERENCE_PRECISION_HINT), and has to be said: the default depends on the processor.
 """
 
 from __future__ import annotations
