@@ -25,15 +25,33 @@ def with_labels(
 ) -> tf.data.Dataset:
     """Pairs (example, its labels), in the order of the pairs (example, what labels are made of).
 
-    make_labels: from dictionaries with a leading C, zero padded, to dictionaries with a leading C.
-        What it makes for an example must not depend on the others.
+    make_labels: from dictionaries with a leading C, zero padded to N >= 1, to dictionaries with a
+        leading C. What it makes for an example must not depend on the others.
     endless: whether the data set is; the chunks then have a static size.
     """
 
     @tf.autograph.experimental.do_not_convert
     def labelled(examples: dict, sources: dict) -> tf.data.Dataset:
         together = tf.data.Dataset.zip(sources).padded_batch(CHUNK, drop_remainder=endless)
-        labels = together.map(make_labels).unbatch()
+        labels = together.map(lambda source: make_labels(_with_rows(source))).unbatch()
         return tf.data.Dataset.zip((tf.data.Dataset.zip(examples), labels))
 
     return pairs.window(CHUNK, drop_remainder=endless).flat_map(labelled)
+
+
+def _with_rows(source: Example) -> Example:
+    """Lists [C, N, ...] with a row of zeros where no picture of the chunk has any box.
+
+    Labels for no rows at all would be tensors without elements, on which TensorFlow's `unbatch`
+    ends the process.
+    """
+    return {
+        key: _with_a_row(value) if value.shape.rank > 1 else value for key, value in source.items()
+    }
+
+
+def _with_a_row(value: tf.Tensor) -> tf.Tensor:
+    shape = tf.shape(value)
+    missing = tf.maximum(1 - shape[1:2], 0)
+    row = tf.zeros(tf.concat([shape[:1], missing, shape[2:]], axis=0), value.dtype)
+    return tf.concat([value, row], axis=1)

@@ -85,6 +85,17 @@ def test_a_batch_pads_rows_of_objects_and_an_empty_picture_has_one_window(tmp_pa
     assert not mask.any() and (weight == 1).all()
 
 
+@pytest.mark.parametrize("is_training", [True, False])
+def test_no_picture_of_a_chunk_has_a_box(tmp_path, is_training):
+    path = write(tmp_path / "a", *[example(str(n), boxes=[], classes=[]) for n in range(3)])
+    data = dataset(path, SMALL, is_training=is_training, shuffle=False, batch_size=3)
+    batch = first(data)
+    assert batch[Groundtruth.closeness].shape == (3, 1, K + 1)
+    assert not batch[Groundtruth.closeness].any()
+    assert batch[Groundtruth.num_windows].tolist() == [1, 1, 1]
+    assert not batch[Groundtruth.edgemask][:, 0].any()
+
+
 def test_labels_do_not_depend_on_the_pictures_that_they_are_made_with(tmp_path):
     """Of 19 pictures with 0 to 18 boxes, in chunks, to the last bit; and a last chunk of three."""
     rng = np.random.default_rng(5)
