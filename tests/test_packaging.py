@@ -1,6 +1,7 @@
 """What a built package holds, and the protobuf versions it is built and run with."""
 
 import ast
+import importlib
 import re
 import shutil
 import subprocess
@@ -154,6 +155,14 @@ def check_wheel(path, tree):
     assert "model_main_tf2 = object_detection_mtl.model_main_tf2:run" in entry_points
     assert {name.split("/")[0] for name in names} == {package}
     return names
+
+
+def test_a_checkout_without_compiled_schema_says_how_to_make_it(tmp_path, monkeypatch):
+    (tmp_path / "bare_protos").mkdir()
+    shutil.copy(PROTO_PACKAGE / "__init__.py", tmp_path / "bare_protos")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="no compiled configuration schema; .* build_protos"):
+        importlib.import_module("bare_protos")
 
 
 @pytest.mark.slow
