@@ -116,11 +116,11 @@ def labels_of(source: Example, options: LabelOptions, num_classes: int) -> Examp
 
 
 def for_rows(made: Example, example: Example) -> Example:
-    """The labels of a picture of a padded batch, for as many boxes as its example has rows."""
+    """The labels of a picture of a padded batch, for as many boxes as its example has rows.
+
+    Both have at least one, see `chunks` and `pipeline`.
+    """
     if Groundtruth.closeness not in made:
         return made
     rows = tf.shape(example[Groundtruth.boxes])[0]
-    closeness = made[Groundtruth.closeness][:rows]
-    # A picture without a box has a row of padding, also if no picture of the batch has any box.
-    closeness = tf.pad(closeness, [[0, rows - tf.shape(closeness)[0]], [0, 0]])
-    return made | {Groundtruth.closeness: closeness}
+    return made | {Groundtruth.closeness: made[Groundtruth.closeness][:rows]}
