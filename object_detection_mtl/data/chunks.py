@@ -51,7 +51,5 @@ def _with_rows(source: Example) -> Example:
 
 
 def _with_a_row(value: tf.Tensor) -> tf.Tensor:
-    shape = tf.shape(value)
-    missing = tf.maximum(1 - shape[1:2], 0)
-    row = tf.zeros(tf.concat([shape[:1], missing, shape[2:]], axis=0), value.dtype)
-    return tf.concat([value, row], axis=1)
+    missing = tf.maximum(0, 1 - tf.shape(value)[1])
+    return tf.pad(value, [[0, 0], [0, missing]] + [[0, 0]] * (value.shape.rank - 2))

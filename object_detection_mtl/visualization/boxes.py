@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from object_detection_mtl import folders
 from object_detection_mtl.visualization import drawing
 
 # Below this many pixels on the longer side, labels would cover the picture: it is enlarged first.
@@ -227,7 +228,7 @@ def save(image: Any, path: str | os.PathLike) -> None:
             f"{str(path)!r}: the ending {path.suffix!r} is no picture format; use .jpg or .png."
         )
     picture = drawing.as_picture(image)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.make(path.parent)
     if path.suffix.lower() in (".jpg", ".jpeg"):
         picture.save(path, quality=92)
     else:
