@@ -79,7 +79,8 @@ def pool(maps: tf.Tensor, weights: BinWeights) -> tf.Tensor:
         raise ValueError(f"{channels} channels of a map cannot be shared by {bins} bins")
     batch, number = tf.unstack(tf.shape(weights.rows)[:2])
     if weights.matrix.dtype == tf.variant:
-        pooled = _sparse_product(weights.matrix, tf.reshape(maps, [-1, channels // bins]))
+        groups = tf.reshape(maps, [-1, channels // bins])
+        pooled = _sparse_product(weights.matrix, groups, batch * number)
         return tf.reshape(pooled, [batch, number, channels // bins])
     return tf.matmul(weights.matrix, tf.reshape(maps, [batch, -1, channels // bins]))
 
@@ -187,16 +188,25 @@ def _nonzero(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.gather_nd(values, places), places
 
 
-def _sparse_product(matrix: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
-    """The matrix, a variant, times `dense`, which alone gets a gradient."""
+def _sparse_product(matrix: tf.Tensor, dense: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
+    """The matrix, a variant of `num_rows`, times `dense`, which alone gets a gradient."""
 
     @tf.custom_gradient
     def product(dense: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # The operation's own gradient multiplies with transpose_a, at half the speed.
             transposed = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=upstream.dtype)
-            return tf.raw_ops.SparseMatrixMatMul(a=transposed, b=upstream)
+            return _times(transposed, upstream, tf.shape(dense)[0])
 
-        return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=dense), gradient
+        return _times(matrix, dense, num_rows), gradient
 
     return product(dense)
+
+
+def _times(matrix: tf.Tensor, dense: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
+    """The product, or no row where the matrix has none: there TensorFlow may end the process."""
+    return tf.cond(
+        num_rows > 0,
+        lambda: tf.raw_ops.SparseMatrixMatMul(a=matrix, b=dense),
+        lambda: tf.zeros([0, dense.shape[1]], dense.dtype),
+    )

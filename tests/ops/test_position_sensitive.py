@@ -95,8 +95,12 @@ def test_a_box_outside_the_map_reads_nothing_and_one_without_area_its_place():
 
 @pytest.mark.parametrize("shape", [(2, 0, 4), (0, 3, 4)])
 def test_no_box(shape):
-    pooled = pool(tf.ones([shape[0], 3, 3, 8]), tf.zeros(shape), (2, 2), (2, 2))
+    maps = tf.ones([shape[0], 3, 3, 8])
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        pooled = pool(maps, tf.zeros(shape), (2, 2), (2, 2))
     assert pooled.shape == (*shape[:2], 2)
+    np.testing.assert_array_equal(tape.gradient(pooled, maps), np.zeros_like(maps))
 
 
 def test_gradient_equals_that_of_crops_bin_by_bin_and_is_the_same_every_time():
