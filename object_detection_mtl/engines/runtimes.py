@@ -151,11 +151,13 @@ def _openvino(path: str) -> Runtime:
 
     core = openvino.Core()
     model = core.read_model(path)
+    # Compiling may add the names of what it leaves out, or put them in their place.
+    output_names = [output.get_any_name() for output in model.outputs]
     # Without a hint the processor decides, and one with AMX decides for bfloat16, boxes included.
     # What is to be bfloat16 is so in the model itself.
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
-    names = {output: output.get_any_name() for output in compiled.outputs}
+    names = dict(zip(compiled.outputs, output_names, strict=True))
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         results = request.infer(dict(inputs))
