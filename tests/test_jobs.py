@@ -61,6 +61,7 @@ def weights_of(prefix):
     return {name: reader.get_tensor(name) for name in names}
 
 
+@pytest.mark.slow
 def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
     config = records.load(folder, "train_config.num_steps=2")
     result = jobs.train(config, tmp_path, log_every_n=1)

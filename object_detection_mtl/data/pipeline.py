@@ -107,14 +107,10 @@ def make_dataset(
     )
     if is_training:
         places = _training_places(len(index), shuffle, seed, start_example)
+        places = _own_share(places, input_context, start_example)
     else:
-        start_example = 0
         places = tf.data.Dataset.range(len(index)).map(lambda number: (number, number))
-    if input_context is not None and input_context.num_input_pipelines > 1:
-        places = places.shard(
-            input_context.num_input_pipelines,
-            (input_context.input_pipeline_id - start_example) % input_context.num_input_pipelines,
-        )
+        places = _own_share(places, input_context, 0)
     stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
     decode = decoder.make_decoder(
         num_classes, label_map, prefer_display_name=prefer_display_name, stored=stored
@@ -185,6 +181,16 @@ def _training_places(
         return tf.data.Dataset.from_tensor_slices((numbers[begin:], order[begin:]))
 
     return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_places)
+
+
+def _own_share(
+    places: tf.data.Dataset, context: tf.distribute.InputContext | None, start_example: int
+) -> tf.data.Dataset:
+    """Those of this pipeline: which one takes an example does not depend on where a run resumes."""
+    if context is None or context.num_input_pipelines == 1:
+        return places
+    number = context.num_input_pipelines
+    return places.shard(number, (context.input_pipeline_id - start_example) % number)
 
 
 def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -80,7 +80,7 @@ def pool(maps: tf.Tensor, weights: BinWeights) -> tf.Tensor:
     batch, number = tf.unstack(tf.shape(weights.rows)[:2])
     if weights.matrix.dtype == tf.variant:
         groups = tf.reshape(maps, [-1, channels // bins])
-        pooled = _sparse_product(weights.matrix, groups, batch * number)
+        pooled = _sparse_product(weights.matrix, groups)[: batch * number]
         return tf.reshape(pooled, [batch, number, channels // bins])
     return tf.matmul(weights.matrix, tf.reshape(maps, [batch, -1, channels // bins]))
 
@@ -131,7 +131,8 @@ def _matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """The weights as a matrix, boxes by cells and bins, which counts maps [h, w, I * J, C] as rows.
 
     A box of a picture covers a few per cent of the bins' cells. TensorFlow has a product with a
-    sparse matrix that starts at once on every core: a variant tensor, [B * P, B * h * w * I * J].
+    sparse matrix that starts at once on every core: a variant tensor,
+    [B * P + 1, B * h * w * I * J].
     Elsewhere (`lowering`) it is a dense one, [B, P, h * w * I * J], mostly zeros.
     """
     rows, columns = tf.stop_gradient(rows), tf.stop_gradient(columns)
@@ -178,7 +179,8 @@ def _sparse_matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.SparseTensorToCSRSparseMatrix(
         indices=tf.gather(of_row, first) + tf.gather(of_column, second),
         values=tf.gather(rows * scale, first) * tf.gather(columns, second),
-        dense_shape=tf.stack([boxes, batch * height * width * bins]),
+        # And an empty row: of a matrix without rows TensorFlow's product may end the process.
+        dense_shape=tf.stack([boxes + 1, batch * height * width * bins]),
     )
 
 
@@ -188,25 +190,16 @@ def _nonzero(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.gather_nd(values, places), places
 
 
-def _sparse_product(matrix: tf.Tensor, dense: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
-    """The matrix, a variant of `num_rows`, times `dense`, which alone gets a gradient."""
+def _sparse_product(matrix: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
+    """The matrix, a variant, times `dense`, which alone gets a gradient."""
 
     @tf.custom_gradient
     def product(dense: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # The operation's own gradient multiplies with transpose_a, at half the speed.
             transposed = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=upstream.dtype)
-            return _times(transposed, upstream, tf.shape(dense)[0])
+            return tf.raw_ops.SparseMatrixMatMul(a=transposed, b=upstream)
 
-        return _times(matrix, dense, num_rows), gradient
+        return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=dense), gradient
 
     return product(dense)
-
-
-def _times(matrix: tf.Tensor, dense: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
-    """The product, or no row where the matrix has none: there TensorFlow may end the process."""
-    return tf.cond(
-        num_rows > 0,
-        lambda: tf.raw_ops.SparseMatrixMatMul(a=matrix, b=dense),
-        lambda: tf.zeros([0, dense.shape[1]], dense.dtype),
-    )

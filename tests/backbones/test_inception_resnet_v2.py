@@ -95,6 +95,7 @@ def branches(stage2: keras.Model) -> list[ConvBatchNorm]:
     return sorted(found, key=lambda layer: (order[layer.name.split(".Branch")[0]], layer.name))
 
 
+@pytest.mark.slow
 def test_stage2_equals_keras_applications(stage2):
     """The part of the network that both build with the same padding."""
     network = keras.applications.InceptionResNetV2(

@@ -92,6 +92,7 @@ def test_weights_are_those_of_the_moment():
     assert np.abs(second.detect(image)["raw_detection_scores"] - before).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_two_frozen_graphs_live_in_one_process(tmp_path):
     """Their functions have names of their own, in a SavedModel that is loaded again, too."""
     _, fast = modules(exported.detector(), "encoded_image_string_tensor")
@@ -108,8 +109,10 @@ def test_two_frozen_graphs_live_in_one_process(tmp_path):
     "name",
     [
         "rfcn_mobilenet_v1_bccd",
+        "rfcn_resnet101_mtl_voc07",
         "faster_rcnn_resnet101_voc07",
         "faster_rcnn_mobilenet_v1_mtl_voc07",
+        "faster_rcnn_inception_resnet_v2_mtl_voc07",
     ],
 )
 def test_other_architectures(name):
