@@ -19,6 +19,7 @@ from typing import Any
 
 from absl import flags
 
+from object_detection_mtl import memory
 from object_detection_mtl.dataset_tools import command
 
 FLAGS = flags.FLAGS
@@ -89,6 +90,7 @@ def define_flags() -> None:
 
 def main() -> int:
     _check_flags()
+    memory.keep_freed()
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)

@@ -17,6 +17,7 @@ LEVELS = {
     "fields": 0,
     "extras": 0,
     "folders": 0,
+    "memory": 0,
     "protos": 0,
     "config": 0,
     "ops": 1,
