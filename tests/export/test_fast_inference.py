@@ -112,7 +112,7 @@ def test_two_frozen_graphs_live_in_one_process(tmp_path):
         "rfcn_resnet101_mtl_voc07",
         "faster_rcnn_resnet101_voc07",
         "faster_rcnn_mobilenet_v1_mtl_voc07",
-        "faster_rcnn_inception_resnet_v2_mtl_voc07",
+        "faster_rcnn_inception_resnet_v2_voc07",
     ],
 )
 def test_other_architectures(name):

@@ -69,12 +69,19 @@ def run(code, directory, config=""):
     return done.stdout.splitlines()
 
 
+@pytest.fixture(scope="module")
+def of_all_heads(tmp_path_factory):
+    """The name of a config with all tasks, and what is exported of it."""
+    config, directory = "faster_rcnn_resnet101_mtl_voc07", tmp_path_factory.mktemp("all_heads")
+    run(MAKE + EXPORT, directory / "out", config)
+    return config, directory / "out"
+
+
 @pytest.mark.slow
-def test_a_checkpoint_of_all_heads(tmp_path):
-    config = "faster_rcnn_resnet101_mtl_voc07"
-    run(MAKE + EXPORT, tmp_path / "out", config)
+def test_a_checkpoint_of_all_heads(of_all_heads):
+    config, directory = of_all_heads
     for _ in range(5):
-        found = json.loads(run(MAKE + FROM_CHECKPOINT, tmp_path / "out", config)[-1])
+        found = json.loads(run(MAKE + FROM_CHECKPOINT, directory, config)[-1])
         # What threads free is now and then kept in pieces that do not fit: by up to 100 MiB.
         if found["more"] < 0.5 * found["size"]:
             break
@@ -82,7 +89,7 @@ def test_a_checkpoint_of_all_heads(tmp_path):
     assert found["seconds"] < 3.0
     assert found["more"] < 0.5 * found["size"]
     # Heads that share a block share its kernels in the frozen graph, too.
-    assert size_of_weights(tmp_path / "out") < 1.01 * found["size"]
+    assert size_of_weights(directory) < 1.01 * found["size"]
 
 
 @pytest.mark.slow
@@ -94,10 +101,10 @@ def test_a_saved_model(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_call_with_all_tasks(tmp_path):
-    run(MAKE + EXPORT, tmp_path / "out", "faster_rcnn_resnet101_mtl_voc07")
-    found = json.loads(run(FROM_SAVED_MODEL, tmp_path / "out")[-1])
-    assert found["more"] < size_of_weights(tmp_path / "out") + 1.5 * 1024
+def test_a_call_with_all_tasks(of_all_heads):
+    _, directory = of_all_heads
+    found = json.loads(run(FROM_SAVED_MODEL, directory)[-1])
+    assert found["more"] < size_of_weights(directory) + 1.5 * 1024
 
 
 def size_of_weights(directory):
