@@ -213,7 +213,7 @@ def annotation_files(
     absent = [path.name for path in files if path.name not in on_disk]
     if absent:
         raise FileNotFoundError(
-            f"{listing} names {len(absent)} pictures without annotation file in {annotations}: "
+            f"{listing} has {len(absent)} of {len(files)} pictures without annotation file in {annotations}: "
             f"{some(absent)}"
         )
     return list(dict.fromkeys(files))

@@ -166,7 +166,7 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
     folder = make_folder(tmp_path / "v", {"a": annotation()}, {}, {"train": "a\nb\n", "val": ""})
     with pytest.raises(FileNotFoundError, match="no set 'trian'.*--set may be train, val"):
         voc.annotation_files(folder, "trian")
-    with pytest.raises(FileNotFoundError, match="names 1 pictures without annotation.*b.xml"):
+    with pytest.raises(FileNotFoundError, match="has 1 of 2 pictures without annotation.*b.xml"):
         voc.annotation_files(folder, "train")
     with pytest.raises(voc.VocError, match="val.txt lists no picture"):
         voc.annotation_files(folder, "val")
