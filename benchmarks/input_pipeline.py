@@ -112,7 +112,7 @@ def main(_: list[str]) -> None:
     from object_detection_mtl import memory
     from object_detection_mtl.config import pipeline, samples
 
-    memory.keep_freed()  # as the commands do
+    memory.keep_freed()  # as model_main_tf2 does
     config = pipeline.load(samples.path(_CONFIG.value))
     num_classes = config.model.faster_rcnn.num_classes
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

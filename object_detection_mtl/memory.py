@@ -14,7 +14,7 @@ import os
 # larger than that get pages of their own, which go back when they are free.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = 2**31 - 1
-_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
 
 def keep_freed() -> bool:
@@ -26,7 +26,7 @@ def keep_freed() -> bool:
     Returns:
         Whether it was done: another C library may have no such thing.
     """
-    if any(name in os.environ for name in _SETTINGS):
+    if any(name in os.environ for name in SETTINGS):
         return False
     try:
         change = ctypes.CDLL(None).mallopt

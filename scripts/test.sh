@@ -19,7 +19,7 @@ lint() {
   mypy
 }
 quick() { python -m pytest -q -n 2 --dist loadfile --durations=10 -m "not slow"; }
-# Both together take up to 15 GB.
+# The two processes take up to 15 GB together.
 slow() { python -m pytest -q -n 2 --dist loadfile --durations=10 -m slow; }
 
 case "${1:-all}" in

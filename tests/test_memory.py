@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from object_detection_mtl import memory
+
 CODE = """
 from object_detection_mtl import memory
 
@@ -25,7 +27,7 @@ PAGES = 2**24 // 4096
 
 
 def run(**environment):
-    kept = {name: value for name, value in os.environ.items() if "MALLOC" not in name.upper()}
+    kept = {name: os.environ[name] for name in os.environ.keys() - set(memory.SETTINGS)}
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         env={**kept, **environment},
@@ -44,9 +46,7 @@ def test_the_same_memory_again():
     assert faults < PAGES
 
 
-@pytest.mark.parametrize(
-    "name", ["GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
-)
+@pytest.mark.parametrize("name", memory.SETTINGS)
 def test_who_has_decided_otherwise(name):
     value = "glibc.malloc.mmap_threshold=131072" if name == "GLIBC_TUNABLES" else "131072"
     answer, faults = run(**{name: value})

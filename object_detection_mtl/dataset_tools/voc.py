@@ -213,8 +213,8 @@ def annotation_files(
     absent = [path.name for path in files if path.name not in on_disk]
     if absent:
         raise FileNotFoundError(
-            f"{listing} has {len(absent)} of {len(files)} pictures without annotation file in {annotations}: "
-            f"{some(absent)}"
+            f"{listing} has {len(absent)} of {len(files)} pictures without annotation file in "
+            f"{annotations}: {some(absent)}"
         )
     return list(dict.fromkeys(files))
 
