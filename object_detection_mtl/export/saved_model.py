@@ -5,6 +5,7 @@
     <output>/saved_model/           saved_model.pb, variables/, assets/
     <output>/saved_model/assets/metadata.json               see metadata.py
     <output>/saved_model/assets/label_map.pbtxt             where the label map is known
+    <output>/saved_model/assets.extra/                      see warmup.py
 
 In place of saved_model/ there is model.onnx, or model.xml and model.bin, where that is asked for
 (see onnx.py and openvino.py). Metadata and label map are assets in TensorFlow's sense:
@@ -25,7 +26,7 @@ import tensorflow as tf
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export import fast_inference, metadata, onnx, openvino
+from object_detection_mtl.export import fast_inference, metadata, onnx, openvino, warmup
 from object_detection_mtl.export.module import DetectionModule
 from object_detection_mtl.export.options import FLOAT32, ONNX, OPENVINO, SAVED_MODEL, ExportOptions
 
@@ -141,6 +142,7 @@ def _write(
     if options.optimize:
         served = fast_inference.optimized(module, options.precision, kernels_apart=True)
     _write_saved_model(served, directory, description, label_map_path)
+    warmup.write(os.path.join(directory, SAVED_MODEL_NAME), options, SIGNATURE)
 
 
 def _write_checkpoint(detector: Any, directory: str, config_text: str) -> None:
