@@ -76,6 +76,7 @@ def test_layout():
         "checkpoint/ckpt-0.data-00000-of-00001",
         "checkpoint/ckpt-0.index",
         "pipeline.config",
+        "saved_model/assets.extra/tf_serving_warmup_requests",
         "saved_model/assets/label_map.pbtxt",
         "saved_model/assets/metadata.json",
         "saved_model/fingerprint.pb",
