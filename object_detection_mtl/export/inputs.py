@@ -100,6 +100,13 @@ def from_examples(detector: Any, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.T
     return from_encoded(detector, tf.io.parse_example(serialized, spec)[TfExample.encoded])
 
 
+def as_example(encoded: bytes) -> bytes:
+    """A picture file as the serialised record that `from_examples` reads."""
+    values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    features = tf.train.Features(feature={TfExample.encoded: values})
+    return tf.train.Example(features=features).SerializeToString()
+
+
 INPUT_TYPES: dict[str, InputType] = {
     "image_tensor": InputType(tf.uint8, (1, None, None, 3), from_images),
     "float_image_tensor": InputType(tf.float32, (None, None, None, 3), from_images),

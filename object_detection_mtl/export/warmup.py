@@ -15,9 +15,8 @@ import os
 
 import tensorflow as tf
 
-from object_detection_mtl.export.inputs import INPUT_NAME
+from object_detection_mtl.export.inputs import INPUT_NAME, as_example
 from object_detection_mtl.export.options import ExportOptions
-from object_detection_mtl.fields import TfExample
 
 FILE_NAME = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
@@ -43,10 +42,10 @@ def write(saved_model: str, options: ExportOptions, signature: str) -> None:
     path = os.path.join(saved_model, FILE_NAME)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        writer.write(_prediction_log(signature, picture(options)))
+        writer.write(_prediction_log(signature, _picture(options)))
 
 
-def picture(options: ExportOptions) -> tf.compat.v1.TensorProto:
+def _picture(options: ExportOptions) -> tf.compat.v1.TensorProto:
     """A grey picture of 600x800 in the form that the model takes: a kilobyte or a few."""
     dtype = options.input.dtype
     if dtype != tf.string:
@@ -54,9 +53,7 @@ def picture(options: ExportOptions) -> tf.compat.v1.TensorProto:
         return tf.make_tensor_proto(_GREY, dtype, [1, *_PICTURE_SHAPE])
     encoded = tf.io.encode_jpeg(tf.fill(_PICTURE_SHAPE, tf.constant(_GREY, tf.uint8))).numpy()
     if options.input_type == "tf_example":
-        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
-        features = tf.train.Features(feature={TfExample.encoded: feature})
-        encoded = tf.train.Example(features=features).SerializeToString()
+        encoded = as_example(encoded)
     return tf.make_tensor_proto([encoded])
 
 

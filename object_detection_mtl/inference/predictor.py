@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.inputs import INPUT_NAME
+from object_detection_mtl.export.inputs import INPUT_NAME, as_example
 from object_detection_mtl.export.module import served
-from object_detection_mtl.fields import Detections, TfExample
+from object_detection_mtl.fields import Detections
 from object_detection_mtl.inference import sizes
 from object_detection_mtl.inference.pictures import to_png
 from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
@@ -143,9 +143,12 @@ def _input_form(
             lambda picture: Prepared(picture, group=picture.shape),
             lambda pictures: tf.cast(np.stack(pictures), dtype),
         )
-    encode = _as_example if _parses_examples(signature) else to_png
+    wrap = as_example if _parses_examples(signature) else bytes
     size = sizes.of_saved_model(directory)
-    return lambda picture: Prepared(encode(picture), group=size(picture.shape[:2])), tf.constant
+    return (
+        lambda picture: Prepared(wrap(to_png(picture)), group=size(picture.shape[:2])),
+        tf.constant,
+    )
 
 
 def _parses_examples(signature: Any) -> bool:
@@ -153,12 +156,6 @@ def _parses_examples(signature: Any) -> bool:
     graph = signature.graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     return any(node.op.startswith("Parse") and "Example" in node.op for node in nodes)
-
-
-def _as_example(picture: np.ndarray) -> bytes:
-    values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[to_png(picture)]))
-    example = tf.train.Example(features=tf.train.Features(feature={TfExample.encoded: values}))
-    return example.SerializeToString()
 
 
 def without_padding(outputs: Mapping[str, Any]) -> list[Found]:
