@@ -36,7 +36,6 @@ CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
 CALLS = ("inference", "training")
 ENGINES = "engines"
 MODES = (*CALLS, ENGINES)
-_SHOWN = 8
 
 _CONFIGS = flags.DEFINE_list(
     "configs",
@@ -107,19 +106,6 @@ def show_comparison(name: str, numbers: Mapping[str, float]) -> None:
     )
 
 
-def show_operations(numbers: Mapping[str, Mapping[str, float]]) -> None:
-    """What an engine's profile says of both models, kinds of operation that take long first."""
-    from benchmarks import profiles
-
-    base, full = (numbers[model] for model in pairs.NAMES)
-    print(f"\n| operations | {' | '.join(pairs.NAMES)} |\n{'|---' * 3}|")
-    for kind in sorted(full, key=lambda kind: -full[kind])[:_SHOWN]:
-        print(f"| {kind} | {base.get(kind, 0.0):.1f} | {full[kind]:.1f} |")
-    products = [profiles.of_products(each) for each in (base, full)]
-    print(f"| products | {products[0]:.1f} | {products[1]:.1f} |")
-    print(f"| all | {sum(base.values()):.1f} | {sum(full.values()):.1f} |\n", flush=True)
-
-
 def show_parts(numbers: Mapping[str, float]) -> None:
     total = sum(numbers.values())
     print(f"\n| part | ms | share |\n{'|---' * 3}|")
@@ -141,7 +127,7 @@ def measure_calls(mode: str, baseline: Any, tasks: Any, image: Any) -> list[dict
 
 def measure_engines(baseline: Any, tasks: Any, image: Any) -> list[dict[str, Any]]:
     """Numbers of inference in every form, which it prints."""
-    from benchmarks import forms, tasks_in_engines
+    from benchmarks import forms, profiles, tasks_in_engines
 
     clock, results = timing.CLOCKS[_CLOCK.value], []
     for form in _FORMS.value or forms.installed():
@@ -150,7 +136,7 @@ def measure_engines(baseline: Any, tasks: Any, image: Any) -> list[dict[str, Any
         )
         show_comparison(form, comparison.milliseconds)
         if _PARTS.value and comparison.operations:
-            show_operations(comparison.operations)
+            profiles.show(comparison.operations)
         results.append({"form": form, **dataclasses.asdict(comparison)})
     return results
 

@@ -23,6 +23,7 @@ PRODUCTS = frozenset(
 )
 # onnxruntime counts what is inside of these by itself.
 _CONTAINERS = frozenset("If Loop Scan".split())
+_SHOWN = 8
 
 
 class Operation(NamedTuple):
@@ -46,6 +47,24 @@ def measure(
         for model in models.values():
             model.call(inputs)
     return {name: _by_kind(_shortest(model.finish()[warmup:])) for name, model in models.items()}
+
+
+def show(milliseconds: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints a table of what `measure` found, kinds of operation that take long first."""
+    longest: dict[str, float] = {}
+    for operations in milliseconds.values():
+        for kind, value in operations.items():
+            longest[kind] = max(value, longest.get(kind, 0.0))
+    rows = {
+        kind: [operations.get(kind, 0.0) for operations in milliseconds.values()]
+        for kind in sorted(longest, key=lambda kind: -longest[kind])[:_SHOWN]
+    }
+    rows["products"] = [of_products(operations) for operations in milliseconds.values()]
+    rows["all"] = [sum(operations.values()) for operations in milliseconds.values()]
+    print(f"\n| operations | {' | '.join(milliseconds)} |\n{'|---' * (1 + len(milliseconds))}|")
+    for kind, values in rows.items():
+        print(f"| {kind} | {' | '.join(f'{value:.1f}' for value in values)} |")
+    print(flush=True)
 
 
 def of_products(milliseconds: Mapping[str, float]) -> float:

@@ -6,6 +6,9 @@ Exports the config's model, with random weights, in each form; ONNX and OpenVINO
 extras are installed. Prints how long loading and the first call take and the process's peak memory,
 each in a process of its own, then the median warm call of all forms in turn, and its ratio to the
 plain form's, taken round by round.
+
+With --profile also what each kind of operation takes in the other engines, by themselves
+(benchmarks/profiles.py): how much of their time is not convolving.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -29,6 +33,8 @@ _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each form.")
 _ENGINES = flags.DEFINE_bool("engines", True, "Other engines, too, where they are installed.")
+_FORMS = flags.DEFINE_list("forms", [], "Which; plain is always among them. All if empty.")
+_PROFILE = flags.DEFINE_bool("profile", False, "Other engines' profiles, too.")
 
 ALONE = """
 import json, re, time
@@ -66,15 +72,19 @@ def report_alone(form: str, path: str) -> None:
     )
 
 
-def report_in_turn(paths: dict[str, str]) -> None:
-    """Prints the warm calls of all forms."""
+def picture() -> dict[str, Any]:
+    """The input of all forms."""
     import numpy as np
 
+    shape = (1, _HEIGHT.value, _WIDTH.value, 3)
+    return {"input_tensor": np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)}
+
+
+def report_in_turn(paths: dict[str, str]) -> None:
+    """Prints the warm calls of all forms."""
     from benchmarks import forms, timing
 
-    shape = (1, _HEIGHT.value, _WIDTH.value, 3)
-    picture = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
-    inputs = {"input_tensor": picture}
+    inputs = picture()
     calls = {form: functools.partial(forms.load(path), inputs) for form, path in paths.items()}
     seconds = timing.interleaved_seconds(calls, rounds=_ROUNDS.value)
     for form, values in seconds.items():
@@ -82,16 +92,29 @@ def report_in_turn(paths: dict[str, str]) -> None:
         print(f"{form}: {1e3 * statistics.median(values):.0f} ms, {ratio:.2f} of plain")
 
 
+def report_profiles(paths: dict[str, str]) -> None:
+    """Prints where the other engines' time goes."""
+    from benchmarks import forms, profiles
+
+    engines = {form: path for form, path in paths.items() if form in forms.ENGINES}
+    if engines:
+        profiles.show(profiles.measure(engines, picture(), rounds=_ROUNDS.value))
+
+
 def main(_: list[str]) -> None:
     from benchmarks import forms
     from object_detection_mtl.config import pipeline
 
     names = forms.installed() if _ENGINES.value else [*forms.TENSORFLOW]
+    if _FORMS.value:
+        names = ["plain", *(form for form in _FORMS.value if form != "plain")]
     with tempfile.TemporaryDirectory() as root:
         paths = forms.export_untrained(pipeline.load(_CONFIG.value), root, names)
         for form, path in paths.items():
             report_alone(form, path)
         report_in_turn(paths)
+        if _PROFILE.value:
+            report_profiles(paths)
 
 
 if __name__ == "__main__":

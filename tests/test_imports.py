@@ -18,6 +18,7 @@ LEVELS = {
     "extras": 0,
     "folders": 0,
     "memory": 0,
+    "onednn": 0,
     "protos": 0,
     "config": 0,
     "ops": 1,
