@@ -2,7 +2,8 @@
 
 TensorFlow takes oneDNN's only on processors that have instructions for neural networks. On others
 they are no faster for the map of a whole picture, and MobileNet's fused ReLU6 is slower; but the
-gradients of convolutions on many small crops take about half the time. docs/results.md has the numbers.
+gradients of convolutions on many small crops take about half the time. docs/results.md has the
+numbers.
 """
 
 from __future__ import annotations
