@@ -32,8 +32,7 @@ _CONFIG = flags.DEFINE_string(
 _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each form.")
-_ENGINES = flags.DEFINE_bool("engines", True, "Other engines, too, where they are installed.")
-_FORMS = flags.DEFINE_list("forms", [], "Which; plain is always among them. All if empty.")
+_FORMS = flags.DEFINE_list("forms", [], "Which besides plain; all that are installed if empty.")
 _PROFILE = flags.DEFINE_bool("profile", False, "Other engines' profiles, too.")
 
 ALONE = """
@@ -105,9 +104,8 @@ def main(_: list[str]) -> None:
     from benchmarks import forms
     from object_detection_mtl.config import pipeline
 
-    names = forms.installed() if _ENGINES.value else [*forms.TENSORFLOW]
-    if _FORMS.value:
-        names = ["plain", *(form for form in _FORMS.value if form != "plain")]
+    names = _FORMS.value or forms.installed()
+    names = ["plain", *(form for form in names if form != "plain")]
     with tempfile.TemporaryDirectory() as root:
         paths = forms.export_untrained(pipeline.load(_CONFIG.value), root, names)
         for form, path in paths.items():

@@ -148,7 +148,10 @@ def _train(config: Any) -> int:
 
 
 def _choose_kernels(config: Any) -> None:
-    """oneDNN's where they train faster: on crops of many regions, which R-FCN does without."""
+    """oneDNN's where they train faster: on crops of many regions, which R-FCN does without.
+
+    What XLA compiles was not measured and is left to itself.
+    """
     predictor = config.model.faster_rcnn.second_stage_box_predictor
     is_rfcn = predictor.WhichOneof("box_predictor_oneof") == "rfcn_box_predictor"
     if not is_rfcn and not FLAGS.jit_compile:

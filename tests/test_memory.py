@@ -1,12 +1,9 @@
 """Whether freed memory stays is decided for a whole process: each case has one of its own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from object_detection_mtl import memory
+from tests import processes
 
 CODE = """
 from object_detection_mtl import memory
@@ -27,16 +24,7 @@ PAGES = 2**24 // 4096
 
 
 def run(**environment):
-    kept = {name: os.environ[name] for name in os.environ.keys() - set(memory.SETTINGS)}
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        env={**kept, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    answer, faults = done.stdout.split()
+    answer, faults = processes.words(CODE, without=memory.SETTINGS, **environment)
     return answer, int(faults)
 
 

@@ -1,8 +1,7 @@
-"""TensorFlow reads the setting when it is imported: each case has a process of its own."""
+"""What TensorFlow reads when it is imported is tried in processes of their own."""
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from object_detection_mtl import jobs, model_main_tf2, onednn
 from object_detection_mtl.training.loop import TrainingResult
-from tests import command_line
+from tests import command_line, processes
 
 CODE = """
 import os, sys
@@ -33,16 +32,14 @@ import sys
 sys.argv = ["model_main_tf2", "--pipeline_config_path={config}", "--model_dir=run"]
 from object_detection_mtl import model_main_tf2
 
-def train():
-    print("tensorflow" in sys.modules, end=" ")
-    from tensorflow.python.framework import test_util
-    print(test_util.IsMklEnabled())
-    return 0
-
 choose = model_main_tf2._choose_kernels
+
 def choose_then_tell(config):
     choose(config)
-    raise SystemExit(train())
+    print("tensorflow" in sys.modules)
+    from tensorflow.python.framework import test_util
+    print(test_util.IsMklEnabled())
+    sys.exit()
 
 model_main_tf2._choose_kernels = choose_then_tell
 model_main_tf2.run()
@@ -55,16 +52,7 @@ needs_avx2 = pytest.mark.skipif(not HAS_AVX2, reason="no x86 processor with AVX2
 
 
 def run(code, **environment):
-    kept = {name: value for name, value in os.environ.items() if name != onednn.SETTING}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**kept, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return processes.words(code, without=[onednn.SETTING], **environment)
 
 
 @needs_avx2

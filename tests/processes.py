@@ -1,0 +1,19 @@
+"""Python of its own for code that changes a whole process."""
+
+import os
+import subprocess
+import sys
+
+
+def words(code, *, without, **environment):
+    """What `code` prints, split. Its environment is ours less `without`, and `environment`."""
+    kept = {name: value for name, value in os.environ.items() if name not in without}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
