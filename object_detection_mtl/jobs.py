@@ -72,7 +72,7 @@ def train(
     """
     # Orbit takes seconds to import, and only training needs it.
     from object_detection_mtl.builders import mtl_builder, train_config_builder
-    from object_detection_mtl.training import distribution, loop
+    from object_detection_mtl.training import distribution, first_weights, loop
 
     validation.require_training(config)
     train_config = config.train_config
@@ -83,13 +83,17 @@ def train(
         record_summaries=record_summaries,
         log_every_n=log_every_n,
     )
-    initialise = train_config_builder.build_initialiser(
+    load_checkpoint = train_config_builder.build_initialiser(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
     )
     strategy = distribution.make_strategy(
         num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
     )
     keras.utils.set_random_seed(train_config.seed)
+
+    def initialise(detector: TwoStageDetector) -> None:
+        first_weights.draw(detector, train_config.seed)
+        load_checkpoint(detector)
 
     def make_model() -> Model:
         detector = model_builder.build(config.model, is_training=True)
