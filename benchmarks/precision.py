@@ -43,7 +43,7 @@ def evaluate(config: Any, path: str) -> dict[str, float]:
 
     from benchmarks import forms
     from object_detection_mtl.builders import eval_config_builder, input_reader_builder
-    from object_detection_mtl.evaluation.loop import evaluate_detections
+    from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections
     from object_detection_mtl.fields import Batch, Detections
 
     reader, num_classes = config.eval_input_reader[0], config.model.faster_rcnn.num_classes

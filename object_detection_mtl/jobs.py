@@ -22,9 +22,9 @@ from object_detection_mtl.checkpoints import stream
 from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.engines import conversion
-from object_detection_mtl.evaluation import class_agnostic
-from object_detection_mtl.evaluation.checkpoints import CheckpointEvaluation
-from object_detection_mtl.evaluation.summaries import EvaluationWriter
+from object_detection_mtl.evaluation import checkpoint_evaluation
+from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
+from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export import saved_model, weights
 from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.inference import engine as inference_engine
@@ -233,7 +233,10 @@ def _evaluation(
         labels=label_builder.build(config.model.mtl),  # For the losses.
     )
     if detector.second_stage is None:
-        categories, dataset = [class_agnostic.OBJECT], class_agnostic.as_objects(dataset)
+        categories, dataset = (
+            [checkpoint_evaluation.OBJECT],
+            checkpoint_evaluation.as_objects(dataset),
+        )
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
     return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options)
 

@@ -13,7 +13,7 @@ from object_detection_mtl.dataset_tools import (
     create_pascal_tf_record,
     label_maps,
 )
-from object_detection_mtl.visualization import labels as drawing
+from object_detection_mtl.visualization import label_sheet as drawing
 from tests import command_line
 from tests.dataset_tools import coco_files
 from tests.dataset_tools.voc_files import annotation, encoded, make_folder, picture, thing

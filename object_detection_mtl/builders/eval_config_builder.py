@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation.checkpoints import EvaluationOptions
+from object_detection_mtl.evaluation.checkpoint_evaluation import EvaluationOptions
 from object_detection_mtl.evaluation.evaluator import DetectionEvaluator
 from object_detection_mtl.evaluation.metrics_sets import MetricsOptions, evaluators_for
 from object_detection_mtl.protos import eval_pb2

@@ -37,7 +37,7 @@ import logging
 
 from google.protobuf.message import Message
 
-from object_detection_mtl.config import messages
+from object_detection_mtl.config import proto_messages
 from object_detection_mtl.config.errors import ConfigError, listing
 from object_detection_mtl.protos import (
     dialect_pb2,
@@ -84,7 +84,7 @@ _DEFAULTS = {
 _DEFAULT_METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
 
 
-def origin(field: messages.FieldDescriptor) -> int:
+def origin(field: proto_messages.FieldDescriptor) -> int:
     """The only dialect that has `field`: ODAPI, MTL_SSL, or AUTO where both or neither do."""
     return field.GetOptions().Extensions[dialect_pb2.only_in]
 
@@ -93,10 +93,10 @@ def _marked_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, li
     """Paths of the fields outside `mtl {}` that only one dialect has, by dialect."""
     found: dict[int, list[str]] = {dialect_pb2.ODAPI: [], dialect_pb2.MTL_SSL: []}
 
-    def outside_own_fields(node: messages.Node) -> bool:
+    def outside_own_fields(node: proto_messages.Node) -> bool:
         return not node.field.GetOptions().Extensions[dialect_pb2.own]
 
-    for node in messages.walk(config, descend=outside_own_fields):
+    for node in proto_messages.walk(config, descend=outside_own_fields):
         if origin(node.field) != dialect_pb2.AUTO:
             found[origin(node.field)].append(node.path)
     return found
@@ -224,7 +224,7 @@ def _write_defaults(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
         if config.HasField(name):
             parts.append(getattr(config, name))
     for part in parts:
-        kind = messages.type_key(part.DESCRIPTOR)
+        kind = proto_messages.type_key(part.DESCRIPTOR)
         for key, values in _DEFAULTS.items():
             owner, name = key.rsplit(".", 1)
             if owner == kind:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
-from object_detection_mtl.config.messages import parse_text
 from object_detection_mtl.config.pipeline import read_text
+from object_detection_mtl.config.proto_messages import parse_text
 from object_detection_mtl.protos import string_int_label_map_pb2
 
 _logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor as Kind
 from google.protobuf.message import Message
 
-from object_detection_mtl.config import messages
+from object_detection_mtl.config import proto_messages
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 
 _STEP = re.compile(r"^(?P<name>\w+)(?:\[(?P<index>\d+)\])?$")
@@ -61,7 +61,7 @@ def _apply_one(config: Message, path: str, value: str) -> None:
     for step in way:
         message = _enter(message, step)
     field, index = _resolve(message, last)
-    if messages.is_map(field):
+    if proto_messages.is_map(field):
         raise _Failure(f"{field.name} is a map; write it in the configuration file")
     if not field.is_repeated:
         _set(message, field, value)
@@ -71,13 +71,13 @@ def _apply_one(config: Message, path: str, value: str) -> None:
         _replace_element(message, field, index, value)
 
 
-def _resolve(message: Message, step: str) -> tuple[messages.FieldDescriptor, int | None]:
+def _resolve(message: Message, step: str) -> tuple[proto_messages.FieldDescriptor, int | None]:
     match = _STEP.match(step)
     if not match:
         raise _Failure(f'"{step}" is not a field name; write name or name[index]')
     field = message.DESCRIPTOR.fields_by_name.get(match["name"])
     if field is None:
-        raise _Failure(messages.unknown_field_message(message.DESCRIPTOR, match["name"]))
+        raise _Failure(proto_messages.unknown_field_message(message.DESCRIPTOR, match["name"]))
     if match["index"] is None:
         return field, None
     if not field.is_repeated:
@@ -88,7 +88,7 @@ def _resolve(message: Message, step: str) -> tuple[messages.FieldDescriptor, int
 def _enter(message: Message, step: str) -> Message:
     """The message that `step` leads to, created where absent."""
     field, index = _resolve(message, step)
-    if field.message_type is None or messages.is_map(field):
+    if field.message_type is None or proto_messages.is_map(field):
         raise _Failure(f"{field.name} holds {_kind(field)}, no fields")
     value = getattr(message, field.name)
     if not field.is_repeated:
@@ -101,12 +101,12 @@ def _enter(message: Message, step: str) -> Message:
     return value.add() if index == len(value) else value[index]
 
 
-def _check_index(field: messages.FieldDescriptor, index: int, length: int) -> None:
+def _check_index(field: proto_messages.FieldDescriptor, index: int, length: int) -> None:
     if index > length:
         raise _Failure(f"{field.name} has {length} elements: [{length}] appends the next one")
 
 
-def _set(message: Message, field: messages.FieldDescriptor, value: str) -> None:
+def _set(message: Message, field: proto_messages.FieldDescriptor, value: str) -> None:
     if field.message_type is None:
         _assign(message, field, _scalar(field, value))
         return
@@ -114,14 +114,14 @@ def _set(message: Message, field: messages.FieldDescriptor, value: str) -> None:
     getattr(message, field.name).CopyFrom(parsed)
 
 
-def _assign(message: Message, field: messages.FieldDescriptor, value: Any) -> None:
+def _assign(message: Message, field: proto_messages.FieldDescriptor, value: Any) -> None:
     try:
         setattr(message, field.name, value)
     except ValueError as error:  # an integer beyond 32 bits
         raise _Failure(f"{field.name} holds {_kind(field)}: {error}") from None
 
 
-def _replace_all(message: Message, field: messages.FieldDescriptor, value: str) -> None:
+def _replace_all(message: Message, field: proto_messages.FieldDescriptor, value: str) -> None:
     if value.startswith("[") and value.endswith("]"):
         items = _split(value[1:-1])
     else:
@@ -135,7 +135,7 @@ def _replace_all(message: Message, field: messages.FieldDescriptor, value: str) 
 
 
 def _replace_element(
-    message: Message, field: messages.FieldDescriptor, index: int, value: str
+    message: Message, field: proto_messages.FieldDescriptor, index: int, value: str
 ) -> None:
     elements = list(getattr(message, field.name))
     _check_index(field, index, len(elements))
@@ -145,7 +145,7 @@ def _replace_element(
     _extend(message, field, elements)
 
 
-def _extend(message: Message, field: messages.FieldDescriptor, values: list[Any]) -> None:
+def _extend(message: Message, field: proto_messages.FieldDescriptor, values: list[Any]) -> None:
     try:
         getattr(message, field.name).extend(values)
     except ValueError as error:
@@ -171,7 +171,7 @@ def _split(text: str) -> list[str]:
     return items if items != [""] else []
 
 
-def _kind(field: messages.FieldDescriptor) -> str:
+def _kind(field: proto_messages.FieldDescriptor) -> str:
     """What a field holds, in words."""
     if field.message_type is not None:
         return f"a {field.message_type.name} message"
@@ -186,7 +186,7 @@ def _kind(field: messages.FieldDescriptor) -> str:
     }[field.cpp_type]
 
 
-def _message(field: messages.FieldDescriptor, value: str) -> Message:
+def _message(field: proto_messages.FieldDescriptor, value: str) -> Message:
     if not (value.startswith("{") and value.endswith("}")):
         raise _Failure(
             f"{field.name} holds {_kind(field)}: name one of its fields, or give protobuf text in "
@@ -194,7 +194,7 @@ def _message(field: messages.FieldDescriptor, value: str) -> Message:
         )
     parsed = message_factory.GetMessageClass(field.message_type)()
     try:
-        messages.parse_text(value[1:-1], parsed, "its value")
+        proto_messages.parse_text(value[1:-1], parsed, "its value")
     except ConfigError as error:
         raise _Failure(str(error)) from None
     return parsed
@@ -203,7 +203,7 @@ def _message(field: messages.FieldDescriptor, value: str) -> Message:
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _scalar(field: messages.FieldDescriptor, value: str) -> Any:
+def _scalar(field: proto_messages.FieldDescriptor, value: str) -> Any:
     """`value` as the field's Python type."""
     if field.cpp_type == Kind.CPPTYPE_STRING:
         quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
@@ -222,7 +222,7 @@ def _scalar(field: messages.FieldDescriptor, value: str) -> Any:
         raise wrong from None
 
 
-def _enum(field: messages.FieldDescriptor, value: str) -> int:
+def _enum(field: proto_messages.FieldDescriptor, value: str) -> int:
     values = field.enum_type.values_by_name
     if value in values:
         return values[value].number

@@ -15,7 +15,13 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from object_detection_mtl import folders
-from object_detection_mtl.config import dialects, doubts, messages, unused, validation
+from object_detection_mtl.config import (
+    dialects,
+    ignored_fields,
+    proto_messages,
+    suspicious_values,
+    validation,
+)
 from object_detection_mtl.config import overrides as overrides_lib
 from object_detection_mtl.config.errors import ConfigError, suggestion
 from object_detection_mtl.protos import pipeline_pb2
@@ -63,14 +69,14 @@ def parse(
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
     if not written.dialect_resolved:  # a resolved one was reported when it was resolved
-        unused.report(asked_for, source)
-        doubts.report(config, source)
+        ignored_fields.report(asked_for, source)
+        suspicious_values.report(config, source)
     return config
 
 
 def _read(text: str, source: str) -> pipeline_pb2.TrainEvalPipelineConfig:
     config = pipeline_pb2.TrainEvalPipelineConfig()
-    messages.parse_text(text, config, source)
+    proto_messages.parse_text(text, config, source)
     return config
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.message import Message
 
-from object_detection_mtl.config import feature_extractors, messages, rules
+from object_detection_mtl.config import feature_extractors, field_rules, proto_messages
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 from object_detection_mtl.protos import (
     anchor_generator_pb2,
@@ -102,8 +102,8 @@ def check_meta_architecture(model: model_pb2.DetectionModel) -> None:
 
 
 def _broken_rules(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:
-    for node in messages.walk(config):
-        rule = rules.RULES.get(node.key)
+    for node in proto_messages.walk(config):
+        rule = field_rules.RULES.get(node.key)
         if rule is None:
             continue
         value = list(node.value) if node.field.is_repeated else node.value

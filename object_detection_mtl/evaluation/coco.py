@@ -17,7 +17,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from object_detection_mtl.evaluation import overlaps
+from object_detection_mtl.evaluation import box_overlaps
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 
 PREFIX = "DetectionBoxes_"
@@ -251,4 +251,4 @@ def _to_coco(boxes: np.ndarray) -> tuple[list[list[float]], np.ndarray]:
     boxes = boxes.astype(np.float64)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     corners_and_sides = [boxes[:, 1], boxes[:, 0], sides[:, 1], sides[:, 0]]
-    return np.stack(corners_and_sides, 1).tolist(), overlaps.area(boxes)
+    return np.stack(corners_and_sides, 1).tolist(), box_overlaps.area(boxes)

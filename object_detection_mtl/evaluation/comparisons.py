@@ -15,7 +15,7 @@ import numpy as np
 from object_detection_mtl.evaluation.evaluator import CategoryLike, names_by_id
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.mtl.comparison import Comparison, Maps
-from object_detection_mtl.visualization import comparisons as drawing
+from object_detection_mtl.visualization import prediction_comparison as drawing
 
 
 def draw_comparisons(

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.engines import conversion
-from object_detection_mtl.evaluation.loop import Tensors
+from object_detection_mtl.evaluation.evaluation_loop import Tensors
 from object_detection_mtl.export.module import served
 from object_detection_mtl.fields import Batch, Detections
 

@@ -23,12 +23,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from object_detection_mtl.evaluation import overlaps
+from object_detection_mtl.evaluation import box_overlaps
 from object_detection_mtl.evaluation.evaluator import (
     CategoryLike,
     DetectionEvaluator,
-    Detections,
-    Groundtruth,
+    ImageDetections,
+    ImageGroundtruth,
 )
 
 TRUE_POSITIVE = "TruePositive"
@@ -52,8 +52,8 @@ def _best(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sort_errors(
-    groundtruth: Groundtruth,
-    detections: Detections,
+    groundtruth: ImageGroundtruth,
+    detections: ImageDetections,
     *,
     matching_iou_threshold: float = 0.5,
     background_iou_threshold: float = 0.1,
@@ -66,7 +66,7 @@ def sort_errors(
     """
     wanted = ~(groundtruth.difficult | groundtruth.is_crowd | groundtruth.group_of)
     own_class = detections.classes[:, np.newaxis] == groundtruth.classes
-    overlap = overlaps.iou(detections.boxes, groundtruth.boxes)
+    overlap = box_overlaps.iou(detections.boxes, groundtruth.boxes)
 
     own, own_overlap = _best(np.where(own_class, overlap, 0.0))
     matched = own_overlap >= matching_iou_threshold
@@ -85,7 +85,7 @@ def sort_errors(
     claims = claims[np.argsort(-detections.scores[claims], kind="stable")]
     found, first = np.unique(own[claims], return_index=True)
     area_like = groundtruth.is_crowd | groundtruth.group_of
-    inside = overlaps.covered_share(detections.boxes, groundtruth.boxes[area_like])
+    inside = box_overlaps.covered_share(detections.boxes, groundtruth.boxes[area_like])
     swallowed = np.any((inside >= 0.5) & own_class[:, area_like], axis=1)
     names[(matched & ~matched_wanted) | swallowed] = _LEFT_OUT
     names[claims[first]] = KINDS.index(TRUE_POSITIVE)

@@ -24,7 +24,7 @@ class CategoryLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Groundtruth:
+class ImageGroundtruth:
     """Annotated objects of one image."""
 
     boxes: np.ndarray  # [G, 4]
@@ -36,16 +36,16 @@ class Groundtruth:
 
 
 @dataclass(frozen=True)
-class Detections:
+class ImageDetections:
     """Detected objects of one image, in the order of the detector."""
 
     boxes: np.ndarray  # [D, 4]
     scores: np.ndarray  # [D]
     classes: np.ndarray  # [D] int64
 
-    def rows(self, chosen: np.ndarray) -> "Detections":
+    def rows(self, chosen: np.ndarray) -> "ImageDetections":
         """Some of them: `chosen` is a mask [D] or an array of indices."""
-        return Detections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
+        return ImageDetections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
 
 
 def _floats(values: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
@@ -108,8 +108,8 @@ class DetectionEvaluator(abc.ABC):
 
     def clear(self) -> None:
         """Forget every image."""
-        self._groundtruth: dict[Hashable, Groundtruth] = {}
-        self._detections: dict[Hashable, Detections] = {}
+        self._groundtruth: dict[Hashable, ImageGroundtruth] = {}
+        self._detections: dict[Hashable, ImageDetections] = {}
 
     def add_groundtruth(
         self,
@@ -142,7 +142,7 @@ class DetectionEvaluator(abc.ABC):
         boxes = _floats(boxes, (-1, 4), f"{where} boxes")
         length = len(boxes)
         area = np.zeros(length) if area is None else _floats(area, (length,), f"{where} area")
-        self._groundtruth[image_id] = Groundtruth(
+        self._groundtruth[image_id] = ImageGroundtruth(
             boxes=boxes,
             classes=self._groundtruth_classes(classes, length, where),
             difficult=_flags(difficult, length, f"{where} difficult"),
@@ -179,7 +179,7 @@ class DetectionEvaluator(abc.ABC):
         scores = _floats(scores, (len(boxes),), f"{where} scores")
         numbers = _floats(classes, (len(boxes),), f"{where} classes").astype(np.int64)
         known = np.isin(numbers, self._known_ids)
-        self._detections[image_id] = Detections(boxes, scores, numbers).rows(known)
+        self._detections[image_id] = ImageDetections(boxes, scores, numbers).rows(known)
 
     @abc.abstractmethod
     def evaluate(self) -> dict[str, float]:
@@ -189,8 +189,8 @@ class DetectionEvaluator(abc.ABC):
     def num_images(self) -> int:
         return len(self._groundtruth)
 
-    def _images(self) -> list[tuple[Groundtruth, Detections]]:
-        none = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+    def _images(self) -> list[tuple[ImageGroundtruth, ImageDetections]]:
+        none = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
         return [(gt, self._detections.get(key, none)) for key, gt in self._groundtruth.items()]
 
     def _groundtruth_classes(self, classes: Any, length: int, where: str) -> np.ndarray:

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from object_detection_mtl.evaluation import overlaps
+from object_detection_mtl.evaluation import box_overlaps
 from object_detection_mtl.evaluation.evaluator import (
     CategoryLike,
     DetectionEvaluator,
-    Detections,
-    Groundtruth,
+    ImageDetections,
+    ImageGroundtruth,
 )
 
 
@@ -63,11 +63,11 @@ def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
     return float(np.sum(np.diff(recall) * envelope))
 
 
-def suppress(detections: Detections, iou_threshold: float) -> Detections:
+def suppress(detections: ImageDetections, iou_threshold: float) -> ImageDetections:
     """Greedy non-maximum suppression within each class of one image, best score first."""
     order = np.argsort(-detections.scores, kind="stable")
     boxes, classes = detections.boxes[order], detections.classes[order]
-    too_close = overlaps.iou(boxes, boxes) > iou_threshold
+    too_close = box_overlaps.iou(boxes, boxes) > iou_threshold
     too_close &= classes[:, np.newaxis] == classes
     alive = np.ones(len(order), dtype=bool)
     for row in range(len(order)):
@@ -86,8 +86,8 @@ def _best_of_class(table: np.ndarray, classes: np.ndarray, others: np.ndarray) -
 
 
 def judge(
-    groundtruth: Groundtruth,
-    detections: Detections,
+    groundtruth: ImageGroundtruth,
+    detections: ImageDetections,
     *,
     iou_threshold: float,
     group_of_weight: float | None = None,
@@ -108,7 +108,7 @@ def judge(
     groups = groundtruth.group_of & (group_of_weight is not None)
 
     single = np.flatnonzero(~groups)
-    table = overlaps.iou(boxes, groundtruth.boxes[single])
+    table = box_overlaps.iou(boxes, groundtruth.boxes[single])
     best, overlap = _best_of_class(table, classes, groundtruth.classes[single])
     matched = overlap >= iou_threshold
     ignored = np.zeros(len(order), dtype=bool)
@@ -120,7 +120,7 @@ def judge(
     if not groups.any():
         return Judged(scores[~ignored], classes[~ignored], hits[~ignored])
     members = np.flatnonzero(groups)
-    table = overlaps.covered_share(boxes, groundtruth.boxes[members])
+    table = box_overlaps.covered_share(boxes, groundtruth.boxes[members])
     best, share = _best_of_class(table, classes, groundtruth.classes[members])
     grouped = (share >= iou_threshold) & (hits == 0) & ~ignored
     kept = ~ignored & ~grouped
@@ -224,7 +224,7 @@ class PascalVocEvaluator(DetectionEvaluator):
         curves = {i: self._curve(judged, [i], num_groundtruth) for i in self.names}
         return {i: curve for i, curve in curves.items() if curve is not None}
 
-    def _prepared(self, groundtruth: Groundtruth, detections: Detections) -> tuple:
+    def _prepared(self, groundtruth: ImageGroundtruth, detections: ImageDetections) -> tuple:
         """The image with empty boxes and suppressed detections gone, flags off where not wanted."""
         if not self._use_difficult:
             ordinary = np.zeros_like(groundtruth.difficult)
@@ -285,7 +285,7 @@ class PascalVocEvaluator(DetectionEvaluator):
             images[present] += 1
             order = np.argsort(-detections.scores, kind="stable")
             found, first = np.unique(detections.classes[order], return_index=True)
-            table = overlaps.iou(detections.boxes[order[first]], groundtruth.boxes)
+            table = box_overlaps.iou(detections.boxes[order[first]], groundtruth.boxes)
             _, overlap = _best_of_class(table, found, groundtruth.classes)
             correct[found[overlap >= self._iou_threshold]] += 1
         return {i: correct[i] / images[i] if images[i] else float("nan") for i in self.names}

@@ -19,7 +19,7 @@ from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.dataset_tools import auxiliary
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.inspection.sources import Source
-from object_detection_mtl.visualization import labels as drawing
+from object_detection_mtl.visualization import label_sheet as drawing
 
 Decode = Callable[[bytes, str], Example]
 

@@ -1,6 +1,6 @@
 """Drawings on pictures; needs Pillow and numpy only."""
 
-from object_detection_mtl.visualization.boxes import (
+from object_detection_mtl.visualization.box_drawing import (
     SMALLEST_LONGER_SIDE,
     draw_boxes,
     save,

@@ -5,7 +5,7 @@ from google.protobuf import text_format
 
 from object_detection_mtl.builders import eval_config_builder
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation.checkpoints import EvaluationOptions
+from object_detection_mtl.evaluation.checkpoint_evaluation import EvaluationOptions
 from object_detection_mtl.protos import eval_pb2
 
 CATEGORIES = [Category(1, "cat", "House cat"), Category(2, "dog", "Dog")]

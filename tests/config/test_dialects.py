@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
-from object_detection_mtl.config import dialects, messages, pipeline
+from object_detection_mtl.config import dialects, pipeline, proto_messages
 from object_detection_mtl.protos import dialect_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
 from tests.config.sources import DATA, MINIMAL, parse
 
@@ -129,7 +129,7 @@ def test_the_other_resizer_is_resolved_too():
 )
 def test_a_field_of_the_fork_switches(mark):
     config = pipeline_pb2.TrainEvalPipelineConfig()
-    messages.parse_text(mark, config, "<test>")
+    proto_messages.parse_text(mark, config, "<test>")
     assert dialects.detect(config) == MTL_SSL
 
 
@@ -148,7 +148,7 @@ def test_a_field_of_the_fork_switches(mark):
 )
 def test_the_auxiliary_tasks_and_our_own_fields_do_not_switch(text):
     config = pipeline_pb2.TrainEvalPipelineConfig()
-    messages.parse_text(text, config, "<test>")
+    proto_messages.parse_text(text, config, "<test>")
     assert dialects.detect(config) == ODAPI
 
 
@@ -253,25 +253,25 @@ def test_proposals_only_are_a_number_of_stages(only, stages):
 def test_numbers_of_the_schema_follow_its_rule():
     """Up to 100 the Object Detection API's, to 200 the fork's own, then ours."""
     fork_messages = ("MTL", "MaskPredictor", "CocoEvalOptions", "TrainingIgnoreOptions")
-    for message_type in messages.reachable_types().values():
+    for message_type in proto_messages.reachable_types().values():
         for field in message_type.fields:
             if message_type.GetOptions().map_entry or message_type.name in fork_messages:
                 continue
             is_own = field.GetOptions().Extensions[dialect_pb2.own]
             from_fork = dialects.origin(field) == MTL_SSL
             if is_own and field.name != "mtl":
-                assert field.number > 200, messages.field_key(field)
+                assert field.number > 200, proto_messages.field_key(field)
             elif from_fork or is_own:
-                assert 100 < field.number <= 200, messages.field_key(field)
+                assert 100 < field.number <= 200, proto_messages.field_key(field)
             else:
-                assert field.number <= 100, messages.field_key(field)
+                assert field.number <= 100, proto_messages.field_key(field)
 
 
 def test_every_scalar_default_of_the_schema_is_the_object_detection_apis():
     """The fork's other defaults are written by `resolve`, so the schema must not hold them."""
     fields = {
-        messages.field_key(field): field
-        for message_type in messages.reachable_types().values()
+        proto_messages.field_key(field): field
+        for message_type in proto_messages.reachable_types().values()
         for field in message_type.fields
     }
     for key, (odapi, fork) in dialects._DEFAULTS.items():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from object_detection_mtl.config import messages, pipeline, rules, validation
+from object_detection_mtl.config import field_rules, pipeline, proto_messages, validation
 from tests.config.sources import DATA, MINIMAL, parse
 
 MODEL = "model.faster_rcnn"
@@ -202,11 +202,11 @@ def test_values_at_the_edge_are_allowed(override):
 
 def test_every_rule_concerns_a_field():
     keys = {
-        messages.field_key(field)
-        for message_type in messages.reachable_types().values()
+        proto_messages.field_key(field)
+        for message_type in proto_messages.reachable_types().values()
         for field in message_type.fields
     }
-    assert set(rules.RULES) <= keys
+    assert set(field_rules.RULES) <= keys
 
 
 def test_the_schemas_own_defaults_obey_the_rules():
@@ -217,10 +217,10 @@ def test_the_schemas_own_defaults_obey_the_rules():
         "FasterRcnn.maxpool_kernel_size",
         "FasterRcnn.maxpool_stride",
     }
-    for message_type in messages.reachable_types().values():
+    for message_type in proto_messages.reachable_types().values():
         for field in message_type.fields:
-            key = messages.field_key(field)
-            rule = rules.RULES.get(key)
+            key = proto_messages.field_key(field)
+            rule = field_rules.RULES.get(key)
             if rule is None or field.is_repeated or key in no_default:
                 continue
             assert rule.holds(field.default_value), key

@@ -6,8 +6,8 @@ from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation.comparisons import draw_comparisons
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.mtl.comparison import Maps, RegionShares
-from object_detection_mtl.visualization import comparisons as drawing
-from object_detection_mtl.visualization import layout
+from object_detection_mtl.visualization import prediction_comparison as drawing
+from object_detection_mtl.visualization import sheet_layout
 
 CATEGORIES = [Category(1, "cat", "cat"), Category(2, "dog", "dog")]
 BATCH = {
@@ -31,11 +31,11 @@ def test_a_sheet_for_each_image(monkeypatch):
 
     def draw_regions(title, image, boxes, classes, *, regions, labels, predicted, names):
         calls.append((title, image.shape, classes.tolist(), len(regions), names[2]))
-        return layout.caption(title)
+        return sheet_layout.caption(title)
 
     def draw_maps(title, image, *, label, predicted):
         calls.append((title, image.shape, label.shape, predicted.mean()))
-        return layout.caption(title)
+        return sheet_layout.caption(title)
 
     monkeypatch.setattr(drawing, "draw_regions", draw_regions)
     monkeypatch.setattr(drawing, "draw_maps", draw_maps)
@@ -54,5 +54,5 @@ def test_a_sheet_for_each_image(monkeypatch):
 def test_the_first_images_and_nothing_without_tasks():
     sheets = list(draw_comparisons(BATCH, {"mask": MAPS}, CATEGORIES, max_images=1))
     assert [tag for tag, _ in sheets] == ["eval_auxiliary_0_0"]
-    assert sheets[0][1].shape[1:] == (layout.WIDTH, 3)
+    assert sheets[0][1].shape[1:] == (sheet_layout.WIDTH, 3)
     assert list(draw_comparisons(BATCH, {}, CATEGORIES)) == []

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.evaluation.error_analysis import KINDS, ErrorAnalysis, sort_errors
-from object_detection_mtl.evaluation.evaluator import Detections, Groundtruth
+from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
 from tests.evaluation.sets import categories
 
 CATS = categories("cat", "dog")
@@ -17,13 +17,13 @@ TOUCHING_A = [0, 9, 10, 19]  # 1/19, below the background threshold
 def kinds(truth, found, **flags):
     """Kinds of detections [(box, score, class)], and which objects [(box, class)] are missed."""
     no = np.zeros(len(truth), bool)
-    groundtruth = Groundtruth(
+    groundtruth = ImageGroundtruth(
         np.array([t[0] for t in truth], float).reshape(-1, 4),
         np.array([t[1] for t in truth], int),
         *(np.array(flags.get(f, no), bool) for f in ("difficult", "is_crowd", "group_of")),
         np.zeros(len(truth)),
     )
-    detections = Detections(
+    detections = ImageDetections(
         np.array([f[0] for f in found], float).reshape(-1, 4),
         np.array([f[1] for f in found], float),
         np.array([f[2] for f in found], int),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation.evaluator import Detections, Groundtruth
+from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
 from object_detection_mtl.evaluation.pascal_voc import (
     PascalVocEvaluator,
     average_precision,
@@ -178,7 +178,7 @@ def test_threshold_is_inclusive():
 
 def test_suppression_works_within_a_class():
     boxes = np.array([A, NEAR_A, A, C], np.float32)
-    detections = Detections(boxes, np.array([0.5, 0.9, 0.4, 0.3]), np.array([1, 1, 2, 1]))
+    detections = ImageDetections(boxes, np.array([0.5, 0.9, 0.4, 0.3]), np.array([1, 1, 2, 1]))
     kept = suppress(detections, 0.5)
     np.testing.assert_array_equal(kept.scores, [0.9, 0.4, 0.3])
     np.testing.assert_array_equal(kept.classes, [1, 2, 1])
@@ -189,7 +189,7 @@ def test_suppression_works_within_a_class():
 def test_suppression_chains_do_not_suppress():
     """The middle box goes; the third one overlaps only it, and stays."""
     row = [[0, 0, 10, 10], [0, 4, 10, 14], [0, 8, 10, 18]]
-    kept = suppress(Detections(np.array(row), np.array([0.9, 0.8, 0.7]), np.ones(3, int)), 0.4)
+    kept = suppress(ImageDetections(np.array(row), np.array([0.9, 0.8, 0.7]), np.ones(3, int)), 0.4)
     np.testing.assert_array_equal(kept.scores, [0.9, 0.7])
 
 
@@ -367,7 +367,7 @@ def judge_one_by_one(groundtruth, detections, threshold):
 @given(objects, found, st.sampled_from([0.3, 0.5, 0.75]))
 def test_judging_all_at_once_equals_one_by_one(objects, found, threshold):
     no = np.zeros(len(objects), bool)
-    groundtruth = Groundtruth(
+    groundtruth = ImageGroundtruth(
         np.array([o[0] for o in objects]).reshape(-1, 4),
         np.array([o[1] for o in objects], int),
         np.array([o[2] for o in objects], bool),
@@ -375,7 +375,7 @@ def test_judging_all_at_once_equals_one_by_one(objects, found, threshold):
         no,
         np.zeros(len(objects)),
     )
-    detections = Detections(
+    detections = ImageDetections(
         np.array([f[0] for f in found]).reshape(-1, 4),
         np.array([f[2] for f in found], float),
         np.array([f[1] for f in found], int),

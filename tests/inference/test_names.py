@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.evaluation import class_agnostic
+from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.inference import names
 from tests.export import exported
 from tests.models import tiny
@@ -40,7 +40,7 @@ def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
     config = tiny.config(
         "model.faster_rcnn.first_stage_only=true", f"eval_input_reader.label_map_path={path}"
     )
-    expected = class_agnostic.OBJECT
+    expected = checkpoint_evaluation.OBJECT
     assert names.from_config(config) == {expected.id: expected.display_name}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,21 +10,25 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import stream
+from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.engines.runtimes import FLOAT32, TENSORFLOW
-from object_detection_mtl.evaluation import engine_step, report
+from object_detection_mtl.evaluation import engine_step, metrics_output
 from object_detection_mtl.evaluation.comparisons import draw_comparisons
-from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
-from object_detection_mtl.evaluation.loop import (
+from object_detection_mtl.evaluation.evaluation_loop import (
     EvaluationResult,
     Tensors,
     evaluate_detections,
     visualize_examples,
 )
+from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
+from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.evaluation.step import COMPARISONS, make_infer_fn
-from object_detection_mtl.evaluation.summaries import EvaluationWriter
 from object_detection_mtl.export import weights
-from object_detection_mtl.fields import Batch
+from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.training import failures
+
+# The class of a detector that finds objects without naming them: proposals alone.
+OBJECT = Category(1, "object", "object")
 
 Pictures = list[tuple[str, np.ndarray]]
 
@@ -151,5 +155,16 @@ class CheckpointEvaluation:
     def _report(self, step: int, prefix: str, result: EvaluationResult, pictures: Pictures) -> None:
         extra = {"checkpoint": prefix, **result.counters()}
         path = self._writer.write(step, result.metrics, pictures, extra)
-        print(report.table(result.metrics, title=f"step {step}, {result.num_images} images"))
+        print(
+            metrics_output.table(result.metrics, title=f"step {step}, {result.num_images} images")
+        )
         print(f"written to {path}", flush=True)
+
+
+def as_objects(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The batches with class 1 for every object; padding keeps its 0."""
+
+    def name_object(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**batch, Groundtruth.classes: tf.minimum(batch[Groundtruth.classes], OBJECT.id)}
+
+    return dataset.map(name_object)

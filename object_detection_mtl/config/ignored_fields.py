@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from object_detection_mtl.config import messages
+from object_detection_mtl.config import proto_messages
 from object_detection_mtl.protos import faster_rcnn_pb2, pipeline_pb2
 
 _logger = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ UNUSED_SOMETIMES: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ...]]] 
 }
 
 
-def _why_unused(node: messages.Node) -> tuple[str, tuple[Any, ...]] | None:
+def _why_unused(node: proto_messages.Node) -> tuple[str, tuple[Any, ...]] | None:
     """The reason and the harmless values of a field that nothing acts on."""
     if node.key in UNUSED_BY_OTHERS:
         type_prefix, why, harmless = UNUSED_BY_OTHERS[node.key]
@@ -253,7 +253,7 @@ def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
     """
     paths: dict[str, str] = {}
     keys: set[str] = set()
-    for node in messages.walk(config, descend=lambda node: _why_unused(node) is None):
+    for node in proto_messages.walk(config, descend=lambda node: _why_unused(node) is None):
         unused = _why_unused(node)
         if unused is None or node.key in keys:
             continue

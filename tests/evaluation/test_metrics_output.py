@@ -1,6 +1,12 @@
 import json
+import math
+from pathlib import Path
 
-from object_detection_mtl.evaluation import report
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.evaluation import metrics_output
 
 NAN = float("nan")
 METRICS = {
@@ -18,7 +24,7 @@ METRICS = {
 
 
 def test_table_of_a_mixture():
-    assert report.table(METRICS, title="step 100").splitlines() == [
+    assert metrics_output.table(METRICS, title="step 100").splitlines() == [
         "step 100",
         "========",
         "PascalBoxes_Precision/mAP@0.5IOU       0.7500",
@@ -40,12 +46,12 @@ def test_table_of_a_mixture():
 
 
 def test_table_of_nothing():
-    assert report.table({}) == "\n"
+    assert metrics_output.table({}) == "\n"
 
 
 def test_json_is_valid_and_whole(tmp_path):
     path = tmp_path / "deep" / "metrics.json"
-    report.write_json(path, METRICS, {"step": 100, "classes": ["Kätzchen"]})
+    metrics_output.write_json(path, METRICS, {"step": 100, "classes": ["Kätzchen"]})
     text = path.read_text(encoding="utf-8")
 
     def refuse(constant):
@@ -57,6 +63,42 @@ def test_json_is_valid_and_whole(tmp_path):
     assert content["metrics"]["Loss/total_loss"] == 1.23456
     assert content["metrics"].keys() == METRICS.keys()
 
-    report.write_json(path, {"a": 1.0})
+    metrics_output.write_json(path, {"a": 1.0})
     assert json.loads(path.read_text()) == {"metrics": {"a": 1.0}}
     assert [p.name for p in path.parent.iterdir()] == ["metrics.json"]
+
+
+def events(directory):
+    found = {}
+    for path in sorted(Path(directory).glob("events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
+    return found
+
+
+@pytest.mark.parametrize("name", ["", "val"])
+def test_numbers_and_pictures_by_step(tmp_path, name):
+    writer = metrics_output.EvaluationWriter(tmp_path, name)
+    assert Path(writer.directory) == tmp_path / "eval" / name
+    picture = np.full((5, 7, 3), 200, np.uint8)
+    path = writer.write(
+        30, {"a/b": 0.25, "c": math.nan}, [("eval_side_by_side_0_0", picture)], {"num_images": 4}
+    )
+    writer.write(60, {"a/b": 0.5})
+    writer.close()
+    assert json.loads(Path(path).read_text()) == {
+        "step": 30,
+        "num_images": 4,
+        "metrics": {"a/b": 0.25, "c": None},
+    }
+    assert sorted(p.name for p in Path(writer.directory).glob("*.json")) == [
+        "metrics-30.json",
+        "metrics-60.json",
+    ]
+    found = events(writer.directory)
+    assert {step: float(value) for step, value in found["a/b"].items()} == {30: 0.25, 60: 0.5}
+    assert math.isnan(float(found["c"][30]))
+    width, height, encoded = found["eval_side_by_side_0_0"][30]
+    assert (int(width), int(height)) == (7, 5)
+    np.testing.assert_array_equal(tf.io.decode_png(encoded), picture)

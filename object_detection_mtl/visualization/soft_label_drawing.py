@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
-from object_detection_mtl.visualization import boxes as box_drawing
-from object_detection_mtl.visualization import drawing, layout
+from object_detection_mtl.visualization import box_drawing, drawing, sheet_layout
 
 BAR = 18  # pixels of a bar's height
 BACKGROUND: drawing.Color = (168, 168, 172)  # class 0
+
+# From small to large numbers: dark blue, violet, orange, light yellow.
+_RAMP = np.array([[26, 18, 92], [140, 30, 140], [240, 110, 50], [252, 248, 170]], float)
 
 
 def draw_bar(
@@ -34,12 +36,15 @@ def draw_bar(
             color = color_of(index)
             draw.rectangle((start, top, end, bottom), fill=color)
             if start > left:
-                draw.line((start, top, start, bottom), fill=layout.PAPER)
+                draw.line((start, top, start, bottom), fill=sheet_layout.PAPER)
             text = f"{name_of(names, index)} {shares[index]:.2f}" if names else ""
             for shorter in (text, text.rpartition(" ")[2]):
-                if shorter and draw.textlength(shorter, font=layout.small()) <= end - start - 6:
+                if (
+                    shorter
+                    and draw.textlength(shorter, font=sheet_layout.small()) <= end - start - 6
+                ):
                     ink = drawing.text_color(color)
-                    draw.text((start + 4, top + 1), shorter, font=layout.small(), fill=ink)
+                    draw.text((start + 4, top + 1), shorter, font=sheet_layout.small(), fill=ink)
                     break
         start = end
 
@@ -63,7 +68,7 @@ def spotlight(
       lit: [4] normalised.
       width: of the result, at most.
     """
-    picture = layout.fitted(image, width)
+    picture = sheet_layout.fitted(image, width)
     drawn = Image.fromarray(
         box_drawing.draw_boxes(picture, boxes, classes, show_labels=False, longer_side=0)
     )
@@ -81,3 +86,34 @@ def _pixels(box: np.ndarray, picture: Image.Image) -> tuple[int, int, int, int]:
     right, bottom = picture.width - 1, picture.height - 1
     left, top = round(xmin * right), round(ymin * bottom)
     return left, top, max(left, round(xmax * right)), max(top, round(ymax * bottom))
+
+
+def ramp(values: np.ndarray) -> np.ndarray:
+    """Colours uint8 [..., 3] of values [...] in 0..1."""
+    stops = np.linspace(0, 1, len(_RAMP))
+    colors = np.stack([np.interp(values, stops, channel) for channel in _RAMP.T], axis=-1)
+    return colors.astype(np.uint8)
+
+
+def ramp_picture(width: int, height: int) -> Image.Image:
+    """All colours of the ramp, for a legend."""
+    return Image.fromarray(np.repeat(ramp(np.linspace(0, 1, width)[np.newaxis]), height, axis=0))
+
+
+def over_grey(
+    image: np.ndarray, width: int, colors: np.ndarray, opacity: np.ndarray
+) -> Image.Image:
+    """The picture in dark grey below the cells of a map.
+
+    Args:
+      image: uint8 [H, W, 3].
+      width: of the result, at most.
+      colors: uint8 [S, S, 3], of the cells.
+      opacity: [S, S] in 0..1.
+    """
+    grey = ImageOps.grayscale(sheet_layout.fitted(image, width)).convert("RGB")
+    dimmed = Image.blend(grey, Image.new("RGB", grey.size, (0, 0, 0)), 0.35)
+    share = Image.fromarray(np.round(255 * np.asarray(opacity, float)).astype(np.uint8))
+    nearest = Image.Resampling.NEAREST
+    cells = Image.fromarray(colors).resize(grey.size, nearest)
+    return Image.composite(cells, dimmed, share.resize(grey.size, nearest))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import object_detection_mtl
-from object_detection_mtl.config import messages, unused
+from object_detection_mtl.config import ignored_fields, proto_messages
 from object_detection_mtl.protos import pipeline_pb2
 from tests.config.sources import parse
 
@@ -26,8 +26,8 @@ REFUSED = {
 
 def all_fields():
     return {
-        messages.field_key(field): field
-        for message_type in messages.reachable_types().values()
+        proto_messages.field_key(field): field
+        for message_type in proto_messages.reachable_types().values()
         for field in message_type.fields
     }
 
@@ -42,14 +42,14 @@ def supported_fields():
             continue
         seen.add(message_type.full_name)
         for field in message_type.fields:
-            key = messages.field_key(field)
-            if key in unused.UNUSED or key in REFUSED:
+            key = proto_messages.field_key(field)
+            if key in ignored_fields.UNUSED or key in REFUSED:
                 continue
             # A builder refuses the members of a oneof that it does not know.
             if field.containing_oneof and not reads(field.name):
                 continue
             found[key] = field
-            if field.message_type and not messages.is_map(field):
+            if field.message_type and not proto_messages.is_map(field):
                 waiting.append(field.message_type)
     return found
 
@@ -62,7 +62,10 @@ def names_in(path):
 JOBS = set(re.findall(r"^def (\w+)", (PACKAGE / "jobs.py").read_text(), re.MULTILINE))
 NAMES = set().union(*(names_in(path) for path in READERS))
 CONFIG_NAMES = set().union(
-    *(names_in(PACKAGE / "config" / name) for name in ("dialects.py", "validation.py", "rules.py"))
+    *(
+        names_in(PACKAGE / "config" / name)
+        for name in ("dialects.py", "validation.py", "field_rules.py")
+    )
 )
 
 
@@ -71,7 +74,7 @@ def reads(name):
 
 
 def test_the_list_concerns_fields_of_the_schema():
-    assert set(unused.UNUSED) <= set(all_fields())
+    assert set(ignored_fields.UNUSED) <= set(all_fields())
 
 
 def test_no_field_of_the_list_is_read():
@@ -81,7 +84,7 @@ def test_no_field_of_the_list_is_read():
     attributes = set()
     for path in READERS:
         attributes |= set(re.findall(r"\.(\w+)", path.read_text()))
-    for key in unused.UNUSED:
+    for key in ignored_fields.UNUSED:
         name = fields[key].name
         if names.count(name) == 1 and name not in HOMONYMS:
             assert name not in attributes, key
@@ -94,9 +97,13 @@ def test_every_other_field_is_read():
     missing = [
         key
         for key, field in supported_fields().items()
-        if not reads(field.name) and field.name not in CONFIG_NAMES and not messages.is_map(field)
+        if not reads(field.name)
+        and field.name not in CONFIG_NAMES
+        and not proto_messages.is_map(field)
     ]
-    assert not missing, "neither read by a builder or jobs.py nor listed in config/unused.py"
+    assert not missing, (
+        "neither read by a builder or jobs.py nor listed in config/ignored_fields.py"
+    )
 
 
 def test_harmless_values_are_not_reported():
@@ -104,12 +111,12 @@ def test_harmless_values_are_not_reported():
     config.train_config.sync_replicas = True
     config.train_config.replicas_to_aggregate = 1
     config.eval_config.save_graph = False
-    reported = unused.found(config)
+    reported = ignored_fields.found(config)
     assert "train_config.sync_replicas" not in reported
     assert "train_config.replicas_to_aggregate" not in reported
     assert "eval_config.save_graph" not in reported
     config.train_config.replicas_to_aggregate = 8
-    assert "train_config.replicas_to_aggregate" in unused.found(config)
+    assert "train_config.replicas_to_aggregate" in ignored_fields.found(config)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def test_freeze_layer_acts_on_resnet_only(backbone, reported):
     extractor = config.model.faster_rcnn.feature_extractor
     extractor.type, extractor.freeze_layer = backbone, "block2"
     path = "model.faster_rcnn.feature_extractor.freeze_layer"
-    assert (path in unused.found(config)) is reported
+    assert (path in ignored_fields.found(config)) is reported
 
 
 @pytest.mark.parametrize(
@@ -146,8 +153,8 @@ def test_freeze_layer_acts_on_resnet_only(backbone, reported):
 def test_what_the_rest_of_the_detector_decides_about(text, reported):
     config = pipeline_pb2.TrainEvalPipelineConfig()
     text = f"model {{ faster_rcnn {{ second_stage_box_predictor {{ {text} }} }} }}"
-    messages.parse_text(text, config, "<test>")
-    assert [path.rpartition(".")[2] for path in unused.found(config)] == reported.split()
+    proto_messages.parse_text(text, config, "<test>")
+    assert [path.rpartition(".")[2] for path in ignored_fields.found(config)] == reported.split()
 
 
 def test_what_the_kind_of_suppression_decides_about():
@@ -155,11 +162,11 @@ def test_what_the_kind_of_suppression_decides_about():
     post_processing = config.model.faster_rcnn.second_stage_post_processing
     nms = post_processing.batch_non_max_suppression
     nms.max_detections_per_class, nms.max_classes_per_detection = 9, 2
-    assert [path.rpartition(".")[2] for path in unused.found(config)] == [
+    assert [path.rpartition(".")[2] for path in ignored_fields.found(config)] == [
         "max_classes_per_detection"
     ]
     nms.use_class_agnostic_nms = True
-    assert [path.rpartition(".")[2] for path in unused.found(config)] == [
+    assert [path.rpartition(".")[2] for path in ignored_fields.found(config)] == [
         "max_detections_per_class"
     ]
 
@@ -167,4 +174,4 @@ def test_what_the_kind_of_suppression_decides_about():
 def test_the_inside_of_a_field_without_effect_is_not_looked_at():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     config.model.faster_rcnn.context_config.num_attention_heads = 2
-    assert list(unused.found(config)) == ["model.faster_rcnn.context_config"]
+    assert list(ignored_fields.found(config)) == ["model.faster_rcnn.context_config"]

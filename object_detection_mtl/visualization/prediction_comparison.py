@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from object_detection_mtl.visualization import drawing, layout, masks, shares
+from object_detection_mtl.visualization import drawing, sheet_layout, soft_label_drawing
 
 MOST_REGIONS = 6  # of one part
 MOST_SHARES = 5  # lines of text below the bars of a region
@@ -19,9 +19,9 @@ _COLUMN = 44  # pixels of a column of numbers
 
 
 def draw_sheet(name: str, parts: Sequence[Image.Image]) -> np.ndarray:
-    """Parts on one sheet: uint8 [h, layout.WIDTH, 3]."""
-    title = layout.title(name, "labels (upper bars) and predictions (lower bars)")
-    return np.asarray(layout.stacked([title, *parts]))
+    """Parts on one sheet: uint8 [h, sheet_layout.WIDTH, 3]."""
+    title = sheet_layout.title(name, "labels (upper bars) and predictions (lower bars)")
+    return np.asarray(sheet_layout.stacked([title, *parts]))
 
 
 def draw_regions(
@@ -47,18 +47,18 @@ def draw_regions(
     """
     number = min(len(regions), MOST_REGIONS)
     if not number:
-        return layout.caption(f"{title}: none")
+        return sheet_layout.caption(f"{title}: none")
     names = {0: "background", **names}
     columns = max(4, number)
-    width = (layout.WIDTH - (columns + 1) * layout.GAP) // columns
+    width = (sheet_layout.WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = []
     for index in range(number):
-        lit = shares.spotlight(image, boxes, classes, regions[index], width)
+        lit = soft_label_drawing.spotlight(image, boxes, classes, regions[index], width)
         bars = _bars(labels[index], predicted[index], names, width)
-        panels.append(layout.stacked([lit, bars], gap=6, margin=0))
+        panels.append(sheet_layout.stacked([lit, bars], gap=6, margin=0))
     hidden = len(regions) - number
     more = f"; {hidden} more not shown" if hidden else ""
-    return layout.captioned(layout.side_by_side(panels), f"{title}{more}")
+    return sheet_layout.captioned(sheet_layout.side_by_side(panels), f"{title}{more}")
 
 
 def _bars(
@@ -68,22 +68,28 @@ def _bars(
     order = np.argsort(-np.maximum(label, predicted), kind="stable")
     shown = [i for i in order if max(label[i], predicted[i]) >= _LEAST_SHARE][:MOST_SHARES]
     line = 18
-    top = 2 * (shares.BAR + 2) + 4
-    part, draw = layout.blank(width, top + line * (len(shown) + 1))
-    shares.draw_bar(draw, (0, 0, width, shares.BAR), label, {})
-    shares.draw_bar(draw, (0, shares.BAR + 2, width, 2 * shares.BAR + 2), predicted, {})
+    top = 2 * (soft_label_drawing.BAR + 2) + 4
+    part, draw = sheet_layout.blank(width, top + line * (len(shown) + 1))
+    soft_label_drawing.draw_bar(draw, (0, 0, width, soft_label_drawing.BAR), label, {})
+    soft_label_drawing.draw_bar(
+        draw, (0, soft_label_drawing.BAR + 2, width, 2 * soft_label_drawing.BAR + 2), predicted, {}
+    )
     exists = predicted.sum() > 0
-    font = layout.small()
-    draw.text((16, top), "label", layout.SOFT, font)
-    draw.text((16 + _COLUMN, top), "predicted" if exists else "no prediction", layout.SOFT, font)
+    font = sheet_layout.small()
+    draw.text((16, top), "label", sheet_layout.SOFT, font)
+    draw.text(
+        (16 + _COLUMN, top), "predicted" if exists else "no prediction", sheet_layout.SOFT, font
+    )
     for row, index in enumerate(shown, start=1):
         y = top + line * row
-        draw.rectangle((0, y + 3, 10, y + 13), fill=shares.color_of(index))
-        draw.text((16, y), f"{label[index]:.2f}", layout.INK, font)
+        draw.rectangle((0, y + 3, 10, y + 13), fill=soft_label_drawing.color_of(index))
+        draw.text((16, y), f"{label[index]:.2f}", sheet_layout.INK, font)
         if exists:
-            draw.text((16 + _COLUMN, y), f"{predicted[index]:.2f}", layout.INK, font)
-        name = drawing.shortened(draw, shares.name_of(names, index), font, width - 16 - 2 * _COLUMN)
-        draw.text((16 + 2 * _COLUMN, y), name, layout.INK, font)
+            draw.text((16 + _COLUMN, y), f"{predicted[index]:.2f}", sheet_layout.INK, font)
+        name = drawing.shortened(
+            draw, soft_label_drawing.name_of(names, index), font, width - 16 - 2 * _COLUMN
+        )
+        draw.text((16 + 2 * _COLUMN, y), name, sheet_layout.INK, font)
     return part
 
 
@@ -91,18 +97,18 @@ def draw_maps(
     title: str, image: np.ndarray, *, label: np.ndarray, predicted: np.ndarray
 ) -> Image.Image:
     """A part of a sheet: two maps [S, S] of numbers in 0..1 on the picture [H, W, 3]."""
-    half = (layout.WIDTH - 3 * layout.GAP) // 2
+    half = (sheet_layout.WIDTH - 3 * sheet_layout.GAP) // 2
     panels = []
     for name, values in (("label", label), ("predicted", predicted)):
         opacity = np.full(values.shape, 0.6)
-        drawn = masks.over_grey(image, half, masks.ramp(values), opacity)
-        panels.append(layout.captioned(drawn, f"{title}: {name}"))
-    return layout.stacked([layout.side_by_side(panels), _legend()], gap=4, margin=0)
+        drawn = soft_label_drawing.over_grey(image, half, soft_label_drawing.ramp(values), opacity)
+        panels.append(sheet_layout.captioned(drawn, f"{title}: {name}"))
+    return sheet_layout.stacked([sheet_layout.side_by_side(panels), _legend()], gap=4, margin=0)
 
 
 def _legend() -> Image.Image:
-    part, draw = layout.blank(200, layout.LINE)
-    draw.text((0, 2), "0", layout.INK, layout.small())
-    part.paste(masks.ramp_picture(120, 12), (14, 5))
-    draw.text((140, 2), "1", layout.INK, layout.small())
+    part, draw = sheet_layout.blank(200, sheet_layout.LINE)
+    draw.text((0, 2), "0", sheet_layout.INK, sheet_layout.small())
+    part.paste(soft_label_drawing.ramp_picture(120, 12), (14, 5))
+    draw.text((140, 2), "1", sheet_layout.INK, sheet_layout.small())
     return part

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.evaluation.coco import CocoEvaluator
-from object_detection_mtl.evaluation.loop import evaluate_detections, visualize_examples
+from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections, visualize_examples
 from object_detection_mtl.evaluation.pascal_voc import PascalVocEvaluator
 from object_detection_mtl.fields import Batch, Detections, Groundtruth
 from tests.evaluation.sets import categories

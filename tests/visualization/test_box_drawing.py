@@ -4,9 +4,7 @@ from PIL import Image
 
 from object_detection_mtl import visualization
 from object_detection_mtl.visualization import (
-    boxes as box_drawing,
-)
-from object_detection_mtl.visualization import (
+    box_drawing,
     class_color,
     draw_boxes,
     drawing,

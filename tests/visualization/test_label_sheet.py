@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from object_detection_mtl.visualization import class_color, labels, layout, shares
+from object_detection_mtl.visualization import (
+    class_color,
+    label_sheet,
+    sheet_layout,
+    soft_label_drawing,
+)
 
 NAMES = {1: "cat", 2: "dog"}
 
@@ -17,7 +22,7 @@ def labelled(
     mask = np.zeros([2, 64, 64])
     mask[0, 16:48, 16:32] = 1
     mask[1] = np.where(mask[0] > 0, 3.0, 0.5)
-    return labels.LabelledPicture(
+    return label_sheet.LabelledPicture(
         name=name,
         image=np.full([*size, 3], 255, np.uint8),
         boxes=np.array(boxes, float).reshape(-1, 4),
@@ -34,8 +39,8 @@ def count(picture, color):
 
 
 def test_a_sheet_has_one_width_and_the_colours_of_its_classes():
-    sheet = labels.draw_sheet(labelled(), NAMES)
-    assert (sheet.mode, sheet.width) == ("RGB", labels.WIDTH)
+    sheet = label_sheet.draw_sheet(labelled(), NAMES)
+    assert (sheet.mode, sheet.width) == ("RGB", label_sheet.WIDTH)
     assert count(sheet, class_color(1)) > 500
     assert count(sheet, class_color(2)) > 1000
 
@@ -56,18 +61,18 @@ def test_a_sheet_has_one_width_and_the_colours_of_its_classes():
     ],
 )
 def test_unusual_pictures_have_sheets(unusual):
-    sheet = labels.draw_sheet(labelled(**unusual), NAMES)
-    assert sheet.width == labels.WIDTH and sheet.height < 6000
+    sheet = label_sheet.draw_sheet(labelled(**unusual), NAMES)
+    assert sheet.width == label_sheet.WIDTH and sheet.height < 6000
 
 
 def test_a_bar_is_cut_in_proportion_background_last():
-    part, draw = layout.blank(402, 20)
-    shares.draw_bar(draw, (0, 0, 400, 18), np.array([0.25, 0.25, 0.5]), {})
+    part, draw = sheet_layout.blank(402, 20)
+    soft_label_drawing.draw_bar(draw, (0, 0, 400, 18), np.array([0.25, 0.25, 0.5]), {})
     row = np.asarray(part)[10]
     for start, end, color in (
         (1, 99, class_color(1)),
         (102, 298, class_color(2)),
-        (302, 399, shares.BACKGROUND),
+        (302, 399, soft_label_drawing.BACKGROUND),
     ):
         assert (row[start:end] == color).all(), color
 
@@ -75,7 +80,7 @@ def test_a_bar_is_cut_in_proportion_background_last():
 def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
     item = labelled(size=(64, 64))
     item.edgemask[1, 16:48, 16:24] = 6.0
-    drawn = np.asarray(labels._mask(item, 640)).astype(int)
+    drawn = np.asarray(label_sheet._mask(item, 640)).astype(int)
     brightness = drawn.sum(axis=-1)
     heavy, light, outside = brightness[300, 200], brightness[300, 300], brightness[300, 500]
     assert heavy > light
@@ -86,15 +91,15 @@ def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
 def test_the_range_of_weights_is_that_of_the_covered_cells():
     mask = np.array([[0, 1], [1, 1]])
     weight = np.array([[0.1, 1.0], [10.0, 100.0]])
-    found = labels._share_of_range(weight, mask)
+    found = label_sheet._share_of_range(weight, mask)
     np.testing.assert_allclose(found, [[0, 0], [0.5, 1]])
-    assert np.isfinite(labels._share_of_range(np.ones([2, 2]), mask)).all()
-    assert np.isfinite(labels._share_of_range(np.ones([2, 2]), mask * 0)).all()
+    assert np.isfinite(label_sheet._share_of_range(np.ones([2, 2]), mask)).all()
+    assert np.isfinite(label_sheet._share_of_range(np.ones([2, 2]), mask * 0)).all()
 
 
 def test_a_window_is_bright_inside_and_dark_outside():
     item = labelled()
-    part = labels._window(item, item.windows[0], item.window_labels[0], NAMES, 400)
+    part = label_sheet._window(item, item.windows[0], item.window_labels[0], NAMES, 400)
     assert part.width == 400
     pixels = np.asarray(part)
     assert (pixels[20, 20] == 255).all()
@@ -102,6 +107,6 @@ def test_a_window_is_bright_inside_and_dark_outside():
 
 
 def test_pictures_keep_their_shape():
-    assert layout.fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
-    assert layout.fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
-    assert isinstance(labels.draw_sheet(labelled(), {}), Image.Image)
+    assert sheet_layout.fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
+    assert sheet_layout.fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
+    assert isinstance(label_sheet.draw_sheet(labelled(), {}), Image.Image)

@@ -2,7 +2,7 @@
 
 import logging
 
-from object_detection_mtl.config import doubts, pipeline
+from object_detection_mtl.config import pipeline, suspicious_values
 from tests.config.sources import MINIMAL, parse
 
 GRID = "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator"
@@ -10,12 +10,12 @@ RESIZER = "model.faster_rcnn.image_resizer"
 
 
 def test_nothing_to_say():
-    assert doubts.found(parse()) == []
+    assert suspicious_values.found(parse()) == []
 
 
 def test_anchors_and_features_of_different_strides(caplog):
     override = f"{GRID}.width_stride=8"
-    [line] = doubts.found(parse(override))
+    [line] = suspicious_values.found(parse(override))
     assert line.startswith(f"{GRID}.width_stride = 8: ")
     assert "first_stage_features_stride = 16 pixels apart" in line
     with caplog.at_level(logging.WARNING):
@@ -25,17 +25,24 @@ def test_anchors_and_features_of_different_strides(caplog):
 
 def test_anchors_larger_than_every_image():
     small = f"{RESIZER}.keep_aspect_ratio_resizer={{min_dimension: 100 max_dimension: 200}}"
-    [line] = doubts.found(parse(small))
+    [line] = suspicious_values.found(parse(small))
     assert f"{GRID}.scales = [1.0]: no anchor fits into an image of 200x200" in line
     assert "the smallest is 256x256" in line
-    assert doubts.found(parse(small, f"{GRID}.scales=[0.75]")) == []
+    assert suspicious_values.found(parse(small, f"{GRID}.scales=[0.75]")) == []
     # Of one shape: 128 is wider than it.
     fixed = f"{RESIZER}={{fixed_shape_resizer {{height: 300 width: 127}}}}"
     wide = (f"{GRID}.scales=[0.5]", f"{GRID}.aspect_ratios=[1.0]")
-    assert len(doubts.found(parse(fixed, *wide))) == 1
-    assert doubts.found(parse(fixed, f"{GRID}.scales=[0.5]", f"{GRID}.aspect_ratios=[0.25]")) == []
+    assert len(suspicious_values.found(parse(fixed, *wide))) == 1
+    assert (
+        suspicious_values.found(
+            parse(fixed, f"{GRID}.scales=[0.5]", f"{GRID}.aspect_ratios=[0.25]")
+        )
+        == []
+    )
 
 
 def test_clipped_anchors_always_fit():
     small = f"{RESIZER}.keep_aspect_ratio_resizer={{min_dimension: 100 max_dimension: 200}}"
-    assert doubts.found(parse(small, "model.faster_rcnn.clip_anchors_to_image=true")) == []
+    assert (
+        suspicious_values.found(parse(small, "model.faster_rcnn.clip_anchors_to_image=true")) == []
+    )

@@ -16,12 +16,16 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from object_detection_mtl.visualization import boxes as box_drawing
-from object_detection_mtl.visualization import drawing, layout, masks, shares
+from object_detection_mtl.visualization import (
+    box_drawing,
+    drawing,
+    sheet_layout,
+    soft_label_drawing,
+)
 
 MOST_OBJECTS = 24  # closeness bars of one sheet
 MOST_SHARES = 6  # lines of text below the bar of a window, the largest shares
-WIDTH = layout.WIDTH
+WIDTH = sheet_layout.WIDTH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +65,17 @@ def draw_sheet(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Ima
     """
     names = {0: "background", **names}
     height, width = labelled.image.shape[:2]
-    title = layout.title(
+    title = sheet_layout.title(
         labelled.name,
-        f"{width} x {height} pixels, {layout.counted(len(labelled.boxes), 'object')}",
+        f"{width} x {height} pixels, {sheet_layout.counted(len(labelled.boxes), 'object')}",
     )
-    half = (WIDTH - 3 * layout.GAP) // 2
+    half = (WIDTH - 3 * sheet_layout.GAP) // 2
     parts = [
         title,
-        layout.side_by_side(
+        sheet_layout.side_by_side(
             [
-                layout.captioned(_boxes(labelled, names, half), "objects"),
-                layout.captioned(
+                sheet_layout.captioned(_boxes(labelled, names, half), "objects"),
+                sheet_layout.captioned(
                     _mask(labelled, half),
                     "foreground mask: the colour is the weight of a covered cell",
                     _ramp_legend(labelled.edgemask, half),
@@ -81,16 +85,16 @@ def draw_sheet(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Ima
         _closeness(labelled, names),
         _windows(labelled, names),
     ]
-    return layout.stacked(parts)
+    return sheet_layout.stacked(parts)
 
 
 # Parts of the sheet ------------------------------------------------------------------------------
 
 
 def _boxes(labelled: LabelledPicture, names: Mapping[int, str], width: int) -> Image.Image:
-    picture = layout.fitted(labelled.image, width)
+    picture = sheet_layout.fitted(labelled.image, width)
     texts = [
-        f"{number} {shares.name_of(names, label)}"
+        f"{number} {soft_label_drawing.name_of(names, label)}"
         for number, label in enumerate(labelled.classes, start=1)
     ]
     drawn = box_drawing.draw_boxes(picture, labelled.boxes, labelled.classes, texts=texts)
@@ -100,12 +104,14 @@ def _boxes(labelled: LabelledPicture, names: Mapping[int, str], width: int) -> I
 def _mask(labelled: LabelledPicture, width: int) -> Image.Image:
     """The picture in grey, its covered cells in the colours of their weights."""
     mask, weight = np.asarray(labelled.edgemask, float)
-    colors = masks.ramp(_share_of_range(weight, mask))
-    return masks.over_grey(labelled.image, width, colors, np.where(mask > 0, 0.75, 0.0))
+    colors = soft_label_drawing.ramp(_share_of_range(weight, mask))
+    return soft_label_drawing.over_grey(
+        labelled.image, width, colors, np.where(mask > 0, 0.75, 0.0)
+    )
 
 
 def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
-    part, draw = layout.blank(width, layout.LINE)
+    part, draw = sheet_layout.blank(width, sheet_layout.LINE)
     mask, weight = np.asarray(edgemask, float)
     outside = ""
     if (mask == 0).any():
@@ -113,14 +119,16 @@ def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
     left = 0.0
     if (mask > 0).any():
         low, high = weight[mask > 0].min(), weight[mask > 0].max()
-        draw.text((0, 2), f"{low:.3g}", font=layout.small(), fill=layout.INK)
-        left = draw.textlength(f"{low:.3g}", font=layout.small()) + 6
+        draw.text((0, 2), f"{low:.3g}", font=sheet_layout.small(), fill=sheet_layout.INK)
+        left = draw.textlength(f"{low:.3g}", font=sheet_layout.small()) + 6
         if high > low:
-            part.paste(masks.ramp_picture(120, 12), (round(left), 5))
-            draw.text((left + 126, 2), f"{high:.3g}", font=layout.small(), fill=layout.INK)
-            left += 126 + draw.textlength(f"{high:.3g}", font=layout.small())
+            part.paste(soft_label_drawing.ramp_picture(120, 12), (round(left), 5))
+            draw.text(
+                (left + 126, 2), f"{high:.3g}", font=sheet_layout.small(), fill=sheet_layout.INK
+            )
+            left += 126 + draw.textlength(f"{high:.3g}", font=sheet_layout.small())
         left += 24
-    draw.text((left, 2), outside, font=layout.small(), fill=layout.SOFT)
+    draw.text((left, 2), outside, font=sheet_layout.small(), fill=sheet_layout.SOFT)
     return part
 
 
@@ -128,45 +136,55 @@ def _closeness(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Ima
     """Two columns of objects, each with its bar."""
     number = min(len(labelled.boxes), MOST_OBJECTS)
     if not number:
-        return layout.caption("closeness: there is no object")
+        return sheet_layout.caption("closeness: there is no object")
     columns = 1 if number == 1 else 2
     rows = -(-number // columns)
-    width = (WIDTH - (columns + 1) * layout.GAP) // columns if columns == 2 else WIDTH // 2
-    part, draw = layout.blank(WIDTH - 2 * layout.GAP, rows * (layout.LINE + 4))
+    width = (WIDTH - (columns + 1) * sheet_layout.GAP) // columns if columns == 2 else WIDTH // 2
+    part, draw = sheet_layout.blank(WIDTH - 2 * sheet_layout.GAP, rows * (sheet_layout.LINE + 4))
     for index in range(number):
-        left = (index // rows) * (width + layout.GAP)
-        top = (index % rows) * (layout.LINE + 4)
+        left = (index // rows) * (width + sheet_layout.GAP)
+        top = (index % rows) * (sheet_layout.LINE + 4)
         label = int(labelled.classes[index])
         text = drawing.shortened(
-            draw, f"{index + 1} {shares.name_of(names, label)}", layout.small(), 140
-        )
-        draw.rectangle((left, top + 3, left + 12, top + 15), fill=shares.color_of(label))
-        draw.text((left + 18, top + 1), text, font=layout.small(), fill=layout.INK)
-        shares.draw_bar(
             draw,
-            (left + 166, top, left + width, top + shares.BAR),
+            f"{index + 1} {soft_label_drawing.name_of(names, label)}",
+            sheet_layout.small(),
+            140,
+        )
+        draw.rectangle(
+            (left, top + 3, left + 12, top + 15), fill=soft_label_drawing.color_of(label)
+        )
+        draw.text((left + 18, top + 1), text, font=sheet_layout.small(), fill=sheet_layout.INK)
+        soft_label_drawing.draw_bar(
+            draw,
+            (left + 166, top, left + width, top + soft_label_drawing.BAR),
             labelled.closeness[index],
             names,
         )
     hidden = len(labelled.boxes) - number
-    more = f"; {layout.counted(hidden, 'more object')} not shown" if hidden else ""
-    return layout.captioned(part, f"closeness: how near the other classes are to an object{more}")
+    more = f"; {sheet_layout.counted(hidden, 'more object')} not shown" if hidden else ""
+    return sheet_layout.captioned(
+        part, f"closeness: how near the other classes are to an object{more}"
+    )
 
 
 def _windows(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Image:
     number = len(labelled.windows)
     if not number:
-        return layout.caption("windows: none")
+        return sheet_layout.caption("windows: none")
     columns = max(4, min(number, 6))
-    width = (WIDTH - (columns + 1) * layout.GAP) // columns
+    width = (WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = [
         _window(labelled, window, label, names, width)
         for window, label in zip(labelled.windows, labelled.window_labels, strict=True)
     ]
     rows = [
-        layout.side_by_side(panels[start : start + columns]) for start in range(0, number, columns)
+        sheet_layout.side_by_side(panels[start : start + columns])
+        for start in range(0, number, columns)
     ]
-    return layout.captioned(layout.stacked(rows, margin=0), "windows: what the bright part shows")
+    return sheet_layout.captioned(
+        sheet_layout.stacked(rows, margin=0), "windows: what the bright part shows"
+    )
 
 
 def _window(
@@ -176,22 +194,26 @@ def _window(
     names: Mapping[int, str],
     width: int,
 ) -> Image.Image:
-    drawn = shares.spotlight(labelled.image, labelled.boxes, labelled.classes, window, width)
+    drawn = soft_label_drawing.spotlight(
+        labelled.image, labelled.boxes, labelled.classes, window, width
+    )
     largest = sorted(enumerate(label), key=lambda item: -item[1])
     shown = [(index, share) for index, share in largest if share > 0][:MOST_SHARES]
-    part, draw = layout.blank(width, drawn.height + 6 + shares.BAR + 5 + 18 * len(shown))
+    part, draw = sheet_layout.blank(
+        width, drawn.height + 6 + soft_label_drawing.BAR + 5 + 18 * len(shown)
+    )
     part.paste(drawn, (0, 0))
     top = drawn.height + 6
-    shares.draw_bar(draw, (0, top, width, top + shares.BAR), label, {})
+    soft_label_drawing.draw_bar(draw, (0, top, width, top + soft_label_drawing.BAR), label, {})
     for line, (index, share) in enumerate(shown):
-        y = top + shares.BAR + 5 + 18 * line
-        draw.rectangle((0, y + 3, 10, y + 13), fill=shares.color_of(index))
-        text = f"{share:.3f} {shares.name_of(names, index)}"
+        y = top + soft_label_drawing.BAR + 5 + 18 * line
+        draw.rectangle((0, y + 3, 10, y + 13), fill=soft_label_drawing.color_of(index))
+        text = f"{share:.3f} {soft_label_drawing.name_of(names, index)}"
         draw.text(
             (16, y),
-            drawing.shortened(draw, text, layout.small(), width - 16),
-            layout.INK,
-            layout.small(),
+            drawing.shortened(draw, text, sheet_layout.small(), width - 16),
+            sheet_layout.INK,
+            sheet_layout.small(),
         )
     return part
 
