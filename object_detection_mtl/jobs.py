@@ -186,7 +186,7 @@ def evaluate(
     if not once:
         print(f"waiting for checkpoints in {checkpoint_dir}, {timeout:g} s for each", flush=True)
     for prefix in prefixes:
-        step, metrics = evaluation.run(prefix)
+        step, metrics = evaluation.evaluate(prefix)
         if 0 < last_step <= step:
             break
     else:
@@ -229,7 +229,7 @@ def _evaluation(
         num_classes=detector.num_classes,
         batch_size=config.eval_config.batch_size,
         is_training=False,
-        retain_original_images=options.num_pictures > 0,
+        retain_original_images=options.num_visualizations > 0,
         labels=label_builder.build(config.model.mtl),  # For the losses.
     )
     if detector.second_stage is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation.checkpoint_evaluation import EvaluationOptions
 from object_detection_mtl.evaluation.evaluator import DetectionEvaluator
-from object_detection_mtl.evaluation.metrics_sets import MetricsOptions, evaluators_for
+from object_detection_mtl.evaluation.metrics_sets import MetricsOptions, make_evaluators
 from object_detection_mtl.protos import eval_pb2
 
 
@@ -23,7 +23,7 @@ def build_evaluators(
         include_metrics_per_category=config.include_metrics_per_category,
         all_metrics_per_category=config.all_metrics_per_category,
     )
-    return evaluators_for(config.metrics_set, categories, options)
+    return make_evaluators(config.metrics_set, categories, options)
 
 
 def build_options(config: eval_pb2.EvalConfig) -> EvaluationOptions:
@@ -33,7 +33,7 @@ def build_options(config: eval_pb2.EvalConfig) -> EvaluationOptions:
     """
     return EvaluationOptions(
         num_examples=config.num_examples if config.HasField("num_examples") else None,
-        num_pictures=config.num_visualizations if config.retain_original_images else 0,
+        num_visualizations=config.num_visualizations if config.retain_original_images else 0,
         min_score=config.min_score_threshold,
         max_boxes=config.max_num_boxes_to_visualize,
         use_moving_averages=config.use_moving_averages,

@@ -30,7 +30,7 @@ _NOT_EXPORTED = "features are not part of the detections"
 _NOT_DRAWN = "the drawing has a fixed style"
 
 # By message and field: why nothing happens, and the values that would change nothing anyway.
-UNUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
+IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainEvalPipelineConfig.graph_rewriter": ("quantisation is not supported", ()),
     "DetectionModel.init_file": ("give train_config.fine_tune_checkpoint", ("",)),
     "FasterRcnn.context_config": (_NO_CONTEXT, ()),
@@ -197,7 +197,7 @@ def _samples(config: faster_rcnn_pb2.FasterRcnn) -> bool:
 
 # The same for fields that act on some feature extractors only: the beginning of the types they
 # act on, why nothing happens to others, harmless values.
-UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+IGNORED_BY_OTHER_TYPES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "FasterRcnnFeatureExtractor.freeze_layer": (
         "faster_rcnn_resnet",
         "only ResNet backbones have blocks to freeze",
@@ -211,7 +211,7 @@ UNUSED_BY_OTHERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
 
 
 # The same for fields that the rest of their message decides about: whether they act in it.
-UNUSED_SOMETIMES: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ...]]] = {
+CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ...]]] = {
     **{
         f"FasterRcnn.{name}": (_crops, "only Faster R-CNN crops proposals", ())
         for name in ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride")
@@ -233,19 +233,19 @@ UNUSED_SOMETIMES: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ...]]] 
 }
 
 
-def _why_unused(node: proto_messages.Node) -> tuple[str, tuple[Any, ...]] | None:
+def _why_ignored(node: proto_messages.Node) -> tuple[str, tuple[Any, ...]] | None:
     """The reason and the harmless values of a field that nothing acts on."""
-    if node.key in UNUSED_BY_OTHERS:
-        type_prefix, why, harmless = UNUSED_BY_OTHERS[node.key]
+    if node.key in IGNORED_BY_OTHER_TYPES:
+        type_prefix, why, harmless = IGNORED_BY_OTHER_TYPES[node.key]
         acts = getattr(node.owner, "type", "").startswith(type_prefix)
         return None if acts else (why, harmless)
-    if node.key in UNUSED_SOMETIMES:
-        acts_in, why, harmless = UNUSED_SOMETIMES[node.key]
+    if node.key in CONDITIONALLY_IGNORED:
+        acts_in, why, harmless = CONDITIONALLY_IGNORED[node.key]
         return None if acts_in(node.owner) else (why, harmless)
-    return UNUSED.get(node.key)
+    return IGNORED_FIELDS.get(node.key)
 
 
-def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
+def find_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
     """Fields that `config` sets and nothing acts on: path -> why.
 
     A value that changes nothing is left out, and a field that stands several times in a repeated
@@ -253,8 +253,8 @@ def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
     """
     paths: dict[str, str] = {}
     keys: set[str] = set()
-    for node in proto_messages.walk(config, descend=lambda node: _why_unused(node) is None):
-        unused = _why_unused(node)
+    for node in proto_messages.walk(config, descend=lambda node: _why_ignored(node) is None):
+        unused = _why_ignored(node)
         if unused is None or node.key in keys:
             continue
         why, harmless = unused
@@ -266,9 +266,9 @@ def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
     return paths
 
 
-def report(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
-    """Logs one warning that names the fields of `found`, if there are any."""
-    fields = found(config)
+def warn_about_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
+    """Logs one warning that names the fields of `find_ignored_fields`, if there are any."""
+    fields = find_ignored_fields(config)
     if fields:
         lines = "".join(f"\n  {path} ({why})" for path, why in fields.items())
         _logger.warning("%s: nothing acts on these fields:%s", source, lines)

@@ -69,8 +69,8 @@ def parse(
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
     if not written.dialect_resolved:  # a resolved one was reported when it was resolved
-        ignored_fields.report(asked_for, source)
-        suspicious_values.report(config, source)
+        ignored_fields.warn_about_ignored_fields(asked_for, source)
+        suspicious_values.warn_about_suspicious_values(config, source)
     return config
 
 

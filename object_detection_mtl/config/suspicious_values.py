@@ -14,7 +14,7 @@ from object_detection_mtl.protos import anchor_generator_pb2, image_resizer_pb2,
 _logger = logging.getLogger(__name__)
 
 
-def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
+def find_suspicious_values(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
     """A line for each doubt about a validated configuration."""
     model = config.model.faster_rcnn
     path = "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator"
@@ -25,9 +25,9 @@ def found(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
     return doubts
 
 
-def report(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
+def warn_about_suspicious_values(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
     """Logs a warning for each doubt."""
-    for doubt in found(config):
+    for doubt in find_suspicious_values(config):
         _logger.warning("%s: %s", source, doubt)
 
 

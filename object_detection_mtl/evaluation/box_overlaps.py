@@ -30,7 +30,7 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
-def covered_share(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def covered_fraction(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The share [N, M] of each of `boxes` [N, 4] that lies inside each of `others` [M, 4]."""
     common = intersection(boxes, others)
     areas = np.broadcast_to(area(boxes)[:, np.newaxis], common.shape)

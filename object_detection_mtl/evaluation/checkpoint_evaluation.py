@@ -30,7 +30,7 @@ from object_detection_mtl.training import failures
 # The class of a detector that finds objects without naming them: proposals alone.
 OBJECT = Category(1, "object", "object")
 
-Pictures = list[tuple[str, np.ndarray]]
+NamedImages = list[tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class EvaluationOptions:
 
     Attributes:
         num_examples: images, at most; None for all.
-        num_pictures: images drawn; needs data with `original_images`.
+        num_visualizations: images drawn; needs data with `original_images`.
         min_score: of the detections drawn.
         max_boxes: detections drawn on a picture, at most.
         use_moving_averages: evaluate the averages of the weights where a checkpoint has them.
@@ -47,7 +47,7 @@ class EvaluationOptions:
     """
 
     num_examples: int | None = None
-    num_pictures: int = 0
+    num_visualizations: int = 0
     min_score: float = 0.5
     max_boxes: int | None = 20
     use_moving_averages: bool = False
@@ -83,10 +83,10 @@ class CheckpointEvaluation:
         self._options = options
         self._engine = options.engine
         self._infer = make_infer_fn(
-            detector, dataset.element_spec, compare=options.num_pictures > 0
+            detector, dataset.element_spec, compare=options.num_visualizations > 0
         )
 
-    def run(self, prefix: str) -> tuple[int, dict[str, float]]:
+    def evaluate(self, prefix: str) -> tuple[int, dict[str, float]]:
         """Evaluates one checkpoint and prints the metrics.
 
         Returns:
@@ -99,12 +99,12 @@ class CheckpointEvaluation:
         print(f"evaluating {prefix} (step {step})", flush=True)
         weights.load(self._detector, prefix, use_moving_averages=self._options.use_moving_averages)
         infer = self._infer_with_engine()
-        pictures: Pictures = []
+        pictures: NamedImages = []
         drawn = 0
 
         def draw(number: int, batch: Tensors, detections: Tensors) -> None:
             nonlocal drawn
-            left = self._options.num_pictures - drawn
+            left = self._options.num_visualizations - drawn
             if left > 0:
                 pictures.extend(self._draw(number, batch, detections, left))
                 drawn += len(batch[Batch.original_images])
@@ -152,11 +152,15 @@ class CheckpointEvaluation:
             max_images=left,
         )
 
-    def _report(self, step: int, prefix: str, result: EvaluationResult, pictures: Pictures) -> None:
+    def _report(
+        self, step: int, prefix: str, result: EvaluationResult, pictures: NamedImages
+    ) -> None:
         extra = {"checkpoint": prefix, **result.counters()}
         path = self._writer.write(step, result.metrics, pictures, extra)
         print(
-            metrics_output.table(result.metrics, title=f"step {step}, {result.num_images} images")
+            metrics_output.format_table(
+                result.metrics, title=f"step {step}, {result.num_images} images"
+            )
         )
         print(f"written to {path}", flush=True)
 

@@ -67,4 +67,4 @@ def draw_comparisons(
                 )
             parts.append(part)
         name = f"image {j} of batch {batch_number}"
-        yield f"eval_auxiliary_{batch_number}_{j}", drawing.draw_sheet(name, parts)
+        yield f"eval_auxiliary_{batch_number}_{j}", drawing.draw_comparison_sheet(name, parts)

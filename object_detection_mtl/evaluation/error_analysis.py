@@ -8,7 +8,7 @@ image. "Overlap" is IoU.
    POSITIVE. Otherwise the detection is a REDUNDANCY error (a duplicate).
 2. Else look at the object of any class that it overlaps most. Overlap below the background
    threshold (0.1): a BACKGROUND error. An object of another class: a CLASSIFICATION error. An
-   object of its own class, found too inaccurately: a LOCALISATION error.
+   object of its own class, found too inaccurately: a LOCALIZATION error.
 3. An object that no true positive found is a FALSE NEGATIVE, whatever else was said about it.
 
 So true positives and the first four kinds partition the detections; true positives and false
@@ -32,15 +32,15 @@ from object_detection_mtl.evaluation.evaluator import (
 )
 
 TRUE_POSITIVE = "TruePositive"
-LOCALISATION = "Localisation"
+LOCALIZATION = "Localisation"
 CLASSIFICATION = "Classification"
 REDUNDANCY = "Redundancy"
 BACKGROUND = "Background"
 FALSE_NEGATIVE = "FalseNegative"
 
-KINDS = (TRUE_POSITIVE, LOCALISATION, CLASSIFICATION, REDUNDANCY, BACKGROUND, FALSE_NEGATIVE)
+KINDS = (TRUE_POSITIVE, LOCALIZATION, CLASSIFICATION, REDUNDANCY, BACKGROUND, FALSE_NEGATIVE)
 
-_LEFT_OUT = -1
+_IGNORED = -1
 
 
 def _best(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def _best(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return best, table[np.arange(len(table)), best]
 
 
-def sort_errors(
+def classify_errors(
     groundtruth: ImageGroundtruth,
     detections: ImageDetections,
     *,
@@ -78,16 +78,16 @@ def sort_errors(
     names = np.select(
         [matched, any_overlap < background_iou_threshold, own_wanted_overlap < any_overlap],
         [KINDS.index(REDUNDANCY), KINDS.index(BACKGROUND), KINDS.index(CLASSIFICATION)],
-        default=KINDS.index(LOCALISATION),
+        default=KINDS.index(LOCALIZATION),
     )
 
     claims = np.flatnonzero(matched_wanted)
     claims = claims[np.argsort(-detections.scores[claims], kind="stable")]
     found, first = np.unique(own[claims], return_index=True)
     area_like = groundtruth.is_crowd | groundtruth.group_of
-    inside = box_overlaps.covered_share(detections.boxes, groundtruth.boxes[area_like])
+    inside = box_overlaps.covered_fraction(detections.boxes, groundtruth.boxes[area_like])
     swallowed = np.any((inside >= 0.5) & own_class[:, area_like], axis=1)
-    names[(matched & ~matched_wanted) | swallowed] = _LEFT_OUT
+    names[(matched & ~matched_wanted) | swallowed] = _IGNORED
     names[claims[first]] = KINDS.index(TRUE_POSITIVE)
 
     missed = wanted.copy()
@@ -129,13 +129,13 @@ class ErrorAnalysis(DetectionEvaluator):
         table = np.zeros((max(self.names) + 1, len(KINDS)), dtype=np.int64)
         for groundtruth, detections in self._images():
             detections = detections.rows(detections.scores >= self._min_score)
-            kinds, missed = sort_errors(
+            kinds, missed = classify_errors(
                 groundtruth,
                 detections,
                 matching_iou_threshold=self._matching_iou_threshold,
                 background_iou_threshold=self._background_iou_threshold,
             )
-            counted = kinds != _LEFT_OUT
+            counted = kinds != _IGNORED
             np.add.at(table, (detections.classes[counted], kinds[counted]), 1)
             np.add.at(table, (groundtruth.classes[missed], KINDS.index(FALSE_NEGATIVE)), 1)
         return {i: dict(zip(KINDS, table[i].tolist(), strict=True)) for i in self.names}

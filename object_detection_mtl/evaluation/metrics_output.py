@@ -54,7 +54,7 @@ def _columns(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def table(metrics: Mapping[str, float], *, title: str = "") -> str:
+def format_table(metrics: Mapping[str, float], *, title: str = "") -> str:
     """The metrics as text: summaries first, then one table of classes for each kind of metric.
 
     "-" stands where a class has no object to find (NaN).

@@ -91,7 +91,7 @@ _ALIASES = {
 KNOWN_METRICS_SETS = (*_BUILDERS, *_ALIASES)
 
 
-def evaluators_for(
+def make_evaluators(
     metrics_sets: Sequence[str], categories: Categories, options: MetricsOptions | None = None
 ) -> list[DetectionEvaluator]:
     """One evaluator for each name of `metrics_sets`, in order, each kind once.

@@ -120,7 +120,7 @@ def judge(
     if not groups.any():
         return Judged(scores[~ignored], classes[~ignored], hits[~ignored])
     members = np.flatnonzero(groups)
-    table = box_overlaps.covered_share(boxes, groundtruth.boxes[members])
+    table = box_overlaps.covered_fraction(boxes, groundtruth.boxes[members])
     best, share = _best_of_class(table, classes, groundtruth.classes[members])
     grouped = (share >= iou_threshold) & (hits == 0) & ~ignored
     kept = ~ignored & ~grouped

@@ -129,4 +129,4 @@ def draw(picture: np.ndarray, found: Found, target: Path, options: Options) -> N
     )
     if max(drawn.shape) > _LONGEST_SIDE_OF_JPEG:
         target = target.with_suffix(".png")
-    visualization.save(drawn, target)
+    visualization.save_image(drawn, target)

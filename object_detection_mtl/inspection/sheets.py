@@ -59,7 +59,7 @@ def write(
         labelled = _labelled(decode(serialized, f"record {number}"), num_windows)
         folders.make(output_dir)
         file_name = f"{number:04d}_{_safe(labelled.name)}.png"
-        drawing.draw_sheet(labelled, source.names).save(output_dir / file_name)
+        drawing.draw_label_sheet(labelled, source.names).save(output_dir / file_name)
         drawn.append((labelled.name, file_name))
     if not drawn:
         raise ValueError("there is no picture to draw. " + "; ".join(source.report.lines()[1:]))
@@ -98,9 +98,9 @@ def _refuse_without_labels(serialized: bytes, name: str) -> None:
         )
 
 
-def _labelled(example: Example, num_windows: int) -> drawing.LabelledPicture:
+def _labelled(example: Example, num_windows: int) -> drawing.LabeledImage:
     number = min(num_windows, int(example[Groundtruth.num_windows]))
-    return drawing.LabelledPicture(
+    return drawing.LabeledImage(
         name=_text(example[Batch.image_id]),
         image=example[IMAGE].numpy(),
         boxes=example[Groundtruth.boxes].numpy(),

@@ -3,16 +3,16 @@
 from object_detection_mtl.visualization.box_drawing import (
     SMALLEST_LONGER_SIDE,
     draw_boxes,
-    save,
+    save_image,
     side_by_side,
 )
-from object_detection_mtl.visualization.drawing import as_picture, class_color
+from object_detection_mtl.visualization.drawing import class_color, to_rgb_image
 
 __all__ = [
     "SMALLEST_LONGER_SIDE",
-    "as_picture",
+    "to_rgb_image",
     "class_color",
     "draw_boxes",
-    "save",
+    "save_image",
     "side_by_side",
 ]

@@ -22,7 +22,7 @@ SMALLEST_LONGER_SIDE = 320
 class _Label(NamedTuple):
     text: str
     color: drawing.Color
-    box: tuple[float, float, float, float]  # left, top, right, bottom of the labelled box, pixels
+    box: tuple[float, float, float, float]  # left, top, right, bottom of the labeled box, pixels
 
 
 def _enlarged(picture: Image.Image, longer_side: int) -> Image.Image:
@@ -120,7 +120,7 @@ def draw_boxes(
     """Draws boxes, their class names and scores.
 
     Args:
-      image: see `drawing.as_picture`.
+      image: see `drawing.to_rgb_image`.
       boxes: [N, 4] normalised to the image; parts outside are cut off.
       classes: [N] ids for colours and names, or None: one colour, no names.
       scores: [N], or None: all boxes are drawn, in the order given.
@@ -139,7 +139,7 @@ def draw_boxes(
     Raises:
       ValueError: not a picture, or arrays of different lengths.
     """
-    picture = _enlarged(drawing.as_picture(image), longer_side)
+    picture = _enlarged(drawing.to_rgb_image(image), longer_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     classes = None if classes is None else np.asarray(classes).astype(np.int64).reshape(-1)
     scores = None if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
@@ -183,7 +183,7 @@ def side_by_side(images: Sequence[Any], *, titles: Sequence[str] | None = None) 
     """Pictures in a row, tops aligned, a thin gap between them, with a bar of titles if given.
 
     Args:
-      images: at least one, see `drawing.as_picture`; heights may differ.
+      images: at least one, see `drawing.to_rgb_image`; heights may differ.
       titles: one for each picture.
 
     Returns:
@@ -192,7 +192,7 @@ def side_by_side(images: Sequence[Any], *, titles: Sequence[str] | None = None) 
     Raises:
       ValueError: no picture, or not one title for each.
     """
-    pictures = [drawing.as_picture(image) for image in images]
+    pictures = [drawing.to_rgb_image(image) for image in images]
     if not pictures:
         raise ValueError("side_by_side needs at least one picture.")
     if titles is not None and len(titles) != len(pictures):
@@ -216,7 +216,7 @@ def side_by_side(images: Sequence[Any], *, titles: Sequence[str] | None = None) 
     return np.asarray(canvas)
 
 
-def save(image: Any, path: str | os.PathLike) -> None:
+def save_image(image: Any, path: str | os.PathLike) -> None:
     """Writes a picture; the name's ending says the format (.jpg, .png ...); folders are made.
 
     Raises:
@@ -227,7 +227,7 @@ def save(image: Any, path: str | os.PathLike) -> None:
         raise ValueError(
             f"{str(path)!r}: the ending {path.suffix!r} is no picture format; use .jpg or .png."
         )
-    picture = drawing.as_picture(image)
+    picture = drawing.to_rgb_image(image)
     folders.make(path.parent)
     if path.suffix.lower() in (".jpg", ".jpeg"):
         picture.save(path, quality=92)

@@ -52,7 +52,7 @@ def class_color(class_id: int) -> Color:
     return colors[int(class_id) % len(colors)]
 
 
-def as_picture(image: Any) -> Image.Image:
+def to_rgb_image(image: Any) -> Image.Image:
     """`image` as a Pillow RGB picture of its own (never the caller's).
 
     Args:

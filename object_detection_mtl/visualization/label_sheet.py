@@ -29,7 +29,7 @@ WIDTH = sheet_layout.WIDTH
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledPicture:
+class LabeledImage:
     """A picture with its labels.
 
     Attributes:
@@ -53,37 +53,37 @@ class LabelledPicture:
     edgemask: np.ndarray
 
 
-def draw_sheet(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Image:
+def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
     """Draws all labels of a picture.
 
     Args:
-      labelled: the picture.
+      labeled: the picture.
       names: class number -> name; a class without one is called by its number.
 
     Returns:
       An RGB picture of WIDTH pixels.
     """
     names = {0: "background", **names}
-    height, width = labelled.image.shape[:2]
+    height, width = labeled.image.shape[:2]
     title = sheet_layout.title(
-        labelled.name,
-        f"{width} x {height} pixels, {sheet_layout.counted(len(labelled.boxes), 'object')}",
+        labeled.name,
+        f"{width} x {height} pixels, {sheet_layout.counted(len(labeled.boxes), 'object')}",
     )
     half = (WIDTH - 3 * sheet_layout.GAP) // 2
     parts = [
         title,
         sheet_layout.side_by_side(
             [
-                sheet_layout.captioned(_boxes(labelled, names, half), "objects"),
+                sheet_layout.captioned(_boxes(labeled, names, half), "objects"),
                 sheet_layout.captioned(
-                    _mask(labelled, half),
+                    _mask(labeled, half),
                     "foreground mask: the colour is the weight of a covered cell",
-                    _ramp_legend(labelled.edgemask, half),
+                    _ramp_legend(labeled.edgemask, half),
                 ),
             ]
         ),
-        _closeness(labelled, names),
-        _windows(labelled, names),
+        _closeness(labeled, names),
+        _windows(labeled, names),
     ]
     return sheet_layout.stacked(parts)
 
@@ -91,22 +91,22 @@ def draw_sheet(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Ima
 # Parts of the sheet ------------------------------------------------------------------------------
 
 
-def _boxes(labelled: LabelledPicture, names: Mapping[int, str], width: int) -> Image.Image:
-    picture = sheet_layout.fitted(labelled.image, width)
+def _boxes(labeled: LabeledImage, names: Mapping[int, str], width: int) -> Image.Image:
+    picture = sheet_layout.fitted(labeled.image, width)
     texts = [
         f"{number} {soft_label_drawing.name_of(names, label)}"
-        for number, label in enumerate(labelled.classes, start=1)
+        for number, label in enumerate(labeled.classes, start=1)
     ]
-    drawn = box_drawing.draw_boxes(picture, labelled.boxes, labelled.classes, texts=texts)
+    drawn = box_drawing.draw_boxes(picture, labeled.boxes, labeled.classes, texts=texts)
     return Image.fromarray(drawn)
 
 
-def _mask(labelled: LabelledPicture, width: int) -> Image.Image:
+def _mask(labeled: LabeledImage, width: int) -> Image.Image:
     """The picture in grey, its covered cells in the colours of their weights."""
-    mask, weight = np.asarray(labelled.edgemask, float)
+    mask, weight = np.asarray(labeled.edgemask, float)
     colors = soft_label_drawing.ramp(_share_of_range(weight, mask))
-    return soft_label_drawing.over_grey(
-        labelled.image, width, colors, np.where(mask > 0, 0.75, 0.0)
+    return soft_label_drawing.overlay_map(
+        labeled.image, width, colors, np.where(mask > 0, 0.75, 0.0)
     )
 
 
@@ -122,7 +122,7 @@ def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
         draw.text((0, 2), f"{low:.3g}", font=sheet_layout.small(), fill=sheet_layout.INK)
         left = draw.textlength(f"{low:.3g}", font=sheet_layout.small()) + 6
         if high > low:
-            part.paste(soft_label_drawing.ramp_picture(120, 12), (round(left), 5))
+            part.paste(soft_label_drawing.ramp_legend(120, 12), (round(left), 5))
             draw.text(
                 (left + 126, 2), f"{high:.3g}", font=sheet_layout.small(), fill=sheet_layout.INK
             )
@@ -132,9 +132,9 @@ def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
     return part
 
 
-def _closeness(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Image:
+def _closeness(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
     """Two columns of objects, each with its bar."""
-    number = min(len(labelled.boxes), MOST_OBJECTS)
+    number = min(len(labeled.boxes), MOST_OBJECTS)
     if not number:
         return sheet_layout.caption("closeness: there is no object")
     columns = 1 if number == 1 else 2
@@ -144,7 +144,7 @@ def _closeness(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Ima
     for index in range(number):
         left = (index // rows) * (width + sheet_layout.GAP)
         top = (index % rows) * (sheet_layout.LINE + 4)
-        label = int(labelled.classes[index])
+        label = int(labeled.classes[index])
         text = drawing.shortened(
             draw,
             f"{index + 1} {soft_label_drawing.name_of(names, label)}",
@@ -158,25 +158,25 @@ def _closeness(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Ima
         soft_label_drawing.draw_bar(
             draw,
             (left + 166, top, left + width, top + soft_label_drawing.BAR),
-            labelled.closeness[index],
+            labeled.closeness[index],
             names,
         )
-    hidden = len(labelled.boxes) - number
+    hidden = len(labeled.boxes) - number
     more = f"; {sheet_layout.counted(hidden, 'more object')} not shown" if hidden else ""
     return sheet_layout.captioned(
         part, f"closeness: how near the other classes are to an object{more}"
     )
 
 
-def _windows(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Image:
-    number = len(labelled.windows)
+def _windows(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
+    number = len(labeled.windows)
     if not number:
         return sheet_layout.caption("windows: none")
     columns = max(4, min(number, 6))
     width = (WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = [
-        _window(labelled, window, label, names, width)
-        for window, label in zip(labelled.windows, labelled.window_labels, strict=True)
+        _window(labeled, window, label, names, width)
+        for window, label in zip(labeled.windows, labeled.window_labels, strict=True)
     ]
     rows = [
         sheet_layout.side_by_side(panels[start : start + columns])
@@ -188,14 +188,14 @@ def _windows(labelled: LabelledPicture, names: Mapping[int, str]) -> Image.Image
 
 
 def _window(
-    labelled: LabelledPicture,
+    labeled: LabeledImage,
     window: np.ndarray,
     label: np.ndarray,
     names: Mapping[int, str],
     width: int,
 ) -> Image.Image:
-    drawn = soft_label_drawing.spotlight(
-        labelled.image, labelled.boxes, labelled.classes, window, width
+    drawn = soft_label_drawing.highlight_region(
+        labeled.image, labeled.boxes, labeled.classes, window, width
     )
     largest = sorted(enumerate(label), key=lambda item: -item[1])
     shown = [(index, share) for index, share in largest if share > 0][:MOST_SHARES]

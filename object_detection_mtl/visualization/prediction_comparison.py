@@ -18,7 +18,7 @@ _LEAST_SHARE = 0.01
 _COLUMN = 44  # pixels of a column of numbers
 
 
-def draw_sheet(name: str, parts: Sequence[Image.Image]) -> np.ndarray:
+def draw_comparison_sheet(name: str, parts: Sequence[Image.Image]) -> np.ndarray:
     """Parts on one sheet: uint8 [h, sheet_layout.WIDTH, 3]."""
     title = sheet_layout.title(name, "labels (upper bars) and predictions (lower bars)")
     return np.asarray(sheet_layout.stacked([title, *parts]))
@@ -53,15 +53,15 @@ def draw_regions(
     width = (sheet_layout.WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = []
     for index in range(number):
-        lit = soft_label_drawing.spotlight(image, boxes, classes, regions[index], width)
-        bars = _bars(labels[index], predicted[index], names, width)
+        lit = soft_label_drawing.highlight_region(image, boxes, classes, regions[index], width)
+        bars = _bar_panel(labels[index], predicted[index], names, width)
         panels.append(sheet_layout.stacked([lit, bars], gap=6, margin=0))
     hidden = len(regions) - number
     more = f"; {hidden} more not shown" if hidden else ""
     return sheet_layout.captioned(sheet_layout.side_by_side(panels), f"{title}{more}")
 
 
-def _bars(
+def _bar_panel(
     label: np.ndarray, predicted: np.ndarray, names: Mapping[int, str], width: int
 ) -> Image.Image:
     """The label's bar over the prediction's, and both numbers of the largest shares."""
@@ -101,7 +101,9 @@ def draw_maps(
     panels = []
     for name, values in (("label", label), ("predicted", predicted)):
         opacity = np.full(values.shape, 0.6)
-        drawn = soft_label_drawing.over_grey(image, half, soft_label_drawing.ramp(values), opacity)
+        drawn = soft_label_drawing.overlay_map(
+            image, half, soft_label_drawing.ramp(values), opacity
+        )
         panels.append(sheet_layout.captioned(drawn, f"{title}: {name}"))
     return sheet_layout.stacked([sheet_layout.side_by_side(panels), _legend()], gap=4, margin=0)
 
@@ -109,6 +111,6 @@ def draw_maps(
 def _legend() -> Image.Image:
     part, draw = sheet_layout.blank(200, sheet_layout.LINE)
     draw.text((0, 2), "0", sheet_layout.INK, sheet_layout.small())
-    part.paste(soft_label_drawing.ramp_picture(120, 12), (14, 5))
+    part.paste(soft_label_drawing.ramp_legend(120, 12), (14, 5))
     draw.text((140, 2), "1", sheet_layout.INK, sheet_layout.small())
     return part

@@ -35,7 +35,7 @@ def title(name: str, details: str) -> Image.Image:
 
 def fitted(image: np.ndarray, width: int) -> Image.Image:
     """The picture at this width, or narrower if it would become too tall."""
-    picture = drawing.as_picture(image)
+    picture = drawing.to_rgb_image(image)
     factor = min(width / picture.width, TALLEST_PANEL / picture.height)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     method = Image.Resampling.LANCZOS if factor < 2 else Image.Resampling.NEAREST

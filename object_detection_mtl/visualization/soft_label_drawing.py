@@ -57,7 +57,7 @@ def name_of(names: Mapping[int, str], label: int) -> str:
     return names.get(int(label), f"class {int(label)}")
 
 
-def spotlight(
+def highlight_region(
     image: np.ndarray, boxes: np.ndarray, classes: np.ndarray, lit: np.ndarray, width: int
 ) -> Image.Image:
     """The picture with its boxes, dark outside of one rectangle.
@@ -95,12 +95,12 @@ def ramp(values: np.ndarray) -> np.ndarray:
     return colors.astype(np.uint8)
 
 
-def ramp_picture(width: int, height: int) -> Image.Image:
+def ramp_legend(width: int, height: int) -> Image.Image:
     """All colours of the ramp, for a legend."""
     return Image.fromarray(np.repeat(ramp(np.linspace(0, 1, width)[np.newaxis]), height, axis=0))
 
 
-def over_grey(
+def overlay_map(
     image: np.ndarray, width: int, colors: np.ndarray, opacity: np.ndarray
 ) -> Image.Image:
     """The picture in dark grey below the cells of a map.

@@ -46,7 +46,11 @@ def test_metrics_per_category():
 
 def test_options():
     assert eval_config_builder.build_options(parse("")) == EvaluationOptions(
-        num_examples=None, num_pictures=10, min_score=0.5, max_boxes=20, use_moving_averages=False
+        num_examples=None,
+        num_visualizations=10,
+        min_score=0.5,
+        max_boxes=20,
+        use_moving_averages=False,
     )
     assert eval_config_builder.build_options(
         parse(
@@ -55,5 +59,6 @@ def test_options():
         )
     ) == EvaluationOptions(7, 3, 0.25, 4, True)
     assert (
-        eval_config_builder.build_options(parse("retain_original_images: false")).num_pictures == 0
+        eval_config_builder.build_options(parse("retain_original_images: false")).num_visualizations
+        == 0
     )

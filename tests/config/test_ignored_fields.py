@@ -43,7 +43,7 @@ def supported_fields():
         seen.add(message_type.full_name)
         for field in message_type.fields:
             key = proto_messages.field_key(field)
-            if key in ignored_fields.UNUSED or key in REFUSED:
+            if key in ignored_fields.IGNORED_FIELDS or key in REFUSED:
                 continue
             # A builder refuses the members of a oneof that it does not know.
             if field.containing_oneof and not reads(field.name):
@@ -74,7 +74,7 @@ def reads(name):
 
 
 def test_the_list_concerns_fields_of_the_schema():
-    assert set(ignored_fields.UNUSED) <= set(all_fields())
+    assert set(ignored_fields.IGNORED_FIELDS) <= set(all_fields())
 
 
 def test_no_field_of_the_list_is_read():
@@ -84,7 +84,7 @@ def test_no_field_of_the_list_is_read():
     attributes = set()
     for path in READERS:
         attributes |= set(re.findall(r"\.(\w+)", path.read_text()))
-    for key in ignored_fields.UNUSED:
+    for key in ignored_fields.IGNORED_FIELDS:
         name = fields[key].name
         if names.count(name) == 1 and name not in HOMONYMS:
             assert name not in attributes, key
@@ -111,12 +111,12 @@ def test_harmless_values_are_not_reported():
     config.train_config.sync_replicas = True
     config.train_config.replicas_to_aggregate = 1
     config.eval_config.save_graph = False
-    reported = ignored_fields.found(config)
+    reported = ignored_fields.find_ignored_fields(config)
     assert "train_config.sync_replicas" not in reported
     assert "train_config.replicas_to_aggregate" not in reported
     assert "eval_config.save_graph" not in reported
     config.train_config.replicas_to_aggregate = 8
-    assert "train_config.replicas_to_aggregate" in ignored_fields.found(config)
+    assert "train_config.replicas_to_aggregate" in ignored_fields.find_ignored_fields(config)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_freeze_layer_acts_on_resnet_only(backbone, reported):
     extractor = config.model.faster_rcnn.feature_extractor
     extractor.type, extractor.freeze_layer = backbone, "block2"
     path = "model.faster_rcnn.feature_extractor.freeze_layer"
-    assert (path in ignored_fields.found(config)) is reported
+    assert (path in ignored_fields.find_ignored_fields(config)) is reported
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,9 @@ def test_what_the_rest_of_the_detector_decides_about(text, reported):
     config = pipeline_pb2.TrainEvalPipelineConfig()
     text = f"model {{ faster_rcnn {{ second_stage_box_predictor {{ {text} }} }} }}"
     proto_messages.parse_text(text, config, "<test>")
-    assert [path.rpartition(".")[2] for path in ignored_fields.found(config)] == reported.split()
+    assert [
+        path.rpartition(".")[2] for path in ignored_fields.find_ignored_fields(config)
+    ] == reported.split()
 
 
 def test_what_the_kind_of_suppression_decides_about():
@@ -162,11 +164,11 @@ def test_what_the_kind_of_suppression_decides_about():
     post_processing = config.model.faster_rcnn.second_stage_post_processing
     nms = post_processing.batch_non_max_suppression
     nms.max_detections_per_class, nms.max_classes_per_detection = 9, 2
-    assert [path.rpartition(".")[2] for path in ignored_fields.found(config)] == [
+    assert [path.rpartition(".")[2] for path in ignored_fields.find_ignored_fields(config)] == [
         "max_classes_per_detection"
     ]
     nms.use_class_agnostic_nms = True
-    assert [path.rpartition(".")[2] for path in ignored_fields.found(config)] == [
+    assert [path.rpartition(".")[2] for path in ignored_fields.find_ignored_fields(config)] == [
         "max_detections_per_class"
     ]
 
@@ -174,4 +176,4 @@ def test_what_the_kind_of_suppression_decides_about():
 def test_the_inside_of_a_field_without_effect_is_not_looked_at():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     config.model.faster_rcnn.context_config.num_attention_heads = 2
-    assert list(ignored_fields.found(config)) == ["model.faster_rcnn.context_config"]
+    assert list(ignored_fields.find_ignored_fields(config)) == ["model.faster_rcnn.context_config"]

@@ -10,12 +10,12 @@ RESIZER = "model.faster_rcnn.image_resizer"
 
 
 def test_nothing_to_say():
-    assert suspicious_values.found(parse()) == []
+    assert suspicious_values.find_suspicious_values(parse()) == []
 
 
 def test_anchors_and_features_of_different_strides(caplog):
     override = f"{GRID}.width_stride=8"
-    [line] = suspicious_values.found(parse(override))
+    [line] = suspicious_values.find_suspicious_values(parse(override))
     assert line.startswith(f"{GRID}.width_stride = 8: ")
     assert "first_stage_features_stride = 16 pixels apart" in line
     with caplog.at_level(logging.WARNING):
@@ -25,16 +25,16 @@ def test_anchors_and_features_of_different_strides(caplog):
 
 def test_anchors_larger_than_every_image():
     small = f"{RESIZER}.keep_aspect_ratio_resizer={{min_dimension: 100 max_dimension: 200}}"
-    [line] = suspicious_values.found(parse(small))
+    [line] = suspicious_values.find_suspicious_values(parse(small))
     assert f"{GRID}.scales = [1.0]: no anchor fits into an image of 200x200" in line
     assert "the smallest is 256x256" in line
-    assert suspicious_values.found(parse(small, f"{GRID}.scales=[0.75]")) == []
+    assert suspicious_values.find_suspicious_values(parse(small, f"{GRID}.scales=[0.75]")) == []
     # Of one shape: 128 is wider than it.
     fixed = f"{RESIZER}={{fixed_shape_resizer {{height: 300 width: 127}}}}"
     wide = (f"{GRID}.scales=[0.5]", f"{GRID}.aspect_ratios=[1.0]")
-    assert len(suspicious_values.found(parse(fixed, *wide))) == 1
+    assert len(suspicious_values.find_suspicious_values(parse(fixed, *wide))) == 1
     assert (
-        suspicious_values.found(
+        suspicious_values.find_suspicious_values(
             parse(fixed, f"{GRID}.scales=[0.5]", f"{GRID}.aspect_ratios=[0.25]")
         )
         == []
@@ -44,5 +44,8 @@ def test_anchors_larger_than_every_image():
 def test_clipped_anchors_always_fit():
     small = f"{RESIZER}.keep_aspect_ratio_resizer={{min_dimension: 100 max_dimension: 200}}"
     assert (
-        suspicious_values.found(parse(small, "model.faster_rcnn.clip_anchors_to_image=true")) == []
+        suspicious_values.find_suspicious_values(
+            parse(small, "model.faster_rcnn.clip_anchors_to_image=true")
+        )
+        == []
     )

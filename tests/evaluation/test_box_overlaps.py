@@ -13,7 +13,7 @@ def test_iou_of_hand_worked_boxes():
 
 def test_covered_share_is_relative_to_the_first_boxes():
     expected = [[1, 1, 0], [4 / 16, 1, 0], [0, 0, 1]]
-    np.testing.assert_allclose(box_overlaps.covered_share(BOXES, BOXES), expected, atol=1e-12)
+    np.testing.assert_allclose(box_overlaps.covered_fraction(BOXES, BOXES), expected, atol=1e-12)
 
 
 def test_boxes_that_touch_do_not_overlap():
@@ -27,10 +27,10 @@ def test_empty_and_inverted_boxes_have_no_area_and_no_overlap(empty):
     np.testing.assert_array_equal(
         box_overlaps.iou(empty, np.concatenate([BOXES, empty])), [[0] * 4]
     )
-    np.testing.assert_array_equal(box_overlaps.covered_share(empty, BOXES), [[0] * 3])
+    np.testing.assert_array_equal(box_overlaps.covered_fraction(empty, BOXES), [[0] * 3])
 
 
 def test_no_boxes():
     none = np.zeros((0, 4), np.float32)
     assert box_overlaps.iou(none, BOXES).shape == (0, 3)
-    assert box_overlaps.covered_share(BOXES, none).shape == (3, 0)
+    assert box_overlaps.covered_fraction(BOXES, none).shape == (3, 0)

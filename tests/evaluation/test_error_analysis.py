@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from object_detection_mtl.evaluation.error_analysis import KINDS, ErrorAnalysis, sort_errors
+from object_detection_mtl.evaluation.error_analysis import KINDS, ErrorAnalysis, classify_errors
 from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
 from tests.evaluation.sets import categories
 
@@ -28,7 +28,7 @@ def kinds(truth, found, **flags):
         np.array([f[1] for f in found], float),
         np.array([f[2] for f in found], int),
     )
-    names, missed = sort_errors(groundtruth, detections)
+    names, missed = classify_errors(groundtruth, detections)
     return [KINDS[i] if i >= 0 else "left out" for i in names], missed.tolist()
 
 

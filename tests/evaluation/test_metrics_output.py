@@ -24,7 +24,7 @@ METRICS = {
 
 
 def test_table_of_a_mixture():
-    assert metrics_output.table(METRICS, title="step 100").splitlines() == [
+    assert metrics_output.format_table(METRICS, title="step 100").splitlines() == [
         "step 100",
         "========",
         "PascalBoxes_Precision/mAP@0.5IOU       0.7500",
@@ -46,7 +46,7 @@ def test_table_of_a_mixture():
 
 
 def test_table_of_nothing():
-    assert metrics_output.table({}) == "\n"
+    assert metrics_output.format_table({}) == "\n"
 
 
 def test_json_is_valid_and_whole(tmp_path):

@@ -5,7 +5,7 @@ from object_detection_mtl.evaluation.error_analysis import ErrorAnalysis
 from object_detection_mtl.evaluation.metrics_sets import (
     KNOWN_METRICS_SETS,
     MetricsOptions,
-    evaluators_for,
+    make_evaluators,
 )
 from object_detection_mtl.evaluation.pascal_voc import PascalVocEvaluator
 from tests.evaluation.sets import categories
@@ -15,7 +15,7 @@ A, B = [0, 0, 50, 50], [100, 100, 150, 150]
 
 
 def metrics_of(name, options=None, **extras):
-    (evaluator,) = evaluators_for([name], CATS, options)
+    (evaluator,) = make_evaluators([name], CATS, options)
     evaluator.add_groundtruth(1, [A, B], [1, 1], **extras)
     evaluator.add_detections(1, [A, [0, 10, 50, 60], B], [0.9, 0.8, 0.7], [1, 1, 1])
     return evaluator.evaluate()
@@ -45,14 +45,14 @@ def test_every_known_name_works(name):
 
 def test_order_is_kept_and_nothing_comes_twice():
     names = ["pascal_voc_detection_metrics", "coco_metrics", "coco_detection_metrics"]
-    kinds = [type(evaluator) for evaluator in evaluators_for([*names, "error_analysis"], CATS)]
+    kinds = [type(evaluator) for evaluator in make_evaluators([*names, "error_analysis"], CATS)]
     assert kinds == [PascalVocEvaluator, CocoEvaluator, ErrorAnalysis]
 
 
 @pytest.mark.parametrize("names", [["coco_detection_metrics", "coco_mask_metrics"], []])
 def test_unknown_names_are_told_the_known_ones(names):
     with pytest.raises(ValueError) as error:
-        evaluators_for(names, CATS)
+        make_evaluators(names, CATS)
     message = str(error.value)
     assert ("'coco_mask_metrics'" if names else "no name") in message
     assert "'coco_detection_metrics'" not in message

@@ -8,7 +8,7 @@ from object_detection_mtl.visualization import (
     class_color,
     draw_boxes,
     drawing,
-    save,
+    save_image,
     side_by_side,
 )
 
@@ -41,8 +41,8 @@ def test_the_frame_stands_where_the_box_says():
 
 def test_a_label_lies_on_the_box_in_its_colour():
     without = draw_boxes(canvas(), BOX, [1], [0.9], names=NAMES, show_labels=False)
-    labelled = draw_boxes(canvas(), BOX, [1], [0.9], names=NAMES)
-    rows, columns = np.nonzero((without != labelled).any(-1))
+    labeled = draw_boxes(canvas(), BOX, [1], [0.9], names=NAMES)
+    rows, columns = np.nonzero((without != labeled).any(-1))
     assert rows.max() < 102 and rows.min() > 75  # directly above
     assert columns.min() >= 98
     bare_name = draw_boxes(canvas(), BOX, [1], [0.9], names=NAMES, show_scores=False)
@@ -179,7 +179,7 @@ def test_a_name_longer_than_the_picture_is_shortened_in_the_middle():
     picture = draw_boxes(canvas(), BOX, [1], [0.5], names={1: text})
     filled = has_color(picture, class_color(1)).sum(1)
     assert filled.max() <= 400
-    image = visualization.as_picture(canvas())
+    image = visualization.to_rgb_image(canvas())
     draw = drawing.ImageDraw.Draw(image)
     font = drawing.font(image)
     short = drawing.shortened(draw, f"{text} 0.50", font, 200)
@@ -228,12 +228,12 @@ def test_side_by_side_needs_pictures_and_a_title_for_each():
 
 @pytest.mark.parametrize("name", ["deep/down/a.png", "a.jpg", "a.JPEG"])
 def test_save(tmp_path, name):
-    save(canvas(), tmp_path / name)
+    save_image(canvas(), tmp_path / name)
     with Image.open(tmp_path / name) as image:
         np.testing.assert_allclose(np.asarray(image), canvas(), atol=2)
 
 
 def test_save_needs_a_picture_format(tmp_path):
     with pytest.raises(ValueError, match="'.txt' is no picture format"):
-        save(canvas(), tmp_path / "a.txt")
+        save_image(canvas(), tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())

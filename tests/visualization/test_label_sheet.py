@@ -14,15 +14,13 @@ from object_detection_mtl.visualization import (
 NAMES = {1: "cat", 2: "dog"}
 
 
-def labelled(
-    size=(60, 80), boxes=((0.25, 0.25, 0.75, 0.5),), classes=(1,), windows=2, name="a.jpg"
-):
+def labeled(size=(60, 80), boxes=((0.25, 0.25, 0.75, 0.5),), classes=(1,), windows=2, name="a.jpg"):
     """A white picture; its closeness and window labels are half class 2, a quarter background."""
     number, label = len(boxes), np.array([0.25, 0.25, 0.5])
     mask = np.zeros([2, 64, 64])
     mask[0, 16:48, 16:32] = 1
     mask[1] = np.where(mask[0] > 0, 3.0, 0.5)
-    return label_sheet.LabelledPicture(
+    return label_sheet.LabeledImage(
         name=name,
         image=np.full([*size, 3], 255, np.uint8),
         boxes=np.array(boxes, float).reshape(-1, 4),
@@ -39,7 +37,7 @@ def count(picture, color):
 
 
 def test_a_sheet_has_one_width_and_the_colours_of_its_classes():
-    sheet = label_sheet.draw_sheet(labelled(), NAMES)
+    sheet = label_sheet.draw_label_sheet(labeled(), NAMES)
     assert (sheet.mode, sheet.width) == ("RGB", label_sheet.WIDTH)
     assert count(sheet, class_color(1)) > 500
     assert count(sheet, class_color(2)) > 1000
@@ -61,7 +59,7 @@ def test_a_sheet_has_one_width_and_the_colours_of_its_classes():
     ],
 )
 def test_unusual_pictures_have_sheets(unusual):
-    sheet = label_sheet.draw_sheet(labelled(**unusual), NAMES)
+    sheet = label_sheet.draw_label_sheet(labeled(**unusual), NAMES)
     assert sheet.width == label_sheet.WIDTH and sheet.height < 6000
 
 
@@ -78,7 +76,7 @@ def test_a_bar_is_cut_in_proportion_background_last():
 
 
 def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
-    item = labelled(size=(64, 64))
+    item = labeled(size=(64, 64))
     item.edgemask[1, 16:48, 16:24] = 6.0
     drawn = np.asarray(label_sheet._mask(item, 640)).astype(int)
     brightness = drawn.sum(axis=-1)
@@ -98,7 +96,7 @@ def test_the_range_of_weights_is_that_of_the_covered_cells():
 
 
 def test_a_window_is_bright_inside_and_dark_outside():
-    item = labelled()
+    item = labeled()
     part = label_sheet._window(item, item.windows[0], item.window_labels[0], NAMES, 400)
     assert part.width == 400
     pixels = np.asarray(part)
@@ -109,4 +107,4 @@ def test_a_window_is_bright_inside_and_dark_outside():
 def test_pictures_keep_their_shape():
     assert sheet_layout.fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
     assert sheet_layout.fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
-    assert isinstance(label_sheet.draw_sheet(labelled(), {}), Image.Image)
+    assert isinstance(label_sheet.draw_label_sheet(labeled(), {}), Image.Image)

@@ -31,7 +31,7 @@ def count(picture, color):
 
 
 def test_the_labels_bar_is_above_the_predictions():
-    part = prediction_comparison._bars(
+    part = prediction_comparison._bar_panel(
         np.array([0.5, 0.5, 0]), np.array([0.25, 0, 0.75]), NAMES, 400
     )
     label, predicted = np.asarray(part)[
@@ -47,7 +47,7 @@ def test_the_labels_bar_is_above_the_predictions():
 
 
 def test_an_object_without_prediction_has_one_bar():
-    nothing = prediction_comparison._bars(np.array([0.0, 1, 0]), np.zeros(3), NAMES, 400)
+    nothing = prediction_comparison._bar_panel(np.array([0.0, 1, 0]), np.zeros(3), NAMES, 400)
     assert count(nothing, class_color(1)) < 400 * (soft_label_drawing.BAR + 2)
     assert count(nothing, class_color(2)) == 0
     assert count(nothing, soft_label_drawing.BACKGROUND) < 10  # letters
@@ -80,11 +80,11 @@ def test_maps_are_coloured_by_their_numbers():
 
 
 def test_a_sheet_has_one_width():
-    sheet = prediction_comparison.draw_sheet("image", [regions(0), regions(6)])
+    sheet = prediction_comparison.draw_comparison_sheet("image", [regions(0), regions(6)])
     assert sheet.dtype == np.uint8 and sheet.shape[1:] == (sheet_layout.WIDTH, 3)
 
 
 def test_the_ramp_grows_lighter():
     brightness = soft_label_drawing.ramp(np.linspace(0, 1, 20)).astype(int).sum(axis=-1)
     assert (np.diff(brightness) > 0).all()
-    assert soft_label_drawing.ramp_picture(120, 12).size == (120, 12)
+    assert soft_label_drawing.ramp_legend(120, 12).size == (120, 12)
