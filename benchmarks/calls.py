@@ -20,9 +20,9 @@ from object_detection_mtl.data import auxiliary_labels
 from object_detection_mtl.data.augment import IMAGE
 from object_detection_mtl.export import fast_inference
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
-from object_detection_mtl.mtl.closeness import ClosenessTask
-from object_detection_mtl.mtl.foreground import ForegroundTask
-from object_detection_mtl.mtl.window import WindowTask
+from object_detection_mtl.mtl.closeness_task import ClosenessTask
+from object_detection_mtl.mtl.foreground_task import ForegroundTask
+from object_detection_mtl.mtl.window_task import WindowTask
 from object_detection_mtl.training.step import StepOptions, TrainingStep
 
 NUM_BOXES = 8

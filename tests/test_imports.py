@@ -23,12 +23,7 @@ LEVELS = {
     "config": 0,
     "ops": 1,
     "mtl.labels": 1,
-    "mtl.objects": 1,  # these five: the arithmetic of the labels
-    "mtl.unions": 1,
-    "mtl.covers": 1,
-    "mtl.draws": 1,
-    "mtl.windows": 1,
-    "mtl.metrics": 1,
+    "mtl.auxiliary_metrics": 1,
     "backbones": 2,
     "predictors": 2,
     "mtl": 2,

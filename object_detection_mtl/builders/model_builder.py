@@ -20,8 +20,8 @@ from object_detection_mtl.models import rpn
 from object_detection_mtl.models.box_classifier import ProposalSampling
 from object_detection_mtl.models.postprocess import ProposalSelection
 from object_detection_mtl.models.two_stage import TwoStageDetector
+from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task import AuxiliaryTask
 from object_detection_mtl.protos import faster_rcnn_pb2, model_pb2
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.builders.second_stage_builder import RegionHeads
-from object_detection_mtl.mtl.closeness import ClosenessTask
-from object_detection_mtl.mtl.foreground import ForegroundTask
+from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, RegionHead
+from object_detection_mtl.mtl.closeness_task import ClosenessTask
+from object_detection_mtl.mtl.foreground_task import ForegroundTask
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task import AuxiliaryTask, RegionHead
-from object_detection_mtl.mtl.window import WindowTask
+from object_detection_mtl.mtl.window_task import WindowTask
 from object_detection_mtl.protos import box_predictor_pb2, model_pb2
 
 OWN_STAGE2 = "proposal_feature_maps"

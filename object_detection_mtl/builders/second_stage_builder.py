@@ -10,7 +10,7 @@ from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
 from object_detection_mtl.models.rfcn import MapSecondStage
-from object_detection_mtl.mtl.task import RegionHead
+from object_detection_mtl.mtl.auxiliary_task import RegionHead
 from object_detection_mtl.predictors.map_head import MapHead, MapRegionHead
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
 from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor

@@ -118,7 +118,7 @@ def labels_of(source: Example, options: LabelOptions, num_classes: int) -> Examp
 def for_rows(made: Example, example: Example) -> Example:
     """The labels of a picture of a padded batch, for as many boxes as its example has rows.
 
-    Both have at least one, see `chunks` and `pipeline`.
+    Both have at least one, see `label_chunks` and `pipeline`.
     """
     if Groundtruth.closeness not in made:
         return made

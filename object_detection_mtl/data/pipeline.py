@@ -21,7 +21,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import augment, chunks, decoder, records
+from object_detection_mtl.data import augment, decoder, label_chunks, records
 from object_detection_mtl.data.augment import IMAGE, Augmentation, Example
 from object_detection_mtl.data.auxiliary_labels import (
     LabelOptions,
@@ -136,7 +136,7 @@ def make_dataset(
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if on_the_fly is not None:
         make_labels = functools.partial(labels_of, options=on_the_fly, num_classes=num_classes)
-        examples = chunks.with_labels(examples, make_labels, endless=is_training)
+        examples = label_chunks.with_labels(examples, make_labels, endless=is_training)
         examples = examples.map(merge)
     batches = _padded_batches(examples, batch_size, max_boxes, drop_remainder=is_training)
     return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())

@@ -173,16 +173,16 @@ def _serialize(
         **{name: [item.details[name] for item in objects] for name in picture.details},
     )
     if options.auxiliary_labels is not None:
-        from object_detection_mtl.dataset_tools import auxiliary
+        from object_detection_mtl.dataset_tools import label_writing
 
-        labels = auxiliary.make_labels(
+        labels = label_writing.make_labels(
             options.auxiliary_labels,
             boxes=annotated,
             classes=[item.label for item in picture.objects],
             image_size=(image.height, image.width),
             source_id=picture.source_id,
         )
-        auxiliary.add_labels(example, labels, kept)
+        label_writing.add_labels(example, labels, kept)
     # In any order of the keys, records of the same picture would differ from process to process.
     return example.SerializeToString(deterministic=True)
 

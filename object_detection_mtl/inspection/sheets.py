@@ -16,7 +16,7 @@ from object_detection_mtl import folders
 from object_detection_mtl.data import decoder
 from object_detection_mtl.data.augment import IMAGE, Example
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
-from object_detection_mtl.dataset_tools import auxiliary
+from object_detection_mtl.dataset_tools import label_writing
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.inspection.sources import Source
 from object_detection_mtl.visualization import label_sheet as drawing
@@ -84,7 +84,7 @@ def _make_decode(source: Source, options: LabelOptions, seed: int) -> Decode:
             raise ValueError(f"{name} cannot be used: {error.message}") from error
         if options.from_records:
             return example
-        window_seed = tf.constant([seed, auxiliary.number_of(_text(example[Batch.image_id]))])
+        window_seed = tf.constant([seed, label_writing.number_of(_text(example[Batch.image_id]))])
         return example | make_labels(example, options, source.num_classes, window_seed)
 
     return run

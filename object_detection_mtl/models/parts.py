@@ -14,8 +14,8 @@ import tensorflow as tf
 from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.models import box_classifier, hard_examples, rpn
 from object_detection_mtl.models.postprocess import DetectionSelection, ProposalSelection
+from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task import AuxiliaryTask
 
 ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 

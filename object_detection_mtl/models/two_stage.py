@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.models import (
-    auxiliary,
+    auxiliary_stage,
     box_classifier,
     frames,
     hard_examples,
@@ -27,7 +27,7 @@ from object_detection_mtl.models.postprocess import (
     proposals_as_detections,
     select_detections,
 )
-from object_detection_mtl.mtl.comparison import Comparison
+from object_detection_mtl.mtl.auxiliary_task import Comparison
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import seeds
 from object_detection_mtl.ops.targets import Targets
@@ -133,7 +133,7 @@ class TwoStageDetector(DetectorParts):
         outputs = self.second_stage.predict(regions, training=self.is_training)
         if not self.auxiliary_parts:
             return outputs
-        return outputs | auxiliary.predict(
+        return outputs | auxiliary_stage.predict(
             self.aux_tasks,
             self.refiner,
             {**predictions, **outputs},
@@ -197,7 +197,7 @@ class TwoStageDetector(DetectorParts):
         losses = box_classifier.box_classifier_loss(
             encodings, logits, count, trained, classification_loss=self.classification_loss
         )
-        losses |= auxiliary.losses(
+        losses |= auxiliary_stage.losses(
             self.aux_tasks, predictions, groundtruth, assigned, require_labels=self.is_training
         )
         if self.refiner is not None:
@@ -223,7 +223,7 @@ class TwoStageDetector(DetectorParts):
         if not self.aux_tasks:
             return {}
         assigned = self._assign_groundtruth(predictions, groundtruth)
-        return auxiliary.metrics(self.aux_tasks, predictions, groundtruth, assigned)
+        return auxiliary_stage.metrics(self.aux_tasks, predictions, groundtruth, assigned)
 
     def auxiliary_comparisons(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
@@ -232,7 +232,7 @@ class TwoStageDetector(DetectorParts):
         if not self.aux_tasks:
             return {}
         assigned = self._assign_groundtruth(predictions, groundtruth)
-        return auxiliary.compare(self.aux_tasks, predictions, groundtruth, assigned)
+        return auxiliary_stage.compare(self.aux_tasks, predictions, groundtruth, assigned)
 
     def _assign_groundtruth(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]

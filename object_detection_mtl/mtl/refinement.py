@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Losses
-from object_detection_mtl.mtl.task import Context, RefinedProposals
+from object_detection_mtl.mtl.auxiliary_task import Context, RefinedProposals
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.naming import linear_names
 

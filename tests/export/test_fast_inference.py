@@ -14,7 +14,7 @@ from tests.export import comparing, exported
 from tests.golden.model_runner import SAMPLES
 from tests.golden.weight_rule import make_weight
 from tests.models import tiny
-from tests.models.test_auxiliary import ALL
+from tests.models.test_auxiliary_stage import ALL
 
 
 def modules(detector, *arguments, **options):

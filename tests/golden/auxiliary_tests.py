@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
 from object_detection_mtl.models import frames
-from object_detection_mtl.mtl.window import expanded_windows
+from object_detection_mtl.mtl.window_task import expanded_windows
 from tests.golden import model_tests
 from tests.golden.model_tests import InferenceTests, TrainingTests, assert_close
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tests.models import tiny
-from tests.models.test_auxiliary import ALL
+from tests.models.test_auxiliary_stage import ALL
 
 SHARED = "model.mtl.shared_feature=classifier_feature_maps"
 BEST_THREE = "model.mtl.refine_top_k=3"

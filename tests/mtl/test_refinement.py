@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.mtl.auxiliary_task import Context, RefinedProposals
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task import Context, RefinedProposals
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 
 MAIN = tf.constant([[[1.0, 2.0], [3.0, 0.0], [0.0, 5.0]]])  # K = 1, three proposals

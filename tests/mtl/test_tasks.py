@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Predictions
-from object_detection_mtl.mtl.closeness import ClosenessTask
-from object_detection_mtl.mtl.foreground import ForegroundTask
-from object_detection_mtl.mtl.task import RefinedProposals
+from object_detection_mtl.mtl.auxiliary_task import RefinedProposals
+from object_detection_mtl.mtl.closeness_task import ClosenessTask
+from object_detection_mtl.mtl.foreground_task import ForegroundTask
 
 
 def test_closeness_evidence_is_the_images_mean_or_each_ones_own():

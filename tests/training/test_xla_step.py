@@ -21,7 +21,7 @@ from object_detection_mtl.checkpoints import native
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training.step import StepOptions, TrainingStep
 from tests.golden import model_runner
-from tests.models import test_auxiliary as auxiliary
+from tests.models import test_auxiliary_stage as auxiliary
 from tests.models import tiny as small
 from tests.training import tiny
 from tests.training.linear import one_device

@@ -10,7 +10,7 @@ from object_detection_mtl.mtl import labels
 from tests.golden import label_scenes
 
 SCENES = [scene for scene in label_scenes.scenes() if scene.mask is not None]
-# From 11 boxes on the authors' areas of unions are wrong; test_unions.py compares with a raster.
+# From 11 boxes on the authors' union areas are wrong; test_union_areas.py compares with a raster.
 EXACT = [scene for scene in SCENES if len(scene.boxes) <= 10]
 NAN = float("nan")
 

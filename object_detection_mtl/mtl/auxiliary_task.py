@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import keras
 import tensorflow as tf
-
-from object_detection_mtl.mtl.comparison import Comparison
 
 Tensors = dict[str, tf.Tensor]
 
@@ -61,6 +59,25 @@ class Context:
     groundtruth: Mapping[str, tf.Tensor]
     training: bool
     refined: RefinedProposals | None = None
+
+
+class RegionShares(NamedTuple):
+    """Shares of the classes, background first, in regions of the image."""
+
+    regions: tf.Tensor  # [B, R, 4], normalised to the true image
+    exists: tf.Tensor  # [B, R] bool
+    labels: tf.Tensor  # [B, R, K + 1]
+    predicted: tf.Tensor  # [B, R, K + 1]; all zero where nothing was predicted
+
+
+class Maps(NamedTuple):
+    """Numbers from 0 to 1 that cover the true image."""
+
+    labels: tf.Tensor  # [B, S, S]
+    predicted: tf.Tensor  # [B, S, S]
+
+
+Comparison: TypeAlias = RegionShares | Maps
 
 
 class AuxiliaryTask(Protocol):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.builders import mtl_builder
-from object_detection_mtl.evaluation import step
+from object_detection_mtl.evaluation import evaluation_step
 from object_detection_mtl.fields import (
     Batch,
     Detections,
@@ -327,7 +327,7 @@ def test_evaluation_reports_losses_and_metrics_of_the_tasks():
         Groundtruth.weights: tf.ones([2, 3]),
     }
     spec = {key: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for key, v in batch.items()}
-    found = step.make_infer_fn(detector, spec, compare=True)(batch)
+    found = evaluation_step.make_infer_fn(detector, spec, compare=True)(batch)
     for key in AUXILIARY_LOSSES.values():
         assert float(found[f"Loss/MTL/{key}"]) > 0, key
     for name in (
@@ -342,7 +342,7 @@ def test_evaluation_reports_losses_and_metrics_of_the_tasks():
         assert 0 <= total and count > 0, name
     assert found[Metrics.window_map][1] == sum(NUM_WINDOWS[:2])
     assert found[Metrics.edgemask_ap][1] == 2 * 64 * 64
-    windows, closeness, foreground = found[step.COMPARISONS].values()
+    windows, closeness, foreground = found[evaluation_step.COMPARISONS].values()
     np.testing.assert_array_equal(tf.reduce_sum(tf.cast(windows.exists, tf.int32), 1), [5, 2])
     np.testing.assert_allclose(tf.reduce_sum(windows.predicted, -1), np.ones([2, 5]), rtol=1e-5)
     assert closeness.predicted.shape == closeness.labels.shape == (2, 3, 4)

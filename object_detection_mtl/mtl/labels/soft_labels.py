@@ -1,25 +1,18 @@
-"""The three labels that boxes make by themselves: windows, closeness, foreground.
+"""Soft labels of windows and closeness labels of objects.
 
-Shape letters: N boxes, W windows, K classes without background, S side of the mask, ... any leading
-dimensions (the batch), the same in all arguments of a call.
-
-Every function takes arrays or tensors, eagerly, in a graph of tf.data or under XLA (jit_compile),
-one picture or a padded batch. Boxes are [ymin, xmin, ymax, xmax], normalised to the picture;
-classes are 1..K, 0 is padding. Results are computed in float64 and have the type of the boxes.
-Which rows count as objects, and what `num_boxes` and `valid` do, is said in objects.py.
+Shape letters: N boxes, W windows, K classes without background, ... any leading dimensions (the
+batch), the same in all arguments of a call.
 """
 
 from __future__ import annotations
 
-import math
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.mtl import unions
-from object_detection_mtl.mtl.covers import first_cover
-from object_detection_mtl.mtl.objects import (
+from object_detection_mtl.mtl.labels import union_areas
+from object_detection_mtl.mtl.labels.padded_objects import (
     Array,
     are_objects,
     as_boxes,
@@ -27,17 +20,6 @@ from object_detection_mtl.mtl.objects import (
     as_floats,
     in_float64,
 )
-from object_detection_mtl.mtl.windows import count_windows, sample_windows
-from object_detection_mtl.ops.shapes import size, smallest
-
-__all__ = [
-    "closeness_labels",
-    "count_windows",
-    "foreground_mask",
-    "sample_windows",
-    "to_text",
-    "window_labels",
-]
 
 TRANSFORMS = ("SQRT", "AREA")
 
@@ -71,7 +53,7 @@ def window_labels(
     )
     groups = tf.where(objects, classes - 1, num_classes)
     frames = in_float64(windows, are_objects(windows))
-    union, per_class = unions.areas(
+    union, per_class = union_areas.areas(
         in_float64(boxes, objects), groups, frames, num_groups=num_classes
     )
     sizes = (frames[..., 2] - frames[..., 0]) * (frames[..., 3] - frames[..., 1])
@@ -138,69 +120,6 @@ def _largest_per_class(values: tf.Tensor, classes: tf.Tensor, num_classes: int) 
     largest = tf.math.unsorted_segment_max(rows, segments, batch * width)
     shape = tf.concat([tf.shape(classes)[:-1], [width, number]], axis=0)
     return tf.linalg.matrix_transpose(tf.maximum(tf.reshape(largest, shape), 0.0))
-
-
-def foreground_mask(
-    boxes: Array,
-    mask_size: int = 64,
-    *,
-    num_boxes: Array | int | None = None,
-    valid: Array | None = None,
-) -> tf.Tensor:
-    """The mask of the foreground and the weight of its cells, [..., 2, S, S].
-
-    A box [..., N, 4] covers the cells floor(ymin * S) to min(S - 1, floor(ymax * S + 0.99)),
-    inclusive, and the same in x; one without area a cell or two, one that does not touch the
-    picture none. The mask is 1 on covered cells. The weight of a cell is the largest 1 / (number of
-    its cells) among the boxes that cover it, at least 1 / S^2, divided by the mean over all cells.
-    """
-    if mask_size < 1:
-        raise ValueError(f"mask_size is {mask_size}, expected at least 1.")
-    boxes = as_boxes(boxes, "boxes")
-    objects = are_objects(boxes, num_boxes=num_boxes, valid=valid)
-    shapes = in_float64(boxes, objects)
-    touches = tf.reduce_all(shapes[..., :2] <= 1.0, -1) & tf.reduce_all(shapes[..., 2:] >= 0.0, -1)
-    edges = tf.clip_by_value(shapes, 0.0, 1.0) * mask_size
-    first = tf.minimum(tf.floor(edges[..., :2]), mask_size - 1.0)
-    last = tf.minimum(tf.floor(edges[..., 2:] + 0.99), mask_size - 1.0)
-    cells = tf.reduce_prod(last - first + 1.0, axis=-1)
-    counts = objects & touches
-
-    # Of the boxes that cover a cell the one with the fewest cells decides. What differs from row to
-    # row is found out once for every strip of equal rows.
-    fewest, order = tf.math.top_k(tf.where(counts, -cells, -math.inf), k=tf.shape(cells)[-1])
-    leading = order.shape.rank - 1
-    sides = tf.gather(tf.concat([first, last], -1), order, batch_dims=leading)
-    cell = tf.range(mask_size, dtype=sides.dtype)
-    columns = (sides[..., 1, tf.newaxis] <= cell) & (cell <= sides[..., 3, tf.newaxis])
-    strips, row = _strips(sides[..., 0], sides[..., 2], mask_size)
-    row = tf.cast(row, sides.dtype)[..., tf.newaxis, :]
-    rows = (sides[..., 0, tf.newaxis] <= row) & (row <= sides[..., 2, tf.newaxis])
-    place = first_cover(rows, columns, fewest > -math.inf)  # [..., R, S]
-
-    nothing = tf.fill(tf.concat([tf.shape(cells)[:-1], [1]], 0), float(mask_size**-2))
-    weights = tf.concat([-1.0 / fewest, tf.cast(nothing, tf.float64)], axis=-1)
-    weight = tf.gather(weights, place, batch_dims=leading)
-    means = tf.gather(tf.reduce_mean(weight, axis=-1), strips, batch_dims=leading)
-    mean = tf.reduce_mean(means, axis=-1)[..., tf.newaxis, tf.newaxis]
-    mask = tf.cast(place < tf.shape(cells)[-1], boxes.dtype)
-    weight = tf.cast(weight, boxes.dtype) / tf.cast(mean, boxes.dtype)
-    both = tf.stack([mask, weight], axis=-3)  # [..., 2, R, S]
-    return tf.gather(both, strips, axis=leading + 1, batch_dims=leading)
-
-
-def _strips(first: tf.Tensor, last: tf.Tensor, mask_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rows of the mask that the same boxes cover, from and to the rows [..., N], form strips.
-
-    Returns int32 [..., S], the strip of every row, and [..., R], the first row of every strip.
-    """
-    row = tf.range(mask_size, dtype=first.dtype)
-    begins = tf.equal(first[..., tf.newaxis], row) | tf.equal(last[..., tf.newaxis] + 1.0, row)
-    begins = tf.cast(tf.reduce_any(begins, axis=-2), tf.int32)
-    strips = tf.cumsum(begins, axis=-1) - begins[..., :1]
-    number = smallest(2 * size(first, -1) + 1, mask_size)
-    wanted = tf.zeros_like(begins)[..., :number] + tf.range(number)
-    return strips, tf.minimum(tf.searchsorted(strips, wanted), mask_size - 1)
 
 
 def to_text(labels: Array) -> list[str]:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation.comparisons import draw_comparisons
+from object_detection_mtl.evaluation.auxiliary_figures import draw_comparisons
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.mtl.comparison import Maps, RegionShares
+from object_detection_mtl.mtl.auxiliary_task import Maps, RegionShares
 from object_detection_mtl.visualization import prediction_comparison as drawing
 from object_detection_mtl.visualization import sheet_layout
 

@@ -11,9 +11,8 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
-from object_detection_mtl.mtl import metrics
-from object_detection_mtl.mtl.comparison import Comparison, Maps
-from object_detection_mtl.mtl.task import Context, Tensors
+from object_detection_mtl.mtl import auxiliary_metrics
+from object_detection_mtl.mtl.auxiliary_task import Comparison, Context, Maps, Tensors
 from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.naming import linear_names
 
@@ -90,8 +89,8 @@ class ForegroundTask(keras.layers.Layer):
         label = groundtruth[Groundtruth.edgemask]
         logits, mask = mask_logits(predictions, label.shape[-1]), label[:, 0]
         return {
-            Metrics.edgemask_ap: metrics.mask_accuracy(logits, mask),
-            Metrics.foreground_iou: metrics.mask_iou(logits, mask),
+            Metrics.edgemask_ap: auxiliary_metrics.mask_accuracy(logits, mask),
+            Metrics.foreground_iou: auxiliary_metrics.mask_iou(logits, mask),
         }
 
     def compare(

@@ -12,9 +12,15 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
-from object_detection_mtl.mtl import metrics
-from object_detection_mtl.mtl.comparison import Comparison, RegionShares
-from object_detection_mtl.mtl.task import Context, RegionHead, Tensors, mean_over_valid
+from object_detection_mtl.mtl import auxiliary_metrics
+from object_detection_mtl.mtl.auxiliary_task import (
+    Comparison,
+    Context,
+    RegionHead,
+    RegionShares,
+    Tensors,
+    mean_over_valid,
+)
 from object_detection_mtl.ops import losses as loss_ops
 
 
@@ -79,7 +85,7 @@ class ClosenessTask(keras.layers.Layer):
     def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
         weights, labels = _labels_of_proposals(groundtruth)
         logits = predictions[Predictions.closeness][..., 1:]
-        accuracy = metrics.closeness_accuracy(logits, labels, weights > 0)
+        accuracy = auxiliary_metrics.closeness_accuracy(logits, labels, weights > 0)
         # The authors' name, and one that says what it is.
         return {Metrics.closeness_diff: accuracy, Metrics.closeness_accuracy: accuracy}
 

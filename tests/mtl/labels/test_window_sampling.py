@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.mtl import windows
+from object_detection_mtl.mtl.labels import window_sampling
 from tests.golden import label_scenes
 
 RANDOM = [
@@ -68,7 +68,7 @@ def test_the_distribution_is_the_authors(name):
     scene = label_scenes.scene(name)
     theirs = authors_windows(11, scene.boxes, scene.size, 4000)
     pictures = np.tile(scene.boxes, [16, 1, 1])
-    ours = windows.sample_windows(pictures, scene.size, 250, seed=12).numpy().reshape(-1, 4)
+    ours = window_sampling.sample_windows(pictures, scene.size, 250, seed=12).numpy().reshape(-1, 4)
     measures = {
         "height": lambda w: w[:, 2] - w[:, 0],
         "width": lambda w: w[:, 3] - w[:, 1],
@@ -89,7 +89,7 @@ def test_the_distribution_is_the_authors(name):
 
 def test_every_window_holds_an_object_and_32_pixels():
     size = (50, 400)
-    found = windows.sample_windows(CORNER, size, 200, seed=5).numpy()
+    found = window_sampling.sample_windows(CORNER, size, 200, seed=5).numpy()
     assert found.min() >= 0 and found.max() <= 1
     sides = (found[:, 2:] - found[:, :2]) * size
     assert sides.min() > 32 - 1e-4
@@ -100,7 +100,7 @@ def test_every_window_holds_an_object_and_32_pixels():
 
 @pytest.mark.parametrize("size", [(20, 24), (1, 1), (32, 32), (16, 300)])
 def test_small_pictures(size):
-    found = windows.sample_windows([[0.2, 0.2, 0.4, 0.4]], size, 8, seed=1).numpy()
+    found = window_sampling.sample_windows([[0.2, 0.2, 0.4, 0.4]], size, 8, seed=1).numpy()
     for axis in range(2):
         if size[axis] <= 32:
             np.testing.assert_array_equal(found[:, axis], 0)
@@ -118,15 +118,15 @@ NOTHING = {
 
 @pytest.mark.parametrize("boxes", NOTHING.values(), ids=NOTHING)
 def test_a_picture_without_an_object(boxes):
-    found = windows.sample_windows(boxes, (100, 100), 5, seed=1).numpy()
+    found = window_sampling.sample_windows(boxes, (100, 100), 5, seed=1).numpy()
     assert found.shape == (5, 4) and len(np.unique(found, axis=0)) == 5
-    assert windows.count_windows(boxes, 5) == 1
-    assert windows.count_windows(CORNER, 5) == 5
+    assert window_sampling.count_windows(boxes, 5) == 1
+    assert window_sampling.count_windows(CORNER, 5) == 5
 
 
 def test_what_is_missing_after_the_last_round_is_the_whole_picture(monkeypatch):
-    monkeypatch.setattr(windows, "_MAX_ROUNDS", 1)
-    found = windows.sample_windows(CORNER, (500, 500), 60, seed=1).numpy()
+    monkeypatch.setattr(window_sampling, "_MAX_ROUNDS", 1)
+    found = window_sampling.sample_windows(CORNER, (500, 500), 60, seed=1).numpy()
     whole = (found == [0, 0, 1, 1]).all(axis=1)
     assert 0 < whole.sum() < 60
     assert not whole[: 60 - whole.sum()].any()
@@ -135,14 +135,14 @@ def test_what_is_missing_after_the_last_round_is_the_whole_picture(monkeypatch):
 
 def test_the_rounds_are_enough_for_the_worst_place():
     """The corner of a large picture, in a sixteenth of the windows: 64 are found in 4096."""
-    found = windows.sample_windows(CORNER / 1e6, (4000, 4000), 64, seed=7).numpy()
+    found = window_sampling.sample_windows(CORNER / 1e6, (4000, 4000), 64, seed=7).numpy()
     assert not (found == [0, 0, 1, 1]).all(axis=1).any()
-    one = windows.sample_windows(CORNER / 1e6, (4000, 4000), 1, seed=7).numpy()
+    one = window_sampling.sample_windows(CORNER / 1e6, (4000, 4000), 1, seed=7).numpy()
     assert not (one == [0, 0, 1, 1]).all()
 
 
 def same_everywhere(boxes, sizes, seed):
-    return windows.sample_windows(boxes, sizes, 16, seed=seed)
+    return window_sampling.sample_windows(boxes, sizes, 16, seed=seed)
 
 
 def test_the_same_eagerly_in_a_graph_and_under_jit():
@@ -157,11 +157,11 @@ def test_the_same_eagerly_in_a_graph_and_under_jit():
 
 
 def test_the_seed_decides():
-    first = windows.sample_windows(CORNER, (100, 200), 8, seed=1).numpy()
+    first = window_sampling.sample_windows(CORNER, (100, 200), 8, seed=1).numpy()
     np.testing.assert_array_equal(
-        first, windows.sample_windows(CORNER, (100, 200), 8, seed=(1, 0)).numpy()
+        first, window_sampling.sample_windows(CORNER, (100, 200), 8, seed=(1, 0)).numpy()
     )
-    other = windows.sample_windows(CORNER, (100, 200), 8, seed=2).numpy()
+    other = window_sampling.sample_windows(CORNER, (100, 200), 8, seed=2).numpy()
     assert not (first == other).all(axis=1).any()
 
 
@@ -170,10 +170,10 @@ def test_with_a_seed_of_its_own_a_picture_gets_the_same_windows_in_any_batch():
     boxes = np.array([[[0.1, 0.1, 0.9, 0.9]], [[0.0, 0.0, 0.01, 0.01]], [[2.0, 2.0, 3.0, 3.0]]])
     sizes, seeds = np.array([[300, 400], [50, 60], [31, 999]]), np.array([[1, 2], [1, 3], [-9, 3]])
     expected = [
-        windows.sample_windows(*one, 16, seed=seed)
+        window_sampling.sample_windows(*one, 16, seed=seed)
         for *one, seed in zip(boxes, sizes, seeds, strict=True)
     ]
-    found = windows.sample_windows(boxes, sizes, 16, seed=seeds)
+    found = window_sampling.sample_windows(boxes, sizes, 16, seed=seeds)
     np.testing.assert_array_equal(found, expected)
     unknown = (
         tf.TensorSpec([None, 1, 4]),
@@ -183,7 +183,7 @@ def test_with_a_seed_of_its_own_a_picture_gets_the_same_windows_in_any_batch():
 
     @tf.function(input_signature=unknown)
     def in_a_graph(boxes, sizes, seeds):
-        return windows.sample_windows(boxes, sizes, 16, seed=seeds)
+        return window_sampling.sample_windows(boxes, sizes, 16, seed=seeds)
 
     found = in_a_graph(
         *(
@@ -196,23 +196,23 @@ def test_with_a_seed_of_its_own_a_picture_gets_the_same_windows_in_any_batch():
 
 def test_padding_draws_nothing():
     padded = np.array([[0.5, 0.5, 0.6, 0.6], [0, 0, 1, 1]], np.float32)
-    found = windows.sample_windows(padded, (400, 400), 30, seed=1, num_boxes=1).numpy()
+    found = window_sampling.sample_windows(padded, (400, 400), 30, seed=1, num_boxes=1).numpy()
     assert found.dtype == np.float32
     assert all(touches(window, padded[:1]) for window in found)
 
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match="num_windows is 0"):
-        windows.sample_windows(CORNER, (10, 10), 0, seed=1)
+        window_sampling.sample_windows(CORNER, (10, 10), 0, seed=1)
     with pytest.raises(ValueError, match=r"image_size is \[0.0, 10.0\]"):
-        windows.sample_windows(CORNER, (0, 10), 4, seed=1)
+        window_sampling.sample_windows(CORNER, (0, 10), 4, seed=1)
     with pytest.raises(ValueError, match="seed has the shape"):
-        windows.sample_windows(CORNER, (10, 10), 4, seed=[1, 2, 3])
+        window_sampling.sample_windows(CORNER, (10, 10), 4, seed=[1, 2, 3])
 
 
 def test_the_draws_are_these_on_every_machine():
     """A change of them would change every run that is resumed."""
-    found = windows.sample_windows(CORNER, (375, 500), 3, seed=(3, 4)).numpy()
+    found = window_sampling.sample_windows(CORNER, (375, 500), 3, seed=(3, 4)).numpy()
     pinned = [
         [0.0, 0.0, 0.19689299166202545, 0.540277898311615],
         [0.0, 0.0, 0.7366989850997925, 0.6394574046134949],

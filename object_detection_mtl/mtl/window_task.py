@@ -12,13 +12,14 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
-from object_detection_mtl.mtl import metrics
-from object_detection_mtl.mtl.comparison import Comparison, RegionShares
-from object_detection_mtl.mtl.task import (
+from object_detection_mtl.mtl import auxiliary_metrics
+from object_detection_mtl.mtl.auxiliary_task import (
+    Comparison,
     Context,
     RefinedProposals,
     RegionHead,
     RegionReader,
+    RegionShares,
     Tensors,
     mean_over_valid,
 )
@@ -126,8 +127,8 @@ class WindowTask(keras.layers.Layer):
         logits, classes = predictions[Predictions.windows], groundtruth[Groundtruth.window_classes]
         exists = tf.sequence_mask(_num_windows(groundtruth), tf.shape(logits)[1])
         return {
-            Metrics.window_map: metrics.window_average_precision(logits, classes, exists),
-            Metrics.window_kl: metrics.window_divergence(logits, classes, exists),
+            Metrics.window_map: auxiliary_metrics.window_average_precision(logits, classes, exists),
+            Metrics.window_kl: auxiliary_metrics.window_divergence(logits, classes, exists),
         }
 
     def compare(

@@ -56,7 +56,7 @@ def make_infer_fn(
         in them, not the sample that training draws; anchors are drawn as in training, but from all
         that propose. Auxiliary tasks whose labels the data set has report theirs, and their
         `fields.Metrics` [2]: sum and count. With `compare` also COMPARISONS: caption ->
-        `mtl.comparison.Comparison`.
+        `mtl.auxiliary_task.Comparison`.
     """
     keys = [*_NEEDED, *(key for key in _IF_THERE if key in element_spec)]
     spec = {key: element_spec[key] for key in keys}

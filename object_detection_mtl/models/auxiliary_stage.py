@@ -14,9 +14,8 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
 from object_detection_mtl.models import frames
-from object_detection_mtl.mtl.comparison import Comparison
+from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Comparison, Context, Tensors
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task import AuxiliaryTask, Context, Tensors
 from object_detection_mtl.ops.targets import Targets
 
 

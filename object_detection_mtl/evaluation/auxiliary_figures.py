@@ -1,6 +1,6 @@
 """Pictures of what auxiliary tasks predict, next to their labels.
 
-No task is known here, only the forms of `mtl.comparison`.
+No task is known here, only the forms of `mtl.auxiliary_task`.
 
 Shape letters: B batch.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from object_detection_mtl.evaluation.evaluator import CategoryLike, names_by_id
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.mtl.comparison import Comparison, Maps
+from object_detection_mtl.mtl.auxiliary_task import Comparison, Maps
 from object_detection_mtl.visualization import prediction_comparison as drawing
 
 

@@ -19,14 +19,17 @@ for one division, and its result is rounded to float32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
-from object_detection_mtl.mtl import draws
-from object_detection_mtl.mtl.objects import Array, are_objects, as_boxes, in_float64
+from object_detection_mtl.mtl.labels.padded_objects import Array, are_objects, as_boxes, in_float64
 from object_detection_mtl.ops.shapes import size
 
 MIN_SIDE = 32.0  # pixels
 _MAX_ROUNDS = 32
+_PHILOX = 1
+_SCRAMBLING_KEY = 0x02461E293EC8F720
 
 
 def sample_windows(
@@ -48,7 +51,7 @@ def sample_windows(
       seed: integers [2], or one integer; a batch draws from one seed then, and which windows a
         picture gets depends on its place in the batch. Or integers [..., 2], a seed for every
         picture: it gets the windows that it would get alone, wherever it stands.
-      num_boxes, valid: which rows are boxes, see objects.py.
+      num_boxes, valid: which rows are boxes, see padded_objects.py.
 
     A picture without an object (no box, or none that covers a part of the picture) has windows of
     the same distribution, without rejection; all are background. `count_windows` says how many of
@@ -96,7 +99,6 @@ def _as_seed(seed: Array | int, boxes: tf.Tensor) -> tf.Tensor:
     seed = tf.convert_to_tensor(seed)
     if seed.shape.rank == 0:
         seed = tf.stack([seed, tf.zeros_like(seed)])
-    per_picture = boxes.shape[:-2].concatenate(2)
     per_picture = boxes.shape[:-2].concatenate(2)
     if seed.shape != [2] and not seed.shape.is_compatible_with(per_picture):
         raise ValueError(
@@ -162,9 +164,9 @@ def _draw_bits(
 ) -> tf.Tensor:
     """int32 [B, M, 4], uniform. Integers, since XLA makes other floating-point numbers of them."""
     if seed.shape.rank == 1:
-        one_seed = draws.fold_in(seed[tf.newaxis], round_index)
-        return draws.uniform_bits(one_seed, [pictures, number, 4])[0]
-    return draws.uniform_bits(draws.fold_in(seed, round_index), [number, 4])
+        one_seed = fold_in(seed[tf.newaxis], round_index)
+        return uniform_bits(one_seed, [pictures, number, 4])[0]
+    return uniform_bits(fold_in(seed, round_index), [number, 4])
 
 
 def _candidates(pixels: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
@@ -182,3 +184,34 @@ def _candidates(pixels: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     low = tf.minimum(low, tf.where(high >= sides, sides - shortest, low))
     windows = tf.concat([low, high], axis=-1) / tf.concat([sides, sides], axis=-1)
     return tf.cast(tf.cast(windows, tf.float32), tf.float64)
+
+
+def fold_in(seeds: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Seeds int32 [B, 2] made of seeds int32 [B, 2] and a number, the same for all."""
+    first = uniform_bits(seeds, [])
+    return tf.stack([first, tf.broadcast_to(number, tf.shape(first))], axis=-1)
+
+
+def uniform_bits(seeds: tf.Tensor, shape: list) -> tf.Tensor:
+    """int32 [B, *shape], uniform over all 32 bits, from seeds int32 [B, 2]."""
+    key = tf.constant([_SCRAMBLING_KEY], tf.uint64)
+    counters = tf.bitcast(tf.cast(seeds, tf.int64), tf.uint64)
+    mixed = _each(lambda counter: _bits(key, counter, [2, 2], tf.uint32), counters, tf.uint32)
+    mixed = tf.bitcast(mixed, tf.uint64)  # [B, 2]
+    counters = tf.stack([tf.zeros_like(mixed[:, 1]), mixed[:, 1]], axis=-1)
+    arguments = tf.concat([mixed[:, :1], counters], axis=-1)
+    return _each(lambda one: _bits(one[:1], one[1:], shape, tf.int32), arguments, tf.int32)
+
+
+def _each(
+    function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dtype: tf.DType
+) -> tf.Tensor:
+    if rows.shape[0] is None:
+        return tf.map_fn(function, rows, fn_output_signature=dtype)
+    return tf.stack([function(row) for row in tf.unstack(rows)])
+
+
+def _bits(key: tf.Tensor, counter: tf.Tensor, shape: list, dtype: tf.DType) -> tf.Tensor:
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape, key=key, counter=counter, alg=_PHILOX, dtype=dtype
+    )

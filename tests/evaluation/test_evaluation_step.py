@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
-from object_detection_mtl.evaluation.step import make_infer_fn
+from object_detection_mtl.evaluation.evaluation_step import make_infer_fn
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.models import rpn
 from tests.models import tiny as toy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.mtl import draws
+from object_detection_mtl.mtl.labels import window_sampling
 
 SEEDS = np.array([[0, 0], [3, 4], [-1, 2**31 - 1], [-(2**31), 7]], np.int32)
 
@@ -18,11 +18,11 @@ def tensorflow_bits(seed, shape):
 @pytest.mark.parametrize("how", ["eager", "graph", "unknown number", "jit"])
 def test_bits_are_those_of_tensorflow(how):
     calls = {
-        "eager": draws.uniform_bits,
-        "graph": tf.function(draws.uniform_bits),
-        "jit": tf.function(draws.uniform_bits, jit_compile=True),
+        "eager": window_sampling.uniform_bits,
+        "graph": tf.function(window_sampling.uniform_bits),
+        "jit": tf.function(window_sampling.uniform_bits, jit_compile=True),
         "unknown number": tf.function(
-            lambda seeds, shape: draws.uniform_bits(
+            lambda seeds, shape: window_sampling.uniform_bits(
                 tf.ensure_shape(tf.boolean_mask(seeds, seeds[:, 0] < 9), [None, 2]), shape
             )
         ),
@@ -33,7 +33,7 @@ def test_bits_are_those_of_tensorflow(how):
 
 
 def test_folding_is_that_of_tensorflow():
-    found = draws.fold_in(tf.constant(SEEDS), tf.constant(6)).numpy()
+    found = window_sampling.fold_in(tf.constant(SEEDS), tf.constant(6)).numpy()
     for row, seed in zip(found, SEEDS, strict=True):
         expected = tf.random.experimental.stateless_fold_in(seed, 6, alg="philox")
         np.testing.assert_array_equal(row, expected)

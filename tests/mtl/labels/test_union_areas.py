@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.mtl import unions
+from object_detection_mtl.mtl.labels import union_areas
 
 SIDE = 48
 
@@ -34,7 +34,7 @@ def test_equal_to_counting(number, num_groups):
     boxes, windows = random_boxes(rng, number), random_boxes(rng, 20)
     groups = rng.integers(0, num_groups, number).astype(np.int32)
     groups[: number // 3] = 0  # as unequal as classes are
-    union, found = unions.areas(
+    union, found = union_areas.areas(
         tf.constant(boxes), tf.constant(groups), tf.constant(windows), num_groups=num_groups
     )
     np.testing.assert_array_equal(found, painted(boxes, groups, windows, num_groups))
@@ -45,9 +45,9 @@ def test_no_box_no_window():
     none = tf.zeros([0, 4], tf.float64)
     window = tf.constant([[0.0, 0.0, 1.0, 1.0]], tf.float64)
     no_groups = tf.zeros([0], tf.int32)
-    union, found = unions.areas(none, no_groups, window, num_groups=2)
+    union, found = union_areas.areas(none, no_groups, window, num_groups=2)
     assert union.numpy().tolist() == [0] and found.numpy().tolist() == [[0, 0]]
-    union, found = unions.areas(window, tf.constant([0]), none, num_groups=2)
+    union, found = union_areas.areas(window, tf.constant([0]), none, num_groups=2)
     assert union.shape == [0] and found.shape == [0, 2]
 
 
@@ -56,7 +56,7 @@ def test_a_batch_is_its_pictures():
     boxes = np.stack([random_boxes(rng, 7) for _ in range(6)]).reshape(2, 3, 7, 4)
     windows = np.stack([random_boxes(rng, 3) for _ in range(6)]).reshape(2, 3, 3, 4)
     groups = rng.integers(0, 3, [2, 3, 7]).astype(np.int32)
-    _, found = unions.areas(
+    _, found = union_areas.areas(
         tf.constant(boxes), tf.constant(groups), tf.constant(windows), num_groups=3
     )
     found = found.numpy()
@@ -70,7 +70,7 @@ def test_a_fully_covered_window_is_covered_to_the_last_digits():
     cuts = np.linspace(0, 1, 30)
     tiles = np.stack([np.zeros(29), cuts[:-1], np.ones(29), cuts[1:]], axis=1)
     window = np.array([[0.1, 0.123, 0.7, 0.987]])
-    union, found = unions.areas(
+    union, found = union_areas.areas(
         tf.constant(tiles), tf.zeros([29], tf.int32), tf.constant(window), num_groups=1
     )
     np.testing.assert_allclose(found, [[0.6 * 0.864]], rtol=1e-14)
