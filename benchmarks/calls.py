@@ -23,7 +23,7 @@ from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.closeness_task import ClosenessTask
 from object_detection_mtl.mtl.foreground_task import ForegroundTask
 from object_detection_mtl.mtl.window_task import WindowTask
-from object_detection_mtl.training.step import StepOptions, TrainingStep
+from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 
 NUM_BOXES = 8
 

@@ -53,15 +53,23 @@ def main() -> None:
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: convert_checkpoint PATH --output_path=...")
     from object_detection_mtl.builders import model_builder
-    from object_detection_mtl.checkpoints import contents, convert, native, restore, sources
+    from object_detection_mtl.checkpoints import (
+        checkpoint_contents,
+        checkpoint_conversion,
+        checkpoint_sources,
+        native,
+        restore,
+    )
     from object_detection_mtl.config import pipeline
 
     output = os.path.expanduser(FLAGS.output_path)
-    convert.check_output(output)
+    checkpoint_conversion.check_output(output)
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
     detector = model_builder.build(config.model, is_training=True)
-    checkpoint = sources.open_any(FLAGS.checkpoint_path, native.named_variables(detector))
-    is_detector = sources.source_of(checkpoint).is_detector(checkpoint)
+    checkpoint = checkpoint_sources.open_any(
+        FLAGS.checkpoint_path, native.named_variables(detector)
+    )
+    is_detector = checkpoint_sources.source_of(checkpoint).is_detector(checkpoint)
     report = restore.restore(
         detector,
         checkpoint.prefix,
@@ -69,12 +77,12 @@ def main() -> None:
         or (restore.FULL if is_detector else restore.CLASSIFICATION),
         use_moving_averages=FLAGS.use_moving_averages,
     )
-    convert.write(
+    checkpoint_conversion.write_checkpoint(
         detector,
         output,
         form=FLAGS.format,
         names=report.loaded,
-        step=contents.step_of(checkpoint),
+        step=checkpoint_contents.global_step_of(checkpoint),
     )
     print(f"wrote {len(report.loaded)} variables to {output} ({FLAGS.format})")
 

@@ -40,14 +40,14 @@ def define_flags() -> None:
 def main() -> None:
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: inspect_checkpoint PATH")
-    from object_detection_mtl.checkpoints import contents, native, sources
+    from object_detection_mtl.checkpoints import checkpoint_contents, checkpoint_sources, native
 
     config = detector = None
     if FLAGS.pipeline_config_path:
         config, detector = _model()
     names = () if detector is None else native.named_variables(detector)
-    checkpoint = sources.open_any(FLAGS.checkpoint_path, names)
-    described = contents.describe(checkpoint)
+    checkpoint = checkpoint_sources.open_any(FLAGS.checkpoint_path, names)
+    described = checkpoint_contents.describe_checkpoint(checkpoint)
     full = logging.level_debug()
     if not FLAGS.json:
         print(described.table(full=full))
@@ -81,7 +81,7 @@ def _report(config: Any, detector: Any, checkpoint: Any) -> Any:
         checkpoint_type=FLAGS.checkpoint_type,
         use_moving_averages=FLAGS.use_moving_averages,
     )
-    return restore.preview(detector, checkpoint, request)
+    return restore.preview_restore(detector, checkpoint, request)
 
 
 def run() -> None:

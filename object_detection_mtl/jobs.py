@@ -18,14 +18,14 @@ from object_detection_mtl.builders import (
     label_builder,
     model_builder,
 )
-from object_detection_mtl.checkpoints import stream
+from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_stream, loading
 from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.engines import conversion
 from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
-from object_detection_mtl.export import saved_model, weights
+from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.options import ExportOptions
 from object_detection_mtl.inference import engine as inference_engine
 from object_detection_mtl.inference import names, predictor
@@ -37,7 +37,7 @@ from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
 
 if TYPE_CHECKING:
-    from object_detection_mtl.training.loop import Model, TrainingResult
+    from object_detection_mtl.training.training_loop import TrainableModel, TrainingResult
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
     """
     # Orbit takes seconds to import, and only training needs it.
     from object_detection_mtl.builders import mtl_builder, train_config_builder
-    from object_detection_mtl.training import distribution, first_weights, loop
+    from object_detection_mtl.training import distribution, first_weights, training_loop
 
     validation.require_training(config)
     train_config = config.train_config
@@ -95,7 +95,7 @@ def train(
         first_weights.draw(detector, train_config.seed)
         load_checkpoint(detector)
 
-    def make_model() -> Model:
+    def make_model() -> TrainableModel:
         detector = model_builder.build(config.model, is_training=True)
         return train_config_builder.build_model(train_config, detector, jit_compile=jit_compile)
 
@@ -123,7 +123,7 @@ def train(
         if distribution.is_chief(strategy):
             pipeline.save(config, os.path.join(model_dir, "pipeline.config"))
 
-    return loop.train(
+    return training_loop.run_training(
         model_dir,
         strategy=strategy,
         make_model=make_model,
@@ -178,9 +178,11 @@ def evaluate(
         min_interval = config.eval_config.eval_interval_secs
     evaluation = _evaluation(config, reader, EvaluationWriter(model_dir, name), engine, precision)
     prefixes: Iterator[str] = (
-        iter([weights.resolve(checkpoint_dir)])
+        iter([checkpoint_files.resolve_checkpoint(checkpoint_dir)])
         if once
-        else stream.new_checkpoints(checkpoint_dir, timeout=timeout, min_interval=min_interval)
+        else checkpoint_stream.new_checkpoints(
+            checkpoint_dir, timeout=timeout, min_interval=min_interval
+        )
     )
     metrics: dict[str, float] = {}
     if not once:
@@ -336,8 +338,8 @@ def _trained_detector(
     config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str
 ) -> tuple[TwoStageDetector, str]:
     """The detector with the weights that are evaluated, too, and the prefix of their checkpoint."""
-    prefix = weights.resolve(checkpoint_path)
+    prefix = checkpoint_files.resolve_checkpoint(checkpoint_path)
     detector = model_builder.build(config.model, is_training=False)
     averages = config.eval_config.use_moving_averages
-    weights.load(detector, prefix, use_moving_averages=averages)
+    loading.load_detector_weights(detector, prefix, use_moving_averages=averages)
     return detector, prefix

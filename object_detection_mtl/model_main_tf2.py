@@ -126,7 +126,7 @@ def _check_flags() -> None:
 def _train(config: Any) -> int:
     _choose_kernels(config)
     from object_detection_mtl import jobs
-    from object_detection_mtl.training.step import NonFiniteError
+    from object_detection_mtl.training.training_step import NonFiniteError
 
     try:
         result = jobs.train(

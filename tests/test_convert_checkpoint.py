@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from object_detection_mtl import convert_checkpoint
 from object_detection_mtl.checkpoints import native, tf1_detection
-from object_detection_mtl.checkpoints.files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.config import pipeline
 from tests import command_line

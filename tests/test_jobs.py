@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl import jobs
-from object_detection_mtl.checkpoints import native
+from object_detection_mtl.checkpoints import loading, native
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.export import weights
 from object_detection_mtl.fields import Groundtruth
 from tests import records
 from tests.evaluation.test_summaries import events
@@ -240,14 +239,14 @@ def run(folder, tmp_path_factory):
 def loaded(monkeypatch):
     """The class biases after every load."""
     values = []
-    original = weights.load
+    original = loading.load_detector_weights
 
     def load(detector, prefix, **options):
         report = original(detector, prefix, **options)
         values.append(detector.second_stage.head.predictor.class_head.bias.numpy())
         return report
 
-    monkeypatch.setattr(weights, "load", load)
+    monkeypatch.setattr(loading, "load_detector_weights", load)
     return values
 
 

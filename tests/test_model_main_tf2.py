@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl import jobs, model_main_tf2
-from object_detection_mtl.training.loop import TrainingResult
-from object_detection_mtl.training.step import NonFiniteError
+from object_detection_mtl.training.training_loop import TrainingResult
+from object_detection_mtl.training.training_step import NonFiniteError
 from tests import command_line, records
 
 ROOT = Path(__file__).parents[1]

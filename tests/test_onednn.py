@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from object_detection_mtl import jobs, model_main_tf2, onednn
-from object_detection_mtl.training.loop import TrainingResult
+from object_detection_mtl.training.training_loop import TrainingResult
 from tests import command_line, processes
 
 CODE = """

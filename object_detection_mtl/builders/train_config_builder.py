@@ -9,12 +9,12 @@ from typing import Any
 from object_detection_mtl.builders import optimizer_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.keras_applications import IMAGENET
-from object_detection_mtl.checkpoints.plan import Request
 from object_detection_mtl.checkpoints.restore import restore
+from object_detection_mtl.checkpoints.restore_plan import RestoreRequest
 from object_detection_mtl.protos import train_pb2
 from object_detection_mtl.training import gradients
-from object_detection_mtl.training.loop import LoopOptions, Model
-from object_detection_mtl.training.step import StepOptions
+from object_detection_mtl.training.training_loop import LoopOptions, TrainableModel
+from object_detection_mtl.training.training_step import StepOptions
 
 # What each restore_* field of the authors' dialect loads besides the feature extractors.
 _RESTORE_SCOPES = {
@@ -28,7 +28,7 @@ _RESTORE_SCOPES = {
 
 def build_model(
     config: train_pb2.TrainConfig, detector: Any, *, jit_compile: bool = False
-) -> Model:
+) -> TrainableModel:
     """The detector with its optimizer, in the scope of the run's strategy.
 
     Args:
@@ -58,7 +58,7 @@ def build_model(
         ),
         jit_compile=jit_compile,
     )
-    return Model(detector, optimizer_builder.build(config.optimizer), trained, options)
+    return TrainableModel(detector, optimizer_builder.build(config.optimizer), trained, options)
 
 
 def build_loop_options(
@@ -136,7 +136,7 @@ def restore_request(
     *,
     checkpoint_type: str | None = None,
     use_moving_averages: bool = False,
-) -> Request:
+) -> RestoreRequest:
     """What the config wants of its `fine_tune_checkpoint`.
 
     Args:
@@ -153,7 +153,7 @@ def restore_request(
     )
     if checkpoint_type is None:
         checkpoint_type = config.fine_tune_checkpoint_type
-    return Request(checkpoint_type, include, fresh_scopes, use_moving_averages)
+    return RestoreRequest(checkpoint_type, include, fresh_scopes, use_moving_averages)
 
 
 def _folder(path: str) -> str:

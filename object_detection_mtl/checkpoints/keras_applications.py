@@ -19,8 +19,12 @@ import h5py
 import keras
 import numpy as np
 
-from object_detection_mtl.checkpoints import plan
-from object_detection_mtl.checkpoints.files import CheckpointFile, Value, stored_value
+from object_detection_mtl.checkpoints import restore_plan
+from object_detection_mtl.checkpoints.checkpoint_files import (
+    CheckpointFile,
+    CheckpointValue,
+    stored_value,
+)
 from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
 from object_detection_mtl.checkpoints.odapi_tf2 import CLASSIFIER_KERNELS
 
@@ -161,21 +165,23 @@ def _weights_of(checkpoint: CheckpointFile) -> KerasWeights:
     return checkpoint.reader
 
 
-def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+def _plan(
+    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+) -> restore_plan.RestorePlan:
     """The whole network into every copy of its two parts."""
     weights = _weights_of(checkpoint)
-    plan.require_classification(checkpoint, f"{SOURCE.title} ({weights.network})", request)
-    network = plan.network_of(names)
-    plan.require_network(checkpoint, {weights.network}, network)
-    plan.require_averages(checkpoint, False, request)
-    wanted = plan.backbone_names(names, network, request.exclude)
-    stage1 = keras_layers(names, f"{plan.FIRST_STAGE}{network}/")
+    restore_plan.require_classification(checkpoint, f"{SOURCE.title} ({weights.network})", request)
+    network = restore_plan.network_of(names)
+    restore_plan.require_network(checkpoint, {weights.network}, network)
+    restore_plan.require_averages(checkpoint, False, request)
+    wanted = restore_plan.backbone_names(names, network, request.exclude)
+    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
     values = _values(checkpoint, stage1, weights.layers[: len(stage1)])
     for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
-        if f"{part}/" != plan.FIRST_STAGE:
+        if f"{part}/" != restore_plan.FIRST_STAGE:
             stage2 = keras_layers(names, f"{part}/{network}/")
             values |= _values(checkpoint, stage2, weights.layers[len(stage1) :])
-    return plan.Plan(
+    return restore_plan.RestorePlan(
         description=f"{SOURCE.title} ({APPLICATIONS[network]})",
         values=values,
         wanted=frozenset(wanted),
@@ -185,7 +191,7 @@ def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Requ
 
 def _values(
     checkpoint: CheckpointFile, ours: list[KerasLayer], theirs: list[KerasLayer]
-) -> dict[str, Value]:
+) -> dict[str, CheckpointValue]:
     """The values of one part's variables."""
     pairs = list(zip(ours, theirs, strict=False))
     biases = {
@@ -201,7 +207,10 @@ def _values(
             value = stored_value(checkpoint, their[attribute])
             if attribute == "moving_mean" and _scope(name) in biases:
                 value = _minus(value, stored_value(checkpoint, biases[_scope(name)]))
-            elif name.startswith(f"{plan.FIRST_STAGE}{BLUE_FIRST}") and "/conv1/weights" in name:
+            elif (
+                name.startswith(f"{restore_plan.FIRST_STAGE}{BLUE_FIRST}")
+                and "/conv1/weights" in name
+            ):
                 value = _blue_last(value) if value.shape[2] == 3 else value
             values[name] = value
     return values
@@ -212,13 +221,13 @@ def _scope(name: str) -> str:
     return name.rsplit("/BatchNorm/", 1)[0] if "/BatchNorm/" in name else name.rsplit("/", 1)[0]
 
 
-def _minus(value: Value, bias: Value) -> Value:
+def _minus(value: CheckpointValue, bias: CheckpointValue) -> CheckpointValue:
     """A moving mean from which the bias before it is taken: the same difference."""
-    return Value(value.keys + bias.keys, value.shape, lambda: value.load() - bias.load())
+    return CheckpointValue(value.keys + bias.keys, value.shape, lambda: value.load() - bias.load())
 
 
-def _blue_last(value: Value) -> Value:
-    return Value(value.keys, value.shape, lambda: value.load()[:, :, ::-1])
+def _blue_last(value: CheckpointValue) -> CheckpointValue:
+    return CheckpointValue(value.keys, value.shape, lambda: value.load()[:, :, ::-1])
 
 
 def _networks(checkpoint: CheckpointFile) -> set[str]:
@@ -229,7 +238,7 @@ def _recognises(checkpoint: CheckpointFile) -> bool:
     return isinstance(checkpoint.reader, KerasWeights)
 
 
-SOURCE = plan.Source(
+SOURCE = restore_plan.CheckpointSource(
     title="classifier of keras.applications",
     recognises=_recognises,
     networks=_networks,

@@ -13,9 +13,9 @@ from typing import Any
 
 import keras
 
-from object_detection_mtl.checkpoints import plan, tf1_detection
-from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
-from object_detection_mtl.checkpoints.plan import UNNAMED_SCOPE
+from object_detection_mtl.checkpoints import restore_plan, tf1_detection
+from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints.restore_plan import UNNAMED_SCOPE
 
 MODEL_ROOT = "model"
 AVERAGE_ROOT = "optimizer/average"
@@ -76,28 +76,30 @@ def has_averages(checkpoint: CheckpointFile) -> bool:
     return any(key.startswith(f"{AVERAGE_ROOT}/") for key in checkpoint.shapes)
 
 
-def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+def _plan(
+    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+) -> restore_plan.RestorePlan:
     """The same names."""
-    plan.require_detection(checkpoint, request)
-    plan.require_network(checkpoint, networks(checkpoint), plan.network_of(names))
-    plan.require_averages(checkpoint, has_averages(checkpoint), request)
-    wanted = plan.detector_names(names, request)
+    restore_plan.require_detection(checkpoint, request)
+    restore_plan.require_network(checkpoint, networks(checkpoint), restore_plan.network_of(names))
+    restore_plan.require_averages(checkpoint, has_averages(checkpoint), request)
+    wanted = restore_plan.detector_names(names, request)
     offered = dict(wanted)
-    if request.checkpoint_type == plan.FULL:
+    if request.checkpoint_type == restore_plan.FULL:
         offered |= {name: name for name in names if name.startswith(f"{UNNAMED_SCOPE}/")}
     keys = {
         name: (checkpoint_key(MODEL_ROOT, stored), checkpoint_key(AVERAGE_ROOT, stored))
         for name, stored in offered.items()
     }
-    return plan.Plan(
+    return restore_plan.RestorePlan(
         description=SOURCE.title,
-        values=plan.stored_values(checkpoint, keys, request),
+        values=restore_plan.stored_values(checkpoint, keys, request),
         wanted=frozenset(wanted),
         weights=frozenset(key for key in checkpoint.shapes if key.startswith(f"{MODEL_ROOT}/")),
     )
 
 
-SOURCE = plan.Source(
+SOURCE = restore_plan.CheckpointSource(
     title="checkpoint of this package",
     recognises=is_native,
     networks=networks,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from object_detection_mtl.checkpoints import plan
-from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints import restore_plan
+from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, CheckpointFile
 from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
 
 STAGE1 = "model/_feature_extractor_for_proposal_features"
@@ -90,54 +90,54 @@ def _classifier_networks(checkpoint: CheckpointFile) -> set[str]:
 
 
 def _plan_detector(
-    checkpoint: CheckpointFile, names: Collection[str], request: plan.Request
-) -> plan.Plan:
-    plan.require_detection(checkpoint, request)
-    network = plan.network_of(names)
-    plan.require_network(checkpoint, _detector_networks(checkpoint), network)
+    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+) -> restore_plan.RestorePlan:
+    restore_plan.require_detection(checkpoint, request)
+    network = restore_plan.network_of(names)
+    restore_plan.require_network(checkpoint, _detector_networks(checkpoint), network)
     has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
-    plan.require_averages(checkpoint, has_averages, request)
+    restore_plan.require_averages(checkpoint, has_averages, request)
     objects = _head_objects(checkpoint, names)
     for part, root in (
         ("FirstStageFeatureExtractor", STAGE1),
         ("SecondStageFeatureExtractor", STAGE2),
     ):
         objects |= _counted(root, keras_layers(names, f"{part}/{network}/"))
-    wanted = plan.detector_names(names, request)
+    wanted = restore_plan.detector_names(names, request)
     keys = {
         name: (objects[stored] + VALUE_SUFFIX, objects[stored] + AVERAGE_SUFFIX)
         for name, stored in wanted.items()
         if stored in objects
     }
-    return plan.Plan(
+    return restore_plan.RestorePlan(
         description=f"{DETECTOR.title} with {network}",
-        values=plan.stored_values(checkpoint, keys, request),
+        values=restore_plan.stored_values(checkpoint, keys, request),
         wanted=frozenset(wanted),
         weights=_weights(checkpoint, "model/"),
     )
 
 
 def _plan_classifier(
-    checkpoint: CheckpointFile, names: Collection[str], request: plan.Request
-) -> plan.Plan:
+    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+) -> restore_plan.RestorePlan:
     """The whole network into every copy of its two parts."""
     in_file = _classifier_networks(checkpoint)
     what = f"{BACKBONE.title} ({', '.join(in_file)})"
-    plan.require_classification(checkpoint, what, request)
-    network = plan.network_of(names)
-    plan.require_network(checkpoint, in_file, network)
-    plan.require_averages(checkpoint, False, request)
-    wanted = plan.backbone_names(names, network, request.exclude)
-    stage1 = keras_layers(names, f"{plan.FIRST_STAGE}{network}/")
+    restore_plan.require_classification(checkpoint, what, request)
+    network = restore_plan.network_of(names)
+    restore_plan.require_network(checkpoint, in_file, network)
+    restore_plan.require_averages(checkpoint, False, request)
+    wanted = restore_plan.backbone_names(names, network, request.exclude)
+    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
     objects = _counted(CLASSIFIER, stage1)
     for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
-        if f"{part}/" != plan.FIRST_STAGE:
+        if f"{part}/" != restore_plan.FIRST_STAGE:
             stage2 = keras_layers(names, f"{part}/{network}/")
             objects |= _counted(CLASSIFIER, stage2, start=len(stage1))
     keys = {name: (objects[name] + VALUE_SUFFIX, "") for name in wanted}
-    return plan.Plan(
+    return restore_plan.RestorePlan(
         description=f"{BACKBONE.title} {network}",
-        values=plan.stored_values(checkpoint, keys, request),
+        values=restore_plan.stored_values(checkpoint, keys, request),
         wanted=frozenset(wanted),
         weights=_weights(checkpoint, f"{CLASSIFIER}/"),
     )
@@ -177,14 +177,14 @@ def _weights(checkpoint: CheckpointFile, root: str) -> frozenset[str]:
     )
 
 
-DETECTOR = plan.Source(
+DETECTOR = restore_plan.CheckpointSource(
     title="TF2 detection checkpoint of the Object Detection API",
     recognises=_is_detector,
     networks=_detector_networks,
     is_detector=lambda checkpoint: True,
     plan=_plan_detector,
 )
-BACKBONE = plan.Source(
+BACKBONE = restore_plan.CheckpointSource(
     title="TF2 classification checkpoint of the Object Detection API",
     recognises=_is_classifier,
     networks=_classifier_networks,

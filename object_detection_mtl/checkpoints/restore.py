@@ -1,8 +1,7 @@
 """Loading weights into a detector from a checkpoint of another training run.
 
-Which kind of checkpoint it is, is read from the names in it; every kind is one `Source` with its
-own name map (`sources.py`). Whatever happens is accounted for in a `Report`: nothing stays random
-in silence.
+The variable names in a checkpoint tell its kind. Every kind is a `CheckpointSource` with its own
+name map (`checkpoint_sources.py`). A `RestoreReport` accounts for every variable of both sides.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from typing import Any
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.files import CheckpointFile
-from object_detection_mtl.checkpoints.plan import (
+from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
+from object_detection_mtl.checkpoints.checkpoint_sources import open_any, source_of
+from object_detection_mtl.checkpoints.restore_plan import (
     CHECKPOINT_TYPES,
     CLASSIFICATION,
     DETECTION,
     FEATURE_EXTRACTORS,
     FULL,
-    Plan,
-    Request,
+    RestorePlan,
+    RestoreRequest,
 )
-from object_detection_mtl.checkpoints.report import Report, some
-from object_detection_mtl.checkpoints.sources import open_any, source_of
+from object_detection_mtl.checkpoints.restore_report import RestoreReport, first_names
 
-__all__ = ["CLASSIFICATION", "DETECTION", "FULL", "Report", "preview", "restore"]
+__all__ = ["CLASSIFICATION", "DETECTION", "FULL", "RestoreReport", "preview_restore", "restore"]
 
 # Sized by anchors, not by classes.
 REGION_PROPOSALS = "FirstStageBoxPredictor/"
@@ -42,7 +41,7 @@ def restore(
     exclude: Iterable[str] = (),
     use_moving_averages: bool = False,
     verbose: bool = True,
-) -> Report:
+) -> RestoreReport:
     """Assigns a checkpoint's weights to a detector's variables.
 
     Args:
@@ -64,7 +63,7 @@ def restore(
             shape differs; a variable that was asked for is missing; a type that the checkpoint
             cannot serve.
     """
-    request = Request(checkpoint_type, tuple(include), tuple(exclude), use_moving_averages)
+    request = RestoreRequest(checkpoint_type, tuple(include), tuple(exclude), use_moving_averages)
     variables = native.named_variables(detector)
     checkpoint = open_any(path, variables)
     plan, report = _plan(checkpoint, variables, request)
@@ -82,7 +81,9 @@ def restore(
     return report
 
 
-def preview(detector: Any, checkpoint: CheckpointFile, request: Request) -> Report:
+def preview_restore(
+    detector: Any, checkpoint: CheckpointFile, request: RestoreRequest
+) -> RestoreReport:
     """What `restore` would do, without doing it; it lists what `restore` refuses, too.
 
     Raises:
@@ -92,8 +93,8 @@ def preview(detector: Any, checkpoint: CheckpointFile, request: Request) -> Repo
 
 
 def _plan(
-    checkpoint: CheckpointFile, variables: Mapping[str, Any], request: Request
-) -> tuple[Plan, Report]:
+    checkpoint: CheckpointFile, variables: Mapping[str, Any], request: RestoreRequest
+) -> tuple[RestorePlan, RestoreReport]:
     if request.checkpoint_type and request.checkpoint_type not in CHECKPOINT_TYPES:
         raise ValueError(
             f"fine_tune_checkpoint_type {request.checkpoint_type!r} is unknown; "
@@ -103,7 +104,9 @@ def _plan(
     return plan, _account(plan, {name: v.shape for name, v in variables.items()}, request)
 
 
-def _account(plan: Plan, shapes: Mapping[str, Iterable[int]], request: Request) -> Report:
+def _account(
+    plan: RestorePlan, shapes: Mapping[str, Iterable[int]], request: RestoreRequest
+) -> RestoreReport:
     """Sorts every variable of the detector and of the checkpoint into one group."""
     loaded: list[str] = []
     mismatched: list[str] = []
@@ -117,7 +120,7 @@ def _account(plan: Plan, shapes: Mapping[str, Iterable[int]], request: Request) 
         else:
             group = left_out if _may_differ(name, request) else mismatched
             group.append(f"{name}: {list(value.shape)}, {list(expected)}")
-    return Report(
+    return RestoreReport(
         source=plan.description,
         loaded=tuple(loaded),
         missing=tuple(sorted(plan.wanted - plan.values.keys())),
@@ -128,13 +131,15 @@ def _account(plan: Plan, shapes: Mapping[str, Iterable[int]], request: Request) 
     )
 
 
-def _may_differ(name: str, request: Request) -> bool:
+def _may_differ(name: str, request: RestoreRequest) -> bool:
     """Whether a layer's size follows from the number of classes, and another may be left out."""
     is_head = not name.startswith((*FEATURE_EXTRACTORS, REGION_PROPOSALS))
     return request.checkpoint_type != FULL and is_head and name.count("/") == 2
 
 
-def _refuse_bad(report: Report, checkpoint: CheckpointFile, plan: Plan, request: Request) -> None:
+def _refuse_bad(
+    report: RestoreReport, checkpoint: CheckpointFile, plan: RestorePlan, request: RestoreRequest
+) -> None:
     if report.mismatched:
         hint = (
             '. fine_tune_checkpoint_type: "detection" loads the feature extractors alone'
@@ -144,22 +149,23 @@ def _refuse_bad(report: Report, checkpoint: CheckpointFile, plan: Plan, request:
         raise ValueError(
             f"checkpoint {checkpoint.prefix!r} is of another model: {len(report.mismatched)} "
             "variables have another shape there (name: shape in the checkpoint, in the model): "
-            f"{some(report.mismatched)}{hint}"
+            f"{first_names(report.mismatched)}{hint}"
         )
     if not report.loaded:
         raise ValueError(
             f"nothing in checkpoint {checkpoint.prefix!r} ({plan.description}) fits the model: it "
-            f"has {some(sorted(plan.weights))}, the model wants {some(sorted(plan.wanted))}"
+            f"has {first_names(sorted(plan.weights))}, the model wants "
+            f"{first_names(sorted(plan.wanted))}"
         )
     if report.missing:
         raise ValueError(
             f"checkpoint {checkpoint.prefix!r} ({plan.description}) lacks {len(report.missing)} of "
             f"the {len(plan.wanted)} variables of the model that were asked for: "
-            f"{some(report.missing)}. {_advice(report.missing, request)}"
+            f"{first_names(report.missing)}. {_advice(report.missing, request)}"
         )
 
 
-def _advice(missing: Iterable[str], request: Request) -> str:
+def _advice(missing: Iterable[str], request: RestoreRequest) -> str:
     """What to set when a checkpoint has less than was asked for."""
     if request.checkpoint_type == FULL:
         return 'fine_tune_checkpoint_type: "detection" loads the feature extractors alone'

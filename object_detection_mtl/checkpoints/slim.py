@@ -26,8 +26,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from object_detection_mtl.checkpoints import plan
-from object_detection_mtl.checkpoints.files import CheckpointFile, Value, stored_value
+from object_detection_mtl.checkpoints import restore_plan
+from object_detection_mtl.checkpoints.checkpoint_files import (
+    CheckpointFile,
+    CheckpointValue,
+    stored_value,
+)
 
 # Batch norm epsilon of TF-Slim's MobileNet.
 EPSILON = 1e-3
@@ -67,9 +71,11 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
     return {key.split("/", 1)[0] for key in checkpoint.shapes if "/" in key}
 
 
-def values(checkpoint: CheckpointFile, names: Collection[str], network: str) -> dict[str, Value]:
+def values(
+    checkpoint: CheckpointFile, names: Collection[str], network: str
+) -> dict[str, CheckpointValue]:
     """Detector name -> value, for every name that the classifier has something for."""
-    found: dict[str, Value] = {}
+    found: dict[str, CheckpointValue] = {}
     for name in names:
         part, _, slim_name = name.partition("/")
         if not part or not slim_name.startswith(f"{network}/"):
@@ -84,7 +90,7 @@ def values(checkpoint: CheckpointFile, names: Collection[str], network: str) -> 
 
 def _separable(
     checkpoint: CheckpointFile, slim_name: str, names: Collection[str], part: str
-) -> Value | None:
+) -> CheckpointValue | None:
     """The value of a variable of a fused separable layer, if it belongs to one."""
     match = SEPARABLE.match(slim_name)
     if match is None or f"{part}/{match['block']}_pointwise/depthwise_weights" not in names:
@@ -109,7 +115,7 @@ def _separable(
         return getattr(linearize(*map(checkpoint.read, keys)), attribute)
 
     used = keys[5:6] if attribute == "pointwise" else keys
-    return Value(used, checkpoint.shapes[source], load)
+    return CheckpointValue(used, checkpoint.shapes[source], load)
 
 
 def linearize(
@@ -155,17 +161,19 @@ def _normal_cdf(x: np.ndarray) -> np.ndarray:
     return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in x])
 
 
-def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+def _plan(
+    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+) -> restore_plan.RestorePlan:
     """An ImageNet classifier: its variables into every copy of the network."""
     in_file = networks(checkpoint)
-    plan.require_classification(
+    restore_plan.require_classification(
         checkpoint, f"TF-Slim classifier ({', '.join(sorted(in_file))})", request
     )
-    network = plan.network_of(names)
-    plan.require_network(checkpoint, in_file, network)
-    plan.require_averages(checkpoint, False, request)
-    wanted = plan.backbone_names(names, network, request.exclude)
-    return plan.Plan(
+    network = restore_plan.network_of(names)
+    restore_plan.require_network(checkpoint, in_file, network)
+    restore_plan.require_averages(checkpoint, False, request)
+    wanted = restore_plan.backbone_names(names, network, request.exclude)
+    return restore_plan.RestorePlan(
         description=f"TF-Slim classifier {network}",
         values=values(checkpoint, wanted, network),
         wanted=frozenset(wanted),
@@ -173,7 +181,7 @@ def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Requ
     )
 
 
-SOURCE = plan.Source(
+SOURCE = restore_plan.CheckpointSource(
     title="TF-Slim classifier",
     recognises=is_classifier,
     networks=networks,

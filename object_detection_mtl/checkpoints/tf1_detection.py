@@ -14,8 +14,8 @@ from typing import Any
 import keras
 
 from object_detection_mtl.backbones.common import tf_slim_name_map
-from object_detection_mtl.checkpoints import plan
-from object_detection_mtl.checkpoints.files import CheckpointFile
+from object_detection_mtl.checkpoints import restore_plan
+from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
 from object_detection_mtl.predictors.naming import linear_names
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
@@ -52,28 +52,30 @@ def is_detector(checkpoint: CheckpointFile) -> bool:
 
 def networks(checkpoint: CheckpointFile) -> set[str]:
     """The feature extractor's network, such as `resnet_v1_101`."""
-    start = plan.FIRST_STAGE
+    start = restore_plan.FIRST_STAGE
     return {key.split("/")[1] for key in checkpoint.shapes if key.startswith(start)}
 
 
-def _plan(checkpoint: CheckpointFile, names: Collection[str], request: plan.Request) -> plan.Plan:
+def _plan(
+    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+) -> restore_plan.RestorePlan:
     """The same names, without a root."""
-    plan.require_detection(checkpoint, request)
-    network = plan.network_of(names)
-    plan.require_network(checkpoint, networks(checkpoint), network)
+    restore_plan.require_detection(checkpoint, request)
+    network = restore_plan.network_of(names)
+    restore_plan.require_network(checkpoint, networks(checkpoint), network)
     has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
-    plan.require_averages(checkpoint, has_averages, request)
-    wanted = plan.detector_names(names, request)
+    restore_plan.require_averages(checkpoint, has_averages, request)
+    wanted = restore_plan.detector_names(names, request)
     keys = {name: (stored, stored + AVERAGE_SUFFIX) for name, stored in wanted.items()}
-    return plan.Plan(
+    return restore_plan.RestorePlan(
         description=f"{SOURCE.title} with {network}",
-        values=plan.stored_values(checkpoint, keys, request),
+        values=restore_plan.stored_values(checkpoint, keys, request),
         wanted=frozenset(wanted),
         weights=frozenset(key for key in checkpoint.shapes if not OF_TRAINING.search(key)),
     )
 
 
-SOURCE = plan.Source(
+SOURCE = restore_plan.CheckpointSource(
     title="TF1 detection checkpoint",
     recognises=is_detector,
     networks=networks,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import stream
+from object_detection_mtl.checkpoints import checkpoint_stream, loading
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.engines.runtimes import FLOAT32, TENSORFLOW
 from object_detection_mtl.evaluation import engine_step, metrics_output
@@ -23,7 +23,6 @@ from object_detection_mtl.evaluation.evaluation_loop import (
 from object_detection_mtl.evaluation.evaluation_step import COMPARISONS, make_infer_fn
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
-from object_detection_mtl.export import weights
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.training import failures
 
@@ -95,9 +94,11 @@ class CheckpointEvaluation:
         Raises:
             ValueError: it is of another model, or damaged.
         """
-        step = stream.step_of(prefix)
+        step = checkpoint_stream.step_of(prefix)
         print(f"evaluating {prefix} (step {step})", flush=True)
-        weights.load(self._detector, prefix, use_moving_averages=self._options.use_moving_averages)
+        loading.load_detector_weights(
+            self._detector, prefix, use_moving_averages=self._options.use_moving_averages
+        )
         infer = self._infer_with_engine()
         pictures: NamedImages = []
         drawn = 0

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Detections, Groundtruth, Predictions
 from object_detection_mtl.models import rpn
-from object_detection_mtl.training import names
+from object_detection_mtl.training import summary_names
 
 Tensors = dict[str, tf.Tensor]
 COMPARISONS = "auxiliary_comparisons"
@@ -80,9 +80,12 @@ def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
     terms = detector.loss(
         predictions | _anchors_of_images(detector, predictions), batch, seed=tf.constant([0, 0])
     )
-    losses = {names.weighted(key): detector.loss_weights[key] * loss for key, loss in terms.items()}
-    losses[names.REGULARIZATION] = detector.regularization_loss()
-    losses[names.TOTAL] = tf.add_n(list(losses.values()))
+    losses = {
+        summary_names.weighted(key): detector.loss_weights[key] * loss
+        for key, loss in terms.items()
+    }
+    losses[summary_names.REGULARIZATION] = detector.regularization_loss()
+    losses[summary_names.TOTAL] = tf.add_n(list(losses.values()))
     return losses
 
 

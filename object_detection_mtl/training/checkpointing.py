@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import files, native
+from object_detection_mtl.checkpoints import checkpoint_files, native
 from object_detection_mtl.training import distribution
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 
@@ -75,9 +75,9 @@ class RunCheckpoints:
             FileNotFoundError: it had one, and files are missing.
         """
         state = os.path.join(self._model_dir, "checkpoint")
-        if not tf.io.gfile.exists(state) and not files.prefixes_in(self._model_dir):
+        if not tf.io.gfile.exists(state) and not checkpoint_files.prefixes_in(self._model_dir):
             return None
-        return files.newest_in(self._model_dir)
+        return checkpoint_files.newest_in(self._model_dir)
 
     def restore(self, prefix: str) -> int:
         """Continues from a checkpoint; returns its step.
@@ -108,12 +108,12 @@ class RunCheckpoints:
         """Compares names and shapes first: TensorFlow would load what fits and keep the rest."""
         found = {
             key: shape
-            for key, shape in files.open_checkpoint(prefix).shapes.items()
+            for key, shape in checkpoint_files.open_checkpoint(prefix).shapes.items()
             if key.startswith(("model/", "optimizer/"))
         }
         expected = self._expected()
         differences = [
-            f"{key.removesuffix(files.VALUE_SUFFIX)}: {_shape(found.get(key))} there, "
+            f"{key.removesuffix(checkpoint_files.VALUE_SUFFIX)}: {_shape(found.get(key))} there, "
             f"{_shape(expected.get(key))} here"
             for key in sorted(found.keys() | expected.keys())
             if found.get(key) != expected.get(key)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 30.0
 
 
-class Progress:
+class TrainingProgress:
     """A bar on a terminal, lines elsewhere (a log file, a notebook)."""
 
     def __init__(

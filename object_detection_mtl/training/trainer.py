@@ -11,8 +11,12 @@ import orbit
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.training import failures, names
-from object_detection_mtl.training.step import NonFiniteError, TrainingStep, non_finite_term
+from object_detection_mtl.training import failures, summary_names
+from object_detection_mtl.training.training_step import (
+    NonFiniteError,
+    TrainingStep,
+    non_finite_term,
+)
 
 MAX_IMAGES = 3
 
@@ -74,7 +78,7 @@ class DetectionTrainer(orbit.StandardTrainer):
             for step in range(first, last):
                 scalars = self._guarded_step(iterator, step, is_last=step == last - 1)
                 self._scalars.append(scalars)
-                self._after_step(step + 1, functools.partial(float, scalars[names.TOTAL]))
+                self._after_step(step + 1, functools.partial(float, scalars[summary_names.TOTAL]))
 
         return block
 
@@ -94,7 +98,7 @@ class DetectionTrainer(orbit.StandardTrainer):
             output[name] = float(np.mean([float(scalars[name]) for scalars in self._scalars]))
             if not np.isfinite(output[name]):
                 raise NonFiniteError(name, step - 1)
-        output[names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
+        output[summary_names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
         return output
 
     def images(self) -> np.ndarray | None:

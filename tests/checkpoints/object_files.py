@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints.files import OBJECT_GRAPH_KEY, VALUE_SUFFIX
+from object_detection_mtl.checkpoints.checkpoint_files import OBJECT_GRAPH_KEY, VALUE_SUFFIX
 
 NAMES = Path(__file__).parents[1] / "golden/odapi_tf2_names.json.gz"
 

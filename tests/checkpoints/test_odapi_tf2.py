@@ -7,9 +7,9 @@ import pytest
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, open_checkpoint
-from object_detection_mtl.checkpoints.plan import FEATURE_EXTRACTORS, Request
-from object_detection_mtl.checkpoints.restore import preview, restore
+from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, open_checkpoint
+from object_detection_mtl.checkpoints.restore import preview_restore, restore
+from object_detection_mtl.checkpoints.restore_plan import FEATURE_EXTRACTORS, RestoreRequest
 from object_detection_mtl.config import pipeline, samples
 from tests.checkpoints.object_files import (
     odapi_shapes,
@@ -101,8 +101,8 @@ def test_other_numbers_of_classes(saved):
     with pytest.raises(ValueError, match=r"another shape there .*\[2048, 80\], \[2048, 28\].*det"):
         restore(detector, saved, checkpoint_type="full")
     assert len(restore(detector, saved, checkpoint_type="detection").loaded) == 265
-    request = Request("detection", ("SecondStageBoxPredictor/",))
-    report = preview(detector, open_checkpoint(saved), request)
+    request = RestoreRequest("detection", ("SecondStageBoxPredictor/",))
+    report = preview_restore(detector, open_checkpoint(saved), request)
     assert len(report.left_out) == 4 and not report.mismatched
 
 
@@ -175,6 +175,6 @@ def test_every_variable_has_its_name(tmp_path, model, variables):
     shapes = odapi_shapes(model)
     path = write_objects(tmp_path / "ckpt-0", random_values(shapes))
     detector = detector_of(model)
-    report = preview(detector, open_checkpoint(path), Request("full"))
+    report = preview_restore(detector, open_checkpoint(path), RestoreRequest("full"))
     assert len(report.loaded) == len(detector.variables) == variables
     assert not report.missing and not report.mismatched and not report.unused

@@ -7,9 +7,9 @@ from google.protobuf import text_format
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.files import open_checkpoint
-from object_detection_mtl.checkpoints.plan import Request
-from object_detection_mtl.checkpoints.restore import preview, restore
+from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.restore import preview_restore, restore
+from object_detection_mtl.checkpoints.restore_plan import RestoreRequest
 from object_detection_mtl.protos import model_pb2
 from tests.checkpoints.test_slim import REAL_CHECKPOINT
 from tests.checkpoints.tf1_files import write_tf1
@@ -74,8 +74,8 @@ def test_a_variable_that_the_classifier_lacks_is_an_error(tmp_path):
     ):
         restore(detector, prefix)
     assert_equal(snapshot(detector), before)
-    request = Request()
-    report = preview(detector, open_checkpoint(prefix), request)
+    request = RestoreRequest()
+    report = preview_restore(detector, open_checkpoint(prefix), request)
     assert report.missing == ("SecondStageFeatureExtractor/TinyNet/Conv2d_1/weights",)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from object_detection_mtl.checkpoints import tf1_detection
+from object_detection_mtl.checkpoints import loading, tf1_detection
 from object_detection_mtl.checkpoints.restore import restore
-from object_detection_mtl.export import weights
 from tests.checkpoints.tf1_files import write_tf1
 from tests.models import tiny
 from tests.training.tiny import tiny_detector
@@ -163,8 +162,8 @@ def test_a_trained_detector_detects_with_it(tmp_path):
     expected = other_values(detector)
     path = write_tf1(tmp_path / "model.ckpt", expected)
     # An exported checkpoint holds nothing of its training: its weights are those that were chosen.
-    weights.load(detector, path, use_moving_averages=True)
+    loading.load_detector_weights(detector, path, use_moving_averages=True)
     assert_loaded(detector, expected, {}, ("",))
     trained = write_tf1(tmp_path / "model.ckpt-5", expected | OF_TRAINING)
     with pytest.raises(ValueError, match="holds no moving averages"):
-        weights.load(detector, trained, use_moving_averages=True)
+        loading.load_detector_weights(detector, trained, use_moving_averages=True)

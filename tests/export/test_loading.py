@@ -32,7 +32,8 @@ MAKE = """
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.export import saved_model, weights
+from object_detection_mtl.checkpoints import loading
+from object_detection_mtl.export import saved_model
 config = pipeline.load(f"samples/configs/{sys.argv[2]}.config")
 detector = model_builder.build(config.model, is_training=False)
 """
@@ -42,7 +43,7 @@ saved_model.export(detector, directory, config_text=pipeline.to_text(config))
 FROM_CHECKPOINT = """
 size = sum(v.numpy().nbytes for v in native.named_variables(detector).values()) / 2**20
 before = memory("VmRSS")
-_, seconds = times(lambda: weights.load(detector, directory + "/checkpoint"))
+_, seconds = times(lambda: loading.load_detector_weights(detector, directory + "/checkpoint"))
 print(json.dumps({"size": size, "seconds": seconds, "more": memory("VmHWM") - before}))
 """
 FROM_SAVED_MODEL = """

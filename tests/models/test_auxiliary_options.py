@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.fields import Batch, Losses, Predictions
-from object_detection_mtl.training.step import StepOptions, TrainingStep
+from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 from tests.models import tiny
 from tests.models.test_auxiliary_stage import ALL, AUXILIARY_LOSSES, NO_CHANCE, WEIGHTS, groundtruth
 from tests.training.linear import make_model, one_device

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Losses
-from object_detection_mtl.training.loop import Model
 from object_detection_mtl.training.optimizers import Momentum
 from object_detection_mtl.training.schedules import Schedule
-from object_detection_mtl.training.step import StepOptions
+from object_detection_mtl.training.training_loop import TrainableModel
+from object_detection_mtl.training.training_step import StepOptions
 
 WEIGHTS = "FirstStageFeatureExtractor/Linear/w/weights"
 BIASES = "SecondStageBoxPredictor/b/biases"
@@ -75,11 +75,11 @@ def one_device() -> Iterator[tf.distribute.Strategy]:
 
 def make_model(
     detector_options: dict | None = None, *, rate: float = 0.1, optimizer=None, **step_options
-) -> Model:
+) -> TrainableModel:
     """A model with momentum 0.9 at a constant rate."""
     detector = LinearDetector(**(detector_options or {}))
     optimizer = optimizer or Momentum(Schedule("constant", learning_rate=rate), momentum=0.9)
-    return Model(
+    return TrainableModel(
         detector, optimizer, {WEIGHTS: detector.w, BIASES: detector.b}, StepOptions(**step_options)
     )
 

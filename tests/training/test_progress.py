@@ -2,7 +2,7 @@
 
 import io
 
-from object_detection_mtl.training.progress import Progress
+from object_detection_mtl.training.progress import TrainingProgress
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 def make(num_steps=1000, batch_size=2, start=0, tty=False):
     stream, clock = io.StringIO(), Clock()
     stream.isatty = lambda: tty
-    return Progress(num_steps, batch_size, start, stream=stream, clock=clock), stream, clock
+    return TrainingProgress(num_steps, batch_size, start, stream=stream, clock=clock), stream, clock
 
 
 def never():

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.training.step import StepOptions, TrainingStep
+from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 from tests.golden import model_runner
 from tests.models import test_auxiliary_stage as auxiliary
 from tests.models import tiny as small

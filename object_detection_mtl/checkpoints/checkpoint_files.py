@@ -57,7 +57,7 @@ class CheckpointFile:
 
 
 @dataclass(frozen=True)
-class Value:
+class CheckpointValue:
     """Where a variable's new value comes from.
 
     Attributes:
@@ -71,9 +71,9 @@ class Value:
     load: Callable[[], np.ndarray]
 
 
-def stored_value(checkpoint: CheckpointFile, key: str) -> Value:
+def stored_value(checkpoint: CheckpointFile, key: str) -> CheckpointValue:
     """A variable of the checkpoint as it stands there."""
-    return Value((key,), checkpoint.shapes[key], lambda: checkpoint.read(key))
+    return CheckpointValue((key,), checkpoint.shapes[key], lambda: checkpoint.read(key))
 
 
 def damaged(prefix: str, error: Exception) -> ValueError:
@@ -86,12 +86,12 @@ def damaged(prefix: str, error: Exception) -> ValueError:
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
-    """Opens the checkpoint that `path` means (see `resolve`).
+    """Opens the checkpoint that `path` means (see `resolve_checkpoint`).
 
     Raises:
-        FileNotFoundError, ValueError: as `resolve`; ValueError for a damaged file.
+        FileNotFoundError, ValueError: as `resolve_checkpoint`; ValueError for a damaged file.
     """
-    prefix = resolve(path)
+    prefix = resolve_checkpoint(path)
     try:
         reader = tf.train.load_checkpoint(prefix)
         shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
@@ -101,7 +101,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
     return CheckpointFile(prefix, shapes, is_object_based, reader)
 
 
-def resolve(path: str | os.PathLike[str]) -> str:
+def resolve_checkpoint(path: str | os.PathLike[str]) -> str:
     """The checkpoint prefix that a user's path means; `~` is the home directory.
 
     Args:

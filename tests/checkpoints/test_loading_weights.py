@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export import weights
+from object_detection_mtl.checkpoints import loading, native
 from tests.checkpoints.tf1_files import write_tf1
 from tests.training.tiny import tiny_detector
 
@@ -41,7 +40,7 @@ def fresh():
 
 def test_every_variable_is_loaded(tmp_path, trained, fresh):
     assert not np.array_equal(first_weights(trained), first_weights(fresh))
-    report = weights.load(fresh, written(tmp_path, trained))
+    report = loading.load_detector_weights(fresh, written(tmp_path, trained))
     assert set(report.loaded) == set(native.named_variables(fresh))
     for old, new in zip(trained.variables, fresh.variables, strict=True):
         np.testing.assert_array_equal(old.numpy(), new.numpy())
@@ -50,9 +49,9 @@ def test_every_variable_is_loaded(tmp_path, trained, fresh):
 def test_an_empty_directory_is_no_checkpoint(tmp_path, fresh):
     before = first_weights(fresh)
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
-        weights.load(fresh, str(tmp_path))
+        loading.load_detector_weights(fresh, str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no checkpoint .*ckpt-9"):
-        weights.load(fresh, str(tmp_path / "ckpt-9"))
+        loading.load_detector_weights(fresh, str(tmp_path / "ckpt-9"))
     np.testing.assert_array_equal(first_weights(fresh), before)
 
 
@@ -61,7 +60,7 @@ def test_a_checkpoint_with_a_variable_missing(tmp_path, trained, fresh):
     prefix = written(tmp_path, trained, without=names[:4])
     before = first_weights(fresh)
     with pytest.raises(ValueError) as error:
-        weights.load(fresh, prefix)
+        loading.load_detector_weights(fresh, prefix)
     for words in (
         f"lacks 4 of the model's {len(names)} variables: {', '.join(names[:3])} and 1 more",
         "Its feature extractor, TinyNet, is the config's; other parts differ.",
@@ -76,13 +75,13 @@ def test_a_checkpoint_of_another_backbone(tmp_path, trained):
     with pytest.raises(
         ValueError, match="looks like a detector with OtherNet; .* one with TinyNet"
     ):
-        weights.load(trained, written(tmp_path, other))
+        loading.load_detector_weights(trained, written(tmp_path, other))
 
 
 def test_a_checkpoint_of_another_number_of_classes(tmp_path, trained):
     other = tiny_detector(is_training=False, num_classes=5)
     with pytest.raises(ValueError, match="of another model.*SecondStageBoxPredictor"):
-        weights.load(trained, written(tmp_path, other))
+        loading.load_detector_weights(trained, written(tmp_path, other))
 
 
 def test_a_classifier_cannot_detect(tmp_path, fresh):
@@ -90,24 +89,24 @@ def test_a_classifier_cannot_detect(tmp_path, fresh):
         tmp_path / "mobilenet.ckpt", {"MobilenetV1/Conv2d_0/weights": np.zeros([3, 3, 3, 8])}
     )
     with pytest.raises(ValueError, match=r"classifier \(MobilenetV1\).* cannot detect"):
-        weights.load(fresh, prefix)
+        loading.load_detector_weights(fresh, prefix)
 
 
 def test_moving_averages_are_taken_where_they_are_asked_for(tmp_path, trained, fresh):
     prefix = written(tmp_path, trained, averages=0.25)
-    weights.load(fresh, prefix, use_moving_averages=True)
+    loading.load_detector_weights(fresh, prefix, use_moving_averages=True)
     np.testing.assert_array_equal(np.unique(first_weights(fresh)), [0.25])
-    weights.load(fresh, prefix, use_moving_averages=False)
+    loading.load_detector_weights(fresh, prefix, use_moving_averages=False)
     np.testing.assert_array_equal(first_weights(fresh), first_weights(trained))
 
 
 def test_averages_that_were_not_kept_cannot_be_taken(tmp_path, trained, fresh):
     with pytest.raises(ValueError, match="holds no moving averages; train with"):
-        weights.load(fresh, written(tmp_path, trained), use_moving_averages=True)
+        loading.load_detector_weights(fresh, written(tmp_path, trained), use_moving_averages=True)
 
 
 def test_an_exported_checkpoint_has_no_averages_and_needs_none(tmp_path, trained, fresh):
     model = native.tree(native.named_variables(trained))
     prefix = tf.train.Checkpoint(model=model).write(str(tmp_path / "ckpt-0"))
-    weights.load(fresh, prefix, use_moving_averages=True)
+    loading.load_detector_weights(fresh, prefix, use_moving_averages=True)
     np.testing.assert_array_equal(first_weights(fresh), first_weights(trained))

@@ -4,13 +4,13 @@ import json
 
 from absl import logging
 
-from object_detection_mtl.checkpoints.report import Report
 from object_detection_mtl.checkpoints.restore import restore
+from object_detection_mtl.checkpoints.restore_report import RestoreReport
 from tests.checkpoints.test_restore import classifier
 from tests.checkpoints.tf1_files import write_tf1
 from tests.training.tiny import tiny_detector
 
-REPORT = Report(
+REPORT = RestoreReport(
     source="TF-Slim classifier TinyNet",
     loaded=("a", "b", "c", "d"),
     missing=(),

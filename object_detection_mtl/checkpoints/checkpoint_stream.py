@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import contents
-from object_detection_mtl.checkpoints.files import open_checkpoint
+from object_detection_mtl.checkpoints import checkpoint_contents
+from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
 
 
 def new_checkpoints(directory: str, *, timeout: float, min_interval: float = 0.0) -> Iterator[str]:
@@ -48,4 +48,4 @@ def _newest_after(seconds: float, directory: str) -> str | None:
 
 def step_of(prefix: str) -> int:
     """Training steps behind a checkpoint; 0 if it does not say (an exported one)."""
-    return contents.step_of(open_checkpoint(prefix)) or 0
+    return checkpoint_contents.global_step_of(open_checkpoint(prefix)) or 0

@@ -12,11 +12,11 @@ from object_detection_mtl.checkpoints import (
     slim,
     tf1_detection,
 )
-from object_detection_mtl.checkpoints.files import CheckpointFile, open_checkpoint
-from object_detection_mtl.checkpoints.plan import Source, network_of
-from object_detection_mtl.checkpoints.report import some
+from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile, open_checkpoint
+from object_detection_mtl.checkpoints.restore_plan import CheckpointSource, network_of
+from object_detection_mtl.checkpoints.restore_report import first_names
 
-SOURCES: tuple[Source, ...] = (
+SOURCES: tuple[CheckpointSource, ...] = (
     keras_applications.SOURCE,
     native.SOURCE,
     odapi_tf2.DETECTOR,
@@ -41,7 +41,7 @@ def open_any(path: str | os.PathLike[str], names: Collection[str] = ()) -> Check
     return open_checkpoint(path)
 
 
-def source_of(checkpoint: CheckpointFile) -> Source:
+def source_of(checkpoint: CheckpointFile) -> CheckpointSource:
     """The kind of a checkpoint.
 
     Raises:
@@ -58,6 +58,6 @@ def source_of(checkpoint: CheckpointFile) -> Source:
     kind = "object-based" if checkpoint.is_object_based else "name-based"
     raise ValueError(
         f"checkpoint {checkpoint.prefix!r} ({kind}, variables such as "
-        f"{some(sorted(checkpoint.shapes))}) is of no known kind: "
+        f"{first_names(sorted(checkpoint.shapes))}) is of no known kind: "
         f"{'; '.join(source.title for source in SOURCES)}"
     )

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from object_detection_mtl import folders
 from object_detection_mtl.checkpoints import native, tf1_detection
-from object_detection_mtl.checkpoints.files import PART_OF_CHECKPOINT
+from object_detection_mtl.checkpoints.checkpoint_files import PART_OF_CHECKPOINT
 
 NATIVE = "native"
 TF1_DETECTION = "tf1_detection"
 FORMATS = (NATIVE, TF1_DETECTION)
 
 
-def write(
+def write_checkpoint(
     detector: Any, prefix: str, *, form: str, names: Collection[str], step: int | None
 ) -> None:
     """Writes some of a detector's variables.
@@ -53,7 +53,7 @@ def check_output(prefix: str) -> None:
     """Refuses a prefix that nothing can be written to.
 
     Raises:
-        ValueError, FileExistsError: see `write`.
+        ValueError, FileExistsError: see `write_checkpoint`.
     """
     if PART_OF_CHECKPOINT.search(prefix) or prefix.endswith("/"):
         raise ValueError(

@@ -5,22 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from object_detection_mtl.checkpoints import files, native, restore, tf1_detection
-from object_detection_mtl.checkpoints.sources import source_of
+from object_detection_mtl.checkpoints import checkpoint_files, native, restore, tf1_detection
+from object_detection_mtl.checkpoints.checkpoint_sources import source_of
 
 
-def resolve(checkpoint_path: str | os.PathLike[str]) -> str:
-    """The prefix of the checkpoint that a path means: itself, or the newest of a directory.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    return files.resolve(checkpoint_path)
-
-
-def load(
+def load_detector_weights(
     detector: Any, checkpoint_path: str | os.PathLike[str], *, use_moving_averages: bool = False
-) -> restore.Report:
+) -> restore.RestoreReport:
     """Assigns every variable of a detector that is to detect.
 
     Args:
@@ -34,7 +25,7 @@ def load(
         ValueError: the checkpoint is a classifier's or of another model, or is damaged; training
             kept no averages.
     """
-    checkpoint = files.open_checkpoint(checkpoint_path)
+    checkpoint = checkpoint_files.open_checkpoint(checkpoint_path)
     source = source_of(checkpoint)
     if not source.is_detector(checkpoint):
         raise ValueError(
@@ -53,7 +44,7 @@ def load(
     )
 
 
-def _is_of_training(checkpoint: files.CheckpointFile) -> bool:
+def _is_of_training(checkpoint: checkpoint_files.CheckpointFile) -> bool:
     """Whether it holds more than weights: what an exporter writes does not."""
     return any(
         key.startswith("optimizer/") or tf1_detection.OF_TRAINING.search(key)
@@ -61,7 +52,7 @@ def _is_of_training(checkpoint: files.CheckpointFile) -> bool:
     )
 
 
-def _require_all(checkpoint: files.CheckpointFile, detector: Any) -> None:
+def _require_all(checkpoint: checkpoint_files.CheckpointFile, detector: Any) -> None:
     names = native.named_variables(detector)
     missing = sorted(
         name

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.training import loop
+from object_detection_mtl.training import training_loop
 from object_detection_mtl.training.failures import TrainingDataError
-from object_detection_mtl.training.loop import LoopOptions
 from object_detection_mtl.training.optimizers import Adam, Momentum
 from object_detection_mtl.training.schedules import Schedule
-from object_detection_mtl.training.step import NonFiniteError
+from object_detection_mtl.training.training_loop import LoopOptions
+from object_detection_mtl.training.training_step import NonFiniteError
 from tests.training.linear import dataset, make_model
 
 pytestmark = pytest.mark.usefixtures("linear_names")
@@ -40,7 +40,7 @@ def train(model_dir, num_steps, *, data=dataset, initialise=lambda _: None, mode
         starts.append(start_example)
         return data(batch_size, start_example)
 
-    result = loop.train(
+    result = training_loop.run_training(
         model_dir,
         strategy=tf.distribute.MirroredStrategy(["/cpu:0"]),
         make_model=make,
@@ -180,13 +180,13 @@ def test_a_finished_run_has_nothing_to_do(tmp_path, capsys):
 
 def test_pictures_of_all_sizes_compile_once(tmp_path, monkeypatch):
     trainers = []
-    original = loop.DetectionTrainer.__init__
+    original = training_loop.DetectionTrainer.__init__
 
     def remember(self, *args, **kwargs):
         trainers.append(self)
         original(self, *args, **kwargs)
 
-    monkeypatch.setattr(loop.DetectionTrainer, "__init__", remember)
+    monkeypatch.setattr(training_loop.DetectionTrainer, "__init__", remember)
     train(tmp_path, 8, data=lambda b, s: dataset(b, s, sizes=(2, 3, 5, 8)), log_every_n=3)
     assert trainers[0].trace_count == 1
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl.checkpoints import native, tf1_detection
-from object_detection_mtl.checkpoints.files import VALUE_SUFFIX, CheckpointFile
-from object_detection_mtl.checkpoints.sources import source_of
+from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints.checkpoint_sources import source_of
 
 STEP_KEY = f"step{VALUE_SUFFIX}"
 Shapes = dict[str, tuple[int, ...]]
@@ -19,7 +19,7 @@ ROOTS = (f"{native.MODEL_ROOT}/",)
 
 
 @dataclass(frozen=True)
-class Contents:
+class CheckpointContents:
     """What a checkpoint is and holds.
 
     Attributes:
@@ -87,27 +87,27 @@ class Contents:
         }
 
 
-def describe(checkpoint: CheckpointFile) -> Contents:
+def describe_checkpoint(checkpoint: CheckpointFile) -> CheckpointContents:
     """What a checkpoint is and holds; an unknown one is described, too."""
     try:
         source = source_of(checkpoint)
     except ValueError:
         source = None
     weights = {k: s for k, s in checkpoint.shapes.items() if not is_of_training(k)}
-    return Contents(
+    return CheckpointContents(
         prefix=checkpoint.prefix,
         kind=source.title if source else "",
         networks=tuple(sorted(source.networks(checkpoint))) if source else (),
         is_detector=bool(source and source.is_detector(checkpoint)),
         is_object_based=checkpoint.is_object_based,
-        step=step_of(checkpoint),
+        step=global_step_of(checkpoint),
         weights=weights,
         of_training={k: s for k, s in checkpoint.shapes.items() if k not in weights},
         has_averages=any(_is_average(key) for key in checkpoint.shapes),
     )
 
 
-def step_of(checkpoint: CheckpointFile) -> int | None:
+def global_step_of(checkpoint: CheckpointFile) -> int | None:
     """Training steps behind a checkpoint; None if it does not say."""
     for key in (STEP_KEY, "global_step"):  # TensorFlow 2's and TensorFlow 1's.
         if checkpoint.shapes.get(key) == ():

@@ -25,7 +25,7 @@ import tensorflow as tf
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.ops import lowering
 from object_detection_mtl.training import gradients as gradient_ops
-from object_detection_mtl.training import names
+from object_detection_mtl.training import summary_names
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 
 _MARK = "non-finite value of "
@@ -121,7 +121,7 @@ class TrainingStep:
         numbers = {key: value for key, value in batch.items() if value.dtype != tf.string}
         losses, gradients = self._differentiate(numbers, self._seed(step), replicas)
         scalars = dict(losses)
-        scalars[names.GRADIENT_NORM] = self._apply(gradients, scalars) / replicas
+        scalars[summary_names.GRADIENT_NORM] = self._apply(gradients, scalars) / replicas
         return scalars
 
     def _losses_and_gradients(
@@ -132,7 +132,7 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             scalars = {name: value / replicas for name, value in self._losses(batch, seed).items()}
-            total = scalars[names.TOTAL]
+            total = scalars[summary_names.TOTAL]
         return scalars, tape.gradient(total, variables)
 
     def _losses_and_gradients_for_xla(
@@ -148,12 +148,12 @@ class TrainingStep:
         )
         terms = self.detector.loss(predictions, batch, seed=seed)
         weights = self.detector.loss_weights
-        weighted = {names.weighted(key): weights[key] * loss for key, loss in terms.items()}
+        weighted = {summary_names.weighted(key): weights[key] * loss for key, loss in terms.items()}
         if self.options.add_regularization:
-            weighted[names.REGULARIZATION] = self.detector.regularization_loss()
+            weighted[summary_names.REGULARIZATION] = self.detector.regularization_loss()
         total = tf.add_n(list(weighted.values()))
-        unweighted = {names.unweighted(key): loss for key, loss in terms.items()}
-        return {**weighted, **unweighted, names.TOTAL: total}
+        unweighted = {summary_names.unweighted(key): loss for key, loss in terms.items()}
+        return {**weighted, **unweighted, summary_names.TOTAL: total}
 
     def _seed(self, step: tf.Tensor) -> tf.Tensor:
         """int32 [2]: (seed of the run, number of this replica's step in the run)."""
@@ -184,7 +184,7 @@ class TrainingStep:
         )
         checks = [
             tf.debugging.check_numerics(value, f"{_MARK}{name} ;")
-            for name, value in {**scalars, names.GRADIENT_NORM: norm}.items()
+            for name, value in {**scalars, summary_names.GRADIENT_NORM: norm}.items()
         ]
         with tf.control_dependencies(checks):
             checked = [tf.identity(gradient) for gradient in clipped]

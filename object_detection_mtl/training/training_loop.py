@@ -17,14 +17,14 @@ import orbit
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.training import distribution, names
+from object_detection_mtl.training import distribution, summary_names
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
 from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
 from object_detection_mtl.training.optimizers import DetectionOptimizer
-from object_detection_mtl.training.progress import Progress
-from object_detection_mtl.training.step import NonFiniteError, StepOptions, TrainingStep
+from object_detection_mtl.training.progress import TrainingProgress
 from object_detection_mtl.training.trainer import DetectionTrainer
+from object_detection_mtl.training.training_step import NonFiniteError, StepOptions, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LoopOptions:
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainableModel:
     """What is trained, made in the strategy's scope.
 
     Attributes:
@@ -87,11 +87,11 @@ class TrainingResult:
     interrupted_by: int | None = None
 
 
-def train(
+def run_training(
     model_dir: str | os.PathLike[str],
     *,
     strategy: tf.distribute.Strategy,
-    make_model: Callable[[], Model],
+    make_model: Callable[[], TrainableModel],
     initialise: Callable[[Any], None],
     make_dataset: Callable[[Any, tf.distribute.InputContext, int, int], tf.data.Dataset],
     batch_size: int,
@@ -138,7 +138,7 @@ def train(
             )
             on_start()
             checkpoints.save()
-            progress = Progress(options.num_steps, batch_size, start)
+            progress = TrainingProgress(options.num_steps, batch_size, start)
             run = _Run(
                 model_dir, model, dataset, step, strategy, checkpoints, stop, progress, options
             )
@@ -149,7 +149,7 @@ def train(
 
 def _checkpoints(
     model_dir: str,
-    model: Model,
+    model: TrainableModel,
     step: tf.Variable,
     strategy: tf.distribute.Strategy,
     options: LoopOptions,
@@ -168,7 +168,7 @@ def _checkpoints(
 
 def _start(
     checkpoints: RunCheckpoints,
-    model: Model,
+    model: TrainableModel,
     strategy: tf.distribute.Strategy,
     initialise: Callable[[Any], None],
 ) -> int:
@@ -189,13 +189,13 @@ class _Run:
     def __init__(
         self,
         model_dir: str,
-        model: Model,
+        model: TrainableModel,
         dataset: tf.data.Dataset,
         step: tf.Variable,
         strategy: tf.distribute.Strategy,
         checkpoints: RunCheckpoints,
         stop: GracefulStop,
-        progress: Progress,
+        progress: TrainingProgress,
         options: LoopOptions,
     ) -> None:
         self._step = step
@@ -279,9 +279,9 @@ class _Run:
         self._metrics = dict(output)
         images = self._trainer.images()
         if images is not None:
-            self._summaries.write_summaries({names.INPUT_IMAGES: images})
+            self._summaries.write_summaries({summary_names.INPUT_IMAGES: images})
         step = int(self._step.numpy())
-        self._progress.block_done(step, self._metrics[names.TOTAL])
+        self._progress.block_done(step, self._metrics[summary_names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:
             self._checkpoints.save()
 
@@ -293,7 +293,7 @@ class _Summaries(orbit.utils.SummaryManager):
         super().__init__(directory, _write_summary, step)
 
     def write_summaries(self, summary_dict: Mapping[str, Any]) -> None:
-        renamed = {"steps_per_second": names.STEPS_PER_SECOND}
+        renamed = {"steps_per_second": summary_names.STEPS_PER_SECOND}
         super().write_summaries(
             {renamed.get(name, name): value for name, value in summary_dict.items()}
         )

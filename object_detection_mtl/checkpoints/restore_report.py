@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Report:
+class RestoreReport:
     """What a restore did, by variable name.
 
     Attributes:
@@ -36,7 +36,9 @@ class Report:
         for title, names in self._rows():
             if not names:
                 continue
-            lines.append(f"  {title:<26}{len(names):5d}  {'' if full else some(names)}".rstrip())
+            lines.append(
+                f"  {title:<26}{len(names):5d}  {'' if full else first_names(names)}".rstrip()
+            )
             if full:
                 lines += [f"      {name}" for name in names]
         return "\n".join(lines)
@@ -64,7 +66,7 @@ class Report:
         )
 
 
-def some(names: Iterable[str], limit: int = 3) -> str:
+def first_names(names: Iterable[str], limit: int = 3) -> str:
     """The first names, and how many more there are."""
     names = tuple(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""

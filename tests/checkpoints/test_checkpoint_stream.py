@@ -6,7 +6,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import stream
+from object_detection_mtl.checkpoints import checkpoint_stream
 from tests.checkpoints.tf1_files import write_tf1
 
 
@@ -24,15 +24,15 @@ def save(manager, step):
 def test_only_the_newest_of_what_is_there(manager):
     save(manager, 10)
     newest = save(manager, 20)
-    assert list(stream.new_checkpoints(manager.directory, timeout=0)) == [newest]
-    assert stream.step_of(newest) == 20
+    assert list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0)) == [newest]
+    assert checkpoint_stream.step_of(newest) == 20
 
 
 def test_new_ones_follow_and_those_between_are_skipped(manager):
     seen = []
     save(manager, 1)
-    for prefix in stream.new_checkpoints(manager.directory, timeout=1.5):
-        seen.append(stream.step_of(prefix))
+    for prefix in checkpoint_stream.new_checkpoints(manager.directory, timeout=1.5):
+        seen.append(checkpoint_stream.step_of(prefix))
         if len(seen) == 1:
             save(manager, 2)
             save(manager, 3)
@@ -43,10 +43,12 @@ def test_checkpoints_between_two_intervals_are_skipped_and_none_comes_twice(mana
     seen = []
     save(manager, 1)
     started = time.monotonic()
-    for prefix in stream.new_checkpoints(manager.directory, timeout=1.5, min_interval=1.0):
+    for prefix in checkpoint_stream.new_checkpoints(
+        manager.directory, timeout=1.5, min_interval=1.0
+    ):
         # Before the file is read, which takes its time: the interval counts from when it came.
         came = time.monotonic()
-        seen.append(stream.step_of(prefix))
+        seen.append(checkpoint_stream.step_of(prefix))
         if len(seen) == 1:
             save(manager, 2)
             threading.Timer(0.4, save, (manager, 3)).start()
@@ -57,7 +59,9 @@ def test_checkpoints_between_two_intervals_are_skipped_and_none_comes_twice(mana
 def test_the_timeout_does_not_wait_for_the_interval(manager):
     newest = save(manager, 1)
     started = time.monotonic()
-    assert list(stream.new_checkpoints(manager.directory, timeout=0, min_interval=60)) == [newest]
+    assert list(
+        checkpoint_stream.new_checkpoints(manager.directory, timeout=0, min_interval=60)
+    ) == [newest]
     assert time.monotonic() - started < 30
 
 
@@ -65,20 +69,20 @@ def test_a_directory_that_comes_later(manager):
     timer = threading.Timer(0.5, save, (manager, 4))
     timer.start()
     started = time.monotonic()
-    first = next(stream.new_checkpoints(manager.directory, timeout=20))
+    first = next(checkpoint_stream.new_checkpoints(manager.directory, timeout=20))
     timer.join()
-    assert stream.step_of(first) == 4
+    assert checkpoint_stream.step_of(first) == 4
     assert time.monotonic() - started < 15
 
 
 def test_nothing_in_time_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint appeared in .*nowhere' within 0 s"):
-        list(stream.new_checkpoints(str(tmp_path / "nowhere"), timeout=0))
+        list(checkpoint_stream.new_checkpoints(str(tmp_path / "nowhere"), timeout=0))
 
 
 def test_a_checkpoint_without_a_step_is_at_step_0(tmp_path):
-    assert stream.step_of(write_tf1(tmp_path / "model.ckpt", {"a/b": 1.0})) == 0
+    assert checkpoint_stream.step_of(write_tf1(tmp_path / "model.ckpt", {"a/b": 1.0})) == 0
 
 
 def test_the_step_of_a_tf1_checkpoint(tmp_path):
-    assert stream.step_of(write_tf1(tmp_path / "model.ckpt-5", {"global_step": 5})) == 5
+    assert checkpoint_stream.step_of(write_tf1(tmp_path / "model.ckpt-5", {"global_step": 5})) == 5

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from object_detection_mtl.checkpoints.files import CheckpointFile, Value, stored_value
+from object_detection_mtl.checkpoints.checkpoint_files import (
+    CheckpointFile,
+    CheckpointValue,
+    stored_value,
+)
 
 CLASSIFICATION = "classification"
 DETECTION = "detection"
@@ -20,7 +24,7 @@ UNNAMED_SCOPE = "unnamed"
 
 
 @dataclass(frozen=True)
-class Request:
+class RestoreRequest:
     """What the caller wants of a checkpoint; see `restore.restore` for the fields."""
 
     checkpoint_type: str = ""
@@ -30,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RestorePlan:
     """What a source offers for a detector.
 
     Attributes:
@@ -41,13 +45,13 @@ class Plan:
     """
 
     description: str
-    values: dict[str, Value]
+    values: dict[str, CheckpointValue]
     wanted: frozenset[str]
     weights: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckpointSource:
     """A kind of checkpoint.
 
     Attributes:
@@ -63,7 +67,7 @@ class Source:
     recognises: Callable[[CheckpointFile], bool]
     networks: Callable[[CheckpointFile], set[str]]
     is_detector: Callable[[CheckpointFile], bool]
-    plan: Callable[[CheckpointFile, Collection[str], Request], Plan]
+    plan: Callable[[CheckpointFile, Collection[str], RestoreRequest], RestorePlan]
 
 
 def network_of(names: Collection[str]) -> str:
@@ -76,7 +80,7 @@ def backbone_names(names: Iterable[str], network: str, exclude: tuple[str, ...] 
     return [name for name in names if f"/{network}/" in name and not name.startswith(exclude)]
 
 
-def detector_names(names: Iterable[str], request: Request) -> dict[str, str]:
+def detector_names(names: Iterable[str], request: RestoreRequest) -> dict[str, str]:
     """What a detector's checkpoint has to fill: name -> the variable that it stands for there.
 
     The two differ for heads with their own copy of the second stage. If the checkpoint is not asked
@@ -101,8 +105,8 @@ def detector_names(names: Iterable[str], request: Request) -> dict[str, str]:
 
 
 def stored_values(
-    checkpoint: CheckpointFile, keys: Mapping[str, tuple[str, str]], request: Request
-) -> dict[str, Value]:
+    checkpoint: CheckpointFile, keys: Mapping[str, tuple[str, str]], request: RestoreRequest
+) -> dict[str, CheckpointValue]:
     """Name -> value as it stands in the file, for those that are in it.
 
     Args:
@@ -119,7 +123,7 @@ def stored_values(
     return values
 
 
-def require_classification(checkpoint: CheckpointFile, what: str, request: Request) -> None:
+def require_classification(checkpoint: CheckpointFile, what: str, request: RestoreRequest) -> None:
     """Refuses the types that only a detector's checkpoint serves."""
     if request.checkpoint_type in (DETECTION, FULL):
         raise ValueError(
@@ -129,7 +133,7 @@ def require_classification(checkpoint: CheckpointFile, what: str, request: Reque
         )
 
 
-def require_detection(checkpoint: CheckpointFile, request: Request) -> None:
+def require_detection(checkpoint: CheckpointFile, request: RestoreRequest) -> None:
     """Refuses the type that only a classifier's checkpoint serves."""
     if request.checkpoint_type == CLASSIFICATION:
         raise ValueError(
@@ -159,7 +163,9 @@ def _other_form(in_file: Collection[str], network: str) -> str:
     return ""
 
 
-def require_averages(checkpoint: CheckpointFile, has_averages: bool, request: Request) -> None:
+def require_averages(
+    checkpoint: CheckpointFile, has_averages: bool, request: RestoreRequest
+) -> None:
     """Refuses to take moving averages that are not there."""
     if request.use_moving_averages and not has_averages:
         raise ValueError(

@@ -1,12 +1,12 @@
 """Names in TensorBoard."""
 
 from object_detection_mtl.fields import Losses
-from object_detection_mtl.training import names
+from object_detection_mtl.training import summary_names
 
 
 def test_the_four_losses_have_the_od_apis_names():
     assert [
-        names.weighted(key)
+        summary_names.weighted(key)
         for key in (
             Losses.rpn_localization,
             Losses.rpn_objectness,
@@ -22,5 +22,5 @@ def test_the_four_losses_have_the_od_apis_names():
 
 
 def test_others_stand_under_mtl_and_unweighted_ones_apart():
-    assert names.weighted("window_class_loss") == "Loss/MTL/window_class_loss"
-    assert names.unweighted("window_class_loss") == "UnweightedLoss/MTL/window_class_loss"
+    assert summary_names.weighted("window_class_loss") == "Loss/MTL/window_class_loss"
+    assert summary_names.unweighted("window_class_loss") == "UnweightedLoss/MTL/window_class_loss"

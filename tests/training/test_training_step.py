@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.training import names
-from object_detection_mtl.training.step import TrainingStep, non_finite_term
+from object_detection_mtl.training import summary_names
+from object_detection_mtl.training.training_step import TrainingStep, non_finite_term
 from tests.training import tiny
 from tests.training.linear import make_model, one_device, picture
 
@@ -46,8 +46,8 @@ def test_weights_are_applied_once_and_everything_is_logged():
     assert scalars[LOCALIZATION] == pytest.approx(2 * 1.5625)
     assert scalars["UnweightedLoss/RPNLoss/localization_loss"] == pytest.approx(1.5625)
     assert scalars[CLASSIFICATION] == 0.0
-    assert scalars[names.REGULARIZATION] == pytest.approx(0.5)
-    assert scalars[names.TOTAL] == pytest.approx(3.125 + 0.5)
+    assert scalars[summary_names.REGULARIZATION] == pytest.approx(0.5)
+    assert scalars[summary_names.TOTAL] == pytest.approx(3.125 + 0.5)
 
 
 def test_the_update_is_the_weighted_gradient():
@@ -56,7 +56,7 @@ def test_the_update_is_the_weighted_gradient():
     np.testing.assert_allclose(detector.w, [1 - 0.4, 2 - 0.2, 0.0], rtol=1e-6)
     np.testing.assert_allclose(detector.b, [-0.3], rtol=1e-6)
     np.testing.assert_array_equal(detector.f, [1.0, 1.0])
-    assert scalars[names.GRADIENT_NORM] == pytest.approx(np.sqrt(16 + 4 + 9))
+    assert scalars[summary_names.GRADIENT_NORM] == pytest.approx(np.sqrt(16 + 4 + 9))
 
 
 def test_clipping_and_multipliers_in_this_order():
@@ -65,7 +65,7 @@ def test_clipping_and_multipliers_in_this_order():
     detector, scalars = run(
         lambda: make_model(clip_norm=1.0, gradient_multipliers=[1.0, 2.0]), batch(1)
     )
-    assert scalars[names.GRADIENT_NORM] == pytest.approx(norm)
+    assert scalars[summary_names.GRADIENT_NORM] == pytest.approx(norm)
     np.testing.assert_allclose(detector.w, [1 - 0.4 / norm, 2 - 0.2 / norm, 0.0], rtol=1e-6)
     np.testing.assert_allclose(detector.b, [-0.6 / norm], rtol=1e-6)
     detector, _ = run(lambda: make_model(clip_norm=1.0, clip_per_variable=True), batch(1))
@@ -77,8 +77,8 @@ def test_clipping_and_multipliers_in_this_order():
 
 def test_regularization_can_be_left_out():
     _, scalars = run(lambda: make_model(add_regularization=False), batch(1))
-    assert names.REGULARIZATION not in scalars
-    assert scalars[names.TOTAL] == pytest.approx(4.0)
+    assert summary_names.REGULARIZATION not in scalars
+    assert scalars[summary_names.TOTAL] == pytest.approx(4.0)
 
 
 def test_random_samples_come_from_seed_and_step():
@@ -108,8 +108,8 @@ def test_a_non_finite_term_is_named_and_changes_no_weight():
     assert non_finite_term(failure.value) in (
         LOCALIZATION,
         "UnweightedLoss/RPNLoss/localization_loss",
-        names.TOTAL,
-        names.GRADIENT_NORM,
+        summary_names.TOTAL,
+        summary_names.GRADIENT_NORM,
     )
     np.testing.assert_array_equal(model.detector.w, [1.0, 2.0, 0.0])
     np.testing.assert_array_equal(model.detector.b, [0.0])
@@ -130,7 +130,7 @@ def test_a_gradient_that_is_not_finite_is_found_before_it_does_harm():
         )
         with pytest.raises(tf.errors.InvalidArgumentError) as failure:
             compiled()
-    assert non_finite_term(failure.value) == names.GRADIENT_NORM
+    assert non_finite_term(failure.value) == summary_names.GRADIENT_NORM
     np.testing.assert_array_equal(detector.w, [1.0, 2.0, 0.0])
 
 
@@ -146,7 +146,7 @@ def test_a_real_detector_learns_its_batch():
         compiled = tf.function(
             lambda step: strategy.run(step_fn, args=(data, step)), autograph=False
         )
-        totals = [float(compiled(tf.constant(i, tf.int64))[names.TOTAL]) for i in range(60)]
+        totals = [float(compiled(tf.constant(i, tf.int64))[summary_names.TOTAL]) for i in range(60)]
     assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:3])
 
 
@@ -161,7 +161,7 @@ TWO_REPLICAS = textwrap.dedent(
     from object_detection_mtl.training import distribution
     from object_detection_mtl.training.optimizers import Momentum
     from object_detection_mtl.training.schedules import Schedule
-    from object_detection_mtl.training.step import TrainingStep
+    from object_detection_mtl.training.training_step import TrainingStep
     from tests.training.linear import dataset, make_model
     strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
     with strategy.scope():
