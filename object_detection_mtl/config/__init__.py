@@ -1,0 +1,1 @@
+"""Config schema, dialects, validation and label maps."""

@@ -1,9 +1,9 @@
-"""Makes the two dialects of a configuration one.
+"""Resolution of the two config dialects into explicit canonical fields.
 
 The TF Object Detection API (ODAPI) and the authors' fork of it (MTL_SSL) share most fields but
-differ in defaults and in the meaning of some names. `resolve` decides once which dialect a
-configuration is written in and writes the difference out, so that nobody asks again. What is
-guaranteed after it, and what builders read:
+differ in defaults and in the meaning of some names. `resolve` finds the dialect of a configuration
+once and writes its defaults as explicit fields, so that no other module depends on the dialect.
+After `resolve`, builders rely on the following:
 
 * `config_dialect` is ODAPI or MTL_SSL, `dialect_resolved` is true.
 * `model.faster_rcnn.feature_extractor.type` is a canonical name (see `feature_extractors`): the
@@ -12,7 +12,7 @@ guaranteed after it, and what builders read:
 * `model.faster_rcnn.feature_extractor.freeze_layer` is set: "block1" in the fork, "" else.
 * `model.faster_rcnn.number_of_stages` is set; the fork's `first_stage_only` is gone.
 * `half_pixel_centers` of the keep_aspect_ratio_resizer or fixed_shape_resizer is set: false, the
-  convention of both ancestors, unless it was written.
+  convention of both reference implementations, unless the configuration sets it.
 * `model.faster_rcnn.clip_before_nms` and the grid anchor generator's `tf1_rounding` are set: true
   in the fork, else false. `model.faster_rcnn.first_stage_localization_sigma` is set: 3 in the
   fork, else 1. `first_stage_activation`: that of `first_stage_box_predictor_conv_hyperparams` in
@@ -20,15 +20,15 @@ guaranteed after it, and what builders read:
 * `train_config.gradient_clipping_mode` is set: PER_VARIABLE where TensorFlow 1 trained
   (the fork; the Object Detection API's TF1 feature extractors), else GLOBAL_NORM. The limit stays
   in `gradient_clipping_by_norm`.
-* `train_config.fine_tune_checkpoint_type` is set where a `fine_tune_checkpoint` is: "detection" or
-  "classification" as `from_detection_checkpoint` says, unless it was written.
+* `train_config.fine_tune_checkpoint_type` is set where `fine_tune_checkpoint` is: "detection" or
+  "classification", from `from_detection_checkpoint`, unless the configuration sets it.
 * `eval_config.metrics_set` is not empty and holds canonical names; VOC in the fork, else COCO.
 * `keep_checkpoint_every_n_hours`, `eval_interval_secs`, `num_readers` and the queue capacities are
   set to the dialect's defaults.
-* Written values always win over these defaults.
+* Values that the configuration sets always take precedence over these defaults.
 
-The scale of L2 regularisation needs no field: both dialects mean weight / 2 * sum(w^2).
-`train_config.max_number_of_boxes` is not written out: it acts only where the user wrote it.
+The scale of L2 regularization needs no field: both dialects mean weight / 2 * sum(w^2).
+`train_config.max_number_of_boxes` gets no default: it has an effect only where the user sets it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ _FORK_METRICS = {
     "coco_metrics": "coco_detection_metrics",
 }
 # Feature extractors that the Object Detection API has in TensorFlow 1 only: a configuration that
-# names one was trained with TensorFlow 1's resizing and clipping. TensorFlow 2's end in _keras.
+# names one was trained with TensorFlow 1's resizing and clipping. TensorFlow 2 types have the
+# suffix _keras.
 _TF1_TYPES = frozenset(
     {
         "faster_rcnn_inception_resnet_v2",
@@ -85,12 +86,12 @@ _DEFAULT_METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
 
 
 def origin(field: proto_messages.FieldDescriptor) -> int:
-    """The only dialect that has `field`: ODAPI, MTL_SSL, or AUTO where both or neither do."""
+    """Return the only dialect that has `field`: ODAPI, MTL_SSL, or AUTO (both or neither)."""
     return field.GetOptions().Extensions[dialect_pb2.only_in]
 
 
 def _marked_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, list[str]]:
-    """Paths of the fields outside `mtl {}` that only one dialect has, by dialect."""
+    """Return the paths of the fields outside `mtl {}` that only one dialect has, by dialect."""
     found: dict[int, list[str]] = {dialect_pb2.ODAPI: [], dialect_pb2.MTL_SSL: []}
 
     def outside_own_fields(node: proto_messages.Node) -> bool:
@@ -103,10 +104,13 @@ def _marked_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, li
 
 
 def detect(config: pipeline_pb2.TrainEvalPipelineConfig) -> dialect_pb2.ConfigDialect:
-    """The dialect that an AUTO configuration is written in.
+    """Return the dialect that an AUTO configuration is written in.
+
+    Args:
+        config: an unresolved configuration.
 
     Raises:
-      ConfigError: if fields of both dialects stand in it, naming them.
+        ConfigError: the configuration sets fields of both dialects; the message names them.
     """
     marked = _marked_fields(config)
     fork, odapi = marked[dialect_pb2.MTL_SSL], marked[dialect_pb2.ODAPI]
@@ -114,11 +118,11 @@ def detect(config: pipeline_pb2.TrainEvalPipelineConfig) -> dialect_pb2.ConfigDi
         raise ConfigError(
             "the configuration mixes two dialects, whose defaults differ. Only the authors' fork "
             f"has {listing(fork)}; only the Object Detection API has {listing(odapi)}. Remove the "
-            "fields of one of them, or say whose defaults hold: config_dialect: ODAPI, or "
+            "fields of one of them, or choose whose defaults apply: config_dialect: ODAPI, or "
             "config_dialect: MTL_SSL"
         )
     if fork:
-        _logger.info("config dialect MTL_SSL, because of %s", listing(fork, 3))
+        _logger.info("config dialect MTL_SSL, found from %s", listing(fork, 3))
         return dialect_pb2.MTL_SSL
     return dialect_pb2.ODAPI
 
@@ -127,23 +131,25 @@ def resolve(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     written: pipeline_pb2.TrainEvalPipelineConfig | None = None,
 ) -> None:
-    """Writes the dialect of `config` out as explicit fields, in place; see the module docstring.
+    """Write the dialect of `config` as explicit fields, in place; see the module docstring.
 
-    Resolving a resolved configuration fills in only what an override left open.
+    A resolved configuration may be resolved again: only fields that an override cleared change.
 
     Args:
-      config: changed in place.
-      written: the configuration before overrides, from which AUTO is found: `freeze_layer` on the
-        command line must not turn every other default into the fork's. None: `config` itself.
+        config: changed in place.
+        written: the configuration before overrides, from which AUTO is resolved: `freeze_layer` on
+            the command line must not turn every other default into the fork's. None: `config`
+            itself.
 
     Raises:
-      ConfigError: if the dialects are mixed, or the marks contradict each other.
+        ConfigError: the configuration mixes dialects, or sets `dialect_resolved` without
+            `config_dialect`.
     """
     if config.config_dialect == dialect_pb2.AUTO:
         if config.dialect_resolved:
             raise ConfigError(
-                "dialect_resolved: true without config_dialect: a resolved configuration names its "
-                "dialect; remove dialect_resolved to have it found"
+                "dialect_resolved: true without config_dialect; a resolved configuration names its "
+                "dialect. Set config_dialect, or remove dialect_resolved to detect the dialect"
             )
         config.config_dialect = detect(config if written is None else written)
     config.dialect_resolved = True
@@ -159,12 +165,12 @@ def _is_fork(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
 
 
 def _ran_on_tf1(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
-    """Whether the configuration's home is TensorFlow 1."""
+    """Return whether the configuration was written for TensorFlow 1."""
     return _is_fork(config) or config.model.faster_rcnn.feature_extractor.type in _TF1_TYPES
 
 
 def _fill(message: Message, name: str, value: object) -> None:
-    """Sets a field where the user did not."""
+    """Set a field that the user did not set."""
     if not message.HasField(name):
         setattr(message, name, value)
 
@@ -216,7 +222,7 @@ def _resolve_metrics(evaluation: eval_pb2.EvalConfig, dialect: int) -> None:
 
 
 def _write_defaults(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Sets the fields of `_DEFAULTS` wherever their message stands and they do not."""
+    """Set the unset fields of `_DEFAULTS` in every message that the configuration has."""
     parts: list[Message] = [config.eval_config, *config.eval_input_reader]
     if config.model.faster_rcnn.HasField("feature_extractor"):
         parts.append(config.model.faster_rcnn.feature_extractor)

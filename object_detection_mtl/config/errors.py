@@ -1,4 +1,4 @@
-"""What a user is told about a configuration, and how near misses are found."""
+"""ConfigError and helpers for error messages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class ConfigError(ValueError):
-    """A configuration or label map that cannot be used; the message says what to change."""
+    """An unusable configuration or label map; the message says what to change."""
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """The end of an error message that names what `name` was probably meant to be.
+    """Return the end of an error message that names the candidates nearest to `name`.
 
-    Empty when nothing in `candidates` looks like it. Case and dashes are forgiven.
+    Empty when no candidate is similar. Case and dashes do not count as differences.
     """
     folded = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=3, cutoff=0.6)
@@ -23,7 +23,7 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
 
 
 def listing(values: Iterable[object], limit: int = 12) -> str:
-    """Comma-separated values for an error message, cut after `limit`."""
+    """Return comma-separated values for an error message, at most `limit` of them."""
     items = [str(value) for value in values]
     extra = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + extra

@@ -1,6 +1,6 @@
-"""The values that single fields of a configuration may have, by message and field.
+"""Allowed values of single config fields, by message and field.
 
-What involves several fields is in `validation`.
+Conditions on several fields are in `validation`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from object_detection_mtl.config.errors import listing
 
 
 class Rule(NamedTuple):
-    """A condition on one value and its wording, as in "must be ..."."""
+    """A condition on one value and its description, which completes "must be ..."."""
 
     holds: Callable[[Any], bool]
     words: str

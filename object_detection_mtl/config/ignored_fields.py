@@ -1,9 +1,9 @@
-"""Fields that a configuration may hold and that nothing acts on: the one list of them.
+"""Accepted but ignored config fields.
 
-Configurations of the TF Object Detection API and of the authors' fork hold fields that have no
-meaning here: knobs of TensorFlow 1's queues, choices between implementations of the same result,
-tasks this project does not have. They are accepted, and said once, so that nobody waits for an
-effect. A field leaves this list when something starts to read it.
+Configurations of the TF Object Detection API and of the authors' fork set fields that have no
+meaning here: sizes of TensorFlow 1's queues, choices between implementations of the same result,
+tasks that this package lacks. They are accepted and reported once. A field is removed from this
+list when the package starts to read it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from object_detection_mtl.protos import faster_rcnn_pb2, pipeline_pb2
 
 _logger = logging.getLogger(__name__)
 
-_ANY = object()  # every value is harmless: the field only repeats what its place says
+_ANY = object()  # every value is harmless: the field repeats what its position implies
 
 _QUEUES = "TensorFlow 1 input queues; tf.data sizes its own"
 _SAME_RESULT = "chooses between implementations of the same result"
@@ -29,10 +29,10 @@ _ONE_LABEL = "every box has one class"
 _NOT_EXPORTED = "features are not part of the detections"
 _NOT_DRAWN = "the drawing has a fixed style"
 
-# By message and field: why nothing happens, and the values that would change nothing anyway.
+# By message and field: why it has no effect, and the values that are the same as no value.
 IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "TrainEvalPipelineConfig.graph_rewriter": ("quantisation is not supported", ()),
-    "DetectionModel.init_file": ("give train_config.fine_tune_checkpoint", ("",)),
+    "TrainEvalPipelineConfig.graph_rewriter": ("quantization is not supported", ()),
+    "DetectionModel.init_file": ("set train_config.fine_tune_checkpoint", ("",)),
     "FasterRcnn.context_config": (_NO_CONTEXT, ()),
     "FasterRcnn.first_stage_clip_window": ("proposals are always clipped", ()),
     "FasterRcnn.inplace_batchnorm_update": (_SAME_RESULT, (False,)),
@@ -53,18 +53,18 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "FasterRcnn.use_static_shapes_for_eval": (_SAME_RESULT, (False,)),
     "FasterRcnnFeatureExtractor.fpn": ("feature pyramids are not supported", ()),
     "FasterRcnnFeatureExtractor.pad_to_multiple": (
-        "acts on feature pyramids only, which are not supported",
+        "applies to feature pyramids, which are not supported",
         (),
     ),
-    "BatchNorm.center": ("the backbone's batch normalisation has an offset", (True,)),
-    "BatchNorm.scale": ("the backbone's batch normalisation has a factor", (True,)),
-    "BatchNorm.train": ("feature_extractor.batch_norm_trainable says it", ()),
-    "GridAnchorGenerator.height_scales": ("acts with use_hw_scales only", ()),
-    "GridAnchorGenerator.width_scales": ("acts with use_hw_scales only", ()),
+    "BatchNorm.center": ("the backbone's batch normalization has an offset", (True,)),
+    "BatchNorm.scale": ("the backbone's batch normalization has a factor", (True,)),
+    "BatchNorm.train": ("set feature_extractor.batch_norm_trainable", ()),
+    "GridAnchorGenerator.height_scales": ("applies with use_hw_scales only", ()),
+    "GridAnchorGenerator.width_scales": ("applies with use_hw_scales only", ()),
     "Hyperparams.force_use_bias": ("layers of the heads always have a bias", ()),
-    "Hyperparams.op": ("the layer is known from its place", (_ANY,)),
+    "Hyperparams.op": ("the position of the message determines the layer", (_ANY,)),
     "Hyperparams.regularize_depthwise": ("the heads have no depthwise layers", ()),
-    "MaskRCNNBoxPredictor.box_initializer": ("fc_hyperparams.initializer serves both layers", ()),
+    "MaskRCNNBoxPredictor.box_initializer": ("set fc_hyperparams.initializer", ()),
     "MaskRCNNBoxPredictor.conv_hyperparams": (_NO_MASKS, ()),
     "MaskRCNNBoxPredictor.convolve_then_upsample_masks": (_NO_MASKS, ()),
     "MaskRCNNBoxPredictor.mask_height": (_NO_MASKS, ()),
@@ -76,7 +76,7 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "WeightedSigmoidClassificationLoss.anchorwise_output": (_SAME_RESULT, (_ANY,)),
     "WeightedSoftmaxClassificationLoss.anchorwise_output": (_SAME_RESULT, (_ANY,)),
     "BatchNonMaxSuppression.change_coordinate_frame": (
-        "detections are always normalised to the picture",
+        "detections are always normalized to the image",
         (True,),
     ),
     "BatchNonMaxSuppression.use_combined_nms": (_SAME_RESULT, (False,)),
@@ -90,12 +90,12 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "RandomVerticalFlip.keypoint_flip_permutation": (_NO_MASKS, ()),
     "TrainConfig.batch_queue_capacity": (_QUEUES, ()),
     "TrainConfig.fine_tune_checkpoint_version": (
-        "the kind of checkpoint is recognised from the file",
+        "the checkpoint format is detected from the file",
         (_ANY,),
     ),
     "TrainConfig.ignore_options": ("use the difficult and crowd flags of the annotations", ()),
     "TrainConfig.load_all_detection_checkpoint_vars": (
-        "say fine_tune_checkpoint_type: full",
+        "set fine_tune_checkpoint_type: full",
         (False,),
     ),
     "TrainConfig.log_every_n_steps": (_BY_STEPS, ()),
@@ -103,16 +103,16 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainConfig.num_batch_queue_threads": (_QUEUES, ()),
     "TrainConfig.prefetch_queue_capacity": (_QUEUES, ()),
     "TrainConfig.replicas_to_aggregate": (_REPLICAS, (1,)),
-    "TrainConfig.retain_original_images": ("training keeps no original pictures", (False,)),
+    "TrainConfig.retain_original_images": ("training does not keep original images", (False,)),
     "TrainConfig.run_fine_tune_checkpoint_dummy_computation": (
-        "variables exist before a checkpoint is read",
+        "variables are built before a checkpoint is read",
         (_ANY,),
     ),
     "TrainConfig.save_interval_secs": (_BY_STEPS, ()),
     "TrainConfig.save_summaries_secs": (_BY_STEPS, ()),
     "TrainConfig.show_image_summary": (_NOT_DRAWN, (False,)),
     "TrainConfig.startup_delay_steps": (_REPLICAS, ()),
-    "TrainConfig.summarize_gradients": ("gradients are not summarised", (False,)),
+    "TrainConfig.summarize_gradients": ("gradients are not summarized", (False,)),
     "TrainConfig.sync_replicas": (_REPLICAS, (_ANY,)),
     "TrainConfig.unpad_groundtruth_tensors": ("padding is always masked", (_ANY,)),
     "TrainConfig.use_bfloat16": ("training is in float32", (False,)),
@@ -122,22 +122,22 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "EvalConfig.eval_instance_masks": (_NO_MASKS, (False,)),
     "EvalConfig.eval_master": (_REPLICAS, ("",)),
     "EvalConfig.export_path": ("detections are not exported", ("",)),
-    "EvalConfig.force_no_resize": ("pictures are resized as in training", (False,)),
+    "EvalConfig.force_no_resize": ("images are resized as in training", (False,)),
     "EvalConfig.groundtruth_box_visualization_color": (_NOT_DRAWN, ()),
     "EvalConfig.ignore_groundtruth": ("ground truth is always read", (False,)),
     "EvalConfig.image_classes_field_map_empty_to_ones": (_ONE_LABEL, ()),
     "EvalConfig.iou_threshold": ("the metrics have their own", (0.5,)),
     "EvalConfig.keep_image_id_for_visualization_export": (_NOT_DRAWN, (False,)),
     "EvalConfig.keypoint_edge": (_NO_MASKS, ()),
-    "EvalConfig.main_subset": ("records are evaluated whole", ("",)),
-    "EvalConfig.max_evals": ("say --eval_timeout", (0,)),
+    "EvalConfig.main_subset": ("all records are evaluated", ("",)),
+    "EvalConfig.max_evals": ("set --eval_timeout", (0,)),
     "EvalConfig.nms_threshold": ("post-processing has its own", (1.0,)),
     "EvalConfig.nms_type": ("post-processing has its own", ("standard",)),
     "EvalConfig.parameterized_metric": (_NO_MASKS, ()),
-    "EvalConfig.recall_lower_bound": ("acts on precision at recall only", (0.0,)),
-    "EvalConfig.recall_upper_bound": ("acts on precision at recall only", (1.0,)),
+    "EvalConfig.recall_lower_bound": ("applies to precision at recall only", (0.0,)),
+    "EvalConfig.recall_upper_bound": ("applies to precision at recall only", (1.0,)),
     "EvalConfig.retain_original_image_additional_channels": (
-        "pictures have three channels",
+        "images have three channels",
         (False,),
     ),
     "EvalConfig.save_graph": ("TensorFlow 2 has no graph to save", (False,)),
@@ -148,15 +148,15 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "EvalConfig.submission_format_output": ("detections are not exported", (False,)),
     "EvalConfig.super_categories": ("categories have no groups", ()),
     "EvalConfig.use_dummy_loss_in_eval": ("losses are always evaluated", (False,)),
-    "EvalConfig.visualization_export_dir": ("pictures are written to TensorBoard", ("",)),
+    "EvalConfig.visualization_export_dir": ("images are written to TensorBoard", ("",)),
     "EvalConfig.visualize_groundtruth_boxes": (_NOT_DRAWN, (False,)),
     "InputReader.drop_remainder": (
-        "training has no last batch, and evaluation keeps it",
+        "training has no last batch; evaluation keeps it",
         (_ANY,),
     ),
     "InputReader.expand_labels_hierarchy": (_ONE_LABEL, (False,)),
     "InputReader.filenames_shuffle_buffer_size": ("all file names are shuffled", ()),
-    "InputReader.frame_index": ("records hold single pictures", (-1,)),
+    "InputReader.frame_index": ("records hold single images", (-1,)),
     "InputReader.include_source_id": ("the source is always read", (_ANY,)),
     "InputReader.input_type": ("records hold tf.train.Example", (0, 1)),
     "InputReader.keypoint_type_weight": (_NO_MASKS, ()),
@@ -169,8 +169,8 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "InputReader.load_track_id": ("tracks are not predicted", (False,)),
     "InputReader.mask_type": (_NO_MASKS, ()),
     "InputReader.min_after_dequeue": (_QUEUES, ()),
-    "InputReader.num_additional_channels": ("pictures have three channels", (0,)),
-    "InputReader.num_epochs": ("training repeats, evaluation takes one pass", (0, 1)),
+    "InputReader.num_additional_channels": ("images have three channels", (0,)),
+    "InputReader.num_epochs": ("training repeats the data, evaluation reads it once", (0, 1)),
     "InputReader.num_keypoints": (_NO_MASKS, (0,)),
     "InputReader.num_parallel_batches": (_QUEUES, ()),
     "InputReader.num_parallel_map_calls": (_QUEUES, ()),
@@ -178,13 +178,13 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "InputReader.prefetch_size": (_QUEUES, ()),
     "InputReader.queue_capacity": (_QUEUES, ()),
     "InputReader.read_block_length": (_QUEUES, ()),
-    "InputReader.sample_from_datasets_weights": ("all files are read alike", ()),
+    "InputReader.sample_from_datasets_weights": ("all files have the same weight", ()),
     "InputReader.shuffle_buffer_size": ("all records are shuffled, without a buffer", ()),
     "InputReader.use_keypoint_label_map": (_NO_MASKS, (False,)),
 }
 
 
-_OF_MOBILENET = ("faster_rcnn_mobilenet_v1", "only MobileNet v1 can be made thinner")
+_OF_MOBILENET = ("faster_rcnn_mobilenet_v1", "only MobileNet v1 has a depth multiplier")
 
 
 def _crops(config: faster_rcnn_pb2.FasterRcnn) -> bool:
@@ -195,8 +195,8 @@ def _samples(config: faster_rcnn_pb2.FasterRcnn) -> bool:
     return not config.HasField("hard_example_miner")
 
 
-# The same for fields that act on some feature extractors only: the beginning of the types they
-# act on, why nothing happens to others, harmless values.
+# The same for fields that apply to some feature extractors only: the prefix of these types, why
+# the field has no effect on other types, harmless values.
 IGNORED_BY_OTHER_TYPES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "FasterRcnnFeatureExtractor.freeze_layer": (
         "faster_rcnn_resnet",
@@ -210,54 +210,54 @@ IGNORED_BY_OTHER_TYPES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
 }
 
 
-# The same for fields that the rest of their message decides about: whether they act in it.
+# The same for fields that depend on the rest of their message: whether they apply in it.
 CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ...]]] = {
     **{
-        f"FasterRcnn.{name}": (_crops, "only Faster R-CNN crops proposals", ())
+        f"FasterRcnn.{name}": (_crops, "only Faster R-CNN crops features of proposals", ())
         for name in ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride")
     },
     **{
-        f"FasterRcnn.{name}": (_samples, "hard_example_miner takes all proposals", ())
+        f"FasterRcnn.{name}": (_samples, "hard_example_miner uses all proposals", ())
         for name in ("second_stage_batch_size", "second_stage_balance_fraction")
     },
     "BatchNonMaxSuppression.max_detections_per_class": (
         lambda owner: not owner.use_class_agnostic_nms,
-        "acts without use_class_agnostic_nms only",
+        "applies without use_class_agnostic_nms only",
         (),
     ),
     "BatchNonMaxSuppression.max_classes_per_detection": (
         lambda owner: owner.use_class_agnostic_nms,
-        "acts with use_class_agnostic_nms only",
+        "applies with use_class_agnostic_nms only",
         (1,),
     ),
 }
 
 
 def _why_ignored(node: proto_messages.Node) -> tuple[str, tuple[Any, ...]] | None:
-    """The reason and the harmless values of a field that nothing acts on."""
+    """Return the reason and the harmless values of an ignored field; None for other fields."""
     if node.key in IGNORED_BY_OTHER_TYPES:
         type_prefix, why, harmless = IGNORED_BY_OTHER_TYPES[node.key]
-        acts = getattr(node.owner, "type", "").startswith(type_prefix)
-        return None if acts else (why, harmless)
+        applies = getattr(node.owner, "type", "").startswith(type_prefix)
+        return None if applies else (why, harmless)
     if node.key in CONDITIONALLY_IGNORED:
-        acts_in, why, harmless = CONDITIONALLY_IGNORED[node.key]
-        return None if acts_in(node.owner) else (why, harmless)
+        applies_in, why, harmless = CONDITIONALLY_IGNORED[node.key]
+        return None if applies_in(node.owner) else (why, harmless)
     return IGNORED_FIELDS.get(node.key)
 
 
 def find_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, str]:
-    """Fields that `config` sets and nothing acts on: path -> why.
+    """Return the ignored fields that `config` sets: path -> reason.
 
-    A value that changes nothing is left out, and a field that stands several times in a repeated
-    message is named at its first place. What is inside such a field is not looked at.
+    Harmless values are not reported. A field that occurs several times in a repeated message is
+    reported at its first occurrence. The contents of an ignored message are not examined.
     """
     paths: dict[str, str] = {}
     keys: set[str] = set()
     for node in proto_messages.walk(config, descend=lambda node: _why_ignored(node) is None):
-        unused = _why_ignored(node)
-        if unused is None or node.key in keys:
+        ignored = _why_ignored(node)
+        if ignored is None or node.key in keys:
             continue
-        why, harmless = unused
+        why, harmless = ignored
         plain = node.field.message_type is None and not node.field.is_repeated
         if _ANY in harmless or (plain and node.value in harmless):
             continue
@@ -267,8 +267,13 @@ def find_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[st
 
 
 def warn_about_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
-    """Logs one warning that names the fields of `find_ignored_fields`, if there are any."""
+    """Log one warning that names all ignored fields, if there are any.
+
+    Args:
+        config: as the user wrote it, with overrides.
+        source: its name in the message.
+    """
     fields = find_ignored_fields(config)
     if fields:
         lines = "".join(f"\n  {path} ({why})" for path, why in fields.items())
-        _logger.warning("%s: nothing acts on these fields:%s", source, lines)
+        _logger.warning("%s: these fields are ignored:%s", source, lines)

@@ -1,11 +1,11 @@
-"""Label maps: the classes of a data set and their numbers.
+"""Label maps: the classes of a dataset and their ids.
 
 A label map is protobuf text (`.pbtxt`) with one `item` per class:
 
     item { id: 1 name: "cat" display_name: "House cat" }
 
-Numbers start at 1, 0 is background; gaps are allowed, as in COCO, where 80 classes lie between
-1 and 90. `name` is what annotations and records call a class, `display_name` what people read.
+Ids start at 1; 0 is background. Gaps are allowed, as in COCO, where 80 classes have ids from 1 to
+90. `name` is the class name in annotations and records, `display_name` the name shown to users.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Category:
     """One class.
 
     Attributes:
-      id: its number, from 1.
-      name: what annotations and records call it.
-      display_name: what people read; the name where the label map gives none.
+        id: from 1.
+        name: the class name in annotations and records.
+        display_name: the name shown to users; `name` where the label map gives none.
     """
 
     id: int
@@ -39,27 +39,27 @@ class Category:
 
 
 def load(path: str | Path) -> list[Category]:
-    """Reads a label map file; see `parse`.
+    """Read a label map file; see `parse`.
 
     Raises:
-      FileNotFoundError: if there is no such file.
-      ConfigError: if it holds no usable label map.
+        FileNotFoundError: the file does not exist.
+        ConfigError: the file is not a usable label map.
     """
     return parse(read_text(path), source=str(path))
 
 
 def parse(text: str, source: str = "<text>") -> list[Category]:
-    """The classes of a label map, sorted by number.
+    """Return the classes of a label map, sorted by id.
 
-    An item with number 0 is left out if it is called "background".
+    An item with id 0 and the name "background" is skipped.
 
     Args:
-      text: the label map.
-      source: what errors call it.
+        text: the label map.
+        source: its name in error messages.
 
     Raises:
-      ConfigError: if the text is no label map or names no class, or an item has no number or no
-        name, a number below 1, or a number or name that another item has.
+        ConfigError: the text is not a label map or has no class; an item has no id, no name or an
+            id below 1; two items have the same id or name.
     """
     label_map = string_int_label_map_pb2.StringIntLabelMap()
     parse_text(text, label_map, source)
@@ -85,13 +85,14 @@ def _category(
     name = item.name or item.display_name
     described = f'item "{name}"' if name else f"item number {position + 1}"
     if not item.HasField("id"):
-        raise ConfigError(f"{source}: {described} has no id; expected a number from 1")
+        raise ConfigError(f"{source}: {described} has no id; expected an id of at least 1")
     if item.id < 1:
         raise ConfigError(
-            f"{source}: {described} has id {item.id}; expected a number from 1 (0 is background)"
+            f"{source}: {described} has id {item.id}; expected an id of at least 1 "
+            "(0 is background)"
         )
     if not name:
-        raise ConfigError(f"{source}: the item with id {item.id} has no name")
+        raise ConfigError(f'{source}: the item with id {item.id} has no name; add name: "..."')
     return Category(item.id, name, item.display_name or name)
 
 
@@ -102,12 +103,12 @@ def _refuse_duplicates(values: Sequence[object], what: str, source: str) -> None
 
 
 def max_id(categories: Iterable[Category]) -> int:
-    """The highest number; with gaps it is more than the number of classes."""
+    """Return the highest id; with gaps it exceeds the number of classes."""
     return max(category.id for category in categories)
 
 
 def ids_by_name(categories: Iterable[Category]) -> dict[str, int]:
-    """Class numbers by name and by display name; where they collide, the name wins."""
+    """Return class ids by name and by display name; a name takes precedence."""
     categories = list(categories)
     ids = {category.name: category.id for category in categories}
     for category in categories:
@@ -116,10 +117,10 @@ def ids_by_name(categories: Iterable[Category]) -> dict[str, int]:
 
 
 def id_of(name: str, categories: Iterable[Category], source: str = "the label map") -> int:
-    """The number of the class that is called `name` (or displayed as it).
+    """Return the id of the class with this name or display name.
 
     Raises:
-      ConfigError: if there is none, with the nearest name.
+        ConfigError: there is no such class; the message suggests the nearest name.
     """
     ids = ids_by_name(categories)
     if name not in ids:
@@ -131,26 +132,26 @@ def id_of(name: str, categories: Iterable[Category], source: str = "the label ma
 def check_num_classes(
     categories: Sequence[Category], num_classes: int, source: str = "the label map"
 ) -> None:
-    """Checks that a model has an output for every class of the label map.
+    """Check that a model has an output for every class of the label map.
 
-    Outputs beyond the label map are allowed, since a detector may keep the outputs it was
-    trained with, but are worth a warning.
+    Further outputs are allowed, since a detector may keep the outputs it was trained with; they
+    are reported as a warning.
 
     Raises:
-      ConfigError: if a class has a number above `num_classes`.
+        ConfigError: a class has an id above `num_classes`.
     """
     highest = max_id(categories)
     if highest > num_classes:
         beyond = [f"{item.name} ({item.id})" for item in categories if item.id > num_classes]
         raise ConfigError(
-            f"model.faster_rcnn.num_classes = {num_classes} contradicts {source}, whose highest "
-            f"id is {highest}: no output is left for {listing(beyond)}. Set num_classes to "
-            f"{highest}, or give another label map"
+            f"model.faster_rcnn.num_classes = {num_classes} is less than the highest id of "
+            f"{source}, {highest}: the model has no output for {listing(beyond)}. Set num_classes "
+            f"to {highest}, or use another label map"
         )
     if highest < num_classes:
         _logger.warning(
             "model.faster_rcnn.num_classes = %d, but the highest id of %s is %d: the outputs above "
-            "are never trained as a class",
+            "it have no training examples",
             num_classes,
             source,
             highest,

@@ -1,15 +1,15 @@
-"""Changes to a configuration given as text: `a.b.c=value`.
+"""Config overrides given as text: `a.b.c=value`.
 
     train_config.batch_size=4
     eval_input_reader[0].tf_record_input_reader.input_path=val.record
     model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator.scales=[0.5, 1, 2]
     train_config.optimizer={adam_optimizer {learning_rate {constant_learning_rate {}}}}
 
-A path names fields from the top. `[i]` picks an element of a repeated field; the index after the
-last one appends. Without an index a repeated field is replaced: by the bracketed list, or by the
-one value given; on the way to a deeper field the index may be left out where there is at most one
-element. Messages on the way are created; choosing another member of a oneof drops the former one.
-Strings may be quoted, enums are given by name or number, messages as protobuf text in braces.
+A path names fields from the top level. `[i]` selects an element of a repeated field; the index
+after the last one appends. Without an index a repeated field is replaced by the bracketed list or
+the single value. An index inside a path is optional if the field has at most one element. Messages
+inside a path are created; setting another member of a oneof clears the former one. Strings may be
+quoted; enums are given by name or number, messages as protobuf text in braces.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 _STEP = re.compile(r"^(?P<name>\w+)(?:\[(?P<index>\d+)\])?$")
 
 
-class _Failure(Exception):
-    """Why one override cannot be applied; the caller adds which one."""
+class _OverrideError(Exception):
+    """Why one override cannot be applied; the caller adds the override."""
 
 
 def apply(config: Message, overrides: Iterable[str]) -> None:
-    """Applies `overrides` to `config` in order; a later one wins.
+    """Apply `overrides` to `config` in order; later ones take precedence.
 
     Args:
-      config: the message that paths start from, changed in place.
-      overrides: strings `path=value`; a single string counts as one override.
+        config: the message that paths start from, changed in place.
+        overrides: strings `path=value`; a single string counts as one override.
 
     Raises:
-      ConfigError: quoting the override, with what is wrong and what was expected.
+        ConfigError: the message quotes the override and says what was expected.
     """
     for override in [overrides] if isinstance(overrides, str) else overrides:
         path, equals, value = override.partition("=")
@@ -51,7 +51,7 @@ def apply(config: Message, overrides: Iterable[str]) -> None:
             )
         try:
             _apply_one(config, path.strip(), value.strip())
-        except _Failure as failure:
+        except _OverrideError as failure:
             raise ConfigError(f'override "{override}": {failure}') from None
 
 
@@ -62,7 +62,7 @@ def _apply_one(config: Message, path: str, value: str) -> None:
         message = _enter(message, step)
     field, index = _resolve(message, last)
     if proto_messages.is_map(field):
-        raise _Failure(f"{field.name} is a map; write it in the configuration file")
+        raise _OverrideError(f"{field.name} is a map; write it in the configuration file")
     if not field.is_repeated:
         _set(message, field, value)
     elif index is None:
@@ -74,28 +74,30 @@ def _apply_one(config: Message, path: str, value: str) -> None:
 def _resolve(message: Message, step: str) -> tuple[proto_messages.FieldDescriptor, int | None]:
     match = _STEP.match(step)
     if not match:
-        raise _Failure(f'"{step}" is not a field name; write name or name[index]')
+        raise _OverrideError(f'"{step}" is not a field name; write name or name[index]')
     field = message.DESCRIPTOR.fields_by_name.get(match["name"])
     if field is None:
-        raise _Failure(proto_messages.unknown_field_message(message.DESCRIPTOR, match["name"]))
+        raise _OverrideError(
+            proto_messages.unknown_field_message(message.DESCRIPTOR, match["name"])
+        )
     if match["index"] is None:
         return field, None
     if not field.is_repeated:
-        raise _Failure(f"{field.name} is not repeated: leave out [{match['index']}]")
+        raise _OverrideError(f"{field.name} is not repeated: remove [{match['index']}]")
     return field, int(match["index"])
 
 
 def _enter(message: Message, step: str) -> Message:
-    """The message that `step` leads to, created where absent."""
+    """Return the message that `step` names; create it if absent."""
     field, index = _resolve(message, step)
     if field.message_type is None or proto_messages.is_map(field):
-        raise _Failure(f"{field.name} holds {_kind(field)}, no fields")
+        raise _OverrideError(f"{field.name} holds {_kind(field)}; it has no fields")
     value = getattr(message, field.name)
     if not field.is_repeated:
         value.SetInParent()
         return value
     if index is None and len(value) > 1:
-        raise _Failure(f"there are {len(value)} of {field.name}: write {field.name}[index]")
+        raise _OverrideError(f"there are {len(value)} of {field.name}: write {field.name}[index]")
     index = index or 0
     _check_index(field, index, len(value))
     return value.add() if index == len(value) else value[index]
@@ -103,7 +105,7 @@ def _enter(message: Message, step: str) -> Message:
 
 def _check_index(field: proto_messages.FieldDescriptor, index: int, length: int) -> None:
     if index > length:
-        raise _Failure(f"{field.name} has {length} elements: [{length}] appends the next one")
+        raise _OverrideError(f"{field.name} has {length} elements: [{length}] appends the next one")
 
 
 def _set(message: Message, field: proto_messages.FieldDescriptor, value: str) -> None:
@@ -118,14 +120,12 @@ def _assign(message: Message, field: proto_messages.FieldDescriptor, value: Any)
     try:
         setattr(message, field.name, value)
     except ValueError as error:  # an integer beyond 32 bits
-        raise _Failure(f"{field.name} holds {_kind(field)}: {error}") from None
+        raise _OverrideError(f"{field.name} holds {_kind(field)}: {error}") from None
 
 
 def _replace_all(message: Message, field: proto_messages.FieldDescriptor, value: str) -> None:
-    if value.startswith("[") and value.endswith("]"):
-        items = _split(value[1:-1])
-    else:
-        items = [value]
+    is_list = value.startswith("[") and value.endswith("]")
+    items = _split(value[1:-1]) if is_list else [value]
     if field.message_type is not None:
         parsed: list[Any] = [_message(field, item) for item in items]
     else:
@@ -149,11 +149,11 @@ def _extend(message: Message, field: proto_messages.FieldDescriptor, values: lis
     try:
         getattr(message, field.name).extend(values)
     except ValueError as error:
-        raise _Failure(f"{field.name} holds {_kind(field)}: {error}") from None
+        raise _OverrideError(f"{field.name} holds {_kind(field)}: {error}") from None
 
 
 def _split(text: str) -> list[str]:
-    """Splits at commas outside quotes and braces."""
+    """Split at commas outside quotes and braces."""
     items, start, depth, quote = [], 0, 0, ""
     for position, letter in enumerate(text):
         if quote:
@@ -172,15 +172,15 @@ def _split(text: str) -> list[str]:
 
 
 def _kind(field: proto_messages.FieldDescriptor) -> str:
-    """What a field holds, in words."""
+    """Return a description of what a field holds."""
     if field.message_type is not None:
         return f"a {field.message_type.name} message"
     if field.enum_type is not None:
         return f"one of {listing(value.name for value in field.enum_type.values)}"
     return {
         Kind.CPPTYPE_BOOL: "true or false",
-        Kind.CPPTYPE_INT32: "a whole number",
-        Kind.CPPTYPE_UINT32: "a whole number from 0",
+        Kind.CPPTYPE_INT32: "an integer",
+        Kind.CPPTYPE_UINT32: "an integer of at least 0",
         Kind.CPPTYPE_FLOAT: "a number",
         Kind.CPPTYPE_STRING: "text",
     }[field.cpp_type]
@@ -188,15 +188,15 @@ def _kind(field: proto_messages.FieldDescriptor) -> str:
 
 def _message(field: proto_messages.FieldDescriptor, value: str) -> Message:
     if not (value.startswith("{") and value.endswith("}")):
-        raise _Failure(
-            f"{field.name} holds {_kind(field)}: name one of its fields, or give protobuf text in "
+        raise _OverrideError(
+            f"{field.name} holds {_kind(field)}: set one of its fields, or give protobuf text in "
             f"braces, not {value!r}"
         )
     parsed = message_factory.GetMessageClass(field.message_type)()
     try:
         proto_messages.parse_text(value[1:-1], parsed, "its value")
     except ConfigError as error:
-        raise _Failure(str(error)) from None
+        raise _OverrideError(str(error)) from None
     return parsed
 
 
@@ -204,11 +204,11 @@ _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _scalar(field: proto_messages.FieldDescriptor, value: str) -> Any:
-    """`value` as the field's Python type."""
+    """Return `value` as the field's Python type."""
     if field.cpp_type == Kind.CPPTYPE_STRING:
         quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
         return value[1:-1] if quoted else value
-    wrong = _Failure(f"{field.name} holds {_kind(field)}, not {value!r}")
+    wrong = _OverrideError(f"{field.name} holds {_kind(field)}, not {value!r}")
     if field.enum_type is not None:
         return _enum(field, value)
     if field.cpp_type == Kind.CPPTYPE_BOOL:
@@ -228,4 +228,6 @@ def _enum(field: proto_messages.FieldDescriptor, value: str) -> int:
         return values[value].number
     if value.isdigit() and int(value) in field.enum_type.values_by_number:
         return int(value)
-    raise _Failure(f"{field.name} holds {_kind(field)}, not {value!r}{suggestion(value, values)}")
+    raise _OverrideError(
+        f"{field.name} holds {_kind(field)}, not {value!r}{suggestion(value, values)}"
+    )

@@ -1,10 +1,10 @@
-"""Reading, changing, checking and writing the configuration of an experiment.
+"""Load, override, validate and save a `pipeline.config`.
 
     config = pipeline.load("faster_rcnn.config", overrides=["train_config.batch_size=4"])
 
-What comes back is complete: read, overridden, its dialect resolved (see `dialects` for what a
-builder can rely on) and validated. `save` writes the same thing as text; loading that gives an
-equal configuration.
+The result is complete: overrides are applied, its dialect is resolved (see `dialects` for what
+builders rely on), and it is validated. `save` writes it as text; loading that text gives an equal
+configuration.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ __all__ = ["ConfigError", "load", "parse", "read_text", "save", "to_text"]
 def load(
     path: str | Path, overrides: Iterable[str] = (), merge: str = ""
 ) -> pipeline_pb2.TrainEvalPipelineConfig:
-    """Reads a `pipeline.config` of either dialect.
+    """Read a `pipeline.config` of either dialect.
 
     Args:
-      path: text file with a TrainEvalPipelineConfig.
-      overrides: `a.b.c=value`, applied in order before anything is checked; see `overrides`.
-      merge: protobuf text merged into the configuration before `overrides`: single fields replace,
-        repeated ones are appended (the Object Detection API's --config_override).
+        path: text file with a TrainEvalPipelineConfig.
+        overrides: `a.b.c=value`, applied in order before any check; see `overrides`.
+        merge: protobuf text merged into the configuration before `overrides`: singular fields are
+            replaced, repeated ones extended (the Object Detection API's --config_override).
 
     Returns:
-      The resolved and validated configuration.
+        The resolved and validated configuration.
 
     Raises:
-      FileNotFoundError: if there is no such file, with the nearest name in its folder.
-      ConfigError: if the text, an override or a value is wrong.
+        FileNotFoundError: the file does not exist; the message suggests the nearest name in its
+            directory.
+        ConfigError: the text, an override or a value is wrong.
     """
     return parse(read_text(path), overrides, str(path), merge)
 
@@ -53,7 +54,7 @@ def load(
 def parse(
     text: str, overrides: Iterable[str] = (), source: str = "<text>", merge: str = ""
 ) -> pipeline_pb2.TrainEvalPipelineConfig:
-    """As `load`, from text; `source` is what errors call it."""
+    """Parse a configuration from text; see `load`. `source` names it in error messages."""
     written = _read(text, source)
     if not written.ListFields():
         raise ConfigError(f"{source}: the configuration is empty; expected model {{ ... }}")
@@ -62,14 +63,14 @@ def parse(
         config.MergeFrom(_read(merge, "the text to merge"))
     try:
         overrides_lib.apply(config, overrides)
-        asked_for = _copy(config)
+        requested = _copy(config)
         validation.check_meta_architecture(config.model)
         dialects.resolve(config, written)
         validation.validate(config)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
     if not written.dialect_resolved:  # a resolved one was reported when it was resolved
-        ignored_fields.warn_about_ignored_fields(asked_for, source)
+        ignored_fields.warn_about_ignored_fields(requested, source)
         suspicious_values.warn_about_suspicious_values(config, source)
     return config
 
@@ -87,35 +88,36 @@ def _copy(config: pipeline_pb2.TrainEvalPipelineConfig) -> pipeline_pb2.TrainEva
 
 
 def to_text(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
-    """The configuration as protobuf text."""
+    """Return the configuration as protobuf text."""
     return text_format.MessageToString(config)
 
 
 def save(config: pipeline_pb2.TrainEvalPipelineConfig, path: str | Path) -> None:
-    """Writes `config` as text, creating the folder; an existing file is replaced."""
+    """Write `config` as text; create its directory and replace an existing file."""
     path = Path(path)
     folders.make(path.parent)
     path.write_text(to_text(config), encoding="utf-8")
 
 
 def read_text(path: str | Path) -> str:
-    """The contents of a text file a user named.
+    """Return the contents of a text file given by the user.
 
     Raises:
-      FileNotFoundError: with the nearest name in the folder, or the part of the path that is there.
-      ConfigError: if it is a folder or holds no text.
+        FileNotFoundError: the file does not exist; the message suggests the nearest name in its
+            directory, or names the missing directory.
+        ConfigError: `path` is a directory or not a text file.
     """
     path = Path(path)
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder; give the path of a file")
+        raise ConfigError(f"{path} is a directory; expected a file")
     if not path.exists():
-        folder = path.parent
-        if folder.is_dir():
-            hint = suggestion(path.name, (entry.name for entry in folder.iterdir()))
+        directory = path.parent
+        if directory.is_dir():
+            hint = suggestion(path.name, (entry.name for entry in directory.iterdir()))
         else:
-            hint = f"; the folder {folder} does not exist either"
+            hint = f"; the directory {directory} does not exist either"
         raise FileNotFoundError(f"{path} does not exist{hint}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no text file; expected protobuf text in UTF-8") from None
+        raise ConfigError(f"{path} is not a text file; expected protobuf text in UTF-8") from None

@@ -1,4 +1,4 @@
-"""Walking over protobuf messages: fields with their paths, and text with helpful errors."""
+"""Traversal of protobuf messages and parsing of protobuf text."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Node(NamedTuple):
     """One field that a message sets explicitly.
 
     Attributes:
-      path: such as `model.faster_rcnn.num_classes` or `eval_input_reader[0].name`.
-      owner: the message that holds the field.
-      field: the field's descriptor.
-      value: its value; of a repeated message field, one element.
+        path: such as `model.faster_rcnn.num_classes` or `eval_input_reader[0].name`.
+        owner: the message that holds the field.
+        field: the field's descriptor.
+        value: its value; of a repeated message field, one element.
     """
 
     path: str
@@ -36,23 +36,23 @@ class Node(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Message and field without the way there: `FasterRcnn.num_classes`."""
+        """Return the message's and the field's name: `FasterRcnn.num_classes`."""
         return field_key(self.field)
 
 
 def field_key(field: FieldDescriptor) -> str:
-    """`Message.field`, nested messages as `Outer.Inner.field`."""
+    """Return `Message.field`, for nested messages `Outer.Inner.field`."""
     return f"{type_key(field.containing_type)}.{field.name}"
 
 
 def type_key(message_type: Descriptor) -> str:
-    """The message's name inside its package."""
+    """Return the message's name inside its package."""
     package = message_type.file.package
     return message_type.full_name[len(package) + 1 :]
 
 
 def is_map(field: FieldDescriptor) -> bool:
-    """Whether the field is written `map<key, value>`."""
+    """Return whether the field is declared `map<key, value>`."""
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
@@ -61,12 +61,12 @@ def walk(
     path: str = "",
     descend: Callable[[Node], bool] = lambda node: True,
 ) -> Iterator[Node]:
-    """Yields every explicitly set field below `message`, parents first, in field-number order.
+    """Yield every explicitly set field below `message`, parents first, in field-number order.
 
     Args:
-      message: where to start.
-      path: its path, "" for the whole configuration.
-      descend: False for a message field whose contents are to be left out.
+        message: where to start.
+        path: its path, "" for the whole configuration.
+        descend: False for a message field whose contents are skipped.
     """
     prefix = f"{path}." if path else ""
     for field, value in message.ListFields():
@@ -86,7 +86,7 @@ def walk(
 def reachable_types(
     root: Descriptor = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR,
 ) -> dict[str, Descriptor]:
-    """Every message type that `root` can hold, itself included, by full name."""
+    """Return every message type that `root` can hold, itself included, by full name."""
     found: dict[str, Descriptor] = {}
     waiting = [root]
     while waiting:
@@ -99,7 +99,7 @@ def reachable_types(
 
 
 def unknown_field_message(message_type: Descriptor, name: str) -> str:
-    """Says that a message has no such field, with the nearest one or where the name belongs."""
+    """Return an error text for a field that a message lacks, with the nearest known field."""
     names = [field.name for field in message_type.fields]
     text = f'{message_type.name} has no field "{name}"'
     near = suggestion(name, names)
@@ -107,17 +107,17 @@ def unknown_field_message(message_type: Descriptor, name: str) -> str:
         return text + near
     homes = sorted(t.name for t in reachable_types().values() if name in t.fields_by_name)
     if homes:
-        return f"{text}; it is a field of {listing(homes)}: is a brace missing or in excess?"
-    return f"{text}; its fields are {listing(names, 60)}" if names else f"{text}, nor any other"
+        return f"{text}; it is a field of {listing(homes)}. Is a brace missing or superfluous?"
+    return f"{text}; its fields are {listing(names, 60)}" if names else f"{text}; it has no fields"
 
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([\w.\-]+)')
 _POSITION = re.compile(r"^\d+:\d+ : ")
-# What the parser says where the text is over: it quotes nothing, or misses a closing bracket and
-# speaks of the last line.
+# The parser's messages at the end of the text: an empty quotation, or a missing closing bracket
+# reported for the last line.
 _AT_END = re.compile(r"^(?:'': (.+)|(Expected \"[}>]\"\.$))", re.DOTALL)
-_QUOTED = 120  # letters of a line: a file of another kind may have one line of megabytes
+_QUOTED = 120  # characters of a line: a file of another kind may have one line of megabytes
 _PACKAGE = re.compile(r"\bobject_detection_mtl\.protos\.")
 
 
@@ -130,7 +130,7 @@ def _enum_values(root: Descriptor, full_name: str) -> list[str]:
 
 
 def _explain(error: str, line: str, root: Descriptor) -> str:
-    """Rewrites the parser's message with the names that the user knows."""
+    """Return the parser's message with the names that the user knows."""
     field = _UNKNOWN_FIELD.search(error)
     if field:
         return unknown_field_message(reachable_types(root)[field[1]], field[2])
@@ -138,7 +138,7 @@ def _explain(error: str, line: str, root: Descriptor) -> str:
     at_end = _AT_END.match(text)
     if at_end:
         what = at_end[1] or at_end[2]
-        return f"the text ends too early: {what[0].lower()}{what[1:]}"
+        return f"the text is truncated: {what[0].lower()}{what[1:]}"
     text = text.replace(f"'{line}': ", "", 1)
     value = _UNKNOWN_VALUE.search(error)
     if value:
@@ -148,16 +148,16 @@ def _explain(error: str, line: str, root: Descriptor) -> str:
 
 
 def parse_text(text: str, message: Message, source: str) -> None:
-    """Reads protobuf text into `message`.
+    """Parse protobuf text into `message`.
 
     Args:
-      text: the text.
-      message: an empty message, filled in place.
-      source: what to call the text in an error, usually its path.
+        text: the text.
+        message: an empty message, filled in place.
+        source: the text's name in error messages, usually its path.
 
     Raises:
-      ConfigError: with source, line number, the line itself, and for an unknown name the nearest
-        known one.
+        ConfigError: the message gives the source, line number, the line itself, and for an
+            unknown name the nearest known one.
     """
     try:
         text_format.Parse(text, message)

@@ -1,6 +1,6 @@
-"""What a configuration may say, but hardly means: said once, as a warning.
+"""Warnings about valid but suspicious configs.
 
-Other than the refusals of `validation`, all of this can be built and trained.
+Unlike what `validation` refuses, these configurations can be built and trained.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ _logger = logging.getLogger(__name__)
 
 
 def find_suspicious_values(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
-    """A line for each doubt about a validated configuration."""
+    """Return one line for each suspicious value of a validated configuration."""
     model = config.model.faster_rcnn
     path = "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator"
     stride = model.feature_extractor.first_stage_features_stride
-    doubts = [*_stride_doubts(model.first_stage_anchor_generator, stride, path)]
+    warnings = [*_stride_warnings(model.first_stage_anchor_generator, stride, path)]
     if not model.clip_anchors_to_image:
-        doubts += _size_doubts(model.first_stage_anchor_generator, model.image_resizer, path)
-    return doubts
+        warnings += _size_warnings(model.first_stage_anchor_generator, model.image_resizer, path)
+    return warnings
 
 
 def warn_about_suspicious_values(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
-    """Logs a warning for each doubt."""
-    for doubt in find_suspicious_values(config):
-        _logger.warning("%s: %s", source, doubt)
+    """Log one warning for each suspicious value; `source` names the configuration."""
+    for warning in find_suspicious_values(config):
+        _logger.warning("%s: %s", source, warning)
 
 
-def _stride_doubts(
+def _stride_warnings(
     config: anchor_generator_pb2.AnchorGenerator, features_stride: int, path: str
 ) -> Iterator[str]:
     for name in ("height_stride", "width_stride"):
         stride = getattr(config.grid_anchor_generator, name)
         if stride != features_stride:
             yield (
-                f"{path}.{name} = {stride}: anchors so far apart do not lie over the features they "
-                "are predicted from, which are "
-                f"feature_extractor.first_stage_features_stride = {features_stride} pixels apart"
+                f"{path}.{name} = {stride}: differs from "
+                f"feature_extractor.first_stage_features_stride = {features_stride}, so anchors "
+                "are not centered on the features that predict them"
             )
 
 
-def _size_doubts(
+def _size_warnings(
     config: anchor_generator_pb2.AnchorGenerator,
     resizer: image_resizer_pb2.ImageResizer,
     path: str,
@@ -59,14 +59,14 @@ def _size_doubts(
     if not any(size[0] <= height and size[1] <= width for size in sizes):
         smallest = min(sizes, key=math.prod)
         yield (
-            f"{path}.scales = {list(grid.scales)}: no anchor fits into an image of {height}x{width}"
-            f", the smallest is {smallest[0]:.0f}x{smallest[1]:.0f}; anchors that leave the image "
-            "are not trained on"
+            f"{path}.scales = {list(grid.scales)}: no anchor fits into an image of "
+            f"{height}x{width}; the smallest anchor is {smallest[0]:.0f}x{smallest[1]:.0f}. "
+            "Training ignores anchors that cross the image border"
         )
 
 
 def _largest_image(resizer: image_resizer_pb2.ImageResizer) -> tuple[int, int]:
-    """Height and width that no image exceeds."""
+    """Return the height and width that no resized image exceeds."""
     if resizer.HasField("fixed_shape_resizer"):
         return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
     longest = resizer.keep_aspect_ratio_resizer.max_dimension

@@ -1,9 +1,9 @@
-"""What a resolved configuration must satisfy, and how a user is told.
+"""Validation of a resolved configuration.
 
-Every problem of a configuration is reported at once, one line each, with the field's path, its
-value and what is allowed. Ranges of single fields stand in `rules`; here is what involves several
-fields, and what must be there. Choices that a builder translates (optimiser, schedule,
-initialiser ...) are refused by that builder.
+All problems of a configuration are reported together, one line each, with the field's path, its
+value and what is allowed. Ranges of single fields are in `field_rules`; this module checks
+conditions on several fields and required fields. Unsupported members of oneofs that a builder
+translates (optimizer, schedule, initializer ...) are refused by that builder.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from object_detection_mtl.protos import (
 
 METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
 
-# Where sample configurations of the Object Detection API leave a path to the reader.
+# Stands for a path in sample configurations of the Object Detection API.
 _PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 _BOX_PREDICTORS = ("mask_rcnn_box_predictor", "rfcn_box_predictor")
 
 
 def validate(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Checks a resolved configuration.
+    """Check a resolved configuration.
 
     Raises:
-      ConfigError: naming every problem.
+        ConfigError: the message lists every problem.
     """
     check_meta_architecture(config.model)
     faster_rcnn = config.model.faster_rcnn
@@ -52,32 +52,32 @@ def validate(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
 
 
 def require_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Checks that a validated configuration has what training needs.
+    """Check that a validated configuration has the fields that training needs.
 
     Raises:
-      ConfigError: naming everything that is missing.
+        ConfigError: the message lists every missing field.
     """
     problems = [*_missing(config, ["train_config", "train_input_reader"])]
     if config.train_config.optimizer.WhichOneof("optimizer") is None:
         problems.append(
-            "train_config.optimizer: is missing; give momentum_optimizer, adam_optimizer or "
+            "train_config.optimizer: is missing; set momentum_optimizer, adam_optimizer or "
             "rms_prop_optimizer"
         )
     problems += _reader_problems([config.train_input_reader], "train_input_reader")
     if _PLACEHOLDER in config.train_config.fine_tune_checkpoint:
         problems.append(_placeholder("train_config.fine_tune_checkpoint"))
-    _raise(problems, "the configuration cannot be trained with")
+    _raise(problems, "the configuration cannot be used for training")
 
 
 def require_evaluation(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Checks that a validated configuration has what evaluation needs.
+    """Check that a validated configuration has the fields that evaluation needs.
 
     Raises:
-      ConfigError: naming everything that is missing.
+        ConfigError: the message lists every missing field.
     """
     problems = _missing(config, ["eval_input_reader"])
     problems += _reader_problems(config.eval_input_reader, "eval_input_reader")
-    _raise(problems, "the configuration cannot be evaluated with")
+    _raise(problems, "the configuration cannot be used for evaluation")
 
 
 def _raise(problems: Sequence[str], what: str) -> None:
@@ -86,12 +86,16 @@ def _raise(problems: Sequence[str], what: str) -> None:
 
 
 def check_meta_architecture(model: model_pb2.DetectionModel) -> None:
-    """Refuses what is no two-stage detector before looking into it."""
+    """Check that `model` is a two-stage detector.
+
+    Raises:
+        ConfigError: it is not.
+    """
     chosen = model.WhichOneof("model")
     if chosen is None:
         raise ConfigError(
-            "model: no detector is given; write model { faster_rcnn { ... } } (R-FCN is a "
-            "faster_rcnn with an rfcn_box_predictor)"
+            "model: is missing; set model { faster_rcnn { ... } } (R-FCN is a faster_rcnn with an "
+            "rfcn_box_predictor)"
         )
     if chosen != "faster_rcnn":
         name = {"ssd": "SSD", "center_net": "CenterNet"}.get(chosen, chosen)
@@ -112,13 +116,13 @@ def _broken_rules(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]
 
 
 def _missing(message: Message, names: Iterable[str], path: str = "") -> list[str]:
-    """Lines for the fields of `message` that are not set."""
+    """Return one line for each field of `message` that is not set."""
     prefix = f"{path}." if path else ""
     absent = []
     for name in names:
         field = message.DESCRIPTOR.fields_by_name[name]
-        there = getattr(message, name) if field.is_repeated else message.HasField(name)
-        if not there:
+        present = getattr(message, name) if field.is_repeated else message.HasField(name)
+        if not present:
             absent.append(f"{prefix}{name}: is missing")
     return absent
 
@@ -151,7 +155,7 @@ def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
 
 def _resizer_problems(config: image_resizer_pb2.ImageResizer, path: str) -> Iterator[str]:
     if config.WhichOneof("image_resizer_oneof") is None:
-        yield f"{path}: is missing; give keep_aspect_ratio_resizer or fixed_shape_resizer"
+        yield f"{path}: is missing; set keep_aspect_ratio_resizer or fixed_shape_resizer"
     keep = config.keep_aspect_ratio_resizer
     if keep.min_dimension > keep.max_dimension:
         yield (
@@ -189,8 +193,8 @@ def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Ite
         hidden = predictor.mask_rcnn_box_predictor
         if hidden.num_layers_before_predictor > 0 and not (hidden.min_depth or hidden.max_depth):
             yield (
-                f"{path_to_predictor}.mask_rcnn_box_predictor.max_depth: is missing; give the "
-                "width of the layers of num_layers_before_predictor"
+                f"{path_to_predictor}.mask_rcnn_box_predictor.max_depth: is missing; set the "
+                "number of units of the layers of num_layers_before_predictor"
             )
     elif chosen == "rfcn_box_predictor":
         rfcn = predictor.rfcn_box_predictor
@@ -207,18 +211,18 @@ def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Ite
 
 
 def _crop_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Iterator[str]:
-    """What pooling leaves of a crop must be enough for stage 2."""
+    """Yield a line if the pooled crop is too small for stage 2."""
     kind = config.feature_extractor.type
     least = feature_extractors.smallest_crop(kind)
     pooled_from = config.initial_crop_size - config.maxpool_kernel_size
     if pooled_from < 0 or config.maxpool_kernel_size < 1 or config.maxpool_stride < 1:
-        return  # Refused by itself.
-    left = pooled_from // config.maxpool_stride + 1
-    if left < least:
+        return  # Other rules refuse these values.
+    side = pooled_from // config.maxpool_stride + 1
+    if side < least:
         yield (
             f"{path}.initial_crop_size = {config.initial_crop_size}: max-pooling (kernel "
-            f"{config.maxpool_kernel_size}, stride {config.maxpool_stride}) leaves {left}x{left} "
-            f"of a crop; stage 2 of {kind} needs at least {least}x{least}"
+            f"{config.maxpool_kernel_size}, stride {config.maxpool_stride}) reduces crops to "
+            f"{side}x{side}; stage 2 of {kind} needs at least {least}x{least}"
         )
 
 
@@ -229,12 +233,12 @@ def _schedule_problems(config: optimizer_pb2.Optimizer, path: str) -> Iterator[s
     rate = getattr(config, chosen).learning_rate
     path = f"{path}.{chosen}.learning_rate"
     if rate.WhichOneof("learning_rate") is None:
-        yield f"{path}: no schedule is given; give one, such as constant_learning_rate"
+        yield f"{path}: is missing; set a schedule, such as constant_learning_rate"
     steps = [piece.step for piece in rate.manual_step_learning_rate.schedule]
     if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
-        yield f"{path}.manual_step_learning_rate.schedule: steps must increase, they are {steps}"
+        yield f"{path}.manual_step_learning_rate.schedule: steps must increase, got {steps}"
     if rate.manual_step_learning_rate.warmup and not steps:
-        yield f"{path}.manual_step_learning_rate.warmup: needs a schedule to warm up to"
+        yield f"{path}.manual_step_learning_rate.warmup: needs at least one schedule entry"
     cosine = rate.cosine_decay_learning_rate
     if rate.HasField("cosine_decay_learning_rate"):
         flat = cosine.warmup_steps + cosine.hold_base_rate_steps
@@ -266,7 +270,7 @@ def _reader_problems(readers: Sequence[input_reader_pb2.InputReader], name: str)
         chosen = reader.WhichOneof("input_reader")
         paths = reader.tf_record_input_reader.input_path
         if chosen == "external_input_reader":
-            yield f"{path}.external_input_reader: is not supported; give tf_record_input_reader"
+            yield f"{path}.external_input_reader: is not supported; set tf_record_input_reader"
         elif not paths:
             yield f"{path}.tf_record_input_reader.input_path: is missing"
         for where, text in [
@@ -278,4 +282,4 @@ def _reader_problems(readers: Sequence[input_reader_pb2.InputReader], name: str)
 
 
 def _placeholder(path: str) -> str:
-    return f"{path}: still holds the placeholder {_PLACEHOLDER}; write the path of your file"
+    return f"{path}: is the placeholder {_PLACEHOLDER}; set the path of your file"

@@ -32,7 +32,8 @@ def test_metrics_sets():
     both = metric_names(
         'metrics_set: "pascal_voc_detection_metrics" metrics_set: "coco_detection_metrics"'
     )
-    assert voc < both and "DetectionBoxes_Precision/mAP" in both
+    assert voc < both
+    assert "DetectionBoxes_Precision/mAP" in both
     with pytest.raises(ValueError, match="'map' *; expected one or more of coco_detection_metrics"):
         eval_config_builder.build_evaluators(parse('metrics_set: "map"'), CATEGORIES)
 

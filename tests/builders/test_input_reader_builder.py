@@ -83,12 +83,14 @@ def test_shuffle_off_and_a_limit_from_outside(tmp_path):
     assert batches.element_spec[Groundtruth.boxes].shape.as_list() == [1, 7, 4]
 
 
-def test_num_classes_that_contradicts_the_label_map(tmp_path, label_map):
+def test_num_classes_below_the_highest_id(tmp_path, label_map):
     text = (
         f'tf_record_input_reader {{ input_path: "{numbered(tmp_path / "a", 1)}" }} '
         f'label_map_path: "{label_map}"'
     )
-    with pytest.raises(ValueError, match="num_classes = 1 contradicts .*map.pbtxt"):
+    with pytest.raises(
+        ValueError, match="num_classes = 1 is less than the highest id of .*map.pbtxt"
+    ):
         build(text, num_classes=1)
 
 

@@ -1,4 +1,4 @@
-"""The configurations that several tests of this folder start from."""
+"""Configurations that the tests of `config` start from."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from object_detection_mtl.protos import pipeline_pb2
 
 DATA = Path(__file__).parent / "data"
 
-# The least that is a detector. No field of it belongs to one dialect only.
+# The smallest valid configuration. All its fields exist in both dialects.
 MINIMAL = """
 model {
   faster_rcnn {
@@ -36,5 +36,5 @@ eval_input_reader {
 
 
 def parse(*overrides: str, text: str = MINIMAL) -> pipeline_pb2.TrainEvalPipelineConfig:
-    """The minimal configuration with changes."""
+    """Return the minimal configuration with overrides."""
     return pipeline.parse(text, overrides)

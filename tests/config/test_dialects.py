@@ -1,4 +1,4 @@
-"""Which dialect a configuration is in, and what resolving it writes out."""
+"""Detection and resolution of the config dialect."""
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
@@ -17,11 +17,12 @@ def resolver(config):
     return config.model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer
 
 
-def test_without_a_mark_the_object_detection_api_speaks():
+def test_the_default_dialect_is_odapi():
     config = parse()
     assert config.config_dialect == ODAPI
     extractor = config.model.faster_rcnn.feature_extractor
-    assert extractor.HasField("freeze_layer") and extractor.freeze_layer == ""
+    assert extractor.HasField("freeze_layer")
+    assert extractor.freeze_layer == ""
     assert resolver(config).HasField("half_pixel_centers")
     assert resolver(config).half_pixel_centers is False
     assert config.model.faster_rcnn.HasField("clip_before_nms")
@@ -29,7 +30,8 @@ def test_without_a_mark_the_object_detection_api_speaks():
     assert config.model.faster_rcnn.first_stage_localization_sigma == 1
     assert config.model.faster_rcnn.first_stage_activation == Hyperparams.RELU_6
     anchors = config.model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator
-    assert anchors.HasField("tf1_rounding") and anchors.tf1_rounding is False
+    assert anchors.HasField("tf1_rounding")
+    assert anchors.tf1_rounding is False
     assert config.model.faster_rcnn.HasField("number_of_stages")
     assert config.train_config.HasField("gradient_clipping_mode")
     assert config.train_config.gradient_clipping_mode == GLOBAL_NORM
@@ -59,7 +61,7 @@ def test_the_fork_has_its_own_defaults():
     assert config.train_config.prefetch_queue_capacity == 10
 
 
-def test_written_values_win_over_the_dialect():
+def test_set_values_take_precedence_over_the_dialect():
     config = parse(
         "model.faster_rcnn.feature_extractor.freeze_layer=",
         "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.half_pixel_centers=true",
@@ -102,7 +104,7 @@ def test_feature_extractors_of_tensorflow_1_keep_its_conventions():
     assert config.config_dialect == ODAPI
     assert resolver(config).half_pixel_centers is False
     assert config.train_config.gradient_clipping_mode == PER_VARIABLE
-    # The rest is the fork's alone.
+    # The other conventions are specific to the fork.
     assert config.model.faster_rcnn.clip_before_nms is False
     assert config.model.faster_rcnn.first_stage_localization_sigma == 1
     assert config.model.faster_rcnn.feature_extractor.freeze_layer == ""
@@ -113,7 +115,8 @@ def test_the_other_resizer_is_resolved_too():
     resizer = pipeline.load(
         DATA / "odapi_tf2_faster_rcnn.config"
     ).model.faster_rcnn.image_resizer.fixed_shape_resizer
-    assert resizer.HasField("half_pixel_centers") and not resizer.half_pixel_centers
+    assert resizer.HasField("half_pixel_centers")
+    assert not resizer.half_pixel_centers
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ def test_the_other_resizer_is_resolved_too():
         "train_config { optimizer { adam_optimizer { beta1: 0.9 } } }",
     ],
 )
-def test_a_field_of_the_fork_switches(mark):
+def test_a_field_of_the_fork_selects_the_fork(mark):
     config = pipeline_pb2.TrainEvalPipelineConfig()
     proto_messages.parse_text(mark, config, "<test>")
     assert dialects.detect(config) == MTL_SSL
@@ -146,7 +149,7 @@ def test_a_field_of_the_fork_switches(mark):
         "{ pad_to_max_dimension: true half_pixel_centers: false } } } }",
     ],
 )
-def test_the_auxiliary_tasks_and_our_own_fields_do_not_switch(text):
+def test_the_auxiliary_tasks_and_our_own_fields_select_no_dialect(text):
     config = pipeline_pb2.TrainEvalPipelineConfig()
     proto_messages.parse_text(text, config, "<test>")
     assert dialects.detect(config) == ODAPI
@@ -176,7 +179,7 @@ def test_a_mix_is_an_error_that_names_both():
     assert "model.faster_rcnn.number_of_stages" in str(error.value)
     assert "train_config.save_interval_secs" in str(error.value)
     assert "config_dialect: ODAPI" in str(error.value)
-    # Saying whose defaults hold ends the doubt.
+    # An explicit dialect resolves the ambiguity.
     assert parse(text=text + "config_dialect: ODAPI").config_dialect == ODAPI
     assert parse("config_dialect=MTL_SSL", text=text).config_dialect == MTL_SSL
 
@@ -198,7 +201,7 @@ def test_an_override_does_not_switch_the_dialect():
     assert config.train_config.gradient_clipping_mode == GLOBAL_NORM
 
 
-def test_the_resolved_dialect_survives_without_its_marks():
+def test_the_resolved_dialect_needs_no_marks():
     config = pipeline.load(DATA / "fork_faster_rcnn.config")
     config.train_config.ClearField("save_interval_secs")
     again = pipeline.parse(pipeline.to_text(config))
@@ -210,7 +213,8 @@ def test_overriding_a_resolved_configuration_fills_in_what_is_new():
     text = pipeline.to_text(parse(text=MINIMAL + "config_dialect: MTL_SSL"))
     config = parse("model.faster_rcnn.image_resizer.fixed_shape_resizer.height=300", text=text)
     fixed = config.model.faster_rcnn.image_resizer.fixed_shape_resizer
-    assert fixed.HasField("half_pixel_centers") and fixed.half_pixel_centers is False
+    assert fixed.HasField("half_pixel_centers")
+    assert fixed.half_pixel_centers is False
 
 
 def test_a_resolved_mark_needs_a_dialect():
@@ -239,19 +243,19 @@ def test_a_resolved_mark_needs_a_dialect():
         ([], ""),
     ],
 )
-def test_the_checkpoint_type_is_written_out(overrides, expected):
+def test_the_checkpoint_type_becomes_explicit(overrides, expected):
     assert parse(*overrides).train_config.fine_tune_checkpoint_type == expected
 
 
 @pytest.mark.parametrize(("only", "stages"), [("true", 1), ("false", 2)])
-def test_proposals_only_are_a_number_of_stages(only, stages):
+def test_first_stage_only_becomes_number_of_stages(only, stages):
     config = parse(f"model.faster_rcnn.first_stage_only={only}")
     assert not config.model.faster_rcnn.HasField("first_stage_only")
     assert config.model.faster_rcnn.number_of_stages == stages
 
 
 def test_numbers_of_the_schema_follow_its_rule():
-    """Up to 100 the Object Detection API's, to 200 the fork's own, then ours."""
+    """Numbers up to 100 are the Object Detection API's, up to 200 the fork's, then ours."""
     fork_messages = ("MTL", "MaskPredictor", "CocoEvalOptions", "TrainingIgnoreOptions")
     for message_type in proto_messages.reachable_types().values():
         for field in message_type.fields:

@@ -1,4 +1,4 @@
-"""The list of fields without effect is true: nothing reads them, and all others are read."""
+"""The list of ignored fields matches the fields that the code reads."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PACKAGE = Path(object_detection_mtl.__file__).parent
 # The only modules beside config/ that read a configuration.
 READERS = [*sorted((PACKAGE / "builders").glob("*.py")), PACKAGE / "jobs.py"]
 
-# Attributes of other things that are called like a field.
+# Attributes of other objects with the name of a field.
 HOMONYMS = {"input_type", "train"}  # the exporter's, the job's
 # Read to refuse a configuration, without being named.
 REFUSED = {
@@ -33,7 +33,7 @@ def all_fields():
 
 
 def supported_fields():
-    """Fields that can stand in a usable configuration and are not listed as without effect."""
+    """Return the fields of usable configurations that are not listed as ignored."""
     found, waiting = {}, [pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR]
     seen = set()
     while waiting:
@@ -45,7 +45,7 @@ def supported_fields():
             key = proto_messages.field_key(field)
             if key in ignored_fields.IGNORED_FIELDS or key in REFUSED:
                 continue
-            # A builder refuses the members of a oneof that it does not know.
+            # Builders refuse unsupported members of a oneof.
             if field.containing_oneof and not reads(field.name):
                 continue
             found[key] = field
@@ -55,7 +55,7 @@ def supported_fields():
 
 
 def names_in(path):
-    """Attributes that a file uses, and strings that could name one."""
+    """Return the attributes that a file uses, and strings that could name one."""
     return set(re.findall(r"(?:\.|\")(\w+)", path.read_text()))
 
 
@@ -73,12 +73,12 @@ def reads(name):
     return name in NAMES
 
 
-def test_the_list_concerns_fields_of_the_schema():
+def test_ignored_fields_exist_in_the_schema():
     assert set(ignored_fields.IGNORED_FIELDS) <= set(all_fields())
 
 
-def test_no_field_of_the_list_is_read():
-    """Looked for by name, where the name belongs to one message only."""
+def test_no_ignored_field_is_read():
+    """Search by name, where the name belongs to one message only."""
     fields = all_fields()
     names = [field.name for field in fields.values()]
     attributes = set()
@@ -127,7 +127,7 @@ def test_harmless_values_are_not_reported():
         ("faster_rcnn_mobilenet_v1", True),
     ],
 )
-def test_freeze_layer_acts_on_resnet_only(backbone, reported):
+def test_freeze_layer_applies_to_resnet_only(backbone, reported):
     config = pipeline_pb2.TrainEvalPipelineConfig()
     extractor = config.model.faster_rcnn.feature_extractor
     extractor.type, extractor.freeze_layer = backbone, "block2"
@@ -150,7 +150,7 @@ def test_freeze_layer_acts_on_resnet_only(backbone, reported):
         ),
     ],
 )
-def test_what_the_rest_of_the_detector_decides_about(text, reported):
+def test_fields_that_depend_on_the_rest_of_the_detector(text, reported):
     config = pipeline_pb2.TrainEvalPipelineConfig()
     text = f"model {{ faster_rcnn {{ second_stage_box_predictor {{ {text} }} }} }}"
     proto_messages.parse_text(text, config, "<test>")
@@ -159,7 +159,7 @@ def test_what_the_rest_of_the_detector_decides_about(text, reported):
     ] == reported.split()
 
 
-def test_what_the_kind_of_suppression_decides_about():
+def test_fields_that_depend_on_the_kind_of_suppression():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     post_processing = config.model.faster_rcnn.second_stage_post_processing
     nms = post_processing.batch_non_max_suppression
@@ -173,7 +173,7 @@ def test_what_the_kind_of_suppression_decides_about():
     ]
 
 
-def test_the_inside_of_a_field_without_effect_is_not_looked_at():
+def test_the_contents_of_an_ignored_message_are_not_examined():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     config.model.faster_rcnn.context_config.num_attention_heads = 2
     assert list(ignored_fields.find_ignored_fields(config)) == ["model.faster_rcnn.context_config"]

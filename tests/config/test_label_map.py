@@ -1,4 +1,4 @@
-"""Label maps: the data sets' own, and every way to write a wrong one."""
+"""Label maps: parsing, errors and lookup."""
 
 import logging
 
@@ -17,17 +17,17 @@ def test_items_come_sorted_with_display_names():
     assert label_map.max_id(categories) == 5
 
 
-def test_background_is_left_out():
+def test_background_is_skipped():
     text = 'item { id: 0 name: "background" } item { id: 1 name: "cat" }'
     assert label_map.parse(text) == [Category(1, "cat", "cat")]
 
 
-def test_fields_of_other_tasks_are_read_over():
+def test_fields_of_other_tasks_are_ignored():
     text = 'item { id: 1 name: "p" keypoints { id: 0 label: "nose" } frequency: RARE }'
     assert label_map.parse(text) == [Category(1, "p", "p")]
 
 
-def test_a_display_name_serves_as_name():
+def test_a_display_name_replaces_a_missing_name():
     assert label_map.parse('item { id: 1 display_name: "cat" }') == [Category(1, "cat", "cat")]
 
 
@@ -37,7 +37,7 @@ def test_a_display_name_serves_as_name():
         ("", "has no class"),
         ('item { id: 0 name: "background" }', "has no class"),
         ('item { name: "cat" }', 'item "cat" has no id'),
-        ('item { id: 0 name: "cat" }', 'item "cat" has id 0; expected a number from 1'),
+        ('item { id: 0 name: "cat" }', 'item "cat" has id 0; expected an id of at least 1'),
         ('item { id: -3 name: "cat" }', "has id -3"),
         ("item { id: 7 }", "item with id 7 has no name"),
         ("item { }", "item number 1 has no id"),
@@ -79,9 +79,8 @@ def test_num_classes_must_reach_the_highest_id(caplog):
     with caplog.at_level(logging.WARNING):
         label_map.check_num_classes(categories, 4)
     assert not caplog.records
-    with pytest.raises(
-        ConfigError, match=r"num_classes = 3 contradicts .*highest id is 4.*d \(4\)"
-    ):
+    message = r"num_classes = 3 is less than the highest id .* 4: .*no output for d \(4\)"
+    with pytest.raises(ConfigError, match=message):
         label_map.check_num_classes(categories, 3)
     with caplog.at_level(logging.WARNING):
         label_map.check_num_classes(categories, 6)

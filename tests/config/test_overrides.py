@@ -10,7 +10,7 @@ from tests.config.sources import parse
 
 
 def changed(*texts):
-    """An empty configuration with overrides and nothing else."""
+    """Return an empty configuration with overrides."""
     config = pipeline_pb2.TrainEvalPipelineConfig()
     overrides.apply(config, texts)
     return config
@@ -51,7 +51,8 @@ def test_empty_text_is_a_value():
     extractor = changed(
         "model.faster_rcnn.feature_extractor.freeze_layer="
     ).model.faster_rcnn.feature_extractor
-    assert extractor.HasField("freeze_layer") and extractor.freeze_layer == ""
+    assert extractor.HasField("freeze_layer")
+    assert extractor.freeze_layer == ""
 
 
 def test_enums_by_number():
@@ -59,7 +60,7 @@ def test_enums_by_number():
     assert train.gradient_clipping_mode == train.PER_VARIABLE
 
 
-def test_a_later_override_wins():
+def test_later_overrides_take_precedence():
     config = changed("train_config.batch_size=4", "train_config.batch_size=8")
     assert config.train_config.batch_size == 8
 
@@ -139,10 +140,10 @@ def test_one_text_is_one_override():
         ("train_config.batch_size", 'has no "="'),
         ("train_config.batchsize=4", 'TrainConfig has no field "batchsize"; did you mean "batch_s'),
         ("train_confg.batch_size=4", 'did you mean "train_config"'),
-        ("train_config.batch_size=four", "batch_size holds a whole number from 0, not 'four'"),
+        ("train_config.batch_size=four", "batch_size holds an integer of at least 0, not 'four'"),
         ("train_config.batch_size=4.5", "not '4.5'"),
-        ("train_config.batch_size=-4", "batch_size holds a whole number from 0"),
-        ("train_config.batch_size=99999999999", "batch_size holds a whole number from 0"),
+        ("train_config.batch_size=-4", "batch_size holds an integer of at least 0"),
+        ("train_config.batch_size=99999999999", "batch_size holds an integer of at least 0"),
         ("train_config.gradient_clipping_by_norm=much", "holds a number, not 'much'"),
         ("train_config.use_bfloat16=maybe", "holds true or false, not 'maybe'"),
         (
@@ -152,8 +153,11 @@ def test_one_text_is_one_override():
         ("train_config.gradient_clipping_mode=7", "holds one of"),
         ("train_config=4", "holds a TrainConfig message.*protobuf text"),
         ("train_config={batch_sise: 4}", 'did you mean "batch_size"'),
-        ("train_config.batch_size.x=4", "batch_size holds a whole number from 0, no fields"),
-        ("train_config.batch_size[0]=4", r"batch_size is not repeated: leave out \[0\]"),
+        (
+            "train_config.batch_size.x=4",
+            "batch_size holds an integer of at least 0; it has no fields",
+        ),
+        ("train_config.batch_size[0]=4", r"batch_size is not repeated: remove \[0\]"),
         ("eval_input_reader[2].name=x", r"has 0 elements: \[0\] appends"),
         ("train_config.freeze_variables[1]=x", r"has 0 elements: \[0\] appends"),
         ("train_config..batch_size=4", '"" is not a field name'),
@@ -188,7 +192,7 @@ def test_overrides_come_before_the_dialect():
     scales=st.lists(st.floats(2**-20, 2**20, width=32), min_size=1, max_size=5),
 )
 def test_any_value_survives_saving(norm, name, scales):
-    """Numbers to the last bit, names with any letter."""
+    """Numbers are saved exactly, names with any character."""
     config = parse(
         f"train_config.gradient_clipping_by_norm={norm!r}",
         f'eval_input_reader.name="{name}"',

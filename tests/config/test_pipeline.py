@@ -1,4 +1,4 @@
-"""Loading: text, files, round trips, and errors that help."""
+"""Loading and saving of configurations."""
 
 import logging
 
@@ -19,10 +19,10 @@ SUPPORTED = [
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
-def test_both_dialects_load_and_come_back_the_same(name, tmp_path):
+def test_both_dialects_load_and_save_without_change(name, tmp_path):
     config = pipeline.load(DATA / name)
     assert config.dialect_resolved
-    path = tmp_path / "new folder" / "pipeline.config"
+    path = tmp_path / "new directory" / "pipeline.config"
     pipeline.save(config, path)
     again = pipeline.load(path)
     assert again == config
@@ -53,7 +53,7 @@ def test_values_arrive():
     assert config.train_config.max_number_of_boxes == 100
 
 
-def test_a_boxes_limit_exists_only_where_it_is_written():
+def test_max_number_of_boxes_has_no_default():
     assert not parse().train_config.HasField("max_number_of_boxes")
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_field_names_line_and_nearest_field():
     )
 
 
-def test_a_field_in_the_wrong_message_names_its_home():
+def test_a_field_in_the_wrong_message_names_the_right_one():
     with pytest.raises(pipeline.ConfigError, match="line 2.*it is a field of TrainConfig"):
         pipeline.parse("model {\n  num_steps: 20\n}")
 
@@ -109,10 +109,10 @@ def test_an_unknown_field_like_no_other_lists_the_known_ones():
         ("train_config { batch_size: -1 }", "line 1: Value out of range: -1"),
         ("train_config { batch_size: 1 batch_size: 2 }", 'multiple "batch_size" fields'),
         ("train_config { use_bfloat16: maybe }", 'Expected "true" or "false"'),
-        ("train_config {", 'line 1: the text ends too early: expected "}"'),
-        ("train_config {\n  batch_size: 1\n", 'line 2: the text ends too early: expected "}"'),
-        ("train_config {\n  batch_size:\n", "line 3: the text ends too early: couldn't parse int"),
-        ("train_config", 'line 1: the text ends too early: expected "{"'),
+        ("train_config {", 'line 1: the text is truncated: expected "}"'),
+        ("train_config {\n  batch_size: 1\n", 'line 2: the text is truncated: expected "}"'),
+        ("train_config {\n  batch_size:\n", "line 3: the text is truncated: couldn't parse int"),
+        ("train_config", 'line 1: the text is truncated: expected "{"'),
         ("train_config { gradient_clipping_mode: GLOBALNORM }", 'did you mean "GLOBAL_NORM"'),
         ("config_dialect: THIRD", "allowed: AUTO, ODAPI, MTL_SSL"),
     ],
@@ -141,27 +141,27 @@ def test_an_empty_configuration_is_refused(text):
 
 
 def test_a_configuration_without_a_detector_is_refused():
-    with pytest.raises(pipeline.ConfigError, match="no detector is given"):
+    with pytest.raises(pipeline.ConfigError, match="model: is missing"):
         pipeline.parse("train_config { batch_size: 1 }")
 
 
-def test_a_missing_file_suggests_its_neighbour(tmp_path):
+def test_a_missing_file_suggests_the_nearest_name(tmp_path):
     (tmp_path / "pipeline.config").write_text(MINIMAL)
     with pytest.raises(FileNotFoundError, match='did you mean "pipeline.config"'):
         pipeline.load(tmp_path / "pipline.config")
-    with pytest.raises(FileNotFoundError, match="folder .*nowhere does not exist either"):
+    with pytest.raises(FileNotFoundError, match="directory .*nowhere does not exist either"):
         pipeline.load(tmp_path / "nowhere" / "pipeline.config")
 
 
-def test_a_folder_and_a_binary_file_are_refused(tmp_path):
-    with pytest.raises(pipeline.ConfigError, match="is a folder"):
+def test_a_directory_and_a_binary_file_are_refused(tmp_path):
+    with pytest.raises(pipeline.ConfigError, match="is a directory"):
         pipeline.load(tmp_path)
-    (tmp_path / "picture.jpg").write_bytes(b"\xff\xd8\xff\xe0 not text")
-    with pytest.raises(pipeline.ConfigError, match="no text file"):
-        pipeline.load(tmp_path / "picture.jpg")
+    (tmp_path / "image.jpg").write_bytes(b"\xff\xd8\xff\xe0 not text")
+    with pytest.raises(pipeline.ConfigError, match="not a text file"):
+        pipeline.load(tmp_path / "image.jpg")
 
 
-def test_a_byte_order_mark_is_no_content(tmp_path):
+def test_a_byte_order_mark_is_skipped(tmp_path):
     (tmp_path / "a.config").write_text(MINIMAL, encoding="utf-8-sig")
     assert pipeline.load(tmp_path / "a.config").model.faster_rcnn.num_classes == 3
 
@@ -170,7 +170,7 @@ def test_config_error_is_a_value_error():
     assert issubclass(pipeline.ConfigError, ValueError)
 
 
-def test_fields_without_effect_are_reported_once_by_name(caplog):
+def test_ignored_fields_are_reported_once_by_name(caplog):
     with caplog.at_level(logging.WARNING):
         config = parse(
             "train_config.summarize_gradients=true",
@@ -187,7 +187,7 @@ def test_fields_without_effect_are_reported_once_by_name(caplog):
     ):
         assert message.count(path) == 1
     assert "eval_input_reader[1]" not in message
-    # The resolved configuration says no more of them, nor of the defaults that resolving wrote.
+    # Loading the resolved configuration reports neither them nor the resolved defaults.
     caplog.clear()
     pipeline.parse(pipeline.to_text(config))
     assert not caplog.records

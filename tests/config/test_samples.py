@@ -1,4 +1,4 @@
-"""What the package brings along can be found and used."""
+"""Sample configs and label maps of the package."""
 
 import pytest
 from google.protobuf.message import Message
@@ -30,7 +30,7 @@ ORIGINALS = {
 
 
 def differences(ours: Message, theirs: Message, path: str = "") -> list[str]:
-    """Fields whose values differ, a default being the same written or not."""
+    """Return the fields whose values differ; an explicit default equals an unset field."""
     found = []
     for field in ours.DESCRIPTOR.fields:
         name = f"{path}.{field.name}".lstrip(".")

@@ -1,4 +1,4 @@
-"""Warnings about configurations that can be trained, but hardly as they were meant."""
+"""Warnings about valid but suspicious configs."""
 
 import logging
 
@@ -9,27 +9,27 @@ GRID = "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator"
 RESIZER = "model.faster_rcnn.image_resizer"
 
 
-def test_nothing_to_say():
+def test_the_minimal_configuration_has_no_warning():
     assert suspicious_values.find_suspicious_values(parse()) == []
 
 
-def test_anchors_and_features_of_different_strides(caplog):
+def test_anchor_stride_that_differs_from_the_feature_stride(caplog):
     override = f"{GRID}.width_stride=8"
     [line] = suspicious_values.find_suspicious_values(parse(override))
     assert line.startswith(f"{GRID}.width_stride = 8: ")
-    assert "first_stage_features_stride = 16 pixels apart" in line
+    assert "feature_extractor.first_stage_features_stride = 16" in line
     with caplog.at_level(logging.WARNING):
         pipeline.parse(MINIMAL, [override], source="my.config")
     assert f"my.config: {line}" in caplog.text
 
 
-def test_anchors_larger_than_every_image():
+def test_anchors_larger_than_all_images():
     small = f"{RESIZER}.keep_aspect_ratio_resizer={{min_dimension: 100 max_dimension: 200}}"
     [line] = suspicious_values.find_suspicious_values(parse(small))
     assert f"{GRID}.scales = [1.0]: no anchor fits into an image of 200x200" in line
-    assert "the smallest is 256x256" in line
+    assert "the smallest anchor is 256x256" in line
     assert suspicious_values.find_suspicious_values(parse(small, f"{GRID}.scales=[0.75]")) == []
-    # Of one shape: 128 is wider than it.
+    # A fixed shape: an anchor of 128 pixels is wider than 127.
     fixed = f"{RESIZER}={{fixed_shape_resizer {{height: 300 width: 127}}}}"
     wide = (f"{GRID}.scales=[0.5]", f"{GRID}.aspect_ratios=[1.0]")
     assert len(suspicious_values.find_suspicious_values(parse(fixed, *wide))) == 1
@@ -41,7 +41,7 @@ def test_anchors_larger_than_every_image():
     )
 
 
-def test_clipped_anchors_always_fit():
+def test_clipped_anchors_cause_no_warning():
     small = f"{RESIZER}.keep_aspect_ratio_resizer={{min_dimension: 100 max_dimension: 200}}"
     assert (
         suspicious_values.find_suspicious_values(

@@ -1,4 +1,4 @@
-"""Values that are refused, and what the refusal says."""
+"""Validation errors of configurations."""
 
 import pytest
 
@@ -90,7 +90,7 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
         (
             f"{MODEL}.second_stage_box_predictor.mask_rcnn_box_predictor."
             "num_layers_before_predictor=1",
-            "max_depth: is missing; give the width",
+            "max_depth: is missing; set the number of units",
         ),
         (f"{NMS}.iou_threshold=2", r"must be in \[0, 1\]"),
         (
@@ -107,12 +107,15 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
             "train_config.optimizer.momentum_optimizer.momentum_optimizer_value=1",
             r"must be in \[0, 1\)",
         ),
-        (f"{RATE}={{}}", "no schedule is given"),
+        (f"{RATE}={{}}", "learning_rate: is missing; set a schedule"),
         (
             f"{RATE}={{manual_step_learning_rate {{schedule {{step: 5}} schedule {{step: 5}}}}}}",
-            r"steps must increase, they are \[5, 5\]",
+            r"steps must increase, got \[5, 5\]",
         ),
-        (f"{RATE}={{manual_step_learning_rate {{warmup: true}}}}", "needs a schedule"),
+        (
+            f"{RATE}={{manual_step_learning_rate {{warmup: true}}}}",
+            "needs at least one schedule entry",
+        ),
         (
             f"{RATE}={{cosine_decay_learning_rate {{total_steps: 10 warmup_steps: 20}}}}",
             "total_steps = 10: must be at least warmup_steps [+] hold_base_rate_steps = 20",
@@ -138,7 +141,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(override, message):
         parse(override)
 
 
-def test_a_crop_that_stage_2_cannot_take():
+def test_a_crop_too_small_for_stage_2():
     small = (
         f"{MODEL}.initial_crop_size=5",
         f"{MODEL}.maxpool_kernel_size=2",
@@ -146,7 +149,7 @@ def test_a_crop_that_stage_2_cannot_take():
     )
     parse(*small)  # 2x2 are enough for MobileNet.
     backbone = f"{MODEL}.feature_extractor.type=faster_rcnn_inception_resnet_v2"
-    message = "initial_crop_size = 5: .*leaves 2x2 of a crop; stage 2 of .* needs at least 3x3"
+    message = "initial_crop_size = 5: .*reduces crops to 2x2; stage 2 of .* needs at least 3x3"
     with pytest.raises(pipeline.ConfigError, match=message):
         parse(backbone, *small)
     parse(backbone, f"{MODEL}.initial_crop_size=6", *small[1:])
@@ -163,7 +166,7 @@ def test_a_crop_that_stage_2_cannot_take():
         ('feature_extractor { type: "faster_rcnn_mobilenet_v1" }', "type: is missing"),
     ],
 )
-def test_what_a_detector_needs_is_asked_for(absent, message):
+def test_required_fields(absent, message):
     assert absent in MINIMAL
     with pytest.raises(pipeline.ConfigError, match=message):
         parse(text=MINIMAL.replace(absent, ""))
@@ -178,7 +181,7 @@ def test_r_fcn_needs_no_crop_sizes():
     )
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     with pytest.raises(pipeline.ConfigError) as error:
         parse(f"{MODEL}.num_classes=0", "train_config.batch_size=0", "eval_config.metrics_set=x")
     assert str(error.value).count("\n  ") == 3
@@ -210,7 +213,7 @@ def test_every_rule_concerns_a_field():
 
 
 def test_the_schemas_own_defaults_obey_the_rules():
-    """Fields without a written default (0) are those that must be written."""
+    """Fields whose default is 0 are required fields."""
     no_default = {
         "FasterRcnn.num_classes",
         "FasterRcnn.initial_crop_size",
