@@ -1,16 +1,17 @@
-"""One batch of evaluation: detections, and the losses that training would report for them.
+"""Evaluation of one batch: detections, losses and metrics of the auxiliary tasks.
 
 Shape letters: B batch, A anchors, D detections.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.fields import Batch, Detections, Groundtruth, Predictions
+from object_detection_mtl.fields import Batch, Detections, Groundtruth, Metrics, Predictions
 from object_detection_mtl.models import rpn
 from object_detection_mtl.training import summary_names
 
@@ -24,41 +25,35 @@ _NEEDED = (
     Groundtruth.num_boxes,
     Groundtruth.weights,
 )
-# Labels of auxiliary tasks, of those that are on.
-_IF_THERE = (
-    Groundtruth.closeness,
-    Groundtruth.window_boxes,
-    Groundtruth.num_windows,
-    Groundtruth.window_classes,
-    Groundtruth.edgemask,
-)
 _RETURNED = (
     Detections.boxes,
     Detections.scores,
     Detections.classes,
     Detections.num_detections,
 )
+_logger = logging.getLogger(__name__)
 
 
 def make_infer_fn(
     detector: Any, element_spec: Mapping[str, tf.TypeSpec], *, compare: bool = False
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, Any]]:
-    """A function from a batch to detections and losses, compiled once for pictures of any size.
+    """Return a function from a batch to detections, compiled once for images of any size.
+
+    The function returns `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
+    `Loss/...`: each term with its weight, the regularization, the total. All proposals count in
+    them, not the sample that training draws; anchors are sampled as in training, but from all
+    that propose. Auxiliary tasks whose labels the dataset has also return their losses and their
+    metrics [2]: sum and count. A task without its labels is named in a warning.
 
     Args:
-        detector: built for detecting (`is_training=False`).
-        element_spec: of the evaluation data set.
-        compare: return what auxiliary tasks predict next to their labels, too.
+        detector: built for inference (`is_training=False`).
+        element_spec: of the evaluation dataset.
+        compare: also return COMPARISONS: caption -> `mtl.auxiliary_task.Comparison`.
 
-    Returns:
-        batch -> `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
-        `Loss/...`: each term with its weight, the regularisation, the total. All proposals count
-        in them, not the sample that training draws; anchors are drawn as in training, but from all
-        that propose. Auxiliary tasks whose labels the data set has report theirs, and their
-        `fields.Metrics` [2]: sum and count. With `compare` also COMPARISONS: caption ->
-        `mtl.auxiliary_task.Comparison`.
+    Raises:
+        ValueError: (when called first) a metric's name that the evaluation would not report.
     """
-    keys = [*_NEEDED, *(key for key in _IF_THERE if key in element_spec)]
+    keys = [*_NEEDED, *_label_keys(detector, element_spec)]
     spec = {key: element_spec[key] for key in keys}
 
     @tf.function(input_signature=[spec], autograph=False)
@@ -68,7 +63,7 @@ def make_infer_fn(
         )
         detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
         found: dict[str, Any] = {key: detections[key] for key in _RETURNED}
-        found |= detector.auxiliary_metrics(predictions, batch)
+        found |= _metrics(detector, predictions, batch)
         if compare:
             found[COMPARISONS] = detector.auxiliary_comparisons(predictions, batch)
         return found | _losses(detector, predictions, batch)
@@ -76,7 +71,38 @@ def make_infer_fn(
     return lambda batch: infer({key: batch[key] for key in keys})
 
 
+def _label_keys(detector: Any, element_spec: Mapping[str, tf.TypeSpec]) -> list[str]:
+    """Return the keys of the tasks' labels in the dataset; warn of tasks that miss theirs."""
+    keys: list[str] = []
+    for task in detector.aux_tasks:
+        missing = [key for key in task.labels if key not in element_spec]
+        if missing:
+            _logger.warning(
+                "%s: the evaluation dataset has no %s, so the losses and metrics of this auxiliary "
+                "task are not reported. Build the dataset with the model's label maker.",
+                ", ".join(task.loss_weights),
+                ", ".join(missing),
+            )
+        else:
+            optional = [key for key in task.optional_labels if key in element_spec]
+            keys += [*task.labels, *optional]
+    return list(dict.fromkeys(keys))
+
+
+def _metrics(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
+    """Return the tasks' metrics, each [2]: a sum and a count."""
+    metrics = detector.auxiliary_metrics(predictions, batch)
+    for name in metrics:
+        if not name.startswith(Metrics.prefix):
+            raise ValueError(
+                f'auxiliary metric "{name}": names of auxiliary metrics begin with '
+                f'"{Metrics.prefix}", others are not reported. Rename it in the task\'s `metrics`'
+            )
+    return metrics
+
+
 def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
+    """Return TensorBoard name -> weighted loss, with the regularization and the total."""
     terms = detector.loss(
         predictions | _anchors_of_images(detector, predictions), batch, seed=tf.constant([0, 0])
     )
@@ -90,9 +116,9 @@ def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
 
 
 def _anchors_of_images(detector: Any, predictions: Tensors) -> Tensors:
-    """The anchors that propose in detecting: cut at the true image, without those in the padding.
+    """Return the anchors that propose in inference: clipped to the image, none in the padding.
 
-    Training's mask would leave out all that cross the image's border.
+    Training's mask would ignore all anchors that cross the image's border.
     """
     region_proposals = detector.region_proposals
     anchors, usable = rpn.usable_anchors(

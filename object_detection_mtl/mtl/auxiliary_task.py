@@ -84,7 +84,8 @@ class AuxiliaryTask(Protocol):
     """One task. An implementation is a `keras.layers.Layer`, so that its weights are found.
 
     Attributes:
-        labels: keys of the ground truth that `loss` reads.
+        labels: keys of the ground truth that `loss` needs.
+        optional_labels: keys of the ground truth that `loss` reads where they are present.
         loss_weights: key of a loss -> its weight in the total.
         outputs: keys of the predictions that an export can serve.
         evidence_width: values per proposal that `evidence` gives; 0: the task has nothing to say
@@ -92,6 +93,7 @@ class AuxiliaryTask(Protocol):
     """
 
     labels: tuple[str, ...]
+    optional_labels: tuple[str, ...]
     loss_weights: Mapping[str, float]
     outputs: tuple[str, ...]
     evidence_width: int

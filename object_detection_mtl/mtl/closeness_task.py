@@ -28,6 +28,7 @@ class ClosenessTask(keras.layers.Layer):
     """A class head on the proposals."""
 
     labels = (Groundtruth.closeness,)
+    optional_labels = ()
     outputs = (Predictions.closeness,)
 
     def __init__(

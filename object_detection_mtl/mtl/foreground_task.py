@@ -21,6 +21,7 @@ class ForegroundTask(keras.layers.Layer):
     """Two channels with a tanh, background and foreground, read as logits."""
 
     labels = (Groundtruth.edgemask,)
+    optional_labels = ()
     outputs = (Predictions.edgemask,)
     evidence_width = 0
 

@@ -34,6 +34,7 @@ class WindowTask(keras.layers.Layer):
     """A class head on given windows in training, on expanded proposals in the refinement."""
 
     labels = (Groundtruth.window_boxes, Groundtruth.window_classes)
+    optional_labels = (Groundtruth.num_windows,)
     outputs = (Predictions.expanded_windows,)
 
     def __init__(

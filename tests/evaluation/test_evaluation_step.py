@@ -1,5 +1,6 @@
 """Detections and losses of an evaluation batch, with a real detector."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -125,3 +126,64 @@ def test_losses_of_auxiliary_tasks_where_the_labels_are():
     closeness = found.pop("Loss/MTL/closeness_classification_loss")
     assert np.isfinite(closeness) and closeness >= 0, found  # 0: no proposal of the toy fits.
     assert all(np.isfinite(value) and value > 0 for value in found.values()), found
+
+
+class Brightness(keras.layers.Layer):
+    """An auxiliary task with a label key of its own: is the image bright?"""
+
+    labels = ("image_brightness",)
+    optional_labels = ("brightness_weight",)
+    outputs = ()
+    evidence_width = 0
+    loss_weights = {"brightness_loss": 2.0}
+
+    def __init__(self, metric="mtl/brightness_error"):
+        super().__init__(name="brightness")
+        self.metric = metric
+
+    def predict(self, context):
+        return {"brightness": tf.reduce_mean(context.features, axis=[1, 2, 3])}
+
+    def loss(self, predictions, groundtruth):
+        return {"brightness_loss": self.error(predictions, groundtruth)}
+
+    def metrics(self, predictions, groundtruth):
+        return {self.metric: tf.stack([self.error(predictions, groundtruth), 1.0])}
+
+    def compare(self, predictions, groundtruth):
+        return {}
+
+    def error(self, predictions, groundtruth):
+        difference = predictions["brightness"] - groundtruth["image_brightness"]
+        return tf.reduce_mean(tf.abs(difference) * groundtruth.get("brightness_weight", 1.0))
+
+
+def detector_with(task):
+    detector = tiny.tiny_detector(is_training=False)
+    detector.aux_tasks = (task,)
+    detector.loss_weights |= task.loss_weights
+    return detector
+
+
+def test_a_task_with_a_label_key_of_its_own_reports_losses_and_metrics():
+    detector, batch = detector_with(Brightness()), tiny.batch(0, 1)
+    batch |= {"image_brightness": tf.constant([1.5, 0.5]), "brightness_weight": tf.constant([0, 3])}
+    batch["brightness_weight"] = tf.cast(batch["brightness_weight"], tf.float32)
+    found = make_infer_fn(detector, spec(batch))(batch)
+    predictions = detector.predict(batch["inputs"], batch["true_image_shapes"])
+    expected = 1.5 * abs(float(predictions["brightness"][1]) - 0.5)
+    assert float(found["Loss/MTL/brightness_loss"]) == pytest.approx(2.0 * expected, rel=1e-5)
+    np.testing.assert_allclose(found["mtl/brightness_error"], [expected, 1.0], rtol=1e-5)
+
+
+def test_a_task_without_its_labels_is_named(caplog):
+    batch = tiny.batch(0)
+    found = make_infer_fn(detector_with(Brightness()), spec(batch))(batch)
+    assert "Loss/MTL/brightness_loss" not in found and "mtl/brightness_error" not in found
+    assert "brightness_loss: the evaluation dataset has no image_brightness" in caplog.text
+
+
+def test_a_metric_that_would_not_be_reported_is_an_error():
+    batch = tiny.batch(0) | {"image_brightness": tf.constant([1.0])}
+    with pytest.raises(ValueError, match='"brightness".*begin with "mtl/"'):
+        make_infer_fn(detector_with(Brightness("brightness")), spec(batch))(batch)
