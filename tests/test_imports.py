@@ -38,6 +38,7 @@ LEVELS = {
     "engines": 3,
     "inference": 3,
     "inspection": 3,
+    "reporting": 3,
     "builders": 4,
     "jobs": 5,
     "model_main_tf2": 6,

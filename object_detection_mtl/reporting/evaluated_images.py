@@ -1,0 +1,238 @@
+"""Images with ground truth and detections, the input of every report.
+
+Boxes are [ymin, xmin, ymax, xmax] in pixels of the image. Classes are 1-based.
+Shape letters: G ground-truth boxes and D detections of one image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from object_detection_mtl.config.errors import listing
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
+
+NO_DETECTIONS = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+
+
+@dataclasses.dataclass(frozen=True)
+class MainBranch:
+    """What the main class head says of each detection, before the refinement.
+
+    Attributes:
+        classes: [D] int64, the class with the greatest main score.
+        scores: [D], that score.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatedImage:
+    """One image.
+
+    Attributes:
+        image_id: a name that no other image has.
+        groundtruth: annotated objects.
+        detections: detected objects; none until `with_detections` adds them.
+        height, width: pixels; None where unknown.
+        read_bytes: returns the encoded image; None where there is no image file.
+        main_branch: for a model with refinement.
+        aliases: further names by which detection files may call the image.
+    """
+
+    image_id: str
+    groundtruth: ImageGroundtruth
+    detections: ImageDetections = NO_DETECTIONS
+    height: int | None = None
+    width: int | None = None
+    read_bytes: Callable[[], bytes] | None = None
+    main_branch: MainBranch | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSet:
+    """The images of one evaluation.
+
+    Attributes:
+        name: of the detector, for titles.
+        categories: the classes.
+        images: each image once.
+        notes: what was skipped or is unusual, a sentence each.
+    """
+
+    name: str
+    categories: Sequence[Category]
+    images: Sequence[EvaluatedImage]
+    notes: tuple[str, ...] = ()
+
+
+def make_groundtruth(
+    boxes: Sequence[Sequence[float]] | np.ndarray,
+    classes: Sequence[int],
+    *,
+    difficult: Sequence[bool] | None = None,
+    is_crowd: Sequence[bool] | None = None,
+    group_of: Sequence[bool] | None = None,
+    area: Sequence[float] | None = None,
+) -> ImageGroundtruth:
+    """Return the ground truth of one image from lists; absent flags are False, areas 0."""
+    count = len(classes)
+
+    def flags(values: Sequence[bool] | None) -> np.ndarray:
+        return np.zeros(count, bool) if values is None else np.asarray(values, bool).reshape(count)
+
+    return ImageGroundtruth(
+        boxes=np.asarray(boxes, np.float64).reshape(count, 4),
+        classes=np.asarray(classes, np.int64).reshape(count),
+        difficult=flags(difficult),
+        is_crowd=flags(is_crowd),
+        group_of=flags(group_of),
+        area=np.zeros(count) if area is None else np.asarray(area, np.float64).reshape(count),
+    )
+
+
+def make_detections(
+    boxes: Sequence[Sequence[float]] | np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    classes: Sequence[int] | np.ndarray,
+) -> ImageDetections:
+    """Return the detections of one image from lists."""
+    count = len(classes)
+    return ImageDetections(
+        np.asarray(boxes, np.float64).reshape(count, 4),
+        np.asarray(scores, np.float64).reshape(count),
+        np.asarray(classes, np.int64).reshape(count),
+    )
+
+
+def with_detections(
+    groundtruth: EvaluationSet,
+    detections: Mapping[str, ImageDetections],
+    name: str,
+    *,
+    skip_unknown: bool = False,
+    source: str = "the detections",
+) -> EvaluationSet:
+    """Return the images of `groundtruth` with detections.
+
+    Args:
+        groundtruth: images without detections.
+        detections: image id (or alias) -> detections; other images have none.
+        name: of the detector.
+        skip_unknown: skip and count detections of unknown images and classes.
+        source: what errors call the detections.
+
+    Raises:
+        ValueError: detections of an image or a class that `groundtruth` lacks, two entries of one
+            image, or values that are not finite.
+    """
+    by_image, unknown = _resolve_images(groundtruth.images, detections, source)
+    notes = list(groundtruth.notes)
+    if unknown:
+        count = sum(len(detections[key].scores) for key in unknown)
+        what = f"{count} detections of {len(unknown)} images that are not in the ground truth"
+        if not skip_unknown:
+            raise ValueError(
+                f"{source}: {what}: {listing(unknown, 4)}; the ground truth has "
+                f"{listing([image.image_id for image in groundtruth.images], 2)}. Do both belong "
+                "together? --skip_unknown skips these detections"
+            )
+        notes.append(f"Skipped {what}.")
+    by_image, count = _known_classes(groundtruth.categories, by_image, skip_unknown, source)
+    if count:
+        notes.append(f"Skipped {count} detections of classes that are not in the label map.")
+    images = [
+        dataclasses.replace(image, detections=by_image.get(image.image_id, NO_DETECTIONS))
+        for image in groundtruth.images
+    ]
+    notes += _unusual_boxes(images)
+    return EvaluationSet(name, groundtruth.categories, images, tuple(notes))
+
+
+def _resolve_images(
+    images: Sequence[EvaluatedImage], detections: Mapping[str, ImageDetections], source: str
+) -> tuple[dict[str, ImageDetections], list[str]]:
+    """Return detections by image id, and the names that no image has."""
+    owners: dict[str, str | None] = {}
+    for image in images:
+        for alias in image.aliases:
+            # An alias of two images stands for neither.
+            owners[alias] = (
+                None if owners.get(alias, image.image_id) != image.image_id else (image.image_id)
+            )
+    owners |= {image.image_id: image.image_id for image in images}
+    by_image: dict[str, ImageDetections] = {}
+    unknown = []
+    for key, found in detections.items():
+        owner = owners.get(key)
+        if owner is None:
+            unknown.append(key)
+        elif owner in by_image:
+            raise ValueError(
+                f"{source}: two entries are of image {owner!r}; expected one entry for each image"
+            )
+        else:
+            _check_finite(key, found, source)
+            by_image[owner] = found
+    return by_image, unknown
+
+
+def _check_finite(image_id: str, found: ImageDetections, source: str) -> None:
+    for what, values in (("score", found.scores), ("box", found.boxes)):
+        bad = np.flatnonzero(~np.isfinite(values.reshape(len(found.scores), -1)).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"{source}: image {image_id!r}, detection {bad[0]}: the {what} is "
+                f"{values[bad[0]]}, expected finite numbers"
+            )
+
+
+def _known_classes(
+    categories: Sequence[Category],
+    by_image: Mapping[str, ImageDetections],
+    skip_unknown: bool,
+    source: str,
+) -> tuple[dict[str, ImageDetections], int]:
+    """Return the detections of known classes, and how many others there are."""
+    ids = [category.id for category in categories]
+    kept = {}
+    skipped = 0
+    for key, found in by_image.items():
+        known = np.isin(found.classes, ids)
+        if not known.all() and not skip_unknown:
+            raise ValueError(
+                f"{source}: image {key!r}: class {found.classes[~known][0]} is not one of the "
+                f"{len(ids)} classes ({listing(ids, 6)}). Do the detections and the label map "
+                "belong together? --skip_unknown skips these detections"
+            )
+        skipped += int(np.count_nonzero(~known))
+        kept[key] = found.rows(known)
+    return kept, skipped
+
+
+def _unusual_boxes(images: Sequence[EvaluatedImage]) -> list[str]:
+    """Return notes on detections with empty boxes and with boxes outside of their image."""
+    empty = outside = 0
+    for image in images:
+        boxes = image.detections.boxes
+        empty += int(np.count_nonzero(empty_boxes(boxes)))
+        if image.height and image.width:
+            limits = np.array([image.height, image.width, image.height, image.width]) + 1.0
+            outside += int(np.count_nonzero(((boxes < -1) | (boxes > limits)).any(axis=1)))
+    notes = []
+    if empty:
+        notes.append(f"{empty} detections have an empty box; only COCO metrics count them.")
+    if outside:
+        notes.append(f"{outside} detections extend outside of their image; they are not clipped.")
+    return notes
+
+
+def empty_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Return which of `boxes` [N, 4] have no positive area, [N] bool."""
+    return ~np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
