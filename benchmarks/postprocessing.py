@@ -30,7 +30,7 @@ def detections_call(num_classes: int) -> Callable[[], object]:
     import numpy as np
     import tensorflow as tf
 
-    from object_detection_mtl.models.postprocess import DetectionSelection, select_detections
+    from object_detection_mtl.models.proposals import DetectionSelection, select_detections
 
     random = np.random.RandomState(num_classes)
     proposals = clustered_boxes(random, PROPOSALS)
@@ -50,7 +50,7 @@ def proposals_call() -> Callable[[], object]:
     import numpy as np
     import tensorflow as tf
 
-    from object_detection_mtl.models.postprocess import ProposalSelection, select_proposals
+    from object_detection_mtl.models.proposals import ProposalSelection, select_proposals
     from object_detection_mtl.ops.anchors import GridAnchorGenerator
 
     random = np.random.RandomState(0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 from object_detection_mtl.protos import hyperparams_pb2
 
 ACTIVATIONS = {

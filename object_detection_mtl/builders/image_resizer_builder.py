@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from object_detection_mtl.data import resize
-from object_detection_mtl.models.parts import ImageResizer
+from object_detection_mtl.models.two_stage import ImageResizer
 from object_detection_mtl.protos import image_resizer_pb2
 
 

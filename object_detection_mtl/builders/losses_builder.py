@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from object_detection_mtl.models.box_classifier import ClassificationLoss
-from object_detection_mtl.models.hard_examples import HardExampleMiner
+from object_detection_mtl.models.box_classifier import ClassificationLoss, HardExampleMiner
 from object_detection_mtl.ops import losses as loss_ops
 from object_detection_mtl.ops.hard_example_miner import mine_hard_examples
 from object_detection_mtl.protos import faster_rcnn_pb2, losses_pb2

@@ -17,8 +17,7 @@ from object_detection_mtl.builders import (
 )
 from object_detection_mtl.fields import Losses
 from object_detection_mtl.models import rpn
-from object_detection_mtl.models.box_classifier import ProposalSampling
-from object_detection_mtl.models.postprocess import ProposalSelection
+from object_detection_mtl.models.proposals import ProposalSampling, ProposalSelection
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask
 from object_detection_mtl.mtl.refinement import Refiner
@@ -70,7 +69,7 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
         aux_tasks=aux_tasks,
         refiner=refiner,
         hard_example_miner=losses_builder.hard_example_miner(config),
-        cut_anchors=config.clip_anchors_to_image,
+        clip_anchors=config.clip_anchors_to_image,
     )
 
 

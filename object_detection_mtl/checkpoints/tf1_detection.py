@@ -16,7 +16,7 @@ import keras
 from object_detection_mtl.backbones.common import tf_slim_name_map
 from object_detection_mtl.checkpoints import restore_plan
 from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
-from object_detection_mtl.predictors.naming import linear_names
+from object_detection_mtl.predictors.predictor_layers import linear_names
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
 # What optimizers and the training loop keep beside the weights.

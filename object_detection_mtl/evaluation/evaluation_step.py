@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Detections, Groundtruth, Metrics, Predictions
-from object_detection_mtl.models import rpn
+from object_detection_mtl.models import coordinate_frames, proposals
 from object_detection_mtl.training import summary_names
 
 Tensors = dict[str, tf.Tensor]
@@ -121,10 +121,10 @@ def _anchors_of_images(detector: Any, predictions: Tensors) -> Tensors:
     Training's mask would ignore all anchors that cross the image's border.
     """
     region_proposals = detector.region_proposals
-    anchors, usable = rpn.usable_anchors(
+    anchors, usable = proposals.select_usable_anchors(
         region_proposals.anchors(predictions[Predictions.rpn_features_to_crop]),
-        rpn.image_windows(predictions[Predictions.true_image_shapes]),
-        cut=True,
+        coordinate_frames.image_windows(predictions[Predictions.true_image_shapes]),
+        clip=True,
         offset=region_proposals.anchor_generator.offset,
     )
     return {Predictions.anchors: anchors, Predictions.anchors_inside: usable}

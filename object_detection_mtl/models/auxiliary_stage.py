@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
-from object_detection_mtl.models import frames
+from object_detection_mtl.models import coordinate_frames
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Comparison, Context, Tensors
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.ops.targets import Targets
@@ -42,7 +42,7 @@ def predict(
         proposals=predictions[Predictions.proposal_boxes_normalized],
         num_proposals=predictions[Predictions.num_proposals],
         to_map=functools.partial(
-            frames.normalized_to_map,
+            coordinate_frames.normalized_to_map,
             image_shape=predictions[Predictions.image_shape],
             true_image_shapes=predictions[Predictions.true_image_shapes],
         ),

@@ -1,6 +1,6 @@
-"""What the second stage trains on: a balanced sample of proposals, and its two losses.
+"""Second-stage targets and losses.
 
-Shape letters: B batch, P proposals, S sampled proposals, G padded ground-truth boxes,
+Shape letters: B batch, P proposals, G padded ground-truth boxes,
 K classes without background. Boxes are in absolute pixels of the inputs.
 """
 
@@ -14,18 +14,12 @@ import tensorflow as tf
 from object_detection_mtl.fields import Groundtruth, Losses
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import losses as loss_ops
-from object_detection_mtl.ops import sampler, targets
+from object_detection_mtl.ops import targets
 
 ClassificationLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-@dataclass(frozen=True)
-class ProposalSampling:
-    """Which proposals an image trains on: S of them, a share of which may be positive."""
-
-    batch_size: int = 64
-    positive_fraction: float = 0.25
-    matched_threshold: float = 0.5
+# (localization losses [B, P], classification losses [B, P], boxes [B, P, 4],
+# num_valid=[B], is_positive=[B, P]) -> bool [B, P]; `ops.hard_example_miner` with its options.
+HardExampleMiner = Callable[..., tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -78,42 +72,6 @@ def assign(
     return assigned._replace(
         class_weights=assigned.class_weights * valid, box_weights=assigned.box_weights * valid
     )
-
-
-def sample_proposals(
-    proposals: tf.Tensor,
-    scores: tf.Tensor,
-    num_proposals: tf.Tensor,
-    groundtruth: AbsoluteGroundtruth,
-    sampling: ProposalSampling,
-    seed: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """A balanced random sample of each image's proposals, in their order.
-
-    Args:
-        proposals: [B, P, 4], scores: [B, P], num_proposals: [B].
-        groundtruth: decides which proposals are positive.
-        sampling: size S and balance.
-        seed: int32 [2].
-
-    Returns:
-        proposals [B, S, 4] and scores [B, S], zero padded, and their number [B] int32.
-    """
-    assigned = assign(proposals, num_proposals, groundtruth, sampling.matched_threshold)
-    chosen = sampler.sample_balanced(
-        assigned.class_weights > 0,
-        assigned.class_targets[..., 0] < 0.5,
-        batch_size=sampling.batch_size,
-        positive_fraction=sampling.positive_fraction,
-        seed=seed,
-    )
-    size = min(sampling.batch_size, proposals.shape[1])
-    # A stable sort moves the chosen rows to the front and keeps their order.
-    front = tf.argsort(tf.cast(~chosen, tf.int32), axis=1, stable=True)[:, :size]
-    kept = tf.gather(tf.cast(chosen, tf.float32), front, batch_dims=1)
-    proposals = tf.gather(proposals, front, batch_dims=1) * kept[..., tf.newaxis]
-    scores = tf.gather(scores, front, batch_dims=1) * kept
-    return proposals, scores, tf.reduce_sum(tf.cast(chosen, tf.int32), axis=1)
 
 
 def box_classifier_loss(
@@ -176,3 +134,38 @@ def _mean_over_proposals(losses: tf.Tensor, num_proposals: tf.Tensor) -> tf.Tens
     """[B, P] -> scalar; the losses of padding are 0."""
     normalizer = tf.cast(tf.maximum(num_proposals, 1), tf.float32)
     return tf.reduce_mean(tf.reduce_sum(losses, axis=1) / normalizer)
+
+
+def keep_hard_examples(
+    assigned: targets.Targets,
+    refined_box_encodings: tf.Tensor,
+    class_logits: tf.Tensor,
+    proposals: tf.Tensor,
+    num_proposals: tf.Tensor,
+    *,
+    classification_loss: ClassificationLoss,
+    miner: HardExampleMiner,
+) -> targets.Targets:
+    """`assigned` with weight 0 for all proposals but the hard ones, image by image.
+
+    Args:
+        assigned: targets of all proposals.
+        refined_box_encodings: [B, P, K or 1, 4], class_logits: [B, P, K + 1].
+        proposals: [B, P, 4], num_proposals: [B].
+        classification_loss: (logits, targets, weights [B, P]) -> [B, P].
+        miner: chooses by the losses.
+    """
+    localization, classification = proposal_losses(
+        refined_box_encodings, class_logits, assigned, classification_loss
+    )
+    hard = miner(
+        localization,
+        classification,
+        proposals,
+        num_valid=num_proposals,
+        is_positive=assigned.class_targets[..., 0] < 0.5,
+    )
+    hard = tf.cast(hard, tf.float32)
+    return assigned._replace(
+        class_weights=assigned.class_weights * hard, box_weights=assigned.box_weights * hard
+    )

@@ -1,4 +1,4 @@
-"""From raw outputs to proposals (stage 1) and to detections (stage 2).
+"""Post-processing: decoding, scores and suppression of detections.
 
 Shape letters: B batch, A anchors, P proposals, K classes without background, D detections.
 Boxes are in absolute pixels of the inputs unless said to be normalised to the true image.
@@ -20,16 +20,6 @@ ScoreConverter = Callable[[tf.Tensor], tf.Tensor]
 
 # Below every score threshold: a box with this score is never selected.
 NEVER = float("-inf")
-
-
-@dataclass(frozen=True)
-class ProposalSelection:
-    """Non-maximum suppression of the first stage; see `DetectionSelection`."""
-
-    max_proposals: int = 300
-    score_threshold: float = 0.0
-    iou_threshold: float = 0.7
-    clip_before_nms: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,46 +47,6 @@ class DetectionSelection:
     class_agnostic: bool = False
     max_classes_per_detection: int = 1
     clip_before_nms: bool = False
-
-
-def select_proposals(
-    box_encodings: tf.Tensor,
-    objectness_logits: tf.Tensor,
-    anchors: tf.Tensor,
-    windows: tf.Tensor,
-    usable: tf.Tensor,
-    selection: ProposalSelection,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Decodes the RPN's outputs and keeps the best boxes that do not overlap.
-
-    Args:
-        box_encodings: [B, A, 4].
-        objectness_logits: [B, A, 2].
-        anchors: [A, 4] or [B, A, 4].
-        windows: [B, 4] the true images; proposals are clipped to them.
-        usable: [B, A] bool, anchors that may propose.
-        selection: thresholds and the cap P.
-
-    Returns:
-        proposals [B, P, 4] by descending score, zero padded; scores [B, P]; their number [B] int32.
-    """
-    if anchors.shape.rank == 2:
-        anchors = anchors[tf.newaxis]
-    boxes = box_coder.decode(box_encodings, anchors)[:, :, tf.newaxis]
-    scores = tf.nn.softmax(objectness_logits)[..., 1:]
-    scores = tf.where(usable[..., tf.newaxis], scores, NEVER)
-    if selection.clip_before_nms:
-        boxes, scores = clip_candidates(boxes, scores, windows)
-    result = nms.batch_multiclass_nms(
-        boxes,
-        scores,
-        score_threshold=selection.score_threshold,
-        iou_threshold=selection.iou_threshold,
-        max_size_per_class=selection.max_proposals,
-        max_total_size=selection.max_proposals,
-        clip_window=windows,
-    )
-    return result.boxes, result.scores, result.num_detections
 
 
 def select_detections(
@@ -197,7 +147,7 @@ def proposals_as_detections(
 def clip_candidates(
     boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Boxes [B, N, q, 4] cut at their image; those left without area never score [B, N, K]."""
+    """Clip boxes [B, N, q, 4] to their image; those without area there never score [B, N, K]."""
     clipped = box_ops.clip_to_window(boxes, windows[:, tf.newaxis])
     return clipped, tf.where(box_ops.area(clipped) > 0, scores, NEVER)
 

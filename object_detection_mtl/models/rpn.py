@@ -14,11 +14,10 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Losses, Predictions
-from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import losses as loss_ops
 from object_detection_mtl.ops import sampler, targets
 from object_detection_mtl.ops.anchors import GridAnchorGenerator
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 
 
 @dataclass(frozen=True)
@@ -156,35 +155,3 @@ class RegionProposalNetwork(keras.layers.Layer):
             Losses.rpn_localization: tf.reduce_mean(tf.reduce_sum(localization, 1) / normalizer),
             Losses.rpn_objectness: tf.reduce_mean(tf.reduce_sum(objectness, 1) / normalizer),
         }
-
-
-def usable_anchors(
-    anchors: tf.Tensor,
-    windows: tf.Tensor,
-    *,
-    cut: bool,
-    offset: tuple[float, float] = (0.0, 0.0),
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """What to do with anchors that leave the image: anchors, and which of them count [B, A].
-
-    Args:
-        anchors: [A, 4] absolute pixels.
-        windows: [B, 4] the true images.
-        cut: end them at the image's border, so that every image has its own [B, A, 4]; those
-            without area in it do not count. Otherwise anchors stay and none that leaves counts.
-        offset: (y, x) pixels from a cell of the feature map to the centre of its anchors.
-    """
-    if not cut:
-        return anchors, box_ops.is_inside_window(anchors[tf.newaxis], windows)
-    clipped = box_ops.clip_to_window(anchors[tf.newaxis], windows)
-    # Anchors of a cell in the padding may reach into the image. They do not count either: an image
-    # alone has no such cell. Cells and sides are whole numbers, anchors' centres not exactly.
-    cells = (anchors[:, :2] + anchors[:, 2:]) / 2.0 - offset
-    on_image = tf.reduce_all(cells < windows[:, tf.newaxis, 2:] - 0.5, axis=-1)
-    return clipped, on_image & (box_ops.area(clipped) > 0)
-
-
-def image_windows(true_image_shapes: tf.Tensor) -> tf.Tensor:
-    """[B, 3] (height, width, channels) -> [B, 4] the whole image in absolute pixels."""
-    sides = tf.cast(true_image_shapes[:, :2], tf.float32)
-    return tf.concat([tf.zeros_like(sides), sides], axis=1)

@@ -9,34 +9,118 @@ absolute pixels of the inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
+from object_detection_mtl.backbones.common import Backbone
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.models import (
     auxiliary_stage,
     box_classifier,
-    frames,
-    hard_examples,
+    coordinate_frames,
     proposals,
     rpn,
 )
-from object_detection_mtl.models.parts import DetectorParts
 from object_detection_mtl.models.postprocess import (
+    DetectionSelection,
     proposals_as_detections,
     select_detections,
 )
-from object_detection_mtl.mtl.auxiliary_task import Comparison
+from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Comparison
+from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.ops import boxes as box_ops
-from object_detection_mtl.ops import seeds
+from object_detection_mtl.ops import sampler
 from object_detection_mtl.ops.targets import Targets
 
 Tensors = dict[str, tf.Tensor]
+ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-class TwoStageDetector(DetectorParts):
-    """The forward pass, the losses and the detections of its parts."""
+class TwoStageDetector(keras.layers.Layer):
+    """Backbone, region proposals, second stage, auxiliary tasks and refinement.
+
+    A `keras.layers.Layer` rather than a `keras.Model`: `predict` and `loss` are the detector's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        image_resizer: ImageResizer,
+        backbone: Backbone,
+        region_proposals: rpn.RegionProposalNetwork,
+        second_stage: Any,
+        proposal_selection: proposals.ProposalSelection,
+        proposal_sampling: proposals.ProposalSampling,
+        detection_selection: DetectionSelection,
+        classification_loss: box_classifier.ClassificationLoss,
+        loss_weights: Mapping[str, float],
+        is_training: bool,
+        aux_tasks: Sequence[AuxiliaryTask] = (),
+        refiner: Refiner | None = None,
+        hard_example_miner: box_classifier.HardExampleMiner | None = None,
+        clip_anchors: bool = False,
+        name: str = "detector",
+    ) -> None:
+        """Args:
+        num_classes: K.
+        image_resizer: pictures [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
+        backbone, region_proposals: the network's first stage.
+        second_stage: `CropSecondStage` or `MapSecondStage`; with None the proposals are the
+            detections.
+        proposal_selection, proposal_sampling, detection_selection: how boxes are chosen after
+            the first stage, for training, and after the second stage.
+        classification_loss: of the second stage.
+        loss_weights: loss name -> weight; tasks and refiner bring their own.
+        is_training: sample proposals and leave out anchors that cross the image's border.
+        aux_tasks: a baseline has none.
+        refiner: replaces the class logits by those it makes of them and of the tasks' evidence.
+        hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
+        clip_anchors: in training, end anchors at the image's border instead of leaving out those
+            that cross it.
+        """
+        super().__init__(name=name)
+        self.num_classes = num_classes
+        self.image_resizer = image_resizer
+        self.backbone = backbone
+        self.feature_extractor = backbone.stage1
+        self.region_proposals = region_proposals
+        self.second_stage = second_stage
+        self.proposal_selection = proposal_selection
+        self.proposal_sampling = proposal_sampling
+        self.detection_selection = detection_selection
+        self.classification_loss = classification_loss
+        self.is_training = is_training
+        self.aux_tasks = tuple(aux_tasks)
+        self.refiner = refiner
+        self.hard_example_miner = hard_example_miner
+        self.clip_anchors = clip_anchors
+        self.loss_weights = dict(loss_weights)
+        for part in self.auxiliary_parts:
+            self.loss_weights |= part.loss_weights
+        self.built = True
+
+    @property
+    def auxiliary_parts(self) -> tuple[keras.layers.Layer, ...]:
+        """What a baseline does not have: the tasks, then the refiner."""
+        return self.aux_tasks if self.refiner is None else (*self.aux_tasks, self.refiner)
+
+    @property
+    def samples_proposals(self) -> bool:
+        """Whether the second stage trains on a random sample, not on hard examples."""
+        return self.is_training and self.hard_example_miner is None
+
+    def regularization_loss(self) -> tf.Tensor:
+        """Sum of the regularisers of all variables, frozen ones too, as TF1 counts them."""
+        terms = [
+            variable.regularizer(variable)
+            for variable in self.variables
+            if getattr(variable, "regularizer", None) is not None
+        ]
+        return tf.add_n(terms) if terms else tf.zeros([])
 
     # Pictures to inputs ---------------------------------------------------------------------
 
@@ -82,30 +166,32 @@ class TwoStageDetector(DetectorParts):
             Predictions.rpn_features_to_crop: features,
             **self.region_proposals(features),
         }
-        windows = rpn.image_windows(true_image_shapes)
+        windows = coordinate_frames.image_windows(true_image_shapes)
         offset = self.region_proposals.anchor_generator.offset
         if self.is_training:
             if groundtruth is None:
                 raise ValueError("predict() of a detector built for training needs `groundtruth`")
-            anchors, usable, extra = proposals.count_anchors(
-                predictions, windows, cut=self.cut_anchors, offset=offset
+            anchors, usable, extra = proposals.select_training_anchors(
+                predictions, windows, clip=self.clip_anchors, offset=offset
             )
             if self.second_stage is None:
                 return predictions | extra
         else:
-            anchors, usable, extra = proposals.cut_anchors(predictions, windows, offset=offset)
+            anchors, usable, extra = proposals.select_inference_anchors(
+                predictions, windows, offset=offset
+            )
         predictions |= extra
         predictions |= proposals.propose(
             predictions, anchors, usable, windows, self.proposal_selection
         )
         if groundtruth is not None and self.samples_proposals:
-            predictions |= proposals.sample(
+            predictions |= proposals.sample_proposals(
                 predictions,
                 box_classifier.absolute_groundtruth(
                     groundtruth, true_image_shapes, self.num_classes
                 ),
                 self.proposal_sampling,
-                seeds.stream(seed, seeds.PROPOSAL_STREAM),
+                sampler.seed_stream(seed, sampler.PROPOSAL_STREAM),
             )
         predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
             predictions[Predictions.proposal_boxes], windows
@@ -127,7 +213,7 @@ class TwoStageDetector(DetectorParts):
         image_shape = predictions[Predictions.image_shape]
         regions = self.second_stage.read(
             features,
-            frames.absolute_to_map(predictions[Predictions.proposal_boxes], image_shape),
+            coordinate_frames.absolute_to_map(predictions[Predictions.proposal_boxes], image_shape),
             training=self.is_training,
         )
         outputs = self.second_stage.predict(regions, training=self.is_training)
@@ -166,7 +252,7 @@ class TwoStageDetector(DetectorParts):
             absolute.boxes,
             absolute.num_boxes,
             absolute.weights,
-            seeds.stream(seed, seeds.ANCHOR_STREAM),
+            sampler.seed_stream(seed, sampler.ANCHOR_STREAM),
         )
         if self.second_stage is None:
             return losses
@@ -185,7 +271,7 @@ class TwoStageDetector(DetectorParts):
         logits = predictions[Predictions.class_predictions]
         trained = assigned
         if self.hard_example_miner is not None:
-            trained = hard_examples.keep(
+            trained = box_classifier.keep_hard_examples(
                 assigned,
                 encodings,
                 logits,
@@ -251,7 +337,7 @@ class TwoStageDetector(DetectorParts):
             predictions: of `predict`.
             true_image_shapes: [B, 3] int32.
         """
-        windows = rpn.image_windows(true_image_shapes)
+        windows = coordinate_frames.image_windows(true_image_shapes)
         if self.second_stage is None:
             return proposals_as_detections(
                 predictions[Predictions.proposal_boxes],

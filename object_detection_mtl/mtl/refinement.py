@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Losses
 from object_detection_mtl.mtl.auxiliary_task import Context, RefinedProposals
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
-from object_detection_mtl.predictors.naming import linear_names
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams, linear_names
 
 
 class Refiner(keras.layers.Layer):

@@ -36,25 +36,6 @@ def iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(shared, union)
 
 
-def ioa(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
-    """Intersection over the area of the SECOND box, [..., N, M]; 0 where that box is empty."""
-    return tf.math.divide_no_nan(intersection(boxes1, boxes2), area(boxes2)[..., tf.newaxis, :])
-
-
-def thresholded_iou(
-    boxes1: tf.Tensor, boxes2: tf.Tensor, scores1: tf.Tensor, *, threshold: float
-) -> tf.Tensor:
-    """Score [..., N] of the first box where IoU >= threshold, else 0; [..., N, M]."""
-    overlaps = iou(boxes1, boxes2) >= threshold
-    return tf.where(overlaps, scores1[..., tf.newaxis], tf.zeros_like(scores1[..., tf.newaxis]))
-
-
-def negative_squared_distance(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
-    """Minus the squared distance of every pair of coordinate vectors, [..., N, M]."""
-    difference = boxes1[..., :, tf.newaxis, :] - boxes2[..., tf.newaxis, :, :]
-    return -tf.reduce_sum(tf.square(difference), axis=-1)
-
-
 def clip_to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Boxes [..., N, 4] cut at their window [..., 4].
 
@@ -71,14 +52,6 @@ def is_inside_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     starts_inside = tf.reduce_all(boxes[..., :2] >= low, axis=-1)
     ends_inside = tf.reduce_all(boxes[..., 2:] <= high, axis=-1)
     return starts_inside & ends_inside
-
-
-def overlaps_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """bool [..., N]: the box is not completely outside its window; touching is outside."""
-    low, high = _window_corners(window)
-    starts_before_end = tf.reduce_all(boxes[..., :2] < high, axis=-1)
-    ends_after_start = tf.reduce_all(boxes[..., 2:] > low, axis=-1)
-    return starts_before_end & ends_after_start
 
 
 def change_coordinate_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

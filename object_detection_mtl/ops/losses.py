@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from object_detection_mtl.ops import boxes as box_ops
-
 
 def smooth_l1(
     predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, delta: float = 1.0
@@ -48,22 +46,6 @@ def l2(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Ten
     """
     distance = _masked(predictions, weights) - _masked(targets, weights)
     return 0.5 * tf.reduce_sum(tf.square(distance * weights[..., tf.newaxis]), axis=-1)
-
-
-def iou_loss(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """1 - IoU of predicted and target BOXES [B, N, 4] (decoded, not codes); [B, N]."""
-    overlap, _, _ = _paired_iou(_masked(predictions, weights), _masked(targets, weights))
-    return (1.0 - overlap) * weights
-
-
-def giou_loss(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """1 - generalised IoU of decoded boxes [B, N, 4] (Rezatofighi et al., 2019); [B, N].
-
-    Between 0 and 2: unlike the IoU it still tells how far apart two boxes without overlap are.
-    """
-    predictions, targets = _masked(predictions, weights), _masked(targets, weights)
-    overlap, union, hull = _paired_iou(predictions, targets)
-    return (1.0 - overlap + tf.math.divide_no_nan(hull - union, hull)) * weights
 
 
 def softmax_cross_entropy(
@@ -151,15 +133,3 @@ def _per_logit(weights: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 def _masked(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Values [B, N, ...] with 0 where the weight [B, N] is 0: 0 * infinity would not be 0."""
     return tf.where(weights[..., tf.newaxis] != 0, values, 0.0)
-
-
-def _paired_iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """IoU, union and area of the common hull of box n and box n; each [...]."""
-    start = tf.maximum(boxes1[..., :2], boxes2[..., :2])
-    end = tf.minimum(boxes1[..., 2:], boxes2[..., 2:])
-    shared = tf.reduce_prod(tf.nn.relu(end - start), axis=-1)
-    union = box_ops.area(boxes1) + box_ops.area(boxes2) - shared
-    hull_start = tf.minimum(boxes1[..., :2], boxes2[..., :2])
-    hull_end = tf.maximum(boxes1[..., 2:], boxes2[..., 2:])
-    hull = tf.reduce_prod(hull_end - hull_start, axis=-1)
-    return tf.math.divide_no_nan(shared, union), union, hull

@@ -21,7 +21,6 @@ import tensorflow as tf
 
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import lowering
-from object_detection_mtl.ops.shapes import merge_last_axes, size, smallest
 from object_detection_mtl.ops.suppression import (
     Selection,
     select_by_kernel,
@@ -29,6 +28,7 @@ from object_detection_mtl.ops.suppression import (
     select_class_by_class,
     select_in_loop,
 )
+from object_detection_mtl.ops.tensor_shapes import merge_last_axes, size, smallest
 
 
 class NmsResult(NamedTuple):

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from object_detection_mtl.ops.shapes import size, smallest
+from object_detection_mtl.ops.tensor_shapes import size, smallest
+
+# The samples of a training step draw from different streams of its seed.
+PROPOSAL_STREAM, ANCHOR_STREAM = 1, 2
+
+
+def seed_stream(seed: tf.Tensor | None, number: int) -> tf.Tensor:
+    """Return an independent seed [2] for one purpose within a training step."""
+    base = tf.zeros([2], tf.int32) if seed is None else tf.cast(seed, tf.int32)
+    return tf.random.experimental.stateless_fold_in(base, number, alg="philox")
 
 
 def sample_balanced(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from object_detection_mtl.ops import boxes as box_ops
-from object_detection_mtl.ops.shapes import Size, merge_last_axes, size
+from object_detection_mtl.ops.tensor_shapes import Size, merge_last_axes, size
 
 # Bit pattern of the smallest normal float32: from here on, the floats that integers stand for
 # bit by bit are positive and ordered like the integers.

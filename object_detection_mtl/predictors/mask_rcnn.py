@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 
 
 def mean_of_cells(features: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from object_detection_mtl.backbones.common import tf_slim_name_map
-from object_detection_mtl.predictors.naming import linear_names
+from object_detection_mtl.predictors.predictor_layers import linear_names
 
 
 class MainRegionHead(keras.layers.Layer):

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.ops import position_sensitive
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 
 
 class RfcnBoxPredictor(keras.layers.Layer):

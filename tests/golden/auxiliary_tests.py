@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
-from object_detection_mtl.models import frames
+from object_detection_mtl.models import coordinate_frames
 from object_detection_mtl.mtl.window_task import expanded_windows
 from tests.golden import model_tests
 from tests.golden.model_tests import InferenceTests, TrainingTests, assert_close
@@ -43,7 +43,7 @@ def run_inference(golden_name: str, config: str) -> model_tests.Inference:
         **{key: tf.constant(golden[key]) for key in model_tests.FIRST_STAGE if "rpn" not in key},
         Predictions.rpn_features_to_crop: tf.constant(golden["rpn_features_to_crop"]),
     }
-    with mock.patch.object(frames, "LAST_ON_MAP", 1.0):
+    with mock.patch.object(coordinate_frames, "LAST_ON_MAP", 1.0):
         plain = detector.classify(first_stage, windows)
     predictions = {**run.predictions, **detector.classify(run.predictions, windows)}
     return run._replace(predictions=predictions, plain=plain)

@@ -18,7 +18,7 @@ from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.fields import Groundtruth, Predictions
-from object_detection_mtl.models import frames
+from object_detection_mtl.models import coordinate_frames
 from tests.golden.weight_rule import make_weight
 
 GOLDEN = Path(__file__).parent
@@ -92,7 +92,7 @@ def train(detector: Any, golden: Any) -> dict[str, np.ndarray]:
 
 def round_like_the_ancestors(detector: Any, golden: Any) -> None:
     """Crops may end beyond the map; to the last bit they are those of the golden's proposals."""
-    frames.LAST_ON_MAP = 1.0
+    coordinate_frames.LAST_ON_MAP = 1.0
     keys = (Predictions.proposal_boxes, Predictions.proposal_boxes_normalized)
     proposals = {key: tf.constant(golden[key]) for key in keys}
     classify = detector.classify

@@ -7,13 +7,12 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.fields import Detections, Losses, Predictions
-from object_detection_mtl.models import box_classifier, rpn
+from object_detection_mtl.models import box_classifier, coordinate_frames, rpn
 from object_detection_mtl.models.postprocess import (
     DetectionSelection,
-    ProposalSelection,
     select_detections,
-    select_proposals,
 )
+from object_detection_mtl.models.proposals import ProposalSelection, select_proposals
 from object_detection_mtl.ops.anchors import GridAnchorGenerator
 from tests.golden import ops_cases
 
@@ -44,7 +43,7 @@ def test_proposals():
         tf.constant(inputs["rpn_box_encodings"]),
         tf.constant(inputs["rpn_objectness"]),
         tf.constant(inputs["anchors"]),
-        rpn.image_windows(tf.constant(inputs["true_image_shapes"])),
+        coordinate_frames.image_windows(tf.constant(inputs["true_image_shapes"])),
         tf.ones(inputs["rpn_objectness"].shape[:2], tf.bool),
         ProposalSelection(max_proposals=30),
     )
@@ -128,7 +127,7 @@ def test_detections(name):
     case = load_case(name)
     detections = select_detections(
         *second_stage_outputs(case.inputs),
-        rpn.image_windows(tf.constant(case.inputs["true_image_shapes"])),
+        coordinate_frames.image_windows(tf.constant(case.inputs["true_image_shapes"])),
         DetectionSelection(),
     )
     for key in (

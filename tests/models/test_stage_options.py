@@ -11,7 +11,7 @@ import tensorflow as tf
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.fields import Detections, Losses, Predictions
-from object_detection_mtl.models import hard_examples
+from object_detection_mtl.models import box_classifier
 from object_detection_mtl.ops import losses as loss_ops
 from object_detection_mtl.ops.hard_example_miner import mine_hard_examples
 from object_detection_mtl.ops.targets import Targets
@@ -64,7 +64,7 @@ def kept(**options):
         box_weights=1 - is_background,
         matches=tf.cast(-is_background, tf.int32),
     )
-    hard = hard_examples.keep(
+    hard = box_classifier.keep_hard_examples(
         assigned,
         tf.zeros([2, 4, 1, 4]),
         tf.stack([tf.zeros([2, 4]), tf.where(is_background > 0, logits, -logits)], axis=-1),

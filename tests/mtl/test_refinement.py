@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from object_detection_mtl.mtl.auxiliary_task import Context, RefinedProposals
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 
 MAIN = tf.constant([[[1.0, 2.0], [3.0, 0.0], [0.0, 5.0]]])  # K = 1, three proposals
 EVIDENCE = tf.constant([[[10.0], [20.0], [30.0]]])

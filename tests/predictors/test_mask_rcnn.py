@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 from object_detection_mtl.predictors.roi_head import RoiHead
 
 ONES = LayerHyperparams(initializer={"class_name": "Ones", "config": {}})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.map_head import MapHead
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 from object_detection_mtl.predictors.rfcn import RfcnBoxPredictor
 from tests.ops.graphs import call_with_unknown_sizes
 

@@ -14,14 +14,14 @@ import tensorflow as tf
 from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm
 from object_detection_mtl.fields import Batch, Groundtruth, Losses
 from object_detection_mtl.models import rpn
-from object_detection_mtl.models.box_classifier import ProposalSampling
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
-from object_detection_mtl.models.postprocess import DetectionSelection, ProposalSelection
+from object_detection_mtl.models.postprocess import DetectionSelection
+from object_detection_mtl.models.proposals import ProposalSampling, ProposalSelection
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.ops import losses
 from object_detection_mtl.ops.anchors import GridAnchorGenerator
-from object_detection_mtl.predictors.hyperparams import LayerHyperparams
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
+from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 from object_detection_mtl.predictors.roi_head import RoiHead
 
 CHANNELS = 4

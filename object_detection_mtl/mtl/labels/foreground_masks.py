@@ -11,7 +11,7 @@ import math
 import tensorflow as tf
 
 from object_detection_mtl.mtl.labels.padded_objects import Array, are_objects, as_boxes, in_float64
-from object_detection_mtl.ops.shapes import size, smallest
+from object_detection_mtl.ops.tensor_shapes import size, smallest
 
 _BOXES_OF_A_SUM = 1022  # The exponent field of a float64 is in 1..2046; here 2, 4, ... 2044.
 _MANTISSA_BITS = 52

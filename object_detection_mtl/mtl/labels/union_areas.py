@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from object_detection_mtl.ops.shapes import Size, size
+from object_detection_mtl.ops.tensor_shapes import Size, size
 
 _CELLS_OF_A_BLOCK = 2**17  # of `covered`: a megabyte
 _ROWS_OF_A_BLOCK = 64  # Adding up rows by a matrix product takes as many steps per cell.

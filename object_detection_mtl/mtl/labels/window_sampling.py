@@ -24,7 +24,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from object_detection_mtl.mtl.labels.padded_objects import Array, are_objects, as_boxes, in_float64
-from object_detection_mtl.ops.shapes import size
+from object_detection_mtl.ops.tensor_shapes import size
 
 MIN_SIDE = 32.0  # pixels
 _MAX_ROUNDS = 32

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.models import rpn
+from object_detection_mtl.models import proposals
 from object_detection_mtl.ops.anchors import GridAnchorGenerator
 from tests.training import tiny
 
@@ -18,7 +18,9 @@ def generator(offset=(0.0, 0.0)):
 
 def test_cells_in_the_padding_have_no_anchors():
     """That of row 32 begins at 17 and would reach into the image of 20 rows."""
-    anchors, usable = rpn.usable_anchors(generator().generate(3, 3), WINDOWS, cut=True)
+    anchors, usable = proposals.select_usable_anchors(
+        generator().generate(3, 3), WINDOWS, clip=True
+    )
     usable = usable.numpy().reshape(2, 3, 3)
     assert usable[0].tolist() == [[True, True, False], [True, True, False], [False] * 3]
     assert usable[1].all()
@@ -31,7 +33,7 @@ def test_an_offset_moves_anchors_not_cells():
     """Row 16 is on an image of 20 rows, though its anchors' centres at 24 are not."""
     offset = (8.0, 8.0)
     anchors = generator(offset).generate(3, 3)
-    _, usable = rpn.usable_anchors(anchors, WINDOWS, cut=True, offset=offset)
+    _, usable = proposals.select_usable_anchors(anchors, WINDOWS, clip=True, offset=offset)
     assert usable.numpy()[0].reshape(3, 3).tolist() == [
         [True, True, False],
         [True, True, False],
@@ -41,7 +43,7 @@ def test_an_offset_moves_anchors_not_cells():
 
 def test_without_cutting_none_that_leaves_counts():
     small = GridAnchorGenerator((1.0,), (1.0,), (8.0, 8.0), (16, 16))
-    anchors, usable = rpn.usable_anchors(small.generate(3, 3), WINDOWS, cut=False)
+    anchors, usable = proposals.select_usable_anchors(small.generate(3, 3), WINDOWS, clip=False)
     assert anchors.shape == [9, 4]
     # Cell (16, 16) covers 12..20; those at the upper and left border leave the image.
     assert usable.numpy()[0].reshape(3, 3).tolist() == [

@@ -37,3 +37,9 @@ def normalized_to_map(
     sides = tf.cast(image_shape[1:3], tf.float32)
     share = tf.cast(true_image_shapes[:, :2], tf.float32) / sides
     return tf.minimum(box_ops.scale(boxes, share[:, 0], share[:, 1]), LAST_ON_MAP)
+
+
+def image_windows(true_image_shapes: tf.Tensor) -> tf.Tensor:
+    """[B, 3] (height, width, channels) -> [B, 4] the whole image in absolute pixels."""
+    sides = tf.cast(true_image_shapes[:, :2], tf.float32)
+    return tf.concat([tf.zeros_like(sides), sides], axis=1)
