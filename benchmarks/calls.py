@@ -18,7 +18,7 @@ import tensorflow as tf
 from object_detection_mtl.builders import model_builder, optimizer_builder
 from object_detection_mtl.data import auxiliary_labels
 from object_detection_mtl.data.augment import IMAGE
-from object_detection_mtl.export import fast_inference
+from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.closeness_task import ClosenessTask
 from object_detection_mtl.mtl.foreground_task import ForegroundTask
@@ -48,7 +48,7 @@ def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
 
     spec = tf.TensorSpec(image.shape, image.dtype)
     module = SimpleNamespace(detect=tf.function(detect, input_signature=[spec], autograph=False))
-    return fast_inference.optimized(module, precision).detect
+    return freezing.optimized(module, precision).detect
 
 
 def training(config: Any, image: tf.Tensor) -> Any:

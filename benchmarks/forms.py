@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.engines import conversion, runtimes
-from object_detection_mtl.engines.choice import Run
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export.export_options import ExportOptions
+from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
+from object_detection_mtl.export.runtimes.runtime_choice import Run
 
 TENSORFLOW: dict[str, dict[str, Any]] = {
     "plain": {"optimize": False},
@@ -34,7 +34,7 @@ def installed() -> list[str]:
     found = list(TENSORFLOW)
     for form in ENGINES:
         try:
-            conversion.require(form.split()[0])
+            runtime_conversion.require(form.split()[0])
         except ValueError as error:
             print(f"{form}: left out, {error}", flush=True)
         else:
@@ -80,10 +80,10 @@ def export_untrained(config: Any, root: str, forms: Sequence[str]) -> dict[str, 
 def load(path: str) -> Run:
     """What `export` wrote, as a function from arrays by name to arrays by name."""
     if not Path(path).is_dir():
-        return runtimes.load(path).run
+        return runtime_models.load(path).run
     serve = tf.saved_model.load(path).signatures[saved_model.SIGNATURE]
 
-    def run(inputs: Mapping[str, np.ndarray]) -> runtimes.Arrays:
+    def run(inputs: Mapping[str, np.ndarray]) -> runtime_models.Arrays:
         outputs = serve(**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 

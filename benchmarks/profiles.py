@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from object_detection_mtl.engines import runtimes
+from object_detection_mtl.export.runtimes import runtime_models
 
 # The engines' names of convolutions and matrix products, fused with what follows or not.
 PRODUCTS = frozenset(
@@ -42,7 +42,7 @@ def measure(
     Args:
         paths: names -> files that `runtimes.load` reads.
     """
-    models = {name: _MODELS[runtimes.engine_of(path)](path) for name, path in paths.items()}
+    models = {name: _MODELS[runtime_models.engine_of(path)](path) for name, path in paths.items()}
     for _ in range(warmup + rounds):
         for model in models.values():
             model.call(inputs)
@@ -148,4 +148,7 @@ class _ONNXRuntime:
         return found
 
 
-_MODELS: dict[str, Any] = {runtimes.OPENVINO: _OpenVINO, runtimes.ONNXRUNTIME: _ONNXRuntime}
+_MODELS: dict[str, Any] = {
+    runtime_models.OPENVINO: _OpenVINO,
+    runtime_models.ONNXRUNTIME: _ONNXRuntime,
+}

@@ -52,8 +52,8 @@ print(json.dumps([loaded - start, first - loaded, warm - first, int(peak) / 2**2
 """
 LOAD_SAVED_MODEL = 'serve = tf.saved_model.load({path!r}).signatures["serving_default"]'
 LOAD_OTHER = """
-from object_detection_mtl.engines import runtimes
-model = runtimes.load({path!r})
+from object_detection_mtl.export.runtimes import runtime_models
+model = runtime_models.load({path!r})
 serve = lambda **inputs: model.run(inputs)
 """
 

@@ -95,7 +95,7 @@ def main() -> None:
     _refuse_side_inputs()
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
-    from object_detection_mtl.export.options import ExportOptions
+    from object_detection_mtl.export.export_options import ExportOptions
 
     options = ExportOptions(
         input_type=FLAGS.input_type,

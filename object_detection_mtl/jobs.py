@@ -21,17 +21,15 @@ from object_detection_mtl.builders import (
 from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_stream, loading
 from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.engines import conversion
 from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.options import ExportOptions
-from object_detection_mtl.inference import engine as inference_engine
-from object_detection_mtl.inference import names, predictor
-from object_detection_mtl.inference import run as inference_run
-from object_detection_mtl.inference.options import Options
-from object_detection_mtl.inference.pictures import PictureFile
+from object_detection_mtl.export.export_options import ExportOptions
+from object_detection_mtl.export.runtimes import runtime_conversion
+from object_detection_mtl.inference import detection_run, model_files, predictor, runtime_predictor
+from object_detection_mtl.inference.detection_options import Options
+from object_detection_mtl.inference.sources.input_files import PictureFile
 from object_detection_mtl.inference.stages import StagedPredictor
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
@@ -160,7 +158,7 @@ def evaluate(
         on_train_data: evaluate the train_input_reader, without augmentation, in `eval/train`
             unless the reader has a name.
         num_train_steps: step after which training ends, instead of train_config.num_steps.
-        engine, precision: what detects, and how; see `engines.conversion.run_with`. Other engines
+        engine, precision: what detects, and how; see `runtime_conversion.run_with`. Other engines
             than TensorFlow give no losses and no metrics of auxiliary tasks.
 
     Returns:
@@ -169,7 +167,7 @@ def evaluate(
     Raises:
         ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint came in time.
     """
-    conversion.require(engine, precision)
+    runtime_conversion.require(engine, precision)
     if not on_train_data:
         validation.require_evaluation(config)
     reader, name = _evaluated_reader(config, on_train_data)
@@ -281,7 +279,7 @@ def export(
         output_directory,
         config_text=pipeline.to_text(config),
         options=options,
-        label_map_path=names.find_label_map(config),
+        label_map_path=model_files.find_label_map(config),
         checkpoint=prefix,
     )
     return prefix
@@ -295,29 +293,29 @@ def predict(
     *,
     engine: str = "tensorflow",
     precision: str = "float32",
-) -> inference_run.Summary:
-    """Detects on picture files; see `inference.run` for what is written.
+) -> detection_run.Summary:
+    """Detects on picture files; see `inference.detection_run` for what is written.
 
     Args:
         config: resolved, that of the training.
         checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
-        files: of `inference.pictures.find`.
+        files: of `input_files.find`.
         options: what to write and where.
-        engine, precision: what computes, and how; see `engines.conversion.run_with`.
+        engine, precision: what computes, and how; see `runtime_conversion.run_with`.
 
     Raises:
         FileNotFoundError, ValueError: as `export`; the engine is not installed.
     """
-    conversion.require(engine, precision)
+    runtime_conversion.require(engine, precision)
     detector, prefix = _trained_detector(config, checkpoint_path)
     digest = hashlib.sha256(pipeline.to_text(config).encode()).hexdigest()
     options = dataclasses.replace(
         options, model=f"{os.path.abspath(prefix)} {digest} {engine} {precision}"
     )
-    made = inference_engine.from_detector(
-        detector, engine, precision, lambda: inference_engine.first_picture(files)
+    made = runtime_predictor.from_detector(
+        detector, engine, precision, lambda: runtime_predictor.first_picture(files)
     )
-    return inference_run.detect_files(made, files, options)
+    return detection_run.detect_files(made, files, options)
 
 
 def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import checkpoint_stream, loading
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.engines.runtimes import FLOAT32, TENSORFLOW
 from object_detection_mtl.evaluation import engine_step, metrics_output
 from object_detection_mtl.evaluation.auxiliary_figures import draw_comparisons
 from object_detection_mtl.evaluation.evaluation_loop import (
@@ -23,6 +22,7 @@ from object_detection_mtl.evaluation.evaluation_loop import (
 from object_detection_mtl.evaluation.evaluation_step import COMPARISONS, make_infer_fn
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
+from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORFLOW
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.training import failures
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.engines import conversion
 from object_detection_mtl.evaluation.evaluation_loop import Tensors
-from object_detection_mtl.export.module import served
+from object_detection_mtl.export.exported_module import served
+from object_detection_mtl.export.runtimes import runtime_conversion
 from object_detection_mtl.fields import Batch, Detections
 
 _KEYS = (Batch.inputs, Batch.true_image_shapes)
@@ -58,13 +58,13 @@ def make_infer_fn(
 
     Args:
         dataset: of the evaluation; engine 'auto' chooses by its first batch.
-        engine, precision: see `engines.conversion.run_with`.
+        engine, precision: see `runtime_conversion.run_with`.
     """
 
     def arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {key: np.asarray(batch[key]) for key in _KEYS}
 
-    chosen, run = conversion.run_with(
+    chosen, run = runtime_conversion.run_with(
         engine,
         lambda: InputsModule(detector, dataset.element_spec),
         precision=precision,

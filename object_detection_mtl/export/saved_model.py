@@ -26,9 +26,17 @@ import tensorflow as tf
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export import fast_inference, metadata, onnx, openvino, warmup
-from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import FLOAT32, ONNX, OPENVINO, SAVED_MODEL, ExportOptions
+from object_detection_mtl.export import export_metadata, warmup_request
+from object_detection_mtl.export.export_options import (
+    FLOAT32,
+    ONNX,
+    OPENVINO,
+    SAVED_MODEL,
+    ExportOptions,
+)
+from object_detection_mtl.export.exported_module import DetectionModule
+from object_detection_mtl.export.formats import onnx_conversion, openvino_conversion
+from object_detection_mtl.export.graph import freezing
 
 CONFIG_NAME = "pipeline.config"
 CHECKPOINT_NAME = "checkpoint"
@@ -38,9 +46,13 @@ LABEL_MAP = os.path.join(ASSETS, "label_map.pbtxt")
 METADATA = os.path.join(ASSETS, "metadata.json")
 SIGNATURE = "serving_default"
 
-_OTHER_FORMATS: dict[str, Any] = {ONNX: onnx, OPENVINO: openvino}
+_OTHER_FORMATS: dict[str, Any] = {ONNX: onnx_conversion, OPENVINO: openvino_conversion}
 # Format -> names of the model's files and folders.
-FILES = {SAVED_MODEL: (SAVED_MODEL_NAME,), ONNX: onnx.FILES, OPENVINO: openvino.FILES}
+FILES = {
+    SAVED_MODEL: (SAVED_MODEL_NAME,),
+    ONNX: onnx_conversion.FILES,
+    OPENVINO: openvino_conversion.FILES,
+}
 
 _CHECKPOINT_NUMBER = 0
 
@@ -126,7 +138,7 @@ def _write(
     checkpoint: str,
 ) -> None:
     _write_checkpoint(detector, directory, config_text)
-    description = metadata.describe(
+    description = export_metadata.describe(
         config_text=config_text,
         checkpoint=checkpoint,
         num_classes=detector.num_classes,
@@ -140,9 +152,9 @@ def _write(
         return
     served: Any = module
     if options.optimize:
-        served = fast_inference.optimized(module, options.precision, kernels_apart=True)
+        served = freezing.optimized(module, options.precision, kernels_apart=True)
     _write_saved_model(served, directory, description, label_map_path)
-    warmup.write(os.path.join(directory, SAVED_MODEL_NAME), options, SIGNATURE)
+    warmup_request.write(os.path.join(directory, SAVED_MODEL_NAME), options, SIGNATURE)
 
 
 def _write_checkpoint(detector: Any, directory: str, config_text: str) -> None:
@@ -165,7 +177,7 @@ def _write_saved_model(
     # An asset has the name of the file that it is copied from.
     sources = os.path.join(directory, "sources")
     tf.io.gfile.makedirs(os.path.join(sources, ASSETS))
-    metadata.write(description, os.path.join(sources, METADATA))
+    export_metadata.write(description, os.path.join(sources, METADATA))
     module.metadata = tf.saved_model.Asset(os.path.join(sources, METADATA))
     if label_map_path:
         tf.io.gfile.copy(label_map_path, os.path.join(sources, LABEL_MAP))

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.inputs import INPUT_NAME, as_example
-from object_detection_mtl.export.module import served
+from object_detection_mtl.export.exported_module import served
+from object_detection_mtl.export.serving_inputs import INPUT_NAME, as_example
 from object_detection_mtl.fields import Detections
 from object_detection_mtl.inference import sizes
-from object_detection_mtl.inference.pictures import to_png
+from object_detection_mtl.inference.sources.input_files import to_png
 from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
 
 SAVED_MODEL_FILE = "saved_model.pb"

@@ -40,7 +40,7 @@ def for_onnx() -> contextlib.AbstractContextManager[None]:
 
 
 def for_openvino() -> contextlib.AbstractContextManager[None]:
-    """Everything traced inside is what `export.openvino` translates; TensorFlow cannot run it."""
+    """Traces for OpenVINO (`openvino_conversion`); TensorFlow cannot run what is traced inside."""
     return _tracing_for(_OPENVINO)
 
 

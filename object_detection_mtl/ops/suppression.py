@@ -95,8 +95,8 @@ def select_by_openvino(
     """Greedy suppression by OpenVINO's kernel, which sorts by itself, and sooner than by `top_k`.
 
     TensorFlow has no operation like it. One of TensorFlow's stands in its place, and what
-    `export.openvino` makes of that answers with rows where TensorFlow's answers with classes, and
-    with scores of -inf in padding.
+    `openvino_conversion` makes of that returns rows where TensorFlow's returns classes, and scores
+    of -inf in padding.
     """
     num_classes = size(scores, 2)
     boxes, scores = _pictures_of_one_class(boxes, scores)

@@ -15,7 +15,7 @@ from object_detection_mtl import jobs
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export.export_options import ExportOptions
 from tests.models import tiny
 
 NAMES = {1: "red blood cell", 2: "white", 3: "platelet"}
@@ -77,7 +77,9 @@ def export(input_type: str, **more: Any) -> Path:
     `more`: other fields of ExportOptions.
     """
     options = ExportOptions(input_type, **more)
-    output = ROOT / "_".join(map(str, ["exported", input_type, *more.values()]))
+    output = ROOT / "_".join(
+        map(str, ["exported", input_type, *(f"{key}={value}" for key, value in more.items())])
+    )
     if input_type == "image_tensor":
         jobs.export(config(), str(run()), str(output), options=options)
     else:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.export import fast_inference
-from object_detection_mtl.export.module import DetectionModule
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export.export_options import ExportOptions
+from object_detection_mtl.export.exported_module import DetectionModule
+from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.fields import Predictions
 from tests.models import tiny
 
@@ -33,7 +33,7 @@ def test_the_signature_is_a_baselines_unless_more_is_asked_for():
     predictions = detector.predict(*detector.preprocess(images))
     for key in AUXILIARY:
         np.testing.assert_allclose(more[key], predictions[key], atol=1e-4)
-    frozen = fast_inference.optimized(module, "float32")
+    frozen = freezing.optimized(module, "float32")
     for key, value in frozen.detect(images).items():
         np.testing.assert_allclose(value, more[key], atol=1e-3)
 

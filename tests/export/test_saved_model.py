@@ -17,9 +17,9 @@ from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.inputs import INPUT_TYPES
-from object_detection_mtl.export.module import DetectionModule, served
-from object_detection_mtl.export.options import ExportOptions
+from object_detection_mtl.export.export_options import ExportOptions
+from object_detection_mtl.export.exported_module import DetectionModule, served
+from object_detection_mtl.export.serving_inputs import INPUT_TYPES
 from object_detection_mtl.fields import Detections
 from tests.export import exported
 from tests.training.tiny import tiny_detector

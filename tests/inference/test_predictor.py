@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from object_detection_mtl.export.inputs import INPUT_TYPES
-from object_detection_mtl.inference import pictures, predictor, stages
+from object_detection_mtl.export.serving_inputs import INPUT_TYPES
+from object_detection_mtl.inference import predictor, stages
+from object_detection_mtl.inference.sources import input_files
 from tests.export import exported
 
 
@@ -18,8 +19,8 @@ def expected():
 
 
 def all_pictures():
-    files = pictures.find([str(exported.pictures())])
-    return [pictures.read(file.path) for file in files]
+    files = input_files.find([str(exported.pictures())])
+    return [input_files.read(file.path) for file in files]
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Export formats of other runtimes: ONNX, OpenVINO."""

@@ -1,0 +1,1 @@
+"""Runtimes that compute a detector: TensorFlow, OpenVINO, ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Input of a detection run: images from files, TFRecords and videos."""

@@ -1,0 +1,1 @@
+"""Output of a detection run: drawings, COCO JSON, TFRecords."""

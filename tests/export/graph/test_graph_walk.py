@@ -1,0 +1,46 @@
+"""Who reads whom in a graph."""
+
+import tensorflow as tf
+
+from object_detection_mtl.export.graph import graph_walk
+
+
+def definition():
+    """a -> sum <- b, sum -> twice; beside it `other`, which reads b and waits for a and c."""
+    graph = tf.compat.v1.GraphDef()
+    for name, inputs in [
+        ("twice", ["sum:0", "sum"]),
+        ("other", ["b", "^a", "^c"]),
+        ("sum", ["a", "b:1"]),
+        ("a", []),
+        ("b", []),
+        ("c", []),
+    ]:
+        graph.node.add(name=name, op="Const" if name == "c" else "Any", input=inputs)
+    graph.versions.producer = 7
+    return graph
+
+
+def test_producer():
+    assert [graph_walk.producer(name) for name in ("a", "a:2", "^a")] == ["a", "a", "a"]
+
+
+def test_each_after_those_it_reads():
+    nodes = {node.name: node for node in definition().node}
+    places = {node.name: place for place, node in enumerate(graph_walk.in_order(nodes))}
+    assert places.keys() == nodes.keys()
+    for node in nodes.values():
+        for name in node.input:
+            assert places[graph_walk.producer(name)] < places[node.name]
+
+
+def test_pruned():
+    assert [n.name for n in graph_walk.pruned(definition(), ["sum:0"]).node] == ["sum", "a", "b"]
+    assert [n.name for n in graph_walk.pruned(definition(), ["other:0"]).node] == [
+        "other",
+        "a",
+        "b",
+    ]
+    [other, *_] = graph_walk.pruned(definition(), ["other:0"]).node
+    assert list(other.input) == ["b", "^a"]  # there is nothing in a constant to wait for
+    assert graph_walk.pruned(definition(), []).versions.producer == 7

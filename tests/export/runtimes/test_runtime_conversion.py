@@ -1,0 +1,168 @@
+"""Detecting and evaluating with other engines than TensorFlow, as users ask for it."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl import jobs
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.checkpoints import native
+from object_detection_mtl.cli import detect_objects
+from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
+from object_detection_mtl.inference import runtime_predictor as inference_engine
+from tests import command_line, records
+from tests.export import exported
+
+needs_openvino = pytest.mark.usefixtures("openvino")
+
+
+@pytest.fixture
+def openvino():
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+
+
+@pytest.fixture
+def onnx():
+    for package in ("tf2onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="needs the extra onnx")
+
+
+def detections(output, *arguments):
+    done = command_line.run(
+        detect_objects,
+        *map(str, arguments),
+        f"--images={exported.pictures()}",
+        f"--output_dir={output}",
+        "--nosave_images",
+    )
+    assert done.code == 0, done.err
+    return json.loads((output / "detections.json").read_text()), done.out
+
+
+def check_same(found, expected):
+    assert len(found) == len(expected) > 3
+    for actual, row in zip(found, expected, strict=True):
+        assert actual["category_id"] == row["category_id"]
+        assert actual["score"] == pytest.approx(row["score"], abs=1e-4)
+        assert actual["bbox"] == pytest.approx(row["bbox"], abs=0.05)
+
+
+def saved_model():
+    return f"--saved_model_dir={exported.export('image_tensor') / 'saved_model'}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_an_engine_converts_what_was_exported_beside_the_saved_model(engine, tmp_path, request):
+    request.getfixturevalue("openvino" if engine == "openvino" else "onnx")
+    expected, _ = detections(tmp_path / "tensorflow", saved_model())
+    found, _ = detections(tmp_path / engine, saved_model(), f"--engine={engine}")
+    check_same(found, expected)
+
+
+@pytest.mark.slow
+@needs_openvino
+def test_an_exported_model_and_batches_of_it(tmp_path):
+    path = exported.export("image_tensor", dynamic_batch=True, format="openvino") / "model.xml"
+    expected, _ = detections(tmp_path / "tensorflow", saved_model())
+    found, _ = detections(tmp_path / "model", f"--exported_model={path}", "--batch_size=2")
+    check_same(found, expected)
+    assert inference_engine.class_names(str(path)) == exported.NAMES
+
+
+@pytest.mark.slow
+@needs_openvino
+def test_auto_says_what_it_takes_and_why(tmp_path):
+    _, out = detections(tmp_path / "auto", saved_model(), "--engine=auto")
+    [line, _] = out.splitlines()
+    assert "the fastest here of those that find what TensorFlow finds (" in line
+    assert "tensorflow 0." in line and "openvino 0." in line
+
+
+@pytest.mark.slow
+@needs_openvino
+def test_an_evaluation_has_the_same_metrics_without_losses(tmp_path):
+    records.write(tmp_path / "data")
+    config = records.load(tmp_path / "data", "eval_config.batch_size=2")
+    detector = model_builder.build(config.model, is_training=False)
+    tf.train.CheckpointManager(
+        tf.train.Checkpoint(
+            step=tf.Variable(7, dtype=tf.int64),
+            model=native.tree(native.named_variables(detector)),
+        ),
+        str(tmp_path / "run"),
+        max_to_keep=1,
+    ).save()
+
+    def evaluate(**engine):
+        return jobs.evaluate(config, str(tmp_path / "run"), tmp_path / "run", once=True, **engine)
+
+    expected, found = evaluate(), evaluate(engine="openvino")
+    losses = {name for name in expected if name.startswith("Loss/")}
+    assert losses and found.keys() == expected.keys() - losses
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
+
+
+def test_a_missing_package(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    done = command_line.run(
+        detect_objects,
+        saved_model(),
+        f"--images={exported.pictures()}",
+        f"--output_dir={tmp_path / 'out'}",
+        "--engine=openvino",
+    )
+    assert done.code == 1 and not (tmp_path / "out").exists()
+    assert "pip install 'object_detection_mtl[openvino]'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--exported_model=a.pb"], "is of no known format; expected a file that ends in .xml or"),
+        (["--exported_model=a.onnx", "--engine=openvino"], "which is for onnxruntime"),
+        (
+            ["--exported_model=a.onnx", "--engine_precision=bfloat16"],
+            "has that of exporter",
+        ),
+        (["--exported_model=a.xml", "--saved_model_dir=b"], "not both"),
+        (["--saved_model_dir=a", "--engine_precision=bfloat16"], "is for engine 'openvino', not"),
+        (
+            ["--saved_model_dir=a", "--engine=auto", "--engine_precision=bfloat16"],
+            "name the engine",
+        ),
+        ([], "--exported_model, or --pipeline_config_path and --checkpoint_dir"),
+    ],
+)
+def test_flags_that_do_not_fit(arguments, words, tmp_path):
+    done = command_line.run(
+        detect_objects,
+        *arguments,
+        f"--images={exported.pictures()}",
+        f"--output_dir={tmp_path / 'out'}",
+    )
+    assert done.code == 1 and words in done.err
+
+
+def test_a_model_that_is_none(tmp_path):
+    for name, engine in (("model.xml", "openvino"), ("model.onnx", "onnxruntime")):
+        pytest.importorskip(engine, reason=f"needs {engine}")
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            runtime_models.load(str(tmp_path / name))
+        (tmp_path / name).write_text("nothing")
+        with pytest.raises(ValueError, match=f"{engine} cannot read .* damaged"):
+            runtime_models.load(str(tmp_path / name))
+
+
+def test_a_saved_model_alone_has_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no .*pipeline.config.*give --exported_model"):
+        inference_engine.trained_beside(str(tmp_path / "saved_model"))
+
+
+def test_unknown_engines():
+    with pytest.raises(ValueError, match="engine is 'tvm', expected one of tensorflow, openvino"):
+        runtime_conversion.require("tvm")

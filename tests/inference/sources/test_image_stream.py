@@ -1,0 +1,250 @@
+"""Pictures of files, records and videos, one after the other."""
+
+import io
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from object_detection_mtl.inference.sources import image_stream, input_files
+from object_detection_mtl.inference.sources.image_source import Reading
+from object_detection_mtl.inference.sources.image_stream import Trouble
+from object_detection_mtl.inference.sources.input_files import Kind, PictureError
+from tests.inference import source_files
+from tests.inference.source_files import example, png, write_record, write_video
+
+
+def look_at(*paths, done=(), **reading):
+    """number -> (label, content or error) of what is read, and the list of troubles."""
+    files = input_files.find(map(str, paths))
+    opened = image_stream.open_all(files, Reading(**reading))
+    read, troubles = {}, []
+    labels = [file.path.name for file in files]
+    for item in image_stream.stream(opened, labels, lambda number: number in done):
+        if isinstance(item, Trouble):
+            troubles.append(item)
+            continue
+        try:
+            read[item.number] = item.entry.label, item.entry.load()
+        except PictureError as error:
+            read[item.number] = item.entry.label, error
+    return read, troubles
+
+
+@pytest.fixture
+def record(tmp_path):
+    return write_record(
+        tmp_path / "some.record",
+        [
+            example(png(4, 6), filename=b"first.png", source_id=b"77"),
+            example(png(5, 6)),
+            example(png(6, 6)),
+        ],
+    )
+
+
+# Kinds ------------------------------------------------------------------------------------------
+
+
+def test_what_a_file_is_taken_for(tmp_path, record):
+    kinds = {"a.jpg": Kind.PICTURE, "b.MP4": Kind.VIDEO, "picture": Kind.PICTURE}
+    kinds |= {name: Kind.RECORD for name in ("c.tfrecord", "c.record-00001-of-00010")}
+    for name, kind in kinds.items():
+        (tmp_path / name).write_bytes(b"")
+        assert input_files.kind_of(tmp_path / name) == kind, name
+    os.rename(record, tmp_path / "coco_val")
+    assert input_files.kind_of(tmp_path / "coco_val") == Kind.RECORD
+    assert input_files.kind_of(tmp_path / "nowhere") == Kind.PICTURE
+
+
+def test_a_folder_is_searched_for_pictures_only(tmp_path, record):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert [file.path.name for file in input_files.find([str(tmp_path)])] == ["a.jpg"]
+    matching = input_files.find([str(tmp_path / "*")])
+    assert [file.kind for file in matching] == [Kind.PICTURE, Kind.RECORD]
+
+
+# Records ----------------------------------------------------------------------------------------
+
+
+def test_the_pictures_of_a_record(record):
+    read, troubles = look_at(record)
+    assert not troubles and list(read) == [1, 2, 3]
+    label, content = read[1]
+    assert label == f"{record}:0" and content.picture.shape == (4, 6, 3)
+    assert content.image == {"file_name": "first.png", "record": f"{record}:0", "source_id": "77"}
+    assert content.example is None
+    assert read[2][1].image == {"file_name": f"{record}:1", "record": f"{record}:1"}
+    assert look_at(record, with_example=True)[0][1][1].example == example(
+        png(4, 6), filename=b"first.png", source_id=b"77"
+    )
+
+
+def test_what_is_done_is_not_read_again(tmp_path, record):
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
+    read, _ = look_at(record, tmp_path / "a.png", record.parent / "a.png", done={1, 3})
+    assert [(number, one[0]) for number, one in read.items()] == [
+        (2, f"{record}:1"),
+        (4, str(tmp_path / "a.png")),
+    ]
+
+
+def test_bad_records_among_good_ones(tmp_path):
+    path = write_record(
+        tmp_path / "a.record",
+        [
+            example(b"no picture"),
+            b"\xff\xff no example",
+            example(b"", height=b"x"),
+            example(png(7, 8)),
+            example(png(4, 6)),
+        ],
+    )
+    source_files.damage(path, 3)
+    read, troubles = look_at(path)
+    assert not troubles
+    assert [str(read[number][1]) for number in (1, 2, 3, 4)] == [
+        "not a picture (it starts with b'no pictu')",
+        "the record is no tf.train.Example",
+        "the record has no picture under 'image/encoded' (it has image/encoded, image/height)",
+        "the record is damaged: its checksum is another one",
+    ]
+    assert read[5][1].picture.shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("length", "number", "words"),
+    [
+        (-7, 2, "is cut short: record number 2 .counted from 0.* .2 before that are used.$"),
+        (5, 0, "is cut short: record number 0 "),
+        (0, 0, "the file is empty"),
+    ],
+)
+def test_what_precedes_a_cut_is_used(record, length, number, words):
+    data = record.read_bytes()
+    record.write_bytes(data[:length])
+    read, [trouble] = look_at(record)
+    assert list(read) == list(range(1, number + 1))
+    assert trouble.label == "some.record"
+    with pytest.raises(ValueError, match=words):
+        raise ValueError(trouble.reason)
+
+
+def test_a_damaged_header_ends_a_record(record):
+    data = bytearray(record.read_bytes())
+    second = source_files.HEADER + int.from_bytes(data[:8], "little") + source_files.FOOTER
+    data[second] ^= 1
+    record.write_bytes(data)
+    read, [trouble] = look_at(record)
+    assert list(read) == [1] and "there is no record header (1 before that" in trouble.reason
+
+
+def test_compressed_records_are_named(tmp_path):
+    (tmp_path / "a.tfrecord").write_bytes(b"\x1f\x8b\x08" + bytes(20))
+    read, [trouble] = look_at(tmp_path / "a.tfrecord")
+    assert not read and trouble.reason == "is compressed with gzip (byte 0): unpack it first"
+
+
+def test_a_record_that_changes_is_another_input(record):
+    def version():
+        return image_stream.open_all(input_files.find([str(record)]), Reading())[0].version
+
+    before = version()
+    assert version() == before
+    write_record(record, [example(png(4, 6))])
+    assert version() != before
+
+
+def turned_jpeg():
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def test_pictures_of_records_are_not_turned(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(turned_jpeg())
+    path = write_record(tmp_path / "a.record", [example(turned_jpeg())])
+    read, _ = look_at(tmp_path / "a.jpg", path)
+    assert [read[number][1].picture.shape for number in (1, 2)] == [(60, 40, 3), (40, 60, 3)]
+
+
+# Examples of files ------------------------------------------------------------------------------
+
+
+def encoded_of(path, **reading):
+    read, _ = look_at(path, with_example=True, **reading)
+    features = read[1][1].example.features.feature
+    assert features["image/filename"].bytes_list.value == [path.as_posix().encode()]
+    [height], [width] = (features[f"image/{key}"].int64_list.value for key in ("height", "width"))
+    assert (height, width) == read[1][1].picture.shape[:2]
+    if "image/encoded" not in features:
+        return None
+    [encoded] = features["image/encoded"].bytes_list.value
+    [kind] = features["image/format"].bytes_list.value
+    with Image.open(io.BytesIO(encoded)) as picture:
+        assert picture.format.lower() == kind.decode()
+    np.testing.assert_array_equal(
+        input_files.decode(encoded, apply_exif_orientation=False), read[1][1].picture
+    )
+    return encoded
+
+
+def test_the_example_of_a_file_shows_what_the_detector_saw(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(turned_jpeg())
+    assert encoded_of(path) != turned_jpeg()
+    assert encoded_of(path, apply_exif_orientation=False) == turned_jpeg()
+    assert encoded_of(path, with_encoded=False) is None
+    Image.new("RGB", (5, 3), (1, 2, 3)).save(tmp_path / "b.png")
+    assert encoded_of(tmp_path / "b.png") == (tmp_path / "b.png").read_bytes()
+    Image.new("RGB", (5, 3), (1, 2, 3)).save(tmp_path / "c.bmp")
+    assert encoded_of(tmp_path / "c.bmp") == png_of((1, 2, 3))
+
+
+def png_of(color):
+    return input_files.to_png(np.tile(np.uint8(color), (3, 5, 1)))
+
+
+# Videos -----------------------------------------------------------------------------------------
+
+
+def test_the_frames_of_a_video(tmp_path):
+    pytest.importorskip("cv2")
+    path = write_video(tmp_path / "clip.avi", [10, 120, 240])
+    read, troubles = look_at(path, done={2})
+    assert not troubles and list(read) == [1, 3]
+    label, content = read[3]
+    assert label == f"{path}:2" and content.image == {"file_name": label}
+    assert content.picture.shape == (96, 128, 3) and content.picture.dtype == np.uint8
+    assert abs(int(content.picture.mean()) - 240) < 5
+    read, _ = look_at(path, with_example=True)
+    encoded = read[1][1].example.features.feature["image/encoded"].bytes_list.value[0]
+    np.testing.assert_array_equal(input_files.decode(encoded), read[1][1].picture)
+
+
+def test_a_video_that_is_cut_short(tmp_path):
+    pytest.importorskip("cv2")
+    path = write_video(tmp_path / "clip.avi", range(0, 200, 10))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    read, [trouble] = look_at(path)
+    assert 5 < len(read) < 15
+    assert trouble.reason.startswith(f"ends after {len(read)} of ")
+
+
+def test_what_is_no_video(tmp_path):
+    pytest.importorskip("cv2")
+    (tmp_path / "clip.mp4").write_bytes(b"nothing")
+    read, [trouble] = look_at(tmp_path / "clip.mp4")
+    assert not read and trouble.reason.startswith("not a video that can be read")
+
+
+def test_without_opencv_the_error_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ValueError, match=r"pip install 'object_detection_mtl\[video\]'"):
+        look_at(tmp_path / "clip.mp4")

@@ -1,0 +1,97 @@
+"""Batches by size, with the results in order."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.inference import batching
+from object_detection_mtl.inference.sources.input_files import PictureError
+from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
+
+
+class Recording:
+    """A predictor that notes its batches; a picture's one detection has its value as class."""
+
+    def __init__(self, refuse=()):
+        self.batches = []
+        self.refuse = refuse
+        self.predictor = StagedPredictor(Prepared, self.detect)
+
+    def detect(self, values):
+        self.batches.append(list(values))
+        for value in values:
+            if value in self.refuse:
+                raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        return [Found(np.zeros((1, 4)), np.ones(1), np.array([value])) for value in values]
+
+
+def run(recording, groups, batch_size, **more):
+    """`groups`: of each picture; None for one that cannot be read."""
+    ready = (
+        (
+            number,
+            PictureError("bad") if group is None else Prepared(number, group),
+            10,
+        )
+        for number, group in enumerate(groups)
+    )
+    tickets = []
+    for ticket, found in batching.detect(recording.predictor, ready, batch_size, **more):
+        tickets.append(ticket)
+        if isinstance(found, Found):
+            assert found.classes == [ticket]
+        else:
+            assert groups[ticket] is None or ticket in recording.refuse
+    assert tickets == list(range(len(groups)))
+    return recording.batches
+
+
+def test_pictures_of_one_size_share_a_batch():
+    assert run(Recording(), "aabab", 2) == [[0, 1], [2, 4], [3]]
+    assert run(Recording(), "aabab", 1) == [[0], [1], [2], [3], [4]]
+    assert run(Recording(), "abc", 8) == [[0], [1], [2]]
+    assert run(Recording(), "", 8) == []
+
+
+def test_what_cannot_be_read_keeps_its_place():
+    assert run(Recording(), ["a", None, "a", None], 2) == [[0, 2]]
+
+
+def test_a_rare_size_waits_for_a_bounded_number_of_others():
+    waiting = 2 * batching.WAITING_BATCHES
+    done = run(Recording(), "b" + "a" * 100, 2)
+    assert done.index([0]) == waiting // 2
+    assert all(len(batch) == 2 for batch in done[: waiting // 2])
+
+
+def test_waiting_pictures_hold_a_bounded_number_of_bytes():
+    assert run(Recording(), "abcdabcd", 2, max_bytes=35)[:2] == [[0], [1]]
+    assert run(Recording(), "aaaa", 4, max_bytes=5) == [[0], [1], [2], [3]]
+
+
+def test_results_come_as_soon_as_it_is_their_turn():
+    seen = []
+
+    def ready():
+        for number, group in enumerate("aaba"):
+            seen.append(number)
+            yield number, Prepared(number, group), 1
+
+    results = batching.detect(Recording().predictor, ready(), 2)
+    assert next(results)[0] == 0 and seen == [0, 1]
+
+
+def test_a_batch_that_is_too_much_is_tried_one_by_one():
+    recording = Recording(refuse={1})
+    assert run(recording, "aaa", 3) == [[0, 1, 2], [0], [1], [2]]
+    [(_, error)] = batching.detect(Recording(refuse={0}).predictor, iter([(0, Prepared(0), 1)]), 1)
+    assert isinstance(error, PictureError) and "not enough memory" in str(error)
+
+
+def test_other_errors_of_the_model_are_not_hidden():
+    def fail(values):
+        raise RuntimeError("a bug")
+
+    pictures = iter([(0, Prepared(0), 1)])
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(batching.detect(StagedPredictor(Prepared, fail), pictures, 1))

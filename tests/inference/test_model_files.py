@@ -1,0 +1,80 @@
+"""Where the names of classes come from."""
+
+import logging
+import shutil
+
+import pytest
+
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.evaluation import checkpoint_evaluation
+from object_detection_mtl.inference import model_files
+from tests.export import exported
+from tests.models import tiny
+
+
+def label_map(path, name):
+    path.write_text(f'item {{ id: 1 name: "{name}" }}')
+    return path
+
+
+def test_display_names_of_a_label_map():
+    exported.config()
+    assert model_files.from_label_map(str(exported.LABEL_MAP_PATH)) == exported.NAMES
+
+
+def test_the_evaluations_label_map_goes_first(tmp_path):
+    first, second = label_map(tmp_path / "a", "cat"), label_map(tmp_path / "b", "dog")
+
+    def config(evaluation, training):
+        return tiny.config(
+            f"eval_input_reader.label_map_path={evaluation}",
+            f"train_input_reader.label_map_path={training}",
+        )
+
+    assert model_files.from_config(config(first, second)) == {1: "cat"}
+    assert model_files.from_config(config(tmp_path / "gone", second)) == {1: "dog"}
+
+
+def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
+    path = label_map(tmp_path / "a", "cat")
+    config = tiny.config(
+        "model.faster_rcnn.first_stage_only=true", f"eval_input_reader.label_map_path={path}"
+    )
+    expected = checkpoint_evaluation.OBJECT
+    assert model_files.from_config(config) == {expected.id: expected.display_name}
+
+
+def test_a_label_map_that_is_not_here_is_said(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert model_files.from_config(tiny.config()) == {}
+    assert "PATH/pascal_label_map.pbtxt is not here" in caplog.text
+
+
+@pytest.fixture
+def model(tmp_path):
+    """An export as far as its names go."""
+    shutil.copytree(
+        exported.export("image_tensor"), tmp_path / "out", ignore=shutil.ignore_patterns("var*")
+    )
+    return tmp_path / "out" / "saved_model"
+
+
+def test_a_saved_model_carries_its_names(model):
+    assert model_files.from_saved_model(str(model)) == exported.NAMES
+
+
+def test_without_them_the_config_beside_it_knows(model, tmp_path, caplog):
+    (model / "assets" / "label_map.pbtxt").unlink()
+    assert model_files.from_saved_model(str(model)) == exported.NAMES
+    config = pipeline.load(
+        model.parent / "pipeline.config",
+        [f"eval_input_reader.label_map_path={label_map(tmp_path / 'b', 'dog')}"],
+    )
+    pipeline.save(config, model.parent / "pipeline.config")
+    assert model_files.from_saved_model(str(model)) == {1: "dog"}
+    (model.parent / "pipeline.config").write_text("of another version {}")
+    with caplog.at_level(logging.WARNING):
+        assert model_files.from_saved_model(str(model)) == {}
+    assert "no class names from" in caplog.text
+    (model.parent / "pipeline.config").unlink()
+    assert model_files.from_saved_model(str(model)) == {}
