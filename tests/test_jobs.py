@@ -13,7 +13,7 @@ from object_detection_mtl.checkpoints import loading, native
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.fields import Groundtruth
 from tests import records
-from tests.evaluation.test_summaries import events
+from tests.evaluation.test_metrics_output import events
 from tests.training.linear import LinearDetector
 from tests.training.tiny import tiny_detector
 
