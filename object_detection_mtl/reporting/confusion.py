@@ -62,8 +62,9 @@ def confusion_matrix(
             counts[true[column], detected[row]] += 1
         taken_rows = [row for row, _ in pairs]
         taken_objects = [column for _, column in pairs]
-        np.add.at(counts, (background, np.delete(detected, taken_rows)), 1)
-        np.add.at(counts, (np.delete(true, taken_objects), background), 1)
+        size = background + 1
+        counts[background] += np.bincount(np.delete(detected, taken_rows), minlength=size)
+        counts[:, background] += np.bincount(np.delete(true, taken_objects), minlength=size)
     return ConfusionMatrix(tuple(class_ids), counts)
 
 

@@ -32,6 +32,26 @@ class MainBranch:
 
 
 @dataclasses.dataclass(frozen=True)
+class DetectedObjects:
+    """What a detection file holds of one image.
+
+    Attributes:
+        detections: detected objects.
+        main_branch: for a model with refinement.
+    """
+
+    detections: ImageDetections
+    main_branch: MainBranch | None = None
+
+    def rows(self, chosen: np.ndarray) -> DetectedObjects:
+        """Return some of the rows; `chosen` is a mask [D]."""
+        branch = self.main_branch
+        if branch is not None:
+            branch = MainBranch(branch.classes[chosen], branch.scores[chosen])
+        return DetectedObjects(self.detections.rows(chosen), branch)
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluatedImage:
     """One image.
 
@@ -64,12 +84,14 @@ class EvaluationSet:
         categories: the classes.
         images: each image once.
         notes: what was skipped or is unusual, a sentence each.
+        category_numbers: category number of a COCO file -> class number; None where they are equal.
     """
 
     name: str
     categories: Sequence[Category]
     images: Sequence[EvaluatedImage]
     notes: tuple[str, ...] = ()
+    category_numbers: Mapping[int, int] | None = None
 
 
 def make_groundtruth(
@@ -111,9 +133,19 @@ def make_detections(
     )
 
 
+def owners_of_names(images: Sequence[EvaluatedImage]) -> dict[str, str | None]:
+    """Return image id or alias -> image id; None for an alias of two images."""
+    owners: dict[str, str | None] = {}
+    for image in images:
+        for alias in image.aliases:
+            is_free = owners.get(alias, image.image_id) == image.image_id
+            owners[alias] = image.image_id if is_free else None
+    return owners | {image.image_id: image.image_id for image in images}
+
+
 def with_detections(
     groundtruth: EvaluationSet,
-    detections: Mapping[str, ImageDetections],
+    detected: Mapping[str, DetectedObjects],
     name: str,
     *,
     skip_unknown: bool = False,
@@ -123,7 +155,7 @@ def with_detections(
 
     Args:
         groundtruth: images without detections.
-        detections: image id (or alias) -> detections; other images have none.
+        detected: image id (or alias) -> detections; other images have none.
         name: of the detector.
         skip_unknown: skip and count detections of unknown images and classes.
         source: what errors call the detections.
@@ -132,10 +164,10 @@ def with_detections(
         ValueError: detections of an image or a class that `groundtruth` lacks, two entries of one
             image, or values that are not finite.
     """
-    by_image, unknown = _resolve_images(groundtruth.images, detections, source)
+    by_image, unknown = _resolve_images(groundtruth.images, detected, source)
     notes = list(groundtruth.notes)
     if unknown:
-        count = sum(len(detections[key].scores) for key in unknown)
+        count = sum(len(detected[key].detections.scores) for key in unknown)
         what = f"{count} detections of {len(unknown)} images that are not in the ground truth"
         if not skip_unknown:
             raise ValueError(
@@ -147,29 +179,25 @@ def with_detections(
     by_image, count = _known_classes(groundtruth.categories, by_image, skip_unknown, source)
     if count:
         notes.append(f"Skipped {count} detections of classes that are not in the label map.")
-    images = [
-        dataclasses.replace(image, detections=by_image.get(image.image_id, NO_DETECTIONS))
-        for image in groundtruth.images
-    ]
+    nothing = DetectedObjects(NO_DETECTIONS)
+    images = []
+    for image in groundtruth.images:
+        found = by_image.get(image.image_id, nothing)
+        images.append(
+            dataclasses.replace(image, detections=found.detections, main_branch=found.main_branch)
+        )
     notes += _unusual_boxes(images)
-    return EvaluationSet(name, groundtruth.categories, images, tuple(notes))
+    return dataclasses.replace(groundtruth, name=name, images=images, notes=tuple(notes))
 
 
 def _resolve_images(
-    images: Sequence[EvaluatedImage], detections: Mapping[str, ImageDetections], source: str
-) -> tuple[dict[str, ImageDetections], list[str]]:
+    images: Sequence[EvaluatedImage], detected: Mapping[str, DetectedObjects], source: str
+) -> tuple[dict[str, DetectedObjects], list[str]]:
     """Return detections by image id, and the names that no image has."""
-    owners: dict[str, str | None] = {}
-    for image in images:
-        for alias in image.aliases:
-            # An alias of two images stands for neither.
-            owners[alias] = (
-                None if owners.get(alias, image.image_id) != image.image_id else (image.image_id)
-            )
-    owners |= {image.image_id: image.image_id for image in images}
-    by_image: dict[str, ImageDetections] = {}
+    owners = owners_of_names(images)
+    by_image: dict[str, DetectedObjects] = {}
     unknown = []
-    for key, found in detections.items():
+    for key, found in detected.items():
         owner = owners.get(key)
         if owner is None:
             unknown.append(key)
@@ -178,14 +206,15 @@ def _resolve_images(
                 f"{source}: two entries are of image {owner!r}; expected one entry for each image"
             )
         else:
-            _check_finite(key, found, source)
+            _check_finite(key, found.detections, source)
             by_image[owner] = found
     return by_image, unknown
 
 
 def _check_finite(image_id: str, found: ImageDetections, source: str) -> None:
     for what, values in (("score", found.scores), ("box", found.boxes)):
-        bad = np.flatnonzero(~np.isfinite(values.reshape(len(found.scores), -1)).all(axis=1))
+        finite = np.isfinite(values)
+        bad = np.flatnonzero(~(finite if finite.ndim == 1 else finite.all(axis=1)))
         if len(bad):
             raise ValueError(
                 f"{source}: image {image_id!r}, detection {bad[0]}: the {what} is "
@@ -195,19 +224,20 @@ def _check_finite(image_id: str, found: ImageDetections, source: str) -> None:
 
 def _known_classes(
     categories: Sequence[Category],
-    by_image: Mapping[str, ImageDetections],
+    by_image: Mapping[str, DetectedObjects],
     skip_unknown: bool,
     source: str,
-) -> tuple[dict[str, ImageDetections], int]:
+) -> tuple[dict[str, DetectedObjects], int]:
     """Return the detections of known classes, and how many others there are."""
     ids = [category.id for category in categories]
     kept = {}
     skipped = 0
     for key, found in by_image.items():
-        known = np.isin(found.classes, ids)
+        classes = found.detections.classes
+        known = np.isin(classes, ids)
         if not known.all() and not skip_unknown:
             raise ValueError(
-                f"{source}: image {key!r}: class {found.classes[~known][0]} is not one of the "
+                f"{source}: image {key!r}: class {classes[~known][0]} is not one of the "
                 f"{len(ids)} classes ({listing(ids, 6)}). Do the detections and the label map "
                 "belong together? --skip_unknown skips these detections"
             )

@@ -3,8 +3,15 @@ import json
 import numpy as np
 import pytest
 
+from object_detection_mtl.config import samples
+from object_detection_mtl.reporting.evaluated_images import (
+    DetectedObjects,
+    make_detections,
+    with_detections,
+)
+from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
 from object_detection_mtl.reporting.tide_errors import TIDE_KINDS, tide_errors
-from tests.evaluation.sets import GOLDEN
+from tests.evaluation.sets import GOLDEN, shared_folder
 from tests.reporting.hand_made import CAT, DOG, FAR, LOOSE_A, NEAR_A, A, B, image, recorded_set
 
 RECORDED = json.loads((GOLDEN / "tide_errors.json").read_text())
@@ -70,3 +77,20 @@ def test_no_detections_are_missed_objects():
     made = tide_errors([image([(A, CAT), (B, DOG)], [])])
     assert made.mean_ap == 0
     assert made.counts["Miss"] == 2
+
+
+@pytest.mark.golden
+def test_equal_to_tidecv_on_voc_images():
+    directory = shared_folder("data", "voc100")
+    truth = read_groundtruth(
+        directory,
+        label_map_path=samples.path("pascal_label_map.pbtxt"),
+        set_name="trainval",
+    )
+    detected = {}
+    for file in (directory / "detections").glob("2*.txt"):
+        rows = np.array(file.read_text().split(), np.float64).reshape(-1, 6)
+        detected[file.stem] = DetectedObjects(
+            make_detections(rows[:, [3, 2, 5, 4]], rows[:, 1], rows[:, 0] + 1)
+        )
+    check(with_detections(truth, detected, "recorded").images, RECORDED["voc100"])

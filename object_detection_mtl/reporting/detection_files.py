@@ -1,0 +1,225 @@
+"""Detections from COCO results, PASCAL VOC text files or records.
+
+* COCO: a JSON list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, pixels.
+  An entry with `file_name` is of the image with this name. Entries of a model with refinement may
+  have `main_category_id` and `main_score`, what its main head says.
+* PASCAL VOC: a directory with a text file for each class, `<class>.txt` or `<any>_<class>.txt`,
+  with lines `<image id> <score> <xmin> <ymin> <xmax> <ymax>`, pixels.
+* Records: `image/detection/...` of the OD API, fractions of the image.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.config import label_map
+from object_detection_mtl.config.errors import listing
+from object_detection_mtl.fields import TfExample
+from object_detection_mtl.reporting import groundtruth_files
+from object_detection_mtl.reporting.evaluated_images import (
+    DetectedObjects,
+    EvaluationSet,
+    MainBranch,
+    make_detections,
+    owners_of_names,
+    with_detections,
+)
+
+_RECORD_BOX = (
+    TfExample.detection_ymin,
+    TfExample.detection_xmin,
+    TfExample.detection_ymax,
+    TfExample.detection_xmax,
+)
+
+
+def read_detections(
+    path: str | Path,
+    groundtruth: EvaluationSet,
+    *,
+    name: str | None = None,
+    skip_unknown: bool = False,
+) -> EvaluationSet:
+    """Return the images of `groundtruth` with the detections of a file or a directory.
+
+    Args:
+        path: COCO results (.json), a directory of PASCAL VOC text files, or record files.
+        groundtruth: of `groundtruth_files.read_groundtruth`.
+        name: of the detector; None takes that of the file.
+        skip_unknown: skip and count detections of unknown images and classes.
+
+    Raises:
+        ValueError, FileNotFoundError: files that cannot be used; the message names the place.
+    """
+    source = Path(path)
+    if source.is_dir():
+        detected = _read_voc_texts(source, groundtruth)
+    elif str(path).endswith(".json"):
+        detected = _read_coco_results(source, groundtruth)
+    else:
+        detected = _read_records(str(path), groundtruth)
+    return with_detections(
+        groundtruth,
+        detected,
+        name or source.stem or str(path),
+        skip_unknown=skip_unknown,
+        source=str(path),
+    )
+
+
+def _read_coco_results(path: Path, groundtruth: EvaluationSet) -> dict[str, DetectedObjects]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(path)!r} does not exist, expected COCO results")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            content = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON (truncated?): {error}") from error
+    if not isinstance(content, list):
+        kind = "an object" if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f"{path} holds {kind}, expected COCO results: a list of detections with image_id, "
+            "category_id, bbox and score"
+        )
+    owners = owners_of_names(groundtruth.images)
+    numbers = groundtruth.category_numbers
+    rows: dict[str, list[tuple]] = defaultdict(list)
+    for position, item in enumerate(content):
+        key, row = _coco_row(item, f"{path}: entry {position}", owners, numbers)
+        rows[key].append(row)
+    return {key: _objects(found) for key, found in rows.items()}
+
+
+def _coco_row(
+    item: Any, where: str, owners: dict[str, str | None], numbers: Any
+) -> tuple[str, tuple]:
+    """Return image name and (box, score, class, main class or None, main score)."""
+    if not isinstance(item, dict):
+        raise ValueError(f"{where} is {_shortened(item)}, expected an object")
+    missing = [k for k in ("image_id", "category_id", "bbox", "score") if k not in item]
+    if missing:
+        raise ValueError(f"{where} has no {missing[0]!r}; its keys are {listing(item)}")
+    box, score = item["bbox"], item["score"]
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
+        raise ValueError(f"{where}: bbox is {_shortened(box)}, expected x, y, width, height")
+    if not _is_finite(score):
+        raise ValueError(f"{where}: score is {_shortened(score)}, expected a finite number")
+    number = item["category_id"]
+    if not _is_finite(number) or int(number) != number:
+        raise ValueError(f"{where}: category_id is {_shortened(number)}, expected an integer")
+
+    def class_of(value: float) -> int:
+        return int(value) if numbers is None else numbers.get(int(value), -int(abs(value)))
+
+    image_id = item["image_id"]
+    if isinstance(image_id, float) and image_id.is_integer():
+        image_id = int(image_id)
+    key = str(image_id)
+    file_name = item.get("file_name")
+    if isinstance(file_name, str) and owners.get(file_name):
+        key = str(owners[file_name])
+    x, y, width, height = box
+    main_class = item.get("main_category_id")
+    return key, (
+        (y, x, y + height, x + width),
+        score,
+        class_of(number),
+        None if main_class is None else class_of(main_class),
+        item.get("main_score", math.nan),
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _objects(rows: list[tuple]) -> DetectedObjects:
+    boxes, scores, classes, main_classes, main_scores = zip(*rows, strict=True)
+    branch = None
+    if None not in main_classes:
+        branch = MainBranch(np.array(main_classes, np.int64), np.array(main_scores, np.float64))
+    return DetectedObjects(make_detections(boxes, scores, classes), branch)
+
+
+def _read_voc_texts(directory: Path, groundtruth: EvaluationSet) -> dict[str, DetectedObjects]:
+    ids = label_map.ids_by_name(groundtruth.categories)
+    files = sorted(directory.glob("*.txt"))
+    if not files:
+        raise FileNotFoundError(
+            f"{str(directory)!r} has no .txt file; expected one for each class, such as "
+            f"{next(iter(ids))}.txt"
+        )
+    rows: dict[str, list[tuple]] = defaultdict(list)
+    for file in files:
+        class_id = ids[_class_of_file(file, ids)]
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                key, score, box = _voc_line(line, f"{file}, line {number}")
+                rows[key].append((box, score, class_id, None, math.nan))
+    return {key: _objects(found) for key, found in rows.items()}
+
+
+def _class_of_file(file: Path, ids: dict[str, int]) -> str:
+    fitting = [name for name in ids if file.stem == name or file.stem.endswith(f"_{name}")]
+    if not fitting:
+        raise ValueError(
+            f"{file}: the file's name ends with no class; expected <class>.txt or "
+            f"<any>_<class>.txt, of {listing(ids)}"
+        )
+    return max(fitting, key=len)
+
+
+def _voc_line(line: str, where: str) -> tuple[str, float, tuple]:
+    parts = line.rsplit(maxsplit=5)
+    try:
+        score, xmin, ymin, xmax, ymax = map(float, parts[1:])
+    except ValueError:
+        raise ValueError(
+            f"{where} is {_shortened(line)}, expected image id, score, xmin, ymin, xmax, ymax"
+        ) from None
+    if not math.isfinite(score):
+        raise ValueError(f"{where}: the score is {score}, expected a finite number")
+    return parts[0], score, (ymin, xmin, ymax, xmax)
+
+
+def _read_records(pattern: str, groundtruth: EvaluationSet) -> dict[str, DetectedObjects]:
+    owners = owners_of_names(groundtruth.images)
+    sizes = {image.image_id: (image.height, image.width) for image in groundtruth.images}
+    detected: dict[str, DetectedObjects] = {}
+    for number, (example, _) in enumerate(groundtruth_files.read_examples(pattern)):
+        name = groundtruth_files.name_of_example(example)
+        if not name:
+            raise ValueError(f"{pattern}: record {number} has neither source id nor file name")
+        if name in detected:
+            raise ValueError(f"{pattern}: two records are of image {name!r}, expected one")
+        height, width = groundtruth_files.size_of_example(example) or sizes.get(
+            owners.get(name) or "", (None, None)
+        )
+        if not height or not width:
+            raise ValueError(
+                f"{pattern}: image {name!r}: neither the record nor the ground truth has its size"
+            )
+        sides = [np.asarray(groundtruth_files.values_of(example, key)) for key in _RECORD_BOX]
+        scores = groundtruth_files.values_of(example, TfExample.detection_score)
+        classes = groundtruth_files.values_of(example, TfExample.detection_label)
+        lengths = {len(scores), len(classes), *map(len, sides)}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{pattern}: image {name!r}: {len(scores)} scores, {len(classes)} classes and "
+                f"{len(sides[0])} boxes; expected as many of each"
+            )
+        boxes = np.stack(sides, axis=1) * [height, width, height, width]
+        detected[name] = DetectedObjects(make_detections(boxes, scores, classes))
+    return detected

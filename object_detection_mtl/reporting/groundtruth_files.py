@@ -1,0 +1,300 @@
+"""Ground truth from records, a PASCAL VOC directory or a COCO instances file."""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.config import label_map
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.dataset_tools import coco, voc
+from object_detection_mtl.fields import TfExample
+from object_detection_mtl.reporting.evaluated_images import (
+    EvaluatedImage,
+    EvaluationSet,
+    make_groundtruth,
+)
+
+# Length and checksum before the data of a TFRecord.
+_RECORD_HEADER = struct.Struct("<QI")
+
+
+def read_groundtruth(
+    path: str | Path,
+    *,
+    label_map_path: str | Path | None = None,
+    set_name: str | None = None,
+    image_dir: str | Path | None = None,
+) -> EvaluationSet:
+    """Return the images of a dataset with their objects, without detections.
+
+    Args:
+        path: a COCO instances file (.json), a PASCAL VOC directory, or record files (a path or a
+            pattern).
+        label_map_path: the classes; None takes those of the annotations.
+        set_name: of a PASCAL VOC directory: ImageSets/Main/<set_name>.txt.
+        image_dir: where the image files of a COCO file are; without it the report has no images.
+
+    Raises:
+        ValueError, FileNotFoundError: files that cannot be used; the message names them.
+    """
+    categories = label_map.load(label_map_path) if label_map_path else None
+    if Path(path).is_dir():
+        return _read_voc(Path(path), categories, set_name)
+    if str(path).endswith(".json"):
+        return _read_coco(path, categories, Path(image_dir) if image_dir else None)
+    return _read_records(str(path), categories)
+
+
+def _read_voc(
+    directory: Path, categories: list[Category] | None, set_name: str | None
+) -> EvaluationSet:
+    annotations: list[tuple[voc.VocAnnotation, Path | None]] = []
+    for part in voc.find_folders(directory):
+        try:
+            finder: voc.ImageFinder | None = voc.ImageFinder(part)
+        except FileNotFoundError:
+            finder = None  # The numbers need no images.
+        for file in voc.annotation_files(part, set_name):
+            annotation = voc.parse_annotation(file)
+            annotations.append((annotation, finder.find(annotation) if finder else None))
+    if categories is None:
+        names = voc.class_names(annotation for annotation, _ in annotations)
+        categories = _numbered(names, str(directory))
+    ids = label_map.ids_by_name(categories)
+    images, unknown = [], 0
+    for annotation, image_path in annotations:
+        objects = [item for item in annotation.objects if item.name in ids]
+        unknown += len(annotation.objects) - len(objects)
+        images.append(
+            EvaluatedImage(
+                annotation.path.stem,
+                make_groundtruth(
+                    [(item.ymin, item.xmin, item.ymax, item.xmax) for item in objects],
+                    [ids[item.name] for item in objects],
+                    difficult=[item.difficult for item in objects],
+                ),
+                height=annotation.height,
+                width=annotation.width,
+                read_bytes=image_path.read_bytes if image_path else None,
+                aliases=_aliases(annotation.filename, image_path.name if image_path else ""),
+            )
+        )
+    return EvaluationSet("", categories, images, _notes(unknown))
+
+
+def _read_coco(
+    path: str | Path, categories: list[Category] | None, image_dir: Path | None
+) -> EvaluationSet:
+    file = coco.read(path)
+    if categories is None:
+        categories = [Category(i, name, name) for name, i in coco.class_numbers(file).items()]
+    ids = label_map.ids_by_name(categories)
+    images, unknown = [], 0
+    for item in file.pictures:
+        objects = [one for one in item.objects if one.category in ids]
+        unknown += len(item.objects) - len(objects)
+        image_path = coco.find_picture(image_dir, item.file_name) if image_dir else None
+        images.append(
+            EvaluatedImage(
+                str(item.id),
+                make_groundtruth(
+                    [(one.y, one.x, one.y + one.height, one.x + one.width) for one in objects],
+                    [ids[one.category] for one in objects],
+                    is_crowd=[one.is_crowd for one in objects],
+                    area=[one.area for one in objects],
+                ),
+                height=item.height,
+                width=item.width,
+                read_bytes=image_path.read_bytes if image_path else None,
+                aliases=_aliases(item.file_name),
+            )
+        )
+    numbers = {number: ids[name] for name, number in file.categories.items() if name in ids}
+    notes = _notes(unknown)
+    if file.stray:
+        notes += (f"{file.stray} annotations are of images that the file does not list.",)
+    return EvaluationSet("", categories, images, notes, numbers)
+
+
+def _read_records(pattern: str, categories: list[Category] | None) -> EvaluationSet:
+    rows = list(read_examples(pattern))
+    if categories is None:
+        categories = _classes_of_records((example for example, _ in rows), pattern)
+    ids = label_map.ids_by_name(categories)
+    known = {category.id for category in categories}
+    images, seen, unknown = [], set(), 0
+    for number, (example, read_bytes) in enumerate(rows):
+        image_id = name_of_example(example) or f"record {number}"
+        if image_id in seen:
+            raise ValueError(
+                f"{pattern}: two records are of image {image_id!r}; detections are assigned by the "
+                "name of the image, expected one record for each"
+            )
+        seen.add(image_id)
+        image, skipped = _image_of_example(example, image_id, read_bytes, ids, known)
+        images.append(image)
+        unknown += skipped
+    return EvaluationSet("", categories, images, _notes(unknown))
+
+
+def read_examples(pattern: str) -> Iterable[tuple[Any, Callable[[], bytes]]]:
+    """Yield (tf.train.Example without its image, function that reads the encoded image).
+
+    Raises:
+        ValueError, FileNotFoundError: there is no such file, or it is not a TFRecord.
+    """
+    from tensorflow.core.example.example_pb2 import Example
+
+    from object_detection_mtl.data import records
+
+    index = records.index_records(pattern)
+    for number, offset in zip(index.file_numbers, index.offsets, strict=True):
+        path = index.files[number]
+        example = Example.FromString(_record_bytes(path, int(offset)))
+        example.features.feature.pop(TfExample.encoded, None)
+        yield example, functools.partial(_encoded_image, path, int(offset))
+
+
+def _record_bytes(path: str, offset: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        length, _ = _RECORD_HEADER.unpack(file.read(_RECORD_HEADER.size))
+        return file.read(length)
+
+
+def _encoded_image(path: str, offset: int) -> bytes:
+    from tensorflow.core.example.example_pb2 import Example
+
+    example = Example.FromString(_record_bytes(path, offset))
+    values = example.features.feature[TfExample.encoded].bytes_list.value
+    if not values:
+        raise ValueError(f"{path}: the record at byte {offset} has no image")
+    return bytes(values[0])
+
+
+def values_of(example: Any, key: str) -> Sequence[Any]:
+    """Return the values of a feature; none where it is absent."""
+    if key not in example.features.feature:
+        return ()
+    feature = example.features.feature[key]
+    kind = feature.WhichOneof("kind")
+    return getattr(feature, kind).value if kind else ()
+
+
+def name_of_example(example: Any) -> str:
+    """Return the record's source id, else its file name, else an empty text."""
+    for key in (TfExample.source_id, TfExample.filename):
+        for value in values_of(example, key):
+            if value:
+                return value.decode("utf-8", "replace")
+    return ""
+
+
+def size_of_example(example: Any) -> tuple[int, int] | None:
+    """Return height and width; None where the record lacks them."""
+    sides = [values_of(example, key) for key in (TfExample.height, TfExample.width)]
+    return (int(sides[0][0]), int(sides[1][0])) if all(sides) else None
+
+
+def _image_of_example(
+    example: Any,
+    image_id: str,
+    read_bytes: Callable[[], bytes],
+    ids: dict[str, int],
+    known: set[int],
+) -> tuple[EvaluatedImage, int]:
+    """Return the image, and the number of objects of unknown classes."""
+    size = size_of_example(example) or _decoded_size(read_bytes, image_id)
+    sides = [
+        np.asarray(values_of(example, key), np.float64) * side
+        for key, side in (
+            (TfExample.ymin, size[0]),
+            (TfExample.xmin, size[1]),
+            (TfExample.ymax, size[0]),
+            (TfExample.xmax, size[1]),
+        )
+    ]
+    boxes = np.stack(sides, axis=1)
+    texts = [value.decode("utf-8", "replace") for value in values_of(example, TfExample.class_text)]
+    labels = [int(value) for value in values_of(example, TfExample.class_label)]
+    classes = np.array([ids.get(text, 0) for text in texts] if texts else labels, np.int64)
+    if len(classes) != len(boxes):
+        raise ValueError(f"image {image_id!r}: {len(classes)} classes for {len(boxes)} boxes")
+    kept = np.isin(classes, list(known))
+
+    def column(key: str) -> list | None:
+        values = np.asarray(values_of(example, key))
+        return values[kept].tolist() if len(values) == len(kept) and len(values) else None
+
+    filenames = [v.decode("utf-8", "replace") for v in values_of(example, TfExample.filename)]
+    image = EvaluatedImage(
+        image_id,
+        make_groundtruth(
+            boxes[kept],
+            classes[kept].tolist(),
+            difficult=column(TfExample.difficult),
+            is_crowd=column(TfExample.is_crowd),
+            group_of=column(TfExample.group_of),
+            area=column(TfExample.area),
+        ),
+        height=size[0],
+        width=size[1],
+        read_bytes=read_bytes,
+        aliases=_aliases(image_id, *filenames),
+    )
+    return image, int(np.count_nonzero(~kept))
+
+
+def _decoded_size(read_bytes: Callable[[], bytes], image_id: str) -> tuple[int, int]:
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(read_bytes())) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, ValueError) as error:
+        raise ValueError(
+            f"image {image_id!r}: the record has neither height and width nor a readable image"
+        ) from error
+
+
+def _classes_of_records(examples: Iterable[Any], source: str) -> list[Category]:
+    names: dict[int, str] = {}
+    for example in examples:
+        labels = values_of(example, TfExample.class_label)
+        texts = values_of(example, TfExample.class_text)
+        for position, label in enumerate(labels):
+            text = texts[position].decode("utf-8", "replace") if position < len(texts) else ""
+            names.setdefault(int(label), text or f"class {label}")
+    found = [Category(i, name, name) for i, name in sorted(names.items()) if i > 0]
+    if not found:
+        raise ValueError(f"{source}: no record has an object; name the classes: --label_map_path")
+    return found
+
+
+def _numbered(names: Sequence[str], source: str) -> list[Category]:
+    if not names:
+        raise ValueError(f"{source} has no object; name the classes: --label_map_path")
+    return [Category(i, name, name) for i, name in enumerate(names, start=1)]
+
+
+def _aliases(*names: str) -> tuple[str, ...]:
+    """Return the names, their last parts and those without extension."""
+    aliases: dict[str, None] = {}
+    for name in filter(None, names):
+        last = name.replace("\\", "/").rpartition("/")[2]
+        aliases |= dict.fromkeys((name, last, last.rpartition(".")[0] or last))
+    return tuple(aliases)
+
+
+def _notes(unknown: int) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    return (f"Skipped {unknown} objects of classes that are not in the label map.",)

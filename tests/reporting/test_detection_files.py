@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+
+from object_detection_mtl.reporting.detection_files import read_detections
+from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
+from tests.reporting.dataset_files import (
+    coco_results,
+    write_coco,
+    write_records,
+    write_voc,
+    write_voc_texts,
+)
+
+
+@pytest.fixture
+def truth(tmp_path):
+    return read_groundtruth(write_voc(tmp_path / "voc"))
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc", "records"])
+@pytest.mark.parametrize("truth_kind", ["coco", "voc", "records"])
+def test_every_format_joins_every_ground_truth(kind, truth_kind, tmp_path):
+    truth_path = {
+        "coco": lambda: write_coco(tmp_path / "truth.json"),
+        "voc": lambda: write_voc(tmp_path / "truth"),
+        "records": lambda: write_records(tmp_path / "truth.record"),
+    }[truth_kind]()
+    path = tmp_path / "results.json"
+    if kind == "coco":
+        path.write_text(json.dumps(coco_results()))
+    else:
+        writer = write_voc_texts if kind == "voc" else write_records
+        path = writer(tmp_path / f"results-{kind}")
+    made = read_detections(path, read_groundtruth(truth_path), name="mine")
+    first, second, third = (item.detections for item in made.images)
+    np.testing.assert_allclose(first.boxes, [[4, 2, 24, 22], [10, 30, 20, 50]], atol=1e-5)
+    np.testing.assert_allclose(first.scores, [0.9, 0.25], 1e-6)
+    assert first.classes.tolist() == [1, 2]
+    np.testing.assert_allclose(second.boxes, [[0, 0, 40, 40]], atol=1e-5)
+    assert len(third.scores) == 0
+    assert made.name == "mine"
+
+
+def results_with(tmp_path, **changes):
+    rows = coco_results()
+    rows[0] = {**rows[0], **changes}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": float("nan")}, "entry 0: score is nan, expected a finite number"),
+        ({"score": "high"}, "entry 0: score is 'high'"),
+        ({"bbox": [1, 2, 3]}, r"entry 0: bbox is \[1, 2, 3\]"),
+        ({"bbox": [1, 2, 3, float("inf")]}, "entry 0: bbox is"),
+        ({"category_id": 1.5}, "entry 0: category_id is 1.5"),
+        ({"category_id": 9}, "class 9 is not one of the 2 classes"),
+        ({"image_id": 77, "file_name": "x.jpg"}, "1 detections of 1 images .*: 77"),
+    ],
+)
+def test_a_wrong_entry_is_one_line_with_its_place(changes, message, truth, tmp_path):
+    with pytest.raises(ValueError, match=message) as error:
+        read_detections(results_with(tmp_path, **changes), truth)
+    assert "results.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[{", "is not valid JSON"),
+        ("{}", "holds an object, expected COCO results"),
+        ("[1]", "entry 0 is 1, expected an object"),
+        ('[{"image_id": 1}]', "entry 0 has no 'category_id'"),
+    ],
+)
+def test_a_file_that_is_not_coco_results(text, message, truth, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_detections(path, truth)
+
+
+def test_no_detections_at_all(truth, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("[]")
+    made = read_detections(path, truth)
+    assert [len(item.detections.scores) for item in made.images] == [0, 0, 0]
+
+
+def test_unknown_images_can_be_skipped(truth, tmp_path):
+    path = results_with(tmp_path, image_id=77, file_name="x.jpg")
+    made = read_detections(path, truth, skip_unknown=True)
+    assert sum(len(item.detections.scores) for item in made.images) == 2
+    assert made.notes
+
+
+def test_main_scores_of_a_refinement(truth, tmp_path):
+    path = results_with(tmp_path, main_category_id=2, main_score=0.4)
+    made = read_detections(path, truth)
+    assert made.images[0].main_branch is None  # Its second entry has none.
+    rows = [{**row, "main_category_id": 2, "main_score": 0.4} for row in coco_results()]
+    path.write_text(json.dumps(rows))
+    branch = read_detections(path, truth).images[0].main_branch
+    assert branch.classes.tolist() == [2, 2]
+    assert branch.scores.tolist() == [0.4, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a 0.5 1 2 3", "cat.txt, line 1 is 'a 0.5 1 2 3'"),
+        ("a x 1 2 3 4", "cat.txt, line 1 is"),
+        ("a nan 1 2 3 4", "cat.txt, line 1: the score is nan"),
+    ],
+)
+def test_a_wrong_line_of_a_voc_text(line, message, truth, tmp_path):
+    directory = tmp_path / "texts"
+    directory.mkdir()
+    (directory / "cat.txt").write_text(line)
+    with pytest.raises(ValueError, match=message):
+        read_detections(directory, truth)
+
+
+def test_a_voc_text_of_no_class(truth, tmp_path):
+    directory = write_voc_texts(tmp_path / "texts")
+    (directory / "bird.txt").write_text("")
+    with pytest.raises(ValueError, match=r"bird\.txt: the file's name ends with no class"):
+        read_detections(directory, truth)
+
+
+def test_a_directory_without_texts(truth, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no \.txt file"):
+        read_detections(tmp_path, truth)
