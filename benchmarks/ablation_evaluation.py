@@ -1,0 +1,125 @@
+"""Evaluation of one run, as a process of its own.
+
+    python -m benchmarks.ablation_evaluation MODEL_DIR RECORD OUTPUT
+
+evaluates the newest checkpoint of MODEL_DIR on RECORD. OUTPUT gets `evaluation.json`: the metrics,
+once as trained and, for a model with refinement, once more from the main logits of the same
+checkpoint; and what training logged. Detections lie beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks import ablation_detections, ablation_files
+from benchmarks.ablation_files import AS_TRAINED, GROUNDTRUTH, MAIN_LOGITS, OUTPUT, detections_file
+from benchmarks.ablation_runs import TASKS
+from object_detection_mtl.builders import (
+    input_reader_builder,
+    label_builder,
+    model_builder,
+)
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.evaluation import metrics_sets
+from object_detection_mtl.evaluation.loop import evaluate_detections
+from object_detection_mtl.evaluation.step import make_infer_fn
+from object_detection_mtl.export import weights
+
+# Whatever the config asks for.
+METRICS_SETS = ("pascal_voc_detection_metrics", "coco_detection_metrics", "error_analysis")
+
+
+def evaluate(model_dir: Path, record: Path, output: Path) -> None:
+    """Evaluate a run and write what is found to `output`."""
+    path = model_dir / "pipeline.config"
+    reader = f"eval_input_reader[0].tf_record_input_reader.input_path={record}"
+    config = pipeline.load(path, [reader])
+    prefix = weights.resolve(model_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    evaluations = {AS_TRAINED: _evaluate_config(config, prefix, output, AS_TRAINED)}
+    if config.model.mtl.refine:
+        off = [f"model.mtl.{task}=false" for task in TASKS]
+        main = pipeline.load(path, [reader, *off])
+        evaluations[MAIN_LOGITS] = _evaluate_config(main, prefix, output, MAIN_LOGITS)
+    content = {"evaluations": evaluations, "curves": read_curves(model_dir / "train")}
+    ablation_files.write_json(output / OUTPUT, content)
+
+
+def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dict[str, Any]:
+    """Return the metrics of one checkpoint; write its detections and the ground truth."""
+    detector = model_builder.build(config.model, is_training=False)
+    weights.load(detector, prefix)
+    reader = config.eval_input_reader[0]
+    categories = input_reader_builder.load_label_map(reader, detector.num_classes)
+    assert categories is not None
+
+    def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs, true_image_shapes = detector.preprocess(image[tf.newaxis])
+        return inputs[0], true_image_shapes[0]
+
+    dataset = input_reader_builder.build_dataset(
+        reader,
+        preprocess_fn=preprocess,
+        num_classes=detector.num_classes,
+        batch_size=config.eval_config.batch_size,
+        is_training=False,
+        labels=label_builder.build(config.model.mtl),
+    )
+    collector = ablation_detections.Collector(categories)
+    evaluators = [*metrics_sets.evaluators_for(METRICS_SETS, categories), collector]
+    start = time.process_time()
+    infer = make_infer_fn(detector, dataset.element_spec)
+    result = evaluate_detections(dataset, infer, evaluators)
+    images = collector.images()
+    ablation_detections.save_groundtruth(output / GROUNDTRUTH, images)
+    ablation_detections.save_detections(output / detections_file(source), images)
+    by_count = ablation_detections.mean_ap_by_class_count(images, categories)
+    return {
+        "metrics": {name: rounded(value) for name, value in result.metrics.items()},
+        "by_number_of_classes": {
+            name: {key: rounded(value) for key, value in numbers.items()}
+            for name, numbers in by_count.items()
+        },
+        "images": result.num_images,
+        "cpu_seconds": round(time.process_time() - start, 1),
+    }
+
+
+def read_curves(directory: Path) -> dict[str, Any]:
+    """Return what training logged: its steps, and TensorBoard name -> value per step or None.
+
+    A step that a resumed training logged again has its last value.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for path in sorted(directory.glob("events.out.tfevents.*"), key=lambda p: p.stat().st_mtime):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                array = tf.make_ndarray(value.tensor)
+                if array.ndim == 0 and array.dtype.kind == "f":
+                    values.setdefault(value.tag, {})[event.step] = float(array)
+    steps = sorted({step for by_step in values.values() for step in by_step})
+    curves = {
+        tag: [rounded(by_step.get(step, math.nan)) for step in steps]
+        for tag, by_step in values.items()
+    }
+    return {"steps": steps, "values": curves}
+
+
+def rounded(value: float) -> float | None:
+    """Return a number of six digits; None for NaN, which JSON lacks."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def main(arguments: list[str]) -> int:
+    evaluate(*map(Path, arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

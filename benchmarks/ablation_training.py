@@ -1,0 +1,282 @@
+"""Training and evaluation of runs as subprocesses, one at a time, and the JSON of each.
+
+A run has a directory with its checkpoints, a lock and a record of what its processes cost. The same
+command continues a run that was killed, skips one whose JSON exists, and leaves one that another
+process works on to that process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ablation_files, ablation_machine
+from benchmarks.ablation_data import TEST, Dataset
+from benchmarks.ablation_files import GROUNDTRUTH, OUTPUT, detections_file
+from benchmarks.ablation_runs import Run, RunError, make_config
+
+CHECKPOINT_EVERY_N = 500
+_RUN, _COSTS, _LOG = "run.json", "costs.json", "log.txt"
+_TRAIN, _EVALUATE = "training", "evaluation"
+# What model_main_tf2 says when a loss or the gradient is no number.
+_DIVERGED = "became NaN or infinite"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all runs of a command have in common.
+
+    Attributes:
+        name: of the experiment.
+        dataset: prepared.
+        config: path of the config.
+        weights: checkpoint to start from; empty for none.
+        overrides: of all runs.
+        split: that is evaluated.
+        directory: of the runs.
+        results: directory of the JSON files.
+        threads: of a process; None leaves them to TensorFlow.
+    """
+
+    name: str
+    dataset: Dataset
+    config: Path
+    weights: str
+    overrides: tuple[str, ...]
+    split: str
+    directory: Path
+    results: Path
+    threads: int | None = None
+
+    def result_path(self, run: Run) -> Path:
+        """Return the path of a run's JSON file."""
+        return self.results / f"{run.name}__{self.split}.json"
+
+
+class StepError(Exception):
+    """A subprocess failed; the message has the end of its output."""
+
+
+def execute_all(experiment: Experiment, runs: Iterable[Run]) -> int:
+    """Train and evaluate every run that has no result; return the number of failed runs."""
+    failures = 0
+    for run in runs:
+        path = experiment.result_path(run)
+        directory = experiment.directory / run.name
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            with ablation_files.lock(directory / "lock") as descriptor:
+                if path.exists():
+                    print(f"{run.name}: finished", flush=True)
+                    continue
+                print(f"{run.name}: starts in {directory}", flush=True)
+                execute(experiment, run, directory, descriptor)
+                print(f"{run.name}: written to {path}", flush=True)
+        except ablation_files.LockedError as error:
+            print(f"{run.name}: left to another process ({error})", flush=True)
+        except StepError as error:
+            failures += 1
+            print(f"{run.name}: failed. {error}", flush=True)
+    return failures
+
+
+def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) -> None:
+    """Train and evaluate one run and write its JSON.
+
+    Args:
+        experiment: that the run belongs to.
+        run: which one.
+        directory: of the run; locked.
+        descriptor: of the lock, which subprocesses inherit.
+
+    Raises:
+        RunError: the directory has a run of another config.
+        StepError: a subprocess failed.
+    """
+    begun = _begin(experiment, run, directory)
+    processes = _Processes(directory, descriptor, experiment.threads)
+    diverged = begun.get("diverged")
+    if diverged is None and not _is_trained(directory, run.steps):
+        diverged = _train(processes, directory)
+        if diverged is not None:
+            ablation_files.write_json(directory / _RUN, {**begun, "diverged": diverged})
+    content = {**begun, "split": experiment.split, "diverged": diverged}
+    if diverged is None:
+        output = directory / experiment.split
+        if not (output / OUTPUT).exists():
+            record = experiment.dataset.records[experiment.split]
+            module = "benchmarks.ablation_evaluation"
+            processes.call(_EVALUATE, [module, str(directory), str(record), str(output)])
+        content |= ablation_files.read_json(output / OUTPUT)
+        if experiment.split == TEST:
+            _publish_detections(experiment, run, output, list(content["evaluations"]))
+    content["costs"] = ablation_files.read_json(directory / _COSTS)
+    content["evaluated_by"] = ablation_machine.commit()
+    ablation_files.write_json(experiment.result_path(run), content)
+    _remove_old_checkpoints(directory)
+
+
+def _begin(experiment: Experiment, run: Run, directory: Path) -> dict[str, Any]:
+    """Return what describes a run, as written when its training began."""
+    config = make_config(
+        experiment.config, run, experiment.dataset, experiment.weights, experiment.overrides
+    )
+    described = {
+        "experiment": experiment.name,
+        "dataset": experiment.dataset.name,
+        "sizes": experiment.dataset.sizes,
+        "run": {**asdict(run), "overrides": list(run.overrides)},
+        "name": run.name,
+        "overrides": list(experiment.overrides),
+        "config": _portable_text(config, experiment),
+    }
+    path = directory / _RUN
+    begun = ablation_files.read_json(path)
+    if begun is None:
+        from object_detection_mtl.config import pipeline
+
+        pipeline.save(config, directory / "given.config")
+        begun = {
+            **described,
+            "machine": ablation_machine.describe(),
+            "threads": experiment.threads,
+            "trained_by": ablation_machine.commit(),
+        }
+        ablation_files.write_json(path, begun)
+    changed = [key for key, value in described.items() if begun[key] != value]
+    if changed:
+        raise RunError(
+            f"{directory} has a run of another {', '.join(changed)}; give another --experiment or "
+            "remove the directory"
+        )
+    return begun
+
+
+def _portable_text(config: Any, experiment: Experiment) -> str:
+    """Return the resolved config's text without the directories of this machine."""
+    from object_detection_mtl.config import pipeline
+
+    text = pipeline.to_text(config)
+    directories = {str(path.parent) for path in experiment.dataset.records.values()}
+    if experiment.weights:
+        directories.add(str(Path(experiment.weights).parent))
+    for directory in sorted(directories, key=len, reverse=True):
+        text = text.replace(directory, "PATH")
+    return text
+
+
+def _is_trained(directory: Path, steps: int) -> bool:
+    return (directory / f"ckpt-{steps}.index").exists()
+
+
+def _train(processes: _Processes, directory: Path) -> str | None:
+    """Train to the end; return why if the training diverged."""
+    arguments = [
+        "object_detection_mtl.model_main_tf2",
+        f"--pipeline_config_path={directory / 'given.config'}",
+        f"--model_dir={directory}",
+        f"--checkpoint_every_n={CHECKPOINT_EVERY_N}",
+        "--log_every_n=100",
+        "--norecord_summaries",
+    ]
+    try:
+        processes.call(_TRAIN, arguments)
+    except StepError as error:
+        lines = [line for line in str(error).splitlines() if _DIVERGED in line]
+        if not lines:
+            raise
+        return lines[-1].strip()
+    return None
+
+
+def _publish_detections(experiment: Experiment, run: Run, output: Path, sources: list[str]) -> None:
+    """Copy detections beside the JSON, and the ground truth beside all experiments' results."""
+    experiment.results.mkdir(parents=True, exist_ok=True)
+    stem = experiment.result_path(run).stem
+    for source in sources:
+        name = detections_file(source)
+        shutil.copyfile(output / name, experiment.results / f"{stem}__{name}")
+    groundtruth = experiment.results.parent / f"{experiment.split}_{GROUNDTRUTH}"
+    if not groundtruth.exists():
+        shutil.copyfile(output / GROUNDTRUTH, groundtruth)
+
+
+def _remove_old_checkpoints(directory: Path) -> None:
+    """Keep the newest checkpoint alone."""
+    paths = sorted(directory.glob("ckpt-*.index"), key=lambda path: int(path.stem.split("-")[1]))
+    for path in paths[:-1]:
+        for part in directory.glob(f"{path.stem}.*"):
+            part.unlink()
+
+
+class _Processes:
+    """Subprocesses of one run: their log, what they cost, how they end."""
+
+    def __init__(self, directory: Path, descriptor: int, threads: int | None) -> None:
+        self._directory = directory
+        self._descriptor = descriptor
+        self._environment = dict(os.environ)
+        if threads is not None:
+            for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+                self._environment[name] = str(threads)
+
+    def call(self, phase: str, arguments: list[str]) -> None:
+        """Run `python -m <arguments>` and add what it costs to the run's record.
+
+        Raises:
+            StepError: it failed.
+            KeyboardInterrupt: it was interrupted, as this process was.
+        """
+        costs = ablation_files.read_json(self._directory / _COSTS, [])
+        # Kept if this process is killed: the attempt is then counted, its times are unknown.
+        entry = {"phase": phase, "wall_seconds": None, "cpu_seconds": None, "exit_code": None}
+        costs.append(entry)
+        ablation_files.write_json(self._directory / _COSTS, costs)
+        start, log = time.monotonic(), self._directory / _LOG
+        with log.open("ab") as output:
+            position = output.tell()
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ablation_machine.ROOT,
+                env=self._environment,
+                pass_fds=(self._descriptor,),
+            )
+            code, usage = _wait(process)
+        entry |= {
+            "wall_seconds": round(time.monotonic() - start, 1),
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+            "exit_code": code,
+        }
+        ablation_files.write_json(self._directory / _COSTS, costs)
+        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM):
+            raise KeyboardInterrupt
+        if code:
+            text = log.read_bytes()[position:].decode(errors="replace")
+            end = "\n".join(text.splitlines()[-30:])
+            raise StepError(f"{' '.join(arguments)} ended with exit code {code}:\n{end}")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
+    """Wait for a process, which gets the signals that end this one; return code and usage."""
+
+    def forward(number: int, _: Any) -> None:
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage
