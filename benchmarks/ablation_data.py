@@ -1,7 +1,7 @@
 """Splits, label map and records of a dataset in the format of PASCAL VOC.
 
-Validation is a fixed 15 % of `trainval`, chosen by a hash of the image ids; the rest is `train`. The
-lists of the datasets that this repository publishes numbers on are committed in benchmarks/splits.
+Validation is a fixed 15 % of `trainval`, chosen by a hash of the image ids; the rest is `train`.
+The lists of datasets with published numbers are committed in benchmarks/splits.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
 RESULTS = Path(__file__).parent / "results"
 # Of an evaluation.
 OUTPUT = "evaluation.json"

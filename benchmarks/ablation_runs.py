@@ -176,8 +176,8 @@ def _schedule(config: Any, run: Run) -> list[str]:
         return [f"{prefix}.learning_rate={run.rate}"]
     if schedule != "cosine_decay_learning_rate":
         raise RunError(
-            f"{prefix}: a schedule that does not follow --steps and --learning_rates; give a config "
-            "with cosine_decay_learning_rate or constant_learning_rate"
+            f"{prefix}: a schedule that does not follow --steps and --learning_rates; give a "
+            "config with cosine_decay_learning_rate or constant_learning_rate"
         )
     values = {
         "learning_rate_base": run.rate,

@@ -104,7 +104,7 @@ def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) 
     begun = _begin(experiment, run, directory)
     processes = _Processes(directory, descriptor, experiment.threads)
     diverged = begun.get("diverged")
-    if diverged is None and not _is_trained(directory, run.steps):
+    if diverged is None and not _is_trained(directory):
         diverged = _train(processes, directory)
         if diverged is not None:
             ablation_files.write_json(directory / _RUN, {**begun, "diverged": diverged})
@@ -173,8 +173,10 @@ def _portable_text(config: Any, experiment: Experiment) -> str:
     return text
 
 
-def _is_trained(directory: Path, steps: int) -> bool:
-    return (directory / f"ckpt-{steps}.index").exists()
+def _is_trained(directory: Path) -> bool:
+    """Return whether a training has ended; one that was interrupted has another exit code."""
+    costs = ablation_files.read_json(directory / _COSTS, [])
+    return any(entry["phase"] == _TRAIN and entry["exit_code"] == 0 for entry in costs)
 
 
 def _train(processes: _Processes, directory: Path) -> str | None:
