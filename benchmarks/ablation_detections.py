@@ -1,4 +1,4 @@
-"""Detections and ground truth of a split, collected and stored compactly.
+"""ImageDetections and ground truth of a split, collected and stored compactly.
 
 Boxes are stored in sixteenths of a pixel of the original image, scores in 1/65535.
 """
@@ -14,8 +14,8 @@ import numpy as np
 from object_detection_mtl.evaluation.evaluator import (
     CategoryLike,
     DetectionEvaluator,
-    Detections,
-    Groundtruth,
+    ImageDetections,
+    ImageGroundtruth,
 )
 from object_detection_mtl.evaluation.pascal_voc import PascalVocEvaluator
 
@@ -32,12 +32,12 @@ class Collector(DetectionEvaluator):
         """Return nothing."""
         return {}
 
-    def images(self) -> dict[str, tuple[Groundtruth, Detections]]:
+    def images(self) -> dict[str, tuple[ImageGroundtruth, ImageDetections]]:
         """Return ground truth and detections by image."""
         return dict(zip(map(str, self._groundtruth), self._images(), strict=True))
 
 
-Images = dict[str, tuple[Groundtruth, Detections]]
+Images = dict[str, tuple[ImageGroundtruth, ImageDetections]]
 
 
 def mean_ap_by_class_count(
@@ -88,7 +88,7 @@ def save_groundtruth(path: Path, images: Images) -> None:
     )
 
 
-def load_detections(path: Path) -> list[Detections]:
+def load_detections(path: Path) -> list[ImageDetections]:
     """Return the detections of every image, in the order of the images' names."""
     with np.load(path) as arrays:
         ends = np.cumsum(arrays["counts"].astype(np.int64))[:-1]
@@ -97,10 +97,10 @@ def load_detections(path: Path) -> list[Detections]:
             np.split(arrays["scores"] / _SCORE, ends),
             np.split(arrays["classes"].astype(np.int64), ends),
         )
-    return [Detections(*image) for image in zip(*columns, strict=True)]
+    return [ImageDetections(*image) for image in zip(*columns, strict=True)]
 
 
-def load_groundtruth(path: Path) -> list[Groundtruth]:
+def load_groundtruth(path: Path) -> list[ImageGroundtruth]:
     """Return the ground truth of every image, in the order of the images' names."""
     with np.load(path) as arrays:
         ends = np.cumsum(arrays["counts"].astype(np.int64))[:-1]
@@ -110,7 +110,7 @@ def load_groundtruth(path: Path) -> list[Groundtruth]:
             np.split(arrays["difficult"], ends),
         )
     return [
-        Groundtruth(
+        ImageGroundtruth(
             boxes=boxes,
             classes=classes,
             difficult=difficult,

@@ -25,11 +25,11 @@ from object_detection_mtl.builders import (
     label_builder,
     model_builder,
 )
+from object_detection_mtl.checkpoints import checkpoint_files, loading
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.evaluation import metrics_sets
-from object_detection_mtl.evaluation.loop import evaluate_detections
-from object_detection_mtl.evaluation.step import make_infer_fn
-from object_detection_mtl.export import weights
+from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections
+from object_detection_mtl.evaluation.evaluation_step import make_infer_fn
 
 # Whatever the config asks for.
 METRICS_SETS = ("pascal_voc_detection_metrics", "coco_detection_metrics", "error_analysis")
@@ -40,7 +40,7 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
     path = model_dir / "pipeline.config"
     reader = f"eval_input_reader[0].tf_record_input_reader.input_path={record}"
     config = pipeline.load(path, [reader])
-    prefix = weights.resolve(model_dir)
+    prefix = checkpoint_files.resolve_checkpoint(model_dir)
     output.mkdir(parents=True, exist_ok=True)
     evaluations = {AS_TRAINED: _evaluate_config(config, prefix, output, AS_TRAINED)}
     if config.model.mtl.refine:
@@ -54,7 +54,7 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
 def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dict[str, Any]:
     """Return the metrics of one checkpoint; write its detections and the ground truth."""
     detector = model_builder.build(config.model, is_training=False)
-    weights.load(detector, prefix)
+    loading.load_detector_weights(detector, prefix)
     reader = config.eval_input_reader[0]
     categories = input_reader_builder.load_label_map(reader, detector.num_classes)
     assert categories is not None
@@ -72,7 +72,7 @@ def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dic
         labels=label_builder.build(config.model.mtl),
     )
     collector = ablation_detections.Collector(categories)
-    evaluators = [*metrics_sets.evaluators_for(METRICS_SETS, categories), collector]
+    evaluators = [*metrics_sets.make_evaluators(METRICS_SETS, categories), collector]
     start = time.process_time()
     infer = make_infer_fn(detector, dataset.element_spec)
     result = evaluate_detections(dataset, infer, evaluators)
