@@ -36,7 +36,6 @@ from absl import app, flags
 from benchmarks import ablation_data, ablation_files, ablation_runs, ablation_training
 from benchmarks.ablation_data import TEST, VALIDATION
 
-COMMANDS = ("run", "table", "split")
 CONFIG = Path(__file__).parent / "configs" / "faster_rcnn_mobilenet_v1_mtl_small.config"
 
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the dataset.", required=True)
@@ -89,6 +88,15 @@ def run_command() -> int:
     return 1 if failures else 0
 
 
+def table_command() -> int:
+    """Print the tables of an experiment."""
+    from benchmarks import ablation_report, ablation_results
+
+    directory = Path(_RESULTS.value) / _DATASET.value / _EXPERIMENT.value
+    print(ablation_report.report(ablation_results.load_results(directory)))
+    return 0
+
+
 def split_command() -> int:
     """Write the lists of a dataset."""
     for path in ablation_data.write_splits(_DATASET.value, _data_dir()):
@@ -103,9 +111,9 @@ def _data_dir() -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"run": run_command, "split": split_command}
+    commands = {"run": run_command, "table": table_command, "split": split_command}
     if len(arguments) != 2 or arguments[1] not in commands:
-        raise app.UsageError(f"got {arguments[1:]}; expected one command of {', '.join(COMMANDS)}")
+        raise app.UsageError(f"got {arguments[1:]}; expected one command of {', '.join(commands)}")
     try:
         return commands[arguments[1]]()
     except (ablation_runs.RunError, FileNotFoundError, ValueError) as error:

@@ -1,0 +1,164 @@
+"""Markdown tables of an experiment."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from benchmarks import ablation_bootstrap
+from benchmarks.ablation_data import TEST, VALIDATION
+from benchmarks.ablation_results import COCO_AP, MEAN_AP, Result, choose_rates, group
+from benchmarks.ablation_runs import BASELINE
+
+RESAMPLES = 1000
+# Title -> what a row has there, by column.
+_DETAILS: dict[str, tuple[Callable[[Result], Mapping[str, float | None]], int]] = {
+    "AP@.5 by class": (Result.per_class, 3),
+    "mAP@.5 by number of classes in the image": (Result.by_number_of_classes, 3),
+    "True positives and errors, detections with a score of at least 0.5": (Result.error_kinds, 0),
+}
+
+
+def report(results: Sequence[Result], resamples: int = RESAMPLES) -> str:
+    """Return all tables of an experiment.
+
+    Args:
+        results: of the experiment.
+        resamples: of the bootstrap.
+
+    Raises:
+        RunError: a variant has several rates and nothing to choose one by.
+    """
+    rates = choose_rates(results)
+    parts = []
+    for split in (VALIDATION, TEST):
+        members = [result for result in results if result.split == split]
+        if not members:
+            continue
+        chosen = {v: [r for r in members if (r.variant, r.rate) == (v, rates[v])] for v in rates}
+        chosen = {variant: found for variant, found in chosen.items() if found}
+        parts += [f"## On {split}", grid_table(members), differences_table(chosen, resamples)]
+        for title, (read, digits) in _DETAILS.items():
+            parts.append(f"{title}, at the rates above:\n\n{_detail_table(chosen, read, digits)}")
+    return "\n\n".join(parts)
+
+
+def grid_table(results: Iterable[Result]) -> str:
+    """Return mean and standard deviation over the seeds, by variant and rate."""
+    rows = []
+    for (variant, rate), members in group(results).items():
+        rows.append(
+            [
+                variant,
+                rate,
+                ", ".join(str(result.seed) for result in members),
+                _mean([result.metric(MEAN_AP) for result in members], 3),
+                _mean([result.metric(COCO_AP) for result in members], 3),
+                _mean([result.gradient_norm() for result in members], 2),
+                _mean([result.training_minutes("cpu") for result in members], 1),
+                _mean([result.training_minutes("wall") for result in members], 1),
+            ]
+        )
+    header = ["variant", "rate", "seeds", "mAP@.5", "mAP@[.5:.95]", "gradient norm"]
+    return _table([*header, "CPU min of training", "wall min"], rows)
+
+
+def differences_table(chosen: Mapping[str, Sequence[Result]], resamples: int = RESAMPLES) -> str:
+    """Return each variant's difference to the baseline, in points of mAP, over the common seeds.
+
+    Args:
+        chosen: variant -> results at its rate.
+        resamples: of the bootstrap, which needs the files with detections of all runs.
+    """
+    if BASELINE not in chosen:
+        return "No baseline, hence no differences."
+    bootstrap = _Bootstrap(resamples)
+    rows = []
+    for variant, members in chosen.items():
+        pairs = _pairs(chosen[BASELINE], members) if variant != BASELINE else []
+        if pairs:
+            row = [variant, members[0].rate, ", ".join(str(first.seed) for first, _ in pairs)]
+            for metric in (MEAN_AP, COCO_AP):
+                values = [[100 * (run.metric(metric) or 0.0) for run in pair] for pair in pairs]
+                found = ablation_bootstrap.paired_difference(*map(list, zip(*values, strict=True)))
+                row.append(f"{found.mean:+.2f} ± {_number(found.standard_error, 2)}")
+            rows.append([*row, bootstrap.interval(pairs)])
+    text = (
+        f"Differences to the baseline (rate {chosen[BASELINE][0].rate}) in points, mean and paired "
+        "standard error; 95 % interval of mAP@.5 from a hierarchical bootstrap over seed pairs and "
+        "images:\n\n"
+    )
+    header = ["variant", "rate", "seeds", "mAP@.5", "mAP@[.5:.95]", "95 % interval"]
+    return text + _table(header, rows)
+
+
+def _pairs(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Return the finished runs of the same seeds."""
+    by_seed = {result.seed: result for result in first if result.evaluation is not None}
+    return [
+        (by_seed[result.seed], result)
+        for result in second
+        if result.seed in by_seed and result.evaluation is not None
+    ]
+
+
+class _Bootstrap:
+    """mAP of runs on the resampled images; each run is scored once."""
+
+    def __init__(self, resamples: int) -> None:
+        self._resamples = resamples
+        self._values: dict[str, np.ndarray] = {}
+
+    def interval(self, pairs: Sequence[tuple[Result, Result]]) -> str:
+        if not all(result.detections.exists() for pair in pairs for result in pair):
+            return "no detections"
+        first, second = (np.stack([self._mean_ap(pair[side]) for pair in pairs]) for side in (0, 1))
+        low, high = ablation_bootstrap.hierarchical_interval(first, second)
+        return f"{100 * low:+.2f} to {100 * high:+.2f}"
+
+    def _mean_ap(self, result: Result) -> np.ndarray:
+        key = str(result.detections)
+        if key not in self._values:
+            matches = ablation_bootstrap.load_matches(result.detections, result.groundtruth)
+            assert result.evaluation is not None
+            weights = ablation_bootstrap.draw_images(result.evaluation["images"], self._resamples)
+            self._values[key] = ablation_bootstrap.mean_ap(matches, weights)
+        return self._values[key]
+
+
+def _detail_table(
+    chosen: Mapping[str, Sequence[Result]],
+    read: Callable[[Result], Mapping[str, float | None]],
+    digits: int,
+) -> str:
+    columns = list(
+        dict.fromkeys(name for runs in chosen.values() for r in runs for name in read(r))
+    )
+    rows = [
+        [variant, *(_mean([read(run).get(name) for run in runs], digits) for name in columns)]
+        for variant, runs in chosen.items()
+    ]
+    return _table(["variant", *columns], rows)
+
+
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    """Return mean and standard deviation of the known values, and how many are unknown."""
+    known = [value for value in values if value is not None]
+    unknown = len(values) - len(known)
+    note = f" ({unknown} without)" if unknown else ""
+    if not known:
+        return f"none{note}"
+    spread = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.{digits}f}{spread}{note}"
+
+
+def _number(value: float, digits: int) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,165 @@
+"""Results of an experiment, read from its JSON files."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ablation_data import VALIDATION
+from benchmarks.ablation_files import AS_TRAINED, GROUNDTRUTH, detections_file
+from benchmarks.ablation_runs import RunError
+
+MEAN_AP = "PascalBoxes_Precision/mAP@0.5IOU"
+COCO_AP = "DetectionBoxes_Precision/mAP"
+_PER_CLASS = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/"
+_ERRORS = "ErrorAnalysis/"
+_GRADIENT_NORM = "gradient_norm"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One evaluation of one run.
+
+    Attributes:
+        variant: as the run's, with ", main logits" where those detect.
+        rate: peak learning rate, as written.
+        seed: of the run.
+        split: that was evaluated.
+        evaluation: metrics, or None for a training that diverged.
+        content: of the JSON file.
+        detections: file with the detections; absent for validation.
+        groundtruth: file with the ground truth of the split.
+    """
+
+    variant: str
+    rate: str
+    seed: int
+    split: str
+    evaluation: Mapping[str, Any] | None
+    content: Mapping[str, Any]
+    detections: Path
+    groundtruth: Path
+
+    def metric(self, name: str) -> float | None:
+        """Return a metric; None where it is NaN or the training diverged."""
+        return None if self.evaluation is None else self.evaluation["metrics"].get(name)
+
+    def per_class(self) -> dict[str, float | None]:
+        """Return AP@.5 by class."""
+        return self._by_prefix(_PER_CLASS)
+
+    def error_kinds(self) -> dict[str, float | None]:
+        """Return the numbers of true positives and of each kind of error."""
+        return self._by_prefix(_ERRORS)
+
+    def by_number_of_classes(self) -> dict[str, float | None]:
+        """Return mAP@.5 by the number of classes in an image."""
+        groups = {} if self.evaluation is None else self.evaluation["by_number_of_classes"]
+        return {f"{name} (n={v['images']:.0f})": v["mAP@0.5"] for name, v in groups.items()}
+
+    def training_minutes(self, kind: str) -> float | None:
+        """Return CPU ("cpu") or wall-clock ("wall") minutes of training; None if not all known."""
+        costs = [c[f"{kind}_seconds"] for c in self.content["costs"] if c["phase"] == "training"]
+        return None if None in costs else sum(costs) / 60.0
+
+    def gradient_norm(self) -> float | None:
+        """Return the mean norm of the gradient over the training."""
+        values = self.content.get("curves", {}).get("values", {}).get(_GRADIENT_NORM, [])
+        known = [value for value in values if value is not None]
+        return statistics.mean(known) if known else None
+
+    def _by_prefix(self, prefix: str) -> dict[str, float | None]:
+        metrics = {} if self.evaluation is None else self.evaluation["metrics"]
+        return {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
+
+
+def load_results(directory: Path) -> list[Result]:
+    """Return the results of an experiment.
+
+    Args:
+        directory: of its JSON files.
+
+    Raises:
+        RunError: it has none.
+    """
+    results: list[Result] = []
+    for path in sorted(directory.glob("*.json")):
+        results += _results_of(path, json.loads(path.read_text()))
+    if not results:
+        raise RunError(f"{directory} has no result; `python -m benchmarks.ablation run` makes them")
+    return results
+
+
+def _results_of(path: Path, content: Mapping[str, Any]) -> Iterable[Result]:
+    run = content["run"]
+    evaluations = content.get("evaluations") or {AS_TRAINED: None}
+    for source, evaluation in evaluations.items():
+        suffix = "" if source == AS_TRAINED else f", {source}"
+        yield Result(
+            variant=run["variant"] + suffix,
+            rate=run["rate"],
+            seed=run["seed"],
+            split=content["split"],
+            evaluation=evaluation,
+            content=content,
+            detections=path.with_name(f"{path.stem}__{detections_file(source)}"),
+            groundtruth=path.parent.parent / f"{content['split']}_{GROUNDTRUTH}",
+        )
+
+
+def group(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Return (variant, rate) -> results by ascending seed; rates of a variant ascend, too."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.variant, result.rate), []).append(result)
+    order = {variant: None for variant, _ in sorted(groups, key=_variant_order)}
+    return {
+        key: sorted(groups[key], key=lambda result: result.seed)
+        for variant in order
+        for key in sorted((k for k in groups if k[0] == variant), key=lambda k: float(k[1]))
+    }
+
+
+def _variant_order(key: tuple[str, str]) -> tuple[bool, str]:
+    """Baselines first."""
+    return not key[0].startswith("baseline"), key[0]
+
+
+def mean_of(results: Iterable[Result], metric: str) -> float | None:
+    """Return the mean of a metric; None if one of the results lacks it."""
+    values = [result.metric(metric) for result in results]
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known and len(known) == len(values) else None
+
+
+def choose_rates(results: Iterable[Result]) -> dict[str, str]:
+    """Return the rate of each variant with the best mean mAP@.5 on validation.
+
+    The lower rate wins a tie; a rate at which a training diverged is not chosen. A variant that
+    was not evaluated on validation needs to have a single rate.
+
+    Raises:
+        RunError: a variant has several rates and nothing to choose one by.
+    """
+    rates: dict[str, list[str]] = {}
+    best: dict[str, tuple[float, str]] = {}
+    results = list(results)
+    for variant, rate in group(results):
+        rates.setdefault(variant, []).append(rate)
+    for (variant, rate), members in group(r for r in results if r.split == VALIDATION).items():
+        mean = mean_of(members, MEAN_AP)
+        if mean is not None and (variant not in best or mean > best[variant][0]):
+            best[variant] = mean, rate
+    chosen = {}
+    for variant, candidates in rates.items():
+        if variant not in best and len(set(candidates)) > 1:
+            raise RunError(
+                f"{variant} was trained with the rates {', '.join(candidates)}, and no result on "
+                "validation says which is best; evaluate them there first"
+            )
+        chosen[variant] = best[variant][1] if variant in best else candidates[0]
+    return chosen
