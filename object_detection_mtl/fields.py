@@ -1,40 +1,40 @@
-"""Names of dictionary keys and of TFRecord features, in one place.
+"""Names of dictionary keys and TFRecord features.
 
 Shape letters: B batch, G padded ground-truth boxes, A anchors, P proposals, D detections,
 K classes without background, H W an image, h w the resized image, C channels.
-Boxes are [ymin, xmin, ymax, xmax] float32, normalised to the true (un-padded) image
-unless the name says `absolute_`.
+Boxes are [ymin, xmin, ymax, xmax] float32, normalized to the true (unpadded) image unless stated
+otherwise.
 """
 
 
 class Batch:
     """Keys of one batch of the input pipeline."""
 
-    inputs = "inputs"  # [B, h, w, 3] float32, resized and normalised by the model, zero padded
+    inputs = "inputs"  # [B, h, w, 3] float32, resized and normalized by the model, zero padded
     true_image_shapes = "true_image_shapes"  # [B, 3] int32, (height, width, 3) before padding
-    original_image_shapes = "original_image_shapes"  # [B, 3] int32, of the decoded picture
-    original_images = "original_images"  # [B, H, W, 3] uint8, only where asked for
+    original_image_shapes = "original_image_shapes"  # [B, 3] int32, of the decoded image
+    original_images = "original_images"  # [B, H, W, 3] uint8, if retained
     image_id = "image_id"  # [B] string
 
 
 class Groundtruth:
-    """Keys of padded ground truth; they stand in the same flat batch dictionary."""
+    """Keys of padded ground truth in the same flat batch dictionary."""
 
     boxes = "groundtruth_boxes"  # [B, G, 4] float32
     classes = "groundtruth_classes"  # [B, G] int32, 1..K, 0 = padding
     num_boxes = "num_groundtruth_boxes"  # [B] int32
-    weights = "groundtruth_weights"  # [B, G] float32, 0 never contributes
+    weights = "groundtruth_weights"  # [B, G] float32, 0 excludes the box from the losses
     is_crowd = "groundtruth_is_crowd"  # [B, G] bool
     difficult = "groundtruth_difficult"  # [B, G] bool
     group_of = "groundtruth_group_of"  # [B, G] bool
-    area = "groundtruth_area"  # [B, G] float32, square pixels of the original picture
+    area = "groundtruth_area"  # [B, G] float32, square pixels of the original image
     # Labels of the auxiliary tasks; W padded windows, S cells along a side of the mask.
     closeness = "groundtruth_closeness"  # [B, G, K+1] float32
     window_boxes = "window_boxes"  # [B, W, 4] float32
-    num_windows = "num_window_boxes"  # [B] int32, all W where it is missing
+    num_windows = "num_window_boxes"  # [B] int32; if missing, all W
     window_classes = "window_classes"  # [B, W, K+1] float32
     edgemask = "groundtruth_edgemask_masks"  # [B, 2, S, S] float32: mask, weight
-    # What the detector adds before it hands the ground truth to an auxiliary task.
+    # Added by the detector for the auxiliary tasks.
     proposal_matches = "proposal_matches"  # [B, P] int32, row of the object, negative: none
     proposal_weights = "proposal_weights"  # [B, P] float32, 0 without object
 
@@ -49,7 +49,7 @@ class Predictions:
     rpn_box_predictor_features = "rpn_box_predictor_features"  # [B, fh, fw, depth]
     rpn_box_encodings = "rpn_box_encodings"  # [B, A, 4]
     rpn_objectness = "rpn_objectness_predictions_with_background"  # [B, A, 2] logits
-    anchors = "anchors"  # [A, 4] absolute pixels of the inputs; [B, A, 4] where cut in training
+    anchors = "anchors"  # [A, 4] absolute pixels of the inputs; [B, A, 4] if clipped in training
     anchors_inside = "anchors_inside_image"  # [B, A] bool: trained on (training only)
     proposal_boxes = "proposal_boxes"  # [B, P, 4] absolute pixels of the inputs
     proposal_boxes_normalized = "proposal_boxes_normalized"  # [B, P, 4]
@@ -57,8 +57,8 @@ class Predictions:
     num_proposals = "num_proposals"  # [B] int32
     refined_box_encodings = "refined_box_encodings"  # [B, P, K, 4] or [B, P, 1, 4] (shared)
     class_predictions = "class_predictions_with_background"  # [B, P, K+1] logits
-    # Of the auxiliary tasks and the refinement; W windows, R refined proposals (all P or the best).
-    windows = "window_class_predictions"  # [B, W, K+1] logits, where windows are given
+    # Of the auxiliary tasks and the refinement; W windows, R refined proposals (at most P).
+    windows = "window_class_predictions"  # [B, W, K+1] logits, if windows are given
     expanded_windows = "expand_window_class_predictions"  # [B, R, 5, K+1] logits
     closeness = "closeness_predictions"  # [B, P, K+1] logits
     edgemask = "edgemask_predictions"  # [B, fh, fw, 2] logits
@@ -79,7 +79,7 @@ class Losses:
 
 
 class Metrics:
-    """Keys of the auxiliary tasks' metrics: the authors' names, and plain ones."""
+    """Keys of the auxiliary tasks' metrics: the authors' names, and descriptive ones."""
 
     prefix = "mtl/"
     window_map = "mtl/window_map"
@@ -127,7 +127,7 @@ class TfExample:
     group_of = "image/object/group_of"
     weight = "image/object/weight"
 
-    # What a detector found, as the OD API's infer_detections adds it.
+    # Detections, as written by the OD API's infer_detections.
     detection_ymin = "image/detection/bbox/ymin"
     detection_xmin = "image/detection/bbox/xmin"
     detection_ymax = "image/detection/bbox/ymax"

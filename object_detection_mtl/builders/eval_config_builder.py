@@ -1,4 +1,4 @@
-"""`EvalConfig` -> evaluators and options of an evaluation."""
+"""Build evaluators and evaluation options from `EvalConfig`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from object_detection_mtl.protos import eval_pb2
 def build_evaluators(
     config: eval_pb2.EvalConfig, categories: Sequence[Category]
 ) -> list[DetectionEvaluator]:
-    """One evaluator per name in `metrics_set`.
+    """Return one evaluator per name in `metrics_set`.
+
+    Args:
+        config: with `metrics_set`.
+        categories: the classes.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: a name is unknown.
     """
     options = MetricsOptions(
         include_metrics_per_category=config.include_metrics_per_category,
@@ -27,9 +31,10 @@ def build_evaluators(
 
 
 def build_options(config: eval_pb2.EvalConfig) -> EvaluationOptions:
-    """The options of an evaluation.
+    """Return the options of an evaluation.
 
-    `num_examples` acts where it is written out; its default would cut larger data sets short.
+    `num_examples` has an effect only where the configuration sets it; its default would skip part
+    of a larger dataset.
     """
     return EvaluationOptions(
         num_examples=config.num_examples if config.HasField("num_examples") else None,

@@ -1,4 +1,4 @@
-"""Evaluates the checkpoints of a run, one after another, and writes what it finds."""
+"""Evaluation of the checkpoints of a training run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORF
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.training import failures
 
-# The class of a detector that finds objects without naming them: proposals alone.
+# The only class of a detector without a second stage, whose detections are proposals.
 OBJECT = Category(1, "object", "object")
 
 NamedImages = list[tuple[str, np.ndarray]]
@@ -34,15 +34,17 @@ NamedImages = list[tuple[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What an evaluation draws and how much it reads.
+    """Options of an evaluation.
 
     Attributes:
-        num_examples: images, at most; None for all.
-        num_visualizations: images drawn; needs data with `original_images`.
-        min_score: of the detections drawn.
-        max_boxes: detections drawn on a picture, at most.
-        use_moving_averages: evaluate the averages of the weights where a checkpoint has them.
-        engine, precision: what detects, and how; see `engine_step`.
+        num_examples: maximum number of images; None for all.
+        num_visualizations: images drawn; they need data with `original_images`.
+        min_score: detections with a lower score are not drawn.
+        max_boxes: maximum number of detections drawn in an image; None for all.
+        use_moving_averages: evaluate the moving averages of the weights where a checkpoint has
+            them.
+        engine: runtime of the detector; see `engine_step`.
+        precision: its number format.
     """
 
     num_examples: int | None = None
@@ -55,7 +57,16 @@ class EvaluationOptions:
 
 
 class CheckpointEvaluation:
-    """A detector, its data and its evaluators, for any number of checkpoints."""
+    """A detector, its dataset and its evaluators, for any number of checkpoints.
+
+    Args:
+        detector: built for inference.
+        dataset: one pass over the images.
+        evaluators: of the metrics.
+        categories: the classes.
+        writer: writes metrics and images.
+        options: see `EvaluationOptions`.
+    """
 
     def __init__(
         self,
@@ -66,14 +77,6 @@ class CheckpointEvaluation:
         writer: EvaluationWriter,
         options: EvaluationOptions,
     ) -> None:
-        """Args:
-        detector: built for detecting.
-        dataset: one pass over the images.
-        evaluators: of the metrics wanted.
-        categories: the classes.
-        writer: where the numbers go.
-        options: see `EvaluationOptions`.
-        """
         self._detector = detector
         self._dataset = dataset
         self._evaluators = evaluators
@@ -86,13 +89,16 @@ class CheckpointEvaluation:
         )
 
     def evaluate(self, prefix: str) -> tuple[int, dict[str, float]]:
-        """Evaluates one checkpoint and prints the metrics.
+        """Evaluate one checkpoint; print and write its metrics.
+
+        Args:
+            prefix: checkpoint prefix.
 
         Returns:
-            the training steps behind it, and TensorBoard name -> value.
+            The global step of the checkpoint, and TensorBoard name -> value.
 
         Raises:
-            ValueError: it is of another model, or damaged.
+            ValueError: the checkpoint belongs to another model or is corrupt.
         """
         step = checkpoint_stream.step_of(prefix)
         print(f"evaluating {prefix} (step {step})", flush=True)
@@ -100,14 +106,14 @@ class CheckpointEvaluation:
             self._detector, prefix, use_moving_averages=self._options.use_moving_averages
         )
         infer = self._infer_with_engine()
-        pictures: NamedImages = []
+        figures: NamedImages = []
         drawn = 0
 
         def draw(number: int, batch: Tensors, detections: Tensors) -> None:
             nonlocal drawn
-            left = self._options.num_visualizations - drawn
-            if left > 0:
-                pictures.extend(self._draw(number, batch, detections, left))
+            remaining = self._options.num_visualizations - drawn
+            if remaining > 0:
+                figures.extend(self._draw(number, batch, detections, remaining))
                 drawn += len(batch[Batch.original_images])
 
         try:
@@ -120,11 +126,11 @@ class CheckpointEvaluation:
             )
         except failures.EXPLAINED as error:
             raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
-        self._report(step, prefix, result, pictures)
+        self._report(step, prefix, result, figures)
         return step, result.metrics
 
     def _infer_with_engine(self) -> Callable[[Tensors], Tensors]:
-        """The engine's function. Other engines than TensorFlow have weights as constants."""
+        """Return the engine's function; other engines than TensorFlow hold weights as constants."""
         infer: Callable[[Tensors], Tensors] = self._infer
         if self._engine != TENSORFLOW:
             self._engine, converted = engine_step.make_infer_fn(
@@ -134,14 +140,14 @@ class CheckpointEvaluation:
         return infer
 
     def _draw(
-        self, number: int, batch: Tensors, detections: Tensors, left: int
+        self, number: int, batch: Tensors, detections: Tensors, remaining: int
     ) -> Iterable[tuple[str, np.ndarray]]:
         yield from visualize_examples(
             batch,
             detections,
             self._categories,
             batch_number=number,
-            max_images=left,
+            max_images=remaining,
             min_score=self._options.min_score,
             max_boxes=self._options.max_boxes,
         )
@@ -150,14 +156,14 @@ class CheckpointEvaluation:
             detections.get(COMPARISONS, {}),  # other engines have none
             self._categories,
             batch_number=number,
-            max_images=left,
+            max_images=remaining,
         )
 
     def _report(
-        self, step: int, prefix: str, result: EvaluationResult, pictures: NamedImages
+        self, step: int, prefix: str, result: EvaluationResult, figures: NamedImages
     ) -> None:
         extra = {"checkpoint": prefix, **result.counters()}
-        path = self._writer.write(step, result.metrics, pictures, extra)
+        path = self._writer.write(step, result.metrics, figures, extra)
         print(
             metrics_output.format_table(
                 result.metrics, title=f"step {step}, {result.num_images} images"
@@ -167,7 +173,7 @@ class CheckpointEvaluation:
 
 
 def as_objects(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The batches with class 1 for every object; padding keeps its 0."""
+    """Return the batches with class 1 for every object; padding keeps class 0."""
 
     def name_object(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {**batch, Groundtruth.classes: tf.minimum(batch[Groundtruth.classes], OBJECT.id)}

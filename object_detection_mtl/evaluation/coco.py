@@ -1,8 +1,8 @@
-"""COCO detection metrics through pycocotools, under the names of the OD API.
+"""COCO detection metrics by pycocotools, under the names of the OD API.
 
-Two things differ from the OD API on purpose. Sizes (small, medium, large) go by the annotated area
-where the records hold one, as on the COCO server; the OD API takes the area of the box. Metrics by
-category work with pycocotools as it is published; the OD API needs a patched one.
+Two deliberate differences from the OD API: object sizes (small, medium, large) are those of the
+annotated area where the records have one, as on the COCO server; the OD API uses the area of the
+box. Metrics by category need only the published pycocotools; the OD API needs a patched one.
 
 Shape letters: T IoU thresholds, R recall points, K categories with objects, A size ranges, M limits
 of the number of detections (pycocotools' own axes).
@@ -38,22 +38,24 @@ SUMMARY_NAMES = (
     "Recall/AR@100 (large)",
 )
 
-# What pycocotools reports where there is nothing to measure.
+# The value that pycocotools reports for a metric without objects.
 NOTHING = -1.0
 
 
 class _OneCategory(COCOeval):
-    """pycocotools' evaluation of one category: the same numbers in less time.
+    """COCOeval of one category: the same numbers in less time.
 
-    Images that hold no object, which are most images of most categories, need no matching, and
-    curves need no Python loop over detections.
+    Images without objects, which are most images of most categories, need no matching, and curves
+    need no Python loop over detections.
     """
 
     def evaluate(self) -> None:
+        """Match all images; see `COCOeval.evaluate`."""
         self._ranked: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         super().evaluate()
 
     def evaluateImg(self, imgId: int, catId: int, aRng: list, maxDet: int) -> dict | None:  # noqa: N802, N803
+        """Match one image; see `COCOeval.evaluateImg`."""
         if self._gts[imgId, catId]:
             return super().evaluateImg(imgId, catId, aRng, maxDet)
         if imgId not in self._ranked:
@@ -73,6 +75,7 @@ class _OneCategory(COCOeval):
         }
 
     def accumulate(self, p: Any = None) -> None:
+        """Compute precision and recall arrays; see `COCOeval.accumulate`."""
         params = self.params if p is None else p
         num_images, num_recalls = len(params.imgIds), len(params.recThrs)
         shape = (len(params.iouThrs), 1, len(params.areaRng), len(params.maxDets))
@@ -96,7 +99,7 @@ class _OneCategory(COCOeval):
 
 
 def _ranked_outcomes(results: list[dict], limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of right and of wrong detections [T, N] up to each one, best score first."""
+    """Return cumulative true and false positives [T, N], in descending score order."""
     scores = np.concatenate([result["dtScores"][:limit] for result in results])
     order = np.argsort(-scores, kind="mergesort")
     matched = np.concatenate([result["dtMatches"][:, :limit] for result in results], axis=1)
@@ -118,7 +121,7 @@ def _index(images: list[dict], annotations: list[dict], category_id: int) -> COC
 
 
 def _summaries(precision: np.ndarray, recall: np.ndarray) -> list[float]:
-    """The twelve numbers of COCO from pycocotools' [T, R, K, A, M] and [T, K, A, M] arrays."""
+    """Return COCO's twelve metrics from pycocotools' [T, R, K, A, M] and [T, K, A, M] arrays."""
     if precision.shape[2] == 0:
         return [NOTHING] * len(SUMMARY_NAMES)
     summary = COCOeval(iouType="bbox")
@@ -128,18 +131,18 @@ def _summaries(precision: np.ndarray, recall: np.ndarray) -> list[float]:
 
 
 class CocoEvaluator(DetectionEvaluator):
-    """The twelve metrics of COCO, and on request those of every category.
+    """The twelve metrics of COCO, optionally also those of every category.
 
-    An empty bucket (no object of that size, no object at all, no image) has the value -1. Crowds
-    are pycocotools': a detection inside one is not a mistake, and a crowd need not be found.
-    Difficult objects count as any other.
+    A metric without objects (none of that size, none at all, no image) has the value -1. Crowds
+    follow pycocotools: a detection inside a crowd is not a false positive, and a crowd need not be
+    detected. Difficult objects count as ordinary ones.
 
     Args:
-      categories: the classes.
-      include_metrics_per_category: also `PerformanceByCategory/mAP/<name>`.
-      all_metrics_per_category: also the twelve metrics of each category (implies the former).
-      super_categories: name -> names of categories; adds `PerformanceBySuperCategory/<name>`, the
-        mean of the mAP of those of its categories that have objects (-1 if none has).
+        categories: the classes.
+        include_metrics_per_category: add `PerformanceByCategory/mAP/<name>`.
+        all_metrics_per_category: add the twelve metrics of each category (implies the former).
+        super_categories: name -> category names; adds `PerformanceBySuperCategory/<name>`, the
+            mean of the mAP of those of its categories that have objects (-1 if none has).
     """
 
     def __init__(
@@ -156,16 +159,16 @@ class CocoEvaluator(DetectionEvaluator):
         self._super_categories = {k: list(v) for k, v in (super_categories or {}).items()}
         known = set(self.names.values())
         for super_name, members in self._super_categories.items():
-            strangers = sorted(set(members) - known)
-            if strangers or not members:
+            unknown = sorted(set(members) - known)
+            if unknown or not members:
                 raise ValueError(
-                    f"super_categories {super_name!r}: got {strangers or 'no name'}; expected "
-                    f"names of categories: {', '.join(sorted(known))}."
+                    f"super_categories {super_name!r}: got {unknown or 'no name'}; expected "
+                    f"category names: {', '.join(sorted(known))}"
                 )
 
     def evaluate(self) -> dict[str, float]:
-        """`DetectionBoxes_Precision/mAP` and its eleven companions, then those by category."""
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        """Return the twelve metrics `DetectionBoxes_...`, then those by category."""
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             arrays = dict(self._evaluate_categories())
             overall = _summaries(
                 np.stack([p for p, _ in arrays.values()], 2) if arrays else np.zeros((0,) * 5),
@@ -203,10 +206,10 @@ class CocoEvaluator(DetectionEvaluator):
         return metrics
 
     def _evaluate_categories(self) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-        """Precision [T, R, A, M] and recall [T, A, M] of every category that has an object.
+        """Yield precision [T, R, A, M] and recall [T, A, M] of every category with objects.
 
-        pycocotools keeps a dictionary per (image, category, size). One category at a time, with
-        only the images it occurs in, gives the same numbers in less time and a sixth of the memory.
+        pycocotools stores a dictionary per (image, category, size). One category at a time, with
+        the images it occurs in, gives the same numbers in less time and with less memory.
         """
         groundtruth, detections = self._annotations()
         for category_id, objects in sorted(groundtruth.items()):
@@ -221,7 +224,7 @@ class CocoEvaluator(DetectionEvaluator):
             yield category_id, (result["precision"][:, :, 0], result["recall"][:, 0])
 
     def _annotations(self) -> tuple[dict[int, list[dict]], dict[int, list[dict]]]:
-        """Ground truth and detections in COCO's form, by category. Ids start at 1: 0 means none."""
+        """Return ground truth and detections as COCO entries, by category; ids start at 1."""
         groundtruth: dict[int, list[dict]] = {}
         detections: dict[int, list[dict]] = {}
         for image_id, (gt, det) in enumerate(self._images(), start=1):
@@ -247,7 +250,7 @@ def _append(by_category: dict[int, list[dict]], category_id: int, entry: dict) -
 
 
 def _to_coco(boxes: np.ndarray) -> tuple[list[list[float]], np.ndarray]:
-    """Boxes [N, 4] as COCO's [x, y, width, height] lists, and their areas [N]."""
+    """Return boxes [N, 4] as COCO's [x, y, width, height] lists, and their areas [N]."""
     boxes = boxes.astype(np.float64)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     corners_and_sides = [boxes[:, 1], boxes[:, 0], sides[:, 1], sides[:, 0]]

@@ -1,7 +1,6 @@
-"""One batch of evaluation in another engine than TensorFlow: detections alone.
+"""One evaluation batch in another engine than TensorFlow: detections only.
 
-Losses and the metrics of auxiliary tasks need the detector itself, and its predictions of the
-ground truth; they are not reported.
+Losses and the metrics of auxiliary tasks need the TensorFlow detector; they are not reported.
 
 Shape letters: B batch, D detections.
 """
@@ -29,17 +28,18 @@ _RETURNED = (
 
 
 class InputsModule(tf.Module):
-    """A detector as a function of batches that are resized and normalised already.
+    """A detector as a function of resized and normalized batches.
+
+    Args:
+        detector: built for inference.
+        element_spec: of the evaluation dataset.
 
     Attributes:
         detect: inputs [B, h, w, 3], true_image_shapes [B, 3] -> `fields.Detections` [B, D, ...],
-            all float32, with classes from 1.
+            all float32, with 1-based classes.
     """
 
     def __init__(self, detector: Any, element_spec: Mapping[str, tf.TypeSpec]) -> None:
-        """Args:
-        element_spec: of the evaluation data set.
-        """
         super().__init__(name="inputs_module")
 
         def detect(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -54,11 +54,15 @@ class InputsModule(tf.Module):
 def make_infer_fn(
     detector: Any, dataset: tf.data.Dataset, engine: str, precision: str
 ) -> tuple[str, Callable[[Tensors], Tensors]]:
-    """As `step.make_infer_fn`, with the detector's present weights; and the engine's name.
+    """Return the engine's name, and a function from a batch to detections.
+
+    The function corresponds to that of `evaluation_step`, with the detector's current weights.
 
     Args:
-        dataset: of the evaluation; engine 'auto' chooses by its first batch.
-        engine, precision: see `runtime_conversion.run_with`.
+        detector: built for inference.
+        dataset: of the evaluation; engine 'auto' is chosen by its first batch.
+        engine: see `runtime_conversion.run_with`.
+        precision: see `runtime_conversion.run_with`.
     """
 
     def arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,20 +1,20 @@
-"""What kind of mistake a detector makes: the five kinds into which the MTL-SSL paper sorts them.
+"""Detection error analysis: the five error types of the MTL-SSL paper.
 
-One definition, for detections with a score of at least `min_score`, best score first within an
-image. "Overlap" is IoU.
+The analysis covers detections with a score of at least `min_score`, in descending score order
+within an image. "Overlap" is IoU.
 
-1. The object of its own class that the detection overlaps most is overlapped by at least the
-   matching threshold (0.5). If no better-scored detection took that object, it is found: a TRUE
-   POSITIVE. Otherwise the detection is a REDUNDANCY error (a duplicate).
-2. Else look at the object of any class that it overlaps most. Overlap below the background
+1. Take the object of the detection's class with the highest overlap. If the overlap reaches the
+   matching threshold (0.5), the detection with the highest score for this object is a TRUE
+   POSITIVE; every further one is a REDUNDANCY error (a duplicate).
+2. Otherwise take the object of any class with the highest overlap. Overlap below the background
    threshold (0.1): a BACKGROUND error. An object of another class: a CLASSIFICATION error. An
-   object of its own class, found too inaccurately: a LOCALIZATION error.
-3. An object that no true positive found is a FALSE NEGATIVE, whatever else was said about it.
+   object of the same class: a LOCALIZATION error.
+3. An object without a true positive is a FALSE NEGATIVE.
 
-So true positives and the first four kinds partition the detections; true positives and false
-negatives partition the objects. Difficult objects, crowds and groups are not asked for: a detection
-that matches one of its class by rule 1, or lies with at least half of its area inside a crowd or
-group of its class, is left out unless it is a true positive.
+True positives and the first four error types partition the detections; true positives and false
+negatives partition the objects. Difficult objects, crowds and groups need not be detected: a
+detection that matches one of its class by rule 1, or that has at least half of its area inside a
+crowd or group of its class, is ignored unless it is a true positive.
 
 Shape letters: G ground-truth boxes and D detections of one image.
 """
@@ -44,7 +44,7 @@ _IGNORED = -1
 
 
 def _best(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per row of `table` [D, G] its best column and the value there (0 if there is no column)."""
+    """Return the best column of each row of `table` [D, G] and its value (0 without columns)."""
     if table.shape[1] == 0:
         return np.zeros(len(table), dtype=np.int64), np.zeros(len(table))
     best = np.argmax(table, axis=1)
@@ -58,11 +58,17 @@ def classify_errors(
     matching_iou_threshold: float = 0.5,
     background_iou_threshold: float = 0.1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kinds of the detections and of the objects of one image, by the rules of this module.
+    """Classify the detections and objects of one image by the rules of this module.
+
+    Args:
+        groundtruth: the objects of the image.
+        detections: its detections, in any order.
+        matching_iou_threshold: see rule 1.
+        background_iou_threshold: see rule 2.
 
     Returns:
-      [D] int, index into KINDS of each detection in the order given, -1 where it is left out; and
-      [G] bool, which objects are false negatives.
+        [D] int, index into KINDS of each detection in the order given, -1 where it is ignored; and
+        [G] bool, which objects are false negatives.
     """
     wanted = ~(groundtruth.difficult | groundtruth.is_crowd | groundtruth.group_of)
     own_class = detections.classes[:, np.newaxis] == groundtruth.classes
@@ -72,7 +78,7 @@ def classify_errors(
     matched = own_overlap >= matching_iou_threshold
     matched_wanted = np.zeros(len(matched), dtype=bool)
     matched_wanted[matched] = wanted[own[matched]]
-    # An object of the own class wins a tie with one of another class.
+    # With equal overlap, an object of the same class takes precedence.
     _, any_overlap = _best(np.where(wanted, overlap, 0.0))
     _, own_wanted_overlap = _best(np.where(own_class & wanted, overlap, 0.0))
     names = np.select(
@@ -85,9 +91,9 @@ def classify_errors(
     claims = claims[np.argsort(-detections.scores[claims], kind="stable")]
     found, first = np.unique(own[claims], return_index=True)
     area_like = groundtruth.is_crowd | groundtruth.group_of
-    inside = box_overlaps.covered_fraction(detections.boxes, groundtruth.boxes[area_like])
-    swallowed = np.any((inside >= 0.5) & own_class[:, area_like], axis=1)
-    names[(matched & ~matched_wanted) | swallowed] = _IGNORED
+    covered = box_overlaps.covered_fraction(detections.boxes, groundtruth.boxes[area_like])
+    inside = np.any((covered >= 0.5) & own_class[:, area_like], axis=1)
+    names[(matched & ~matched_wanted) | inside] = _IGNORED
     names[claims[first]] = KINDS.index(TRUE_POSITIVE)
 
     missed = wanted.copy()
@@ -96,13 +102,14 @@ def classify_errors(
 
 
 class ErrorAnalysis(DetectionEvaluator):
-    """Counts of the five kinds of errors, over all images and by category.
+    """Counts of the five error types, over all images and by category.
 
     Args:
-      categories: the classes.
-      min_score: detections below are not looked at. The kinds only mean something at the score from
-        which on a user would believe a detection.
-      matching_iou_threshold, background_iou_threshold: see the module.
+        categories: the classes.
+        min_score: detections with a lower score are ignored. Choose the score threshold of the
+            application.
+        matching_iou_threshold: see the module.
+        background_iou_threshold: see the module.
     """
 
     def __init__(
@@ -116,16 +123,19 @@ class ErrorAnalysis(DetectionEvaluator):
         super().__init__(categories)
         if not 0 < background_iou_threshold <= matching_iou_threshold <= 1:
             raise ValueError(
-                "Expected 0 < background_iou_threshold <= matching_iou_threshold <= 1, got "
-                f"{background_iou_threshold} and {matching_iou_threshold}."
+                "expected 0 < background_iou_threshold <= matching_iou_threshold <= 1, got "
+                f"{background_iou_threshold} and {matching_iou_threshold}"
             )
         self._min_score = min_score
         self._matching_iou_threshold = matching_iou_threshold
         self._background_iou_threshold = background_iou_threshold
 
     def counts(self) -> dict[int, dict[str, int]]:
-        """Category id -> kind -> number. A false negative counts for the object's category, every
-        other kind for the category that the detector named."""
+        """Return category id -> kind -> count.
+
+        A false negative counts for the object's category, every other kind for the category of the
+        detection.
+        """
         table = np.zeros((max(self.names) + 1, len(KINDS)), dtype=np.int64)
         for groundtruth, detections in self._images():
             detections = detections.rows(detections.scores >= self._min_score)
@@ -141,7 +151,7 @@ class ErrorAnalysis(DetectionEvaluator):
         return {i: dict(zip(KINDS, table[i].tolist(), strict=True)) for i in self.names}
 
     def evaluate(self) -> dict[str, float]:
-        """`ErrorAnalysis/<kind>` for all categories, `ErrorAnalysis_ByCategory/<kind>/<name>`."""
+        """Return `ErrorAnalysis/<kind>` and `ErrorAnalysis_ByCategory/<kind>/<name>`."""
         counts = self.counts()
         metrics = {
             f"ErrorAnalysis/{kind}": float(sum(count[kind] for count in counts.values()))

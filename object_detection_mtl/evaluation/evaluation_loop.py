@@ -1,4 +1,4 @@
-"""Runs a detector over a data set and feeds what it finds to evaluators.
+"""Evaluation loop: detect in every image of a dataset, compute metrics.
 
 Shape letters: B batch, G padded ground-truth boxes, D detections (padded), H W an image.
 """
@@ -27,21 +27,31 @@ Tensors = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What an evaluation found and how long it took."""
+    """Metrics, counts and times of an evaluation.
+
+    Attributes:
+        metrics: name -> value.
+        num_images: images evaluated.
+        num_groundtruth: their ground-truth boxes.
+        num_detections: their detections.
+        seconds: time of detection, all images.
+        metric_seconds: time of computing the metrics from the detections.
+    """
 
     metrics: dict[str, float]
     num_images: int
     num_groundtruth: int
     num_detections: int
-    seconds: float  # detecting, all images
-    metric_seconds: float  # turning detections into metrics
+    seconds: float
+    metric_seconds: float
 
     @property
     def images_per_second(self) -> float:
+        """Return the throughput of detection."""
         return self.num_images / self.seconds if self.seconds > 0 else 0.0
 
     def counters(self) -> dict[str, float]:
-        """The counters by name, for a report."""
+        """Return counts and times by name, for a report."""
         return {
             "num_images": self.num_images,
             "num_groundtruth": self.num_groundtruth,
@@ -54,12 +64,12 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class _Image:
-    """One image of a batch, boxes in pixels of the original image, classes 1-based."""
+    """One image of a batch: boxes in pixels of the original image, 1-based classes."""
 
     image_id: str
     groundtruth_boxes: np.ndarray  # [G, 4]
     groundtruth_classes: np.ndarray  # [G]
-    flags: dict[str, np.ndarray]  # difficult, is_crowd, group_of, area: [G], as far as known
+    flags: dict[str, np.ndarray]  # difficult, is_crowd, group_of, area: [G], those in the batch
     boxes: np.ndarray  # [D, 4]
     scores: np.ndarray  # [D]
     classes: np.ndarray  # [D]
@@ -73,34 +83,34 @@ _FLAGS = {
 }
 
 
-def _text(image_id: Any) -> str:
+def _decode_id(image_id: Any) -> str:
     return image_id.decode("utf-8", "replace") if isinstance(image_id, bytes) else str(image_id)
 
 
-def _read(tensors: Tensors, names: Iterable[str], source: str) -> dict[str, np.ndarray]:
-    """The named tensors as arrays."""
+def _arrays(tensors: Tensors, names: Iterable[str], source: str) -> dict[str, np.ndarray]:
+    """Return the named tensors as arrays."""
     names = list(names)
     missing = [name for name in names if name not in tensors]
     if missing:
-        raise KeyError(f"{source} lacks {missing}; it has {sorted(tensors)}.")
+        raise KeyError(f"{source}: missing keys {missing}; it has {sorted(tensors)}")
     return {name: np.asarray(tensors[name]) for name in names}
 
 
 def _images(batch: Tensors, detections: Tensors) -> Iterator[_Image]:
-    """The images of a batch, without padding."""
+    """Yield the images of a batch, without padding."""
     flags = {name: key for name, key in _FLAGS.items() if key in batch}
     needed = [Batch.image_id, Batch.original_image_shapes]
     needed += [Groundtruth.boxes, Groundtruth.classes, Groundtruth.num_boxes, *flags.values()]
-    truth = _read(batch, needed, "The batch")
+    truth = _arrays(batch, needed, "the batch")
     needed = [Detections.boxes, Detections.scores, Detections.classes, Detections.num_detections]
-    found = _read(detections, needed, "The dictionary of detections")
+    found = _arrays(detections, needed, "the detections")
     for i, image_id in enumerate(truth[Batch.image_id]):
         height, width = truth[Batch.original_image_shapes][i][:2]
         scale = np.array([height, width, height, width], dtype=np.float32)
         num_truth = int(truth[Groundtruth.num_boxes][i])
         num_found = int(found[Detections.num_detections][i])
         yield _Image(
-            image_id=_text(image_id),
+            image_id=_decode_id(image_id),
             groundtruth_boxes=truth[Groundtruth.boxes][i, :num_truth] * scale,
             groundtruth_classes=truth[Groundtruth.classes][i, :num_truth],
             flags={name: truth[key][i, :num_truth] for name, key in flags.items()},
@@ -110,8 +120,8 @@ def _images(batch: Tensors, detections: Tensors) -> Iterator[_Image]:
         )
 
 
-class _UniqueNames:
-    """Gives every image a name of its own: records often have none, or the same one twice."""
+class _UniqueImageIds:
+    """Makes image ids unique: records often have an empty id, or the same id twice."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -122,8 +132,8 @@ class _UniqueNames:
         if not name or name in self._seen:
             if not self._warned:
                 logging.warning(
-                    "Image id %r is empty or stands in several records; all of them are evaluated, "
-                    "as images of their own.",
+                    "image id %r is empty or occurs in several records; these records are "
+                    "evaluated as separate images",
                     image_id,
                 )
                 self._warned = True
@@ -135,10 +145,10 @@ class _UniqueNames:
 
 
 class _Means:
-    """Means of the numbers that come with the detections.
+    """Means over all batches of the losses and task metrics that accompany the detections.
 
-    Of 'Loss/...', which is a mean over a batch, over the images; of 'mtl/...', which is a sum and
-    what to divide it by, over whatever it counts.
+    'Loss/...' is a mean over a batch and is averaged over images; 'mtl/...' is a pair (sum,
+    count).
     """
 
     def __init__(self) -> None:
@@ -157,7 +167,7 @@ class _Means:
         self._counts[name] = self._counts.get(name, 0.0) + count
 
     def means(self) -> dict[str, float]:
-        """What was never counted is left out."""
+        """Return the means by name, without those whose count is 0."""
         sums = self._sums.items()
         return {name: total / self._counts[name] for name, total in sums if self._counts[name]}
 
@@ -171,36 +181,37 @@ def evaluate_detections(
     progress: Callable[[int], None] | None = None,
     observe: Callable[[int, Tensors, Tensors], None] | None = None,
 ) -> EvaluationResult:
-    """Detects in every image of `dataset` and evaluates what was found.
+    """Detect in every image of `dataset` and evaluate the detections.
 
     Args:
-      dataset: batches of the input pipeline, keys as in `fields.Batch` and `fields.Groundtruth`.
-        Read once to its end.
-      infer_fn: batch -> detections as `detector.postprocess` returns them: `detection_boxes`
-        [B, D, 4] normalised to the true image, `detection_scores` [B, D], 0-based
-        `detection_classes` [B, D], `num_detections` [B]. Scalars named 'Loss/...' may stand beside
-        them (means over the batch); their mean over all images joins the metrics.
-      evaluators: fed with absolute boxes and 1-based classes. They are cleared first.
-      num_examples: at most so many images; None or 0 for all.
-      progress: called after each batch with the number of images done.
-      observe: called with (number of the batch, batch, detections), for drawing or keeping them.
+        dataset: batches of the input pipeline, keys as in `fields.Batch` and `fields.Groundtruth`.
+            It is read once.
+        infer_fn: batch -> detections as `detector.postprocess` returns them: `detection_boxes`
+            [B, D, 4] normalized to the true image, `detection_scores` [B, D], 0-based
+            `detection_classes` [B, D], `num_detections` [B]. It may add scalars named 'Loss/...'
+            (means over the batch); their mean over all images is added to the metrics.
+        evaluators: they get absolute boxes and 1-based classes, and are cleared first.
+        num_examples: maximum number of images; None or 0 for all.
+        progress: called after each batch with the number of images done.
+        observe: called with (batch number, batch, detections), to draw or store them.
 
     Returns:
-      The metrics of all evaluators in one dictionary, and counters.
+        The metrics of all evaluators in one dictionary, counts and times.
 
     Raises:
-      ValueError: the data set never ends and `num_examples` sets no end; a ground-truth class is
-        outside the categories; boxes or scores are not finite.
-      KeyError: the batch or the detections lack a key.
+        ValueError: the dataset is infinite and `num_examples` is not set; a ground-truth class is
+            not a category; boxes or scores are not finite.
+        KeyError: the batch or the detections lack a key.
     """
     cardinality = getattr(dataset, "cardinality", None)
     if not num_examples and cardinality and int(cardinality()) == _INFINITE_CARDINALITY:
         raise ValueError(
-            "The data set repeats for ever; evaluation needs one that ends, or num_examples."
+            "the dataset is infinite; expected a finite dataset. Remove repeat(), or set "
+            "num_examples"
         )
     for evaluator in evaluators:
         evaluator.clear()
-    unique, means = _UniqueNames(), _Means()
+    unique, means = _UniqueImageIds(), _Means()
     num_images = num_groundtruth = num_detections = 0
     start = time.perf_counter()
     for number, batch in enumerate(dataset):
@@ -253,28 +264,28 @@ def visualize_examples(
     min_score: float = 0.5,
     max_boxes: int | None = 20,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Draws the images of a batch, detections on the left and ground truth on the right.
+    """Draw the images of a batch, detections on the left and ground truth on the right.
 
-    Meant for the `observe` argument of `evaluate_detections`; with a running count of images it
-    draws the first `num_visualizations`.
+    Use it in the `observe` argument of `evaluate_detections`.
 
     Args:
-      batch: of a data set with `original_images` [B, H, W, 3] uint8 (padded; the true size is in
-        `original_image_shapes`).
-      detections: as in `evaluate_detections`.
-      categories: for the class names.
-      batch_number: i of the tag.
-      max_images: at most so many of this batch; None for all.
-      min_score, max_boxes: of the detections drawn.
+        batch: with `original_images` [B, H, W, 3] uint8 (padded; the true size is in
+            `original_image_shapes`).
+        detections: as in `evaluate_detections`.
+        categories: for the class names.
+        batch_number: i of the tag.
+        max_images: maximum number of images of this batch; None for all.
+        min_score: detections with a lower score are not drawn.
+        max_boxes: maximum number of detections per image; None for all.
 
     Yields:
-      ('eval_side_by_side_<i>_<j>', picture [h, w, 3] uint8), j the place in the batch.
+        ('eval_side_by_side_<i>_<j>', image [h, w, 3] uint8), j the index in the batch.
     """
     needed = [Batch.original_images, Batch.original_image_shapes]
     needed += [Groundtruth.boxes, Groundtruth.classes, Groundtruth.num_boxes]
-    truth = _read(batch, needed, "The batch")
+    truth = _arrays(batch, needed, "the batch")
     needed = [Detections.boxes, Detections.scores, Detections.classes, Detections.num_detections]
-    found = _read(detections, needed, "The dictionary of detections")
+    found = _arrays(detections, needed, "the detections")
     names = names_by_id(categories)
     for j in range(len(truth[Batch.original_images]))[:max_images]:
         height, width = truth[Batch.original_image_shapes][j][:2]
@@ -297,5 +308,5 @@ def visualize_examples(
             names=names,
             max_boxes=None,
         )
-        picture = visualization.side_by_side([left, right], titles=["detections", "ground truth"])
-        yield f"eval_side_by_side_{batch_number}_{j}", picture
+        pair = visualization.side_by_side([left, right], titles=["detections", "ground truth"])
+        yield f"eval_side_by_side_{batch_number}_{j}", pair

@@ -1,4 +1,4 @@
-"""What every evaluator of detections shares: categories, records of images, checks of input.
+"""Base class of detection evaluators: categories, input checks, stored images.
 
 Shape letters: G ground-truth boxes and D detections of one image (not padded), K classes.
 Boxes are absolute: [ymin, xmin, ymax, xmax] in pixels of the original image. Classes are 1-based.
@@ -17,10 +17,12 @@ class CategoryLike(Protocol):
     """A class of the label map, such as `config.label_map.Category`."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Return the id, from 1."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class ImageGroundtruth:
     difficult: np.ndarray  # [G] bool
     is_crowd: np.ndarray  # [G] bool
     group_of: np.ndarray  # [G] bool
-    area: np.ndarray  # [G] square pixels of the object itself; 0 where nobody said
+    area: np.ndarray  # [G] square pixels of the object itself; 0 where unknown
 
 
 @dataclass(frozen=True)
@@ -44,27 +46,27 @@ class ImageDetections:
     classes: np.ndarray  # [D] int64
 
     def rows(self, chosen: np.ndarray) -> "ImageDetections":
-        """Some of them: `chosen` is a mask [D] or an array of indices."""
+        """Return some of the detections: `chosen` is a mask [D] or an array of indices."""
         return ImageDetections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
 
 
 def _floats(values: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """`values` as a finite float array of `shape`, -1 standing for any length."""
+    """Return `values` as a finite float array of `shape`; -1 means any length."""
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float64)
     empty = tuple(0 if size == -1 else size for size in shape)
-    if array.size == 0 and 0 in empty:  # [] is as good as an array of shape [0, 4]
+    if array.size == 0 and 0 in empty:  # [] equals an array of shape [0, 4]
         array = array.reshape(empty)
     if array.ndim != len(shape) or any(
         size not in (-1, actual) for size, actual in zip(shape, array.shape, strict=True)
     ):
         wanted = ", ".join("n" if size == -1 else str(size) for size in shape)
-        raise ValueError(f"{what}: expected an array of shape [{wanted}], got {list(array.shape)}.")
+        raise ValueError(f"{what}: expected an array of shape [{wanted}], got {list(array.shape)}")
     if not np.all(np.isfinite(array)):
         bad = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(
-            f"{what}: the value at {bad.tolist()} is {array[tuple(bad)]}; all must be finite."
+            f"{what}: the value at {bad.tolist()} is {array[tuple(bad)]}; all must be finite"
         )
     return array
 
@@ -74,31 +76,37 @@ def _flags(values: Any, length: int, what: str) -> np.ndarray:
         return np.zeros(length, dtype=bool)
     array = np.asarray(values).astype(bool).reshape(-1)
     if len(array) != length:
-        raise ValueError(f"{what}: {len(array)} flags for {length} boxes.")
+        raise ValueError(f"{what}: expected {length} flags, one per box, got {len(array)}")
     return array
 
 
 def names_by_id(categories: Sequence[CategoryLike]) -> dict[int, str]:
-    """The name under which each category is reported: its display name, as in the OD API.
+    """Return the reported name of each category by id: its display name, as in the OD API.
 
-    Two categories of one name get their ids appended, so that no number hides another.
+    Categories with the same name get their ids appended, so that every metric has its own name.
+
+    Raises:
+        ValueError: there are no categories, or their ids are not unique or not positive.
     """
     if not categories:
-        raise ValueError("No categories: an evaluator needs the classes of the label map.")
+        raise ValueError("categories: expected the classes of the label map, got none")
     names = {int(c.id): str(getattr(c, "display_name", "") or c.name) for c in categories}
     if len(names) != len(categories):
-        raise ValueError(f"Category ids must be unique, got {[c.id for c in categories]}.")
+        raise ValueError(f"category ids must be unique, got {[c.id for c in categories]}")
     if min(names) < 1:
-        raise ValueError(f"Category ids start at 1 (0 is background), got {min(names)}.")
+        raise ValueError(f"category ids must be at least 1 (0 is background), got {min(names)}")
     count = Counter(names.values())
     return {i: name if count[name] == 1 else f"{name} ({i})" for i, name in sorted(names.items())}
 
 
 class DetectionEvaluator(abc.ABC):
-    """Collects ground truth and detections image by image; `evaluate` turns them into numbers.
+    """Metrics of detections: add ground truth and detections per image, then `evaluate`.
 
-    The order is `add_groundtruth` (with no boxes for an image without objects), then
-    `add_detections`; an image that never gets detections counts as one with none.
+    For every image call `add_groundtruth` (with no boxes for an image without objects), then
+    `add_detections`; an image without `add_detections` counts as one without detections.
+
+    Args:
+        categories: the classes.
     """
 
     def __init__(self, categories: Sequence[CategoryLike]):
@@ -107,7 +115,7 @@ class DetectionEvaluator(abc.ABC):
         self.clear()
 
     def clear(self) -> None:
-        """Forget every image."""
+        """Remove all images."""
         self._groundtruth: dict[Hashable, ImageGroundtruth] = {}
         self._detections: dict[Hashable, ImageDetections] = {}
 
@@ -125,20 +133,22 @@ class DetectionEvaluator(abc.ABC):
         """Add the annotated objects of an image.
 
         Args:
-          image_id: a name that no other image has.
-          boxes: [G, 4] absolute pixels.
-          classes: [G] ids of the categories.
-          difficult, is_crowd, group_of: [G] flags; None is all False.
-          area: [G] square pixels of the objects (their masks, where known); None or a value <= 0
-            takes the area of the box.
+            image_id: unique for each image.
+            boxes: [G, 4] absolute pixels.
+            classes: [G] category ids.
+            difficult: [G] flags; None for all False.
+            is_crowd: as `difficult`.
+            group_of: as `difficult`.
+            area: [G] square pixels of the objects (their masks, where known); None or a value <= 0
+                means the area of the box.
 
         Raises:
-          ValueError: the image was added before, shapes disagree, a value is not finite, or a class
-            is not one of the categories.
+            ValueError: the image was already added, shapes disagree, a value is not finite, or a
+                class is not a category.
         """
         if image_id in self._groundtruth:
-            raise ValueError(f"Image {image_id!r}: its ground truth was already added.")
-        where = f"Image {image_id!r}, ground truth"
+            raise ValueError(f"image {image_id!r}: its ground truth was already added")
+        where = f"image {image_id!r}, ground truth"
         boxes = _floats(boxes, (-1, 4), f"{where} boxes")
         length = len(boxes)
         area = np.zeros(length) if area is None else _floats(area, (length,), f"{where} area")
@@ -152,29 +162,29 @@ class DetectionEvaluator(abc.ABC):
         )
 
     def add_detections(self, image_id: Hashable, boxes: Any, scores: Any, classes: Any) -> None:
-        """Add what a detector found in an image.
+        """Add the detections of an image.
 
-        A detection of a class that is none of the categories (label maps may have gaps) counts for
-        nothing, as in the OD API.
+        Detections of a class that is not a category (label maps may have gaps) are ignored, as in
+        the OD API.
 
         Args:
-          image_id: of an image whose ground truth was added.
-          boxes: [D, 4] absolute pixels.
-          scores: [D].
-          classes: [D] ids of categories (integers, or floats without fraction).
+            image_id: of an image whose ground truth was added.
+            boxes: [D, 4] absolute pixels.
+            scores: [D].
+            classes: [D] category ids (integers, or floats without fraction).
 
         Raises:
-          ValueError: no ground truth was added, detections were already added, shapes disagree, or
-            a value is not finite.
+            ValueError: no ground truth was added, detections were already added, shapes disagree,
+                or a value is not finite.
         """
         if image_id not in self._groundtruth:
             raise ValueError(
-                f"Image {image_id!r}: detections without ground truth. Call add_groundtruth first, "
-                "with no boxes if the image has no object."
+                f"image {image_id!r}: detections without ground truth. Call add_groundtruth first, "
+                "with no boxes if the image has no object"
             )
         if image_id in self._detections:
-            raise ValueError(f"Image {image_id!r}: its detections were already added.")
-        where = f"Image {image_id!r}, detection"
+            raise ValueError(f"image {image_id!r}: its detections were already added")
+        where = f"image {image_id!r}, detection"
         boxes = _floats(boxes, (-1, 4), f"{where} boxes")
         scores = _floats(scores, (len(boxes),), f"{where} scores")
         numbers = _floats(classes, (len(boxes),), f"{where} classes").astype(np.int64)
@@ -183,10 +193,11 @@ class DetectionEvaluator(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """The metrics of all images added so far, by name. May be called again."""
+        """Return the metrics of all images added so far, by name; may be called repeatedly."""
 
     @property
     def num_images(self) -> int:
+        """Return the number of images added so far."""
         return len(self._groundtruth)
 
     def _images(self) -> list[tuple[ImageGroundtruth, ImageDetections]]:
@@ -198,8 +209,8 @@ class DetectionEvaluator(abc.ABC):
         unknown = numbers[~np.isin(numbers, self._known_ids)]
         if unknown.size:
             raise ValueError(
-                f"{where}: class {unknown[0]} is none of the {len(self.names)} categories "
-                f"(ids {self._known_ids[0]} to {self._known_ids[-1]}). Do the records and the "
-                "label map belong together?"
+                f"{where}: class {unknown[0]} is not one of the {len(self.names)} categories "
+                f"(ids {self._known_ids[0]} to {self._known_ids[-1]}). Use the label map that the "
+                "records were made with"
             )
         return numbers

@@ -24,7 +24,7 @@ _BY_CATEGORY = (
 
 
 def _split(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict]]:
-    """Summary metrics by name; and group -> class name -> metric -> value."""
+    """Return summary metrics by name; and group -> class name -> metric -> value."""
     summary: dict[str, float] = {}
     tables: dict[str, dict[str, dict[str, float]]] = {}
     for name, value in metrics.items():
@@ -37,7 +37,7 @@ def _split(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, di
     return summary, tables
 
 
-def _text(value: float, counts: bool) -> str:
+def _format_value(value: float, counts: bool) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.0f}" if counts else f"{value:.4f}"
@@ -55,21 +55,25 @@ def _columns(rows: list[list[str]]) -> list[str]:
 
 
 def format_table(metrics: Mapping[str, float], *, title: str = "") -> str:
-    """The metrics as text: summaries first, then one table of classes for each kind of metric.
+    """Return the metrics as text: summary metrics, then one table of classes for each group.
 
-    "-" stands where a class has no object to find (NaN).
+    NaN, the metric of a class without objects, is shown as "-".
+
+    Args:
+        metrics: name -> value.
+        title: first line of the text.
     """
     summary, tables = _split(metrics)
     lines = [title, "=" * len(title)] if title else []
     if summary:
-        rows = [[k, _text(v, k.startswith("ErrorAnalysis"))] for k, v in summary.items()]
+        rows = [[k, _format_value(v, k.startswith("ErrorAnalysis"))] for k, v in summary.items()]
         lines += _columns(rows)
     for group, classes in tables.items():
         names = list(dict.fromkeys(metric for values in classes.values() for metric in values))
         rows = [[group, *names]]
         for name, values in classes.items():
             counts = group == "ErrorAnalysis"
-            rows.append([name, *(_text(values.get(m, math.nan), counts) for m in names)])
+            rows.append([name, *(_format_value(values.get(m, math.nan), counts) for m in names)])
         lines += ["", *_columns(rows)]
     return "\n".join(lines) + "\n"
 
@@ -77,9 +81,10 @@ def format_table(metrics: Mapping[str, float], *, title: str = "") -> str:
 def write_json(
     path: str | os.PathLike, metrics: Mapping[str, float], extra: Mapping[str, Any] | None = None
 ) -> None:
-    """Write `{..extra, "metrics": {name: value}}` to `path`, NaN as null; folders are made.
+    """Write `{..extra, "metrics": {name: value}}` to `path`, NaN as null.
 
-    A reader never sees half a file: it is written beside `path` and then moved there.
+    Missing directories are created. The file appears complete: it is written under a temporary
+    name and then renamed.
     """
     values = {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
     path = os.fspath(path)
@@ -92,13 +97,14 @@ def write_json(
 
 
 class EvaluationWriter:
-    """Writes `<model_dir>/eval/<name>`: events, and `metrics-<step>.json` per evaluation."""
+    """Writer of `<model_dir>/eval/<name>`: events, and `metrics-<step>.json` per evaluation.
 
-    def __init__(self, model_dir: str | os.PathLike[str], name: str) -> None:
-        """Args:
+    Args:
         model_dir: of the run.
         name: of the evaluated input reader; may be empty.
-        """
+    """
+
+    def __init__(self, model_dir: str | os.PathLike[str], name: str) -> None:
         self.directory = os.path.join(os.fspath(model_dir), "eval", name).rstrip(os.sep)
         self._writer = tf.summary.create_file_writer(self.directory)
 
@@ -106,27 +112,27 @@ class EvaluationWriter:
         self,
         step: int,
         metrics: Mapping[str, float],
-        pictures: Iterable[tuple[str, np.ndarray]] = (),
+        images: Iterable[tuple[str, np.ndarray]] = (),
         extra: Mapping[str, Any] | None = None,
     ) -> str:
-        """Writes one evaluation; returns the JSON file's path.
+        """Write one evaluation; return the JSON file's path.
 
         Args:
-            step: training steps behind the weights.
+            step: global step of the checkpoint.
             metrics: TensorBoard name -> value.
-            pictures: (TensorBoard name, picture [h, w, 3] uint8).
+            images: (TensorBoard name, image [h, w, 3] uint8).
             extra: further entries of the JSON file.
         """
         with self._writer.as_default(step=step):
             for tag, value in metrics.items():
                 tf.summary.scalar(tag, value)
-            for tag, picture in pictures:
-                tf.summary.image(tag, picture[np.newaxis])
+            for tag, image in images:
+                tf.summary.image(tag, image[np.newaxis])
         self._writer.flush()
         path = os.path.join(self.directory, f"metrics-{step}.json")
         write_json(path, metrics, {"step": step, **(extra or {})})
         return path
 
     def close(self) -> None:
-        """Closes the event file."""
+        """Close the event file."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""From the names in `eval_config.metrics_set` to evaluators."""
+"""Evaluators for the names in `eval_config.metrics_set`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from object_detection_mtl.evaluation.pascal_voc import PascalVocEvaluator
 
 @dataclass(frozen=True)
 class MetricsOptions:
-    """Options of `eval_config` that metrics know; each metric takes those that concern it."""
+    """Options of the metrics; each metric uses those named in its comment."""
 
-    matching_iou_threshold: float = 0.5  # PASCAL and its relatives, error analysis
-    nms_iou_threshold: float = 1.0  # PASCAL and its relatives; 1 does nothing
+    matching_iou_threshold: float = 0.5  # PASCAL VOC and its variants, error analysis
+    nms_iou_threshold: float = 1.0  # PASCAL VOC and its variants; 1 disables suppression
     recall_bounds: tuple[float, float] = (0.0, 1.0)  # precision at recall
-    include_metrics_per_category: bool = False  # COCO; PASCAL always includes them
+    include_metrics_per_category: bool = False  # COCO; PASCAL VOC always includes them
     all_metrics_per_category: bool = False  # COCO
     super_categories: Mapping[str, Sequence[str]] = field(default_factory=dict)  # COCO
     min_score: float = 0.5  # error analysis
@@ -78,7 +78,7 @@ _BUILDERS: dict[str, Callable[[Categories, MetricsOptions], DetectionEvaluator]]
     "error_analysis": _error_analysis,
 }
 
-# The names of the MTL-SSL authors' configs and of early versions of the OD API.
+# Names in the MTL-SSL authors' configs and in early versions of the OD API.
 _ALIASES = {
     "coco_metrics": "coco_detection_metrics",
     "pascal_voc_metrics": "pascal_voc_detection_metrics",
@@ -94,10 +94,10 @@ KNOWN_METRICS_SETS = (*_BUILDERS, *_ALIASES)
 def make_evaluators(
     metrics_sets: Sequence[str], categories: Categories, options: MetricsOptions | None = None
 ) -> list[DetectionEvaluator]:
-    """One evaluator for each name of `metrics_sets`, in order, each kind once.
+    """Return one evaluator for each name of `metrics_sets`, in order, without duplicates.
 
     Raises:
-      ValueError: a name is unknown (the message lists the known ones), or there is none.
+        ValueError: a name is unknown (the message lists the known ones), or there are no names.
     """
     unknown = [name for name in metrics_sets if name not in KNOWN_METRICS_SETS]
     if unknown or not metrics_sets:

@@ -1,13 +1,13 @@
-"""PASCAL VOC detection metrics, under the names and with the conventions of the OD API.
+"""PASCAL VOC detection metrics with the names and conventions of the OD API.
 
 Average precision is the area under the interpolated precision-recall curve at every recall where
-it changes (VOC 2010 and later, not the 11 points of VOC 2007). A detection belongs to the object of
-its class that it overlaps most; if that overlap reaches the threshold, the highest score takes the
-object and every further one is a false positive. A detection whose object is difficult counts
-neither way, and difficult objects are not asked for.
+it changes (VOC 2010 and later, not the 11 points of VOC 2007). A detection is matched to the object
+of its class with the highest overlap. If the overlap reaches the threshold, the detection with the
+highest score for this object is a true positive and every further one a false positive. Difficult
+objects and detections matched to them are ignored.
 
-Detections of one score rank in the order in which they were added. The OD API leaves their order to
-an unstable sort, so its numbers can differ where scores are equal.
+Detections with equal scores rank in the order in which they were added. The OD API uses an unstable
+sort, so its numbers can differ where scores are equal.
 
 Shape letters: G ground-truth boxes, D detections of one image; N detections of all images.
 """
@@ -28,7 +28,7 @@ from object_detection_mtl.evaluation.evaluator import (
 
 
 class Judged(NamedTuple):
-    """Detections that count, ignored ones left out."""
+    """Detections that count, without ignored ones."""
 
     scores: np.ndarray  # [N]
     classes: np.ndarray  # [N] int64
@@ -36,16 +36,19 @@ class Judged(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Precision and recall after each detection of one class, best score first."""
+    """Precision and recall after each detection of one class, in descending score order."""
 
     precision: np.ndarray  # [N]
     recall: np.ndarray  # [N]
 
 
 def precision_recall(scores: np.ndarray, hits: np.ndarray, num_groundtruth: float) -> Curve:
-    """The curve of detections [N] with `scores`, where `hits` > 0 marks the true positives.
+    """Return the precision-recall curve of N detections.
 
-    Detections of one score keep their order. `num_groundtruth` must be positive.
+    Args:
+        scores: [N]; detections with equal scores keep their order.
+        hits: [N], greater than 0 for true positives.
+        num_groundtruth: positive number of objects.
     """
     order = np.argsort(-scores, kind="stable")
     hits = hits[order].astype(np.float64)
@@ -57,14 +60,14 @@ def precision_recall(scores: np.ndarray, hits: np.ndarray, num_groundtruth: floa
 
 
 def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Area under the curve, with precision made non-increasing in recall; 0 for an empty curve."""
+    """Return the area under the curve with non-increasing precision; 0 for an empty curve."""
     recall = np.concatenate([[0.0], recall])
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall) * envelope))
 
 
 def suppress(detections: ImageDetections, iou_threshold: float) -> ImageDetections:
-    """Greedy non-maximum suppression within each class of one image, best score first."""
+    """Return the detections of one image after greedy non-maximum suppression per class."""
     order = np.argsort(-detections.scores, kind="stable")
     boxes, classes = detections.boxes[order], detections.classes[order]
     too_close = box_overlaps.iou(boxes, boxes) > iou_threshold
@@ -77,7 +80,7 @@ def suppress(detections: ImageDetections, iou_threshold: float) -> ImageDetectio
 
 
 def _best_of_class(table: np.ndarray, classes: np.ndarray, others: np.ndarray) -> tuple:
-    """Per row of `table` [D, G]: the best column of the row's class and its value (-1: none)."""
+    """Return per row of `table` [D, G] the best column of its class and the value (-1: none)."""
     if table.shape[1] == 0:
         return np.zeros(len(table), dtype=np.int64), np.full(len(table), -1.0)
     table = np.where(classes[:, np.newaxis] == others, table, -1.0)
@@ -92,15 +95,16 @@ def judge(
     iou_threshold: float,
     group_of_weight: float | None = None,
 ) -> Judged:
-    """Sort the detections of one image into true and false positives; drop those to be ignored.
+    """Classify the detections of one image as true or false positives; drop ignored ones.
 
     Args:
-      groundtruth, detections: of one image, all classes together.
-      iou_threshold: overlap from which on a detection has found its object.
-      group_of_weight: None treats a box around a group as an ordinary object (PASCAL). Otherwise a
-        detection that is no true positive, and lies with at least `iou_threshold` of its area in a
-        group of its class, is ignored; with a positive weight each group found once adds a hit of
-        that weight (Open Images).
+        groundtruth: the objects of the image, all classes.
+        detections: its detections, all classes.
+        iou_threshold: minimum overlap of a true positive with its object.
+        group_of_weight: None treats a box around a group as an ordinary object (PASCAL VOC).
+            Otherwise a detection that is not a true positive and has at least `iou_threshold` of
+            its area in a group of its class is ignored; with a positive weight each detected group
+            adds one hit of that weight (Open Images).
     """
     order = np.argsort(-detections.scores, kind="stable")
     boxes, scores = detections.boxes[order], detections.scores[order].astype(np.float64)
@@ -135,7 +139,7 @@ def judge(
 
 
 def _mean_of_known(values: Sequence[float]) -> float:
-    """Mean without the NaNs; NaN where nothing is left."""
+    """Return the mean of the values that are not NaN; NaN without such values."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 
@@ -143,18 +147,19 @@ def _mean_of_known(values: Sequence[float]) -> float:
 class PascalVocEvaluator(DetectionEvaluator):
     """Mean average precision at one IoU threshold, and the average precision of every class.
 
-    A class without (countable) objects has the value NaN and is left out of the mean.
+    The average precision of a class without (counted) objects is NaN; the mean ignores it.
 
     Args:
-      categories: the classes.
-      matching_iou_threshold: in (0, 1].
-      nms_iou_threshold: suppression within a class before matching; 1 does nothing.
-      prefix: before every name, "" for none.
-      weighted: the mean is the average precision of all classes' detections thrown together.
-      evaluate_corloc: also CorLoc, the share of a class's images whose best detection is right.
-      recall_bounds: only points of the curve with a recall inside count.
-      use_difficult: False treats difficult objects as ordinary ones.
-      group_of_weight: see `judge`.
+        categories: the classes.
+        matching_iou_threshold: in (0, 1].
+        nms_iou_threshold: of the suppression within a class before matching; 1 disables it.
+        prefix: of every metric name, "" for none.
+        weighted: the mean is the average precision of all classes' detections taken together.
+        evaluate_corloc: add CorLoc, the fraction of a class's images whose best detection is
+            correct.
+        recall_bounds: only points of the curve with a recall inside count.
+        use_difficult: False treats difficult objects as ordinary ones.
+        group_of_weight: see `judge`.
     """
 
     def __init__(
@@ -173,12 +178,12 @@ class PascalVocEvaluator(DetectionEvaluator):
         super().__init__(categories)
         if not 0 < matching_iou_threshold <= 1:
             raise ValueError(
-                f"matching_iou_threshold must be in (0, 1], got {matching_iou_threshold}."
+                f"matching_iou_threshold must be in (0, 1], got {matching_iou_threshold}"
             )
         if not 0 <= nms_iou_threshold <= 1:
-            raise ValueError(f"nms_iou_threshold must be in [0, 1], got {nms_iou_threshold}.")
+            raise ValueError(f"nms_iou_threshold must be in [0, 1], got {nms_iou_threshold}")
         if not 0 <= recall_bounds[0] < recall_bounds[1] <= 1:
-            raise ValueError(f"recall_bounds must be 0 <= lower < upper <= 1, got {recall_bounds}.")
+            raise ValueError(f"recall_bounds must be 0 <= lower < upper <= 1, got {recall_bounds}")
         self._iou_threshold = float(matching_iou_threshold)
         self._nms_iou_threshold = float(nms_iou_threshold)
         self._prefix = f"{prefix}_" if prefix else ""
@@ -189,7 +194,10 @@ class PascalVocEvaluator(DetectionEvaluator):
         self._group_of_weight = group_of_weight
 
     def evaluate(self) -> dict[str, float]:
-        """`<prefix>_Precision/mAP@<t>IOU`, `<prefix>_PerformanceByCategory/AP@<t>IOU/<name>`."""
+        """Return the mean and the metric of every category, as in the OD API.
+
+        Names: `<prefix>_Precision/mAP@<t>IOU`, `<prefix>_PerformanceByCategory/AP@<t>IOU/<name>`.
+        """
         judged, num_groundtruth = self._judge_all()
         precisions = {}
         for category_id in self.names:
@@ -201,7 +209,7 @@ class PascalVocEvaluator(DetectionEvaluator):
             curve = self._curve(judged, countable, num_groundtruth)
             mean = average_precision(*curve) if curve else float("nan")
 
-        # A threshold that came through float32 reads 0.30000001; its name is 0.3.
+        # A float32 threshold may be 0.30000001; the metric's name has 0.3.
         at = f"@{float(f'{self._iou_threshold:.6g}')}IOU"
         lower, upper = self._recall_bounds
         within = "" if (lower, upper) == (0.0, 1.0) else f"@[{lower:.1f},{upper:.1f}]Recall"
@@ -219,13 +227,13 @@ class PascalVocEvaluator(DetectionEvaluator):
         return metrics
 
     def curves(self) -> dict[int, Curve]:
-        """The precision-recall curve of every category that has objects, by category id."""
+        """Return the precision-recall curve of every category with objects, by category id."""
         judged, num_groundtruth = self._judge_all()
         curves = {i: self._curve(judged, [i], num_groundtruth) for i in self.names}
         return {i: curve for i, curve in curves.items() if curve is not None}
 
     def _prepared(self, groundtruth: ImageGroundtruth, detections: ImageDetections) -> tuple:
-        """The image with empty boxes and suppressed detections gone, flags off where not wanted."""
+        """Return the image without empty boxes and suppressed detections, and with its flags."""
         if not self._use_difficult:
             ordinary = np.zeros_like(groundtruth.difficult)
             groundtruth = dataclasses.replace(groundtruth, difficult=ordinary)
@@ -236,17 +244,17 @@ class PascalVocEvaluator(DetectionEvaluator):
         return groundtruth, detections
 
     def _judge_all(self) -> tuple[Judged, np.ndarray]:
-        """All images' detections judged, and the number of objects to find, indexed by class id."""
+        """Return all images' judged detections, and the number of objects by class id."""
         parts = [Judged(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))]
         num_groundtruth = np.zeros(max(self.names) + 1)
         for image in self._images():
             groundtruth, detections = self._prepared(*image)
-            worth = np.where(
+            weight = np.where(
                 groundtruth.group_of & (self._group_of_weight is not None),
                 self._group_of_weight or 0.0,
                 1.0,
             )
-            np.add.at(num_groundtruth, groundtruth.classes, worth * ~groundtruth.difficult)
+            np.add.at(num_groundtruth, groundtruth.classes, weight * ~groundtruth.difficult)
             parts.append(
                 judge(
                     groundtruth,
@@ -262,7 +270,7 @@ class PascalVocEvaluator(DetectionEvaluator):
     def _curve(
         self, judged: Judged, category_ids: list[int], num_groundtruth: np.ndarray
     ) -> Curve | None:
-        """The curve of some categories together, within the recall bounds; None without objects."""
+        """Return the joint curve of some categories within the recall bounds; None if empty."""
         total = float(num_groundtruth[category_ids].sum())
         if total == 0:
             return None
@@ -273,9 +281,9 @@ class PascalVocEvaluator(DetectionEvaluator):
         return Curve(curve.precision[inside], curve.recall[inside])
 
     def _corloc(self) -> dict[int, float]:
-        """Per category: share of its images where its best detection overlaps one of its objects.
+        """Return per category the fraction of its images with a correct best detection.
 
-        Difficult objects and groups count as any other here.
+        Difficult objects and groups count as ordinary ones.
         """
         images = np.zeros(max(self.names) + 1)
         correct = np.zeros(max(self.names) + 1)

@@ -1,4 +1,4 @@
-"""Drawings on pictures; needs Pillow and numpy only."""
+"""Drawing of boxes and labels on images, with Pillow and numpy only."""
 
 from object_detection_mtl.visualization.box_drawing import (
     SMALLEST_LONGER_SIDE,

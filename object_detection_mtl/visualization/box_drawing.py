@@ -1,7 +1,7 @@
-"""Boxes with class names and scores on pictures.
+"""Drawing of boxes with class names and scores.
 
-Shape letters: H W C an image, N boxes. Boxes are [ymin, xmin, ymax, xmax] normalised to the image.
-Pictures are uint8 RGB arrays [H, W, 3] or Pillow images; results are arrays.
+Shape letters: H W C an image, N boxes. Boxes are [ymin, xmin, ymax, xmax] normalized to the image.
+Images are uint8 RGB arrays [H, W, 3] or Pillow images; results are arrays.
 """
 
 import os
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from object_detection_mtl import folders
 from object_detection_mtl.visualization import drawing
 
-# Below this many pixels on the longer side, labels would cover the picture: it is enlarged first.
+# Images whose longer side has fewer pixels are enlarged, so that labels do not cover them.
 SMALLEST_LONGER_SIDE = 320
 
 
@@ -25,13 +25,11 @@ class _Label(NamedTuple):
     box: tuple[float, float, float, float]  # left, top, right, bottom of the labeled box, pixels
 
 
-def _enlarged(picture: Image.Image, longer_side: int) -> Image.Image:
-    factor = -(-longer_side // max(picture.size))
+def _enlarged(canvas: Image.Image, longer_side: int) -> Image.Image:
+    factor = -(-longer_side // max(canvas.size))
     if factor <= 1:
-        return picture
-    return picture.resize(
-        (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
-    )
+        return canvas
+    return canvas.resize((canvas.width * factor, canvas.height * factor), Image.Resampling.NEAREST)
 
 
 def _overlap(a: tuple, b: tuple) -> float:
@@ -41,7 +39,7 @@ def _overlap(a: tuple, b: tuple) -> float:
 def _place(
     box: tuple, size: tuple[float, float], canvas: tuple[int, int], taken: Sequence[tuple]
 ) -> tuple[float, float, float, float]:
-    """Where a label of `size` goes: at its box, inside the picture, off the other labels."""
+    """Return the place of a label: at its box, inside the image, clear of other labels."""
     left, top, right, bottom = box
     width, height = size
     corners = [
@@ -61,18 +59,18 @@ def _place(
     return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
 
 
-def _draw_labels(draw: ImageDraw.ImageDraw, labels: Sequence[_Label], picture: Image.Image) -> None:
-    """Labels, the most important first; later ones give way."""
-    font = drawing.font(picture)
-    pad = max(1, round(drawing.scale(picture) / 400))
+def _draw_labels(draw: ImageDraw.ImageDraw, labels: Sequence[_Label], canvas: Image.Image) -> None:
+    """Draw labels in order of precedence; later ones are moved to free places."""
+    font = drawing.font(canvas)
+    pad = max(1, round(drawing.scale(canvas) / 400))
     taken: list[tuple] = []
     placed = []
     for label in labels:
-        text = drawing.shortened(draw, label.text, font, picture.width - 2 * pad)
-        # "Ay" has the tallest and the deepest letters: all labels of a picture get one height.
+        text = drawing.shortened(draw, label.text, font, canvas.width - 2 * pad)
+        # "Ay" has an ascender and a descender: all labels of an image get the same height.
         _, top, _, bottom = draw.textbbox((0, 0), f"{text}Ay", font=font)
         size = (draw.textlength(text, font=font) + 2 * pad, bottom - top + 2 * pad)
-        place = _place(label.box, size, picture.size, taken)
+        place = _place(label.box, size, canvas.size, taken)
         taken.append(place)
         placed.append((text, label.color, place, top))
     for text, color, place, top in reversed(placed):
@@ -95,7 +93,7 @@ def _label_text(
 def _chosen(
     count: int, scores: np.ndarray | None, min_score: float, max_boxes: int | None
 ) -> list[int]:
-    """Rows to draw, best score first."""
+    """Return the rows to draw, in descending score order."""
     if scores is None:
         return list(range(count))[:max_boxes]
     order = np.argsort(-scores, kind="stable")
@@ -117,38 +115,39 @@ def draw_boxes(
     color: drawing.Color | None = None,
     longer_side: int = SMALLEST_LONGER_SIDE,
 ) -> np.ndarray:
-    """Draws boxes, their class names and scores.
+    """Draw boxes with class names and scores.
 
     Args:
-      image: see `drawing.to_rgb_image`.
-      boxes: [N, 4] normalised to the image; parts outside are cut off.
-      classes: [N] ids for colours and names, or None: one colour, no names.
-      scores: [N], or None: all boxes are drawn, in the order given.
-      names: class id -> name; a class without one shows its id.
-      texts: [N] what labels say, in place of names and scores.
-      min_score: boxes below are not drawn.
-      max_boxes: at most so many, the best ones; None for all.
-      show_scores, show_labels: whether labels hold the score, and whether there are any.
-      color: of all boxes, instead of one for each class.
-      longer_side: a picture smaller than this is enlarged by a whole factor, for its labels to be
-        legible and leave something to see; 0 keeps every size.
+        image: see `drawing.to_rgb_image`.
+        boxes: [N, 4] normalized to the image; they are clipped to it.
+        classes: [N] ids for colors and names; None for one color and no names.
+        scores: [N]; None draws all boxes in the order given.
+        names: class id -> name; a class without a name shows its id.
+        texts: [N] labels, instead of names and scores.
+        min_score: boxes with a lower score are not drawn.
+        max_boxes: maximum number of boxes, by score; None for all.
+        show_scores: include scores in labels.
+        show_labels: draw labels.
+        color: of all boxes, instead of one color per class.
+        longer_side: an image with a smaller longer side is enlarged by an integer factor, so that
+            labels are legible; 0 keeps the size of all images.
 
     Returns:
-      uint8 [H, W, 3], of the size of `image` unless that was smaller than `longer_side`.
+        uint8 [H, W, 3], of the size of `image` unless that was smaller than `longer_side`.
 
     Raises:
-      ValueError: not a picture, or arrays of different lengths.
+        ValueError: `image` is not a valid image, or arrays have different lengths.
     """
-    picture = _enlarged(drawing.to_rgb_image(image), longer_side)
+    canvas = _enlarged(drawing.to_rgb_image(image), longer_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     classes = None if classes is None else np.asarray(classes).astype(np.int64).reshape(-1)
     scores = None if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
     for what, values in (("classes", classes), ("scores", scores), ("texts", texts)):
         if values is not None and len(values) != len(boxes):
-            raise ValueError(f"{len(boxes)} boxes but {len(values)} {what}.")
+            raise ValueError(f"{what}: expected {len(boxes)}, one per box, got {len(values)}")
 
-    draw = ImageDraw.Draw(picture)
-    thickness = max(1, round(drawing.scale(picture) / 250))
+    draw = ImageDraw.Draw(canvas)
+    thickness = max(1, round(drawing.scale(canvas) / 250))
     labels = []
     for row in _chosen(len(boxes), scores, min_score, max_boxes):
         class_id = None if classes is None else int(classes[row])
@@ -156,7 +155,7 @@ def draw_boxes(
         ymin, xmin, ymax, xmax = np.clip(boxes[row], 0.0, 1.0)
         if not (ymin <= ymax and xmin <= xmax):
             continue
-        width, height = picture.size
+        width, height = canvas.size
         corners = (
             round(xmin * (width - 1)),
             round(ymin * (height - 1)),
@@ -168,68 +167,69 @@ def draw_boxes(
     for label in reversed(labels):  # the best on top
         _draw_frame(draw, label, thickness)
     if show_labels:
-        _draw_labels(draw, [label for label in labels if label.text], picture)
-    return np.asarray(picture)
+        _draw_labels(draw, [label for label in labels if label.text], canvas)
+    return np.asarray(canvas)
 
 
 def _draw_frame(draw: ImageDraw.ImageDraw, label: _Label, thickness: int) -> None:
-    if thickness > 1:  # a dark rim keeps the frame visible where the picture has its colour
+    if thickness > 1:  # a dark outline keeps the frame visible on a background of its color
         left, top, right, bottom = label.box
         draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0), width=1)
     draw.rectangle(label.box, outline=label.color, width=thickness)
 
 
 def side_by_side(images: Sequence[Any], *, titles: Sequence[str] | None = None) -> np.ndarray:
-    """Pictures in a row, tops aligned, a thin gap between them, with a bar of titles if given.
+    """Return images in a row, aligned at the top, with optional titles above.
 
     Args:
-      images: at least one, see `drawing.to_rgb_image`; heights may differ.
-      titles: one for each picture.
+        images: at least one, see `drawing.to_rgb_image`; heights may differ.
+        titles: one for each image.
 
     Returns:
-      uint8 [H, W, 3].
+        uint8 [H, W, 3].
 
     Raises:
-      ValueError: no picture, or not one title for each.
+        ValueError: there are no images, or the number of titles differs.
     """
-    pictures = [drawing.to_rgb_image(image) for image in images]
-    if not pictures:
-        raise ValueError("side_by_side needs at least one picture.")
-    if titles is not None and len(titles) != len(pictures):
-        raise ValueError(f"{len(pictures)} pictures but {len(titles)} titles.")
-    largest = max(pictures, key=drawing.scale)
+    panels = [drawing.to_rgb_image(image) for image in images]
+    if not panels:
+        raise ValueError("images: expected at least one, got none")
+    if titles is not None and len(titles) != len(panels):
+        raise ValueError(f"titles: expected {len(panels)}, one per image, got {len(titles)}")
+    largest = max(panels, key=drawing.scale)
     font, gap = drawing.font(largest), max(2, round(drawing.scale(largest) / 100))
     bar = 0
     if titles:
         measure = ImageDraw.Draw(largest)
         bar = int(measure.textbbox((0, 0), "Ay", font=font)[3]) + gap
-    width = sum(picture.width for picture in pictures) + gap * (len(pictures) - 1)
-    canvas = Image.new("RGB", (width, max(p.height for p in pictures) + bar), (32, 32, 32))
+    width = sum(panel.width for panel in panels) + gap * (len(panels) - 1)
+    canvas = Image.new("RGB", (width, max(panel.height for panel in panels) + bar), (32, 32, 32))
     draw = ImageDraw.Draw(canvas)
     left = 0
-    for i, picture in enumerate(pictures):
-        canvas.paste(picture, (left, bar))
+    for i, panel in enumerate(panels):
+        canvas.paste(panel, (left, bar))
         if titles:
-            text = drawing.shortened(draw, titles[i], font, picture.width)
+            text = drawing.shortened(draw, titles[i], font, panel.width)
             draw.text((left + gap, gap // 2), text, font=font, fill=(255, 255, 255))
-        left += picture.width + gap
+        left += panel.width + gap
     return np.asarray(canvas)
 
 
 def save_image(image: Any, path: str | os.PathLike) -> None:
-    """Writes a picture; the name's ending says the format (.jpg, .png ...); folders are made.
+    """Write an image in the format of the extension (.jpg, .png ...); create its directory.
 
     Raises:
-      ValueError: an ending that is no picture format.
+        ValueError: the extension is not an image format.
     """
     path = Path(path)
     if path.suffix.lower() not in Image.registered_extensions():
         raise ValueError(
-            f"{str(path)!r}: the ending {path.suffix!r} is no picture format; use .jpg or .png."
+            f"{str(path)!r}: {path.suffix!r} is not the extension of an image format; use .jpg or "
+            ".png"
         )
-    picture = drawing.to_rgb_image(image)
+    converted = drawing.to_rgb_image(image)
     folders.make(path.parent)
     if path.suffix.lower() in (".jpg", ".jpeg"):
-        picture.save(path, quality=92)
+        converted.save(path, quality=92)
     else:
-        picture.save(path)
+        converted.save(path)

@@ -1,11 +1,11 @@
-"""The auxiliary labels of a picture on one sheet: boxes, mask, closeness, windows.
+"""Sheet of an image's auxiliary labels: boxes, mask, closeness, windows.
 
 Shape letters: H W an image, N objects, M windows, S side of the mask, K classes without background.
 
-A sheet has three parts. Above, the picture with its boxes, numbered, beside the weights of the
-foreground mask. In the middle, the closeness label of every object. Below, windows: the picture,
-dark outside of the window, over the window's label. A label is a bar of one unit of length, cut
-into the shares of the classes, in the colours of the boxes; background is grey.
+A sheet has three parts. Top: the image with its numbered boxes, next to the weights of the
+foreground mask. Middle: the closeness label of every object. Bottom: windows; each is highlighted
+in the image, above its label. A soft label is a bar with a segment for each class, in the colors of
+the boxes; background is gray.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from object_detection_mtl.visualization import (
 )
 
 MOST_OBJECTS = 24  # closeness bars of one sheet
-MOST_SHARES = 6  # lines of text below the bar of a window, the largest shares
+MOST_CLASSES = 6  # lines of text below the bar of a window, the largest values
 WIDTH = sheet_layout.WIDTH
 
 
 @dataclasses.dataclass(frozen=True)
 class LabeledImage:
-    """A picture with its labels.
+    """An image with its labels.
 
     Attributes:
-      name: what the sheet is called.
-      image: uint8 [H, W, 3].
-      boxes: [N, 4] normalised.
-      classes: [N], 1..K.
-      closeness: [N, K+1].
-      windows: [M, 4] normalised; those that are to be drawn.
-      window_labels: [M, K+1].
-      edgemask: [2, S, S], mask and weight.
+        name: title of the sheet.
+        image: uint8 [H, W, 3].
+        boxes: [N, 4] normalized.
+        classes: [N], 1..K.
+        closeness: [N, K+1].
+        windows: [M, 4] normalized; all are drawn.
+        window_labels: [M, K+1].
+        edgemask: [2, S, S], mask and weight.
     """
 
     name: str
@@ -54,14 +54,14 @@ class LabeledImage:
 
 
 def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
-    """Draws all labels of a picture.
+    """Draw all labels of an image.
 
     Args:
-      labeled: the picture.
-      names: class number -> name; a class without one is called by its number.
+        labeled: the image and its labels.
+        names: class id -> name; a class without a name shows its id.
 
     Returns:
-      An RGB picture of WIDTH pixels.
+        An RGB image, WIDTH pixels wide.
     """
     names = {0: "background", **names}
     height, width = labeled.image.shape[:2]
@@ -77,7 +77,7 @@ def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.I
                 sheet_layout.captioned(_boxes(labeled, names, half), "objects"),
                 sheet_layout.captioned(
                     _mask(labeled, half),
-                    "foreground mask: the colour is the weight of a covered cell",
+                    "foreground mask: the color is the weight of a foreground cell",
                     _ramp_legend(labeled.edgemask, half),
                 ),
             ]
@@ -92,19 +92,19 @@ def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.I
 
 
 def _boxes(labeled: LabeledImage, names: Mapping[int, str], width: int) -> Image.Image:
-    picture = sheet_layout.fitted(labeled.image, width)
+    panel = sheet_layout.fitted(labeled.image, width)
     texts = [
         f"{number} {soft_label_drawing.name_of(names, label)}"
         for number, label in enumerate(labeled.classes, start=1)
     ]
-    drawn = box_drawing.draw_boxes(picture, labeled.boxes, labeled.classes, texts=texts)
+    drawn = box_drawing.draw_boxes(panel, labeled.boxes, labeled.classes, texts=texts)
     return Image.fromarray(drawn)
 
 
 def _mask(labeled: LabeledImage, width: int) -> Image.Image:
-    """The picture in grey, its covered cells in the colours of their weights."""
+    """Draw the image in gray, foreground cells in the colors of their weights."""
     mask, weight = np.asarray(labeled.edgemask, float)
-    colors = soft_label_drawing.ramp(_share_of_range(weight, mask))
+    colors = soft_label_drawing.ramp(_relative_log_weight(weight, mask))
     return soft_label_drawing.overlay_map(
         labeled.image, width, colors, np.where(mask > 0, 0.75, 0.0)
     )
@@ -115,7 +115,7 @@ def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
     mask, weight = np.asarray(edgemask, float)
     outside = ""
     if (mask == 0).any():
-        outside = f"grey: background, weight {weight[mask == 0].mean():.3g}"
+        outside = f"gray: background, weight {weight[mask == 0].mean():.3g}"
     left = 0.0
     if (mask > 0).any():
         low, high = weight[mask > 0].min(), weight[mask > 0].max()
@@ -133,10 +133,10 @@ def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
 
 
 def _closeness(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
-    """Two columns of objects, each with its bar."""
+    """Draw two columns of objects, each with its bar."""
     number = min(len(labeled.boxes), MOST_OBJECTS)
     if not number:
-        return sheet_layout.caption("closeness: there is no object")
+        return sheet_layout.caption("closeness: none (the image has no objects)")
     columns = 1 if number == 1 else 2
     rows = -(-number // columns)
     width = (WIDTH - (columns + 1) * sheet_layout.GAP) // columns if columns == 2 else WIDTH // 2
@@ -164,7 +164,7 @@ def _closeness(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
     hidden = len(labeled.boxes) - number
     more = f"; {sheet_layout.counted(hidden, 'more object')} not shown" if hidden else ""
     return sheet_layout.captioned(
-        part, f"closeness: how near the other classes are to an object{more}"
+        part, f"closeness: soft label of the classes near an object{more}"
     )
 
 
@@ -183,7 +183,7 @@ def _windows(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
         for start in range(0, number, columns)
     ]
     return sheet_layout.captioned(
-        sheet_layout.stacked(rows, margin=0), "windows: what the bright part shows"
+        sheet_layout.stacked(rows, margin=0), "windows: soft label of the highlighted part"
     )
 
 
@@ -198,17 +198,17 @@ def _window(
         labeled.image, labeled.boxes, labeled.classes, window, width
     )
     largest = sorted(enumerate(label), key=lambda item: -item[1])
-    shown = [(index, share) for index, share in largest if share > 0][:MOST_SHARES]
+    shown = [(index, value) for index, value in largest if value > 0][:MOST_CLASSES]
     part, draw = sheet_layout.blank(
         width, drawn.height + 6 + soft_label_drawing.BAR + 5 + 18 * len(shown)
     )
     part.paste(drawn, (0, 0))
     top = drawn.height + 6
     soft_label_drawing.draw_bar(draw, (0, top, width, top + soft_label_drawing.BAR), label, {})
-    for line, (index, share) in enumerate(shown):
+    for line, (index, value) in enumerate(shown):
         y = top + soft_label_drawing.BAR + 5 + 18 * line
         draw.rectangle((0, y + 3, 10, y + 13), fill=soft_label_drawing.color_of(index))
-        text = f"{share:.3f} {soft_label_drawing.name_of(names, index)}"
+        text = f"{value:.3f} {soft_label_drawing.name_of(names, index)}"
         draw.text(
             (16, y),
             drawing.shortened(draw, text, sheet_layout.small(), width - 16),
@@ -218,8 +218,8 @@ def _window(
     return part
 
 
-def _share_of_range(weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Where between the lightest and the heaviest covered cell a weight lies, in its logarithm."""
+def _relative_log_weight(weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return log weights scaled to 0..1 between the smallest and largest foreground weight."""
     logarithm = np.log(np.maximum(weight, 1e-12))
     covered = logarithm[mask > 0]
     if not covered.size or covered.max() - covered.min() < 1e-6:

@@ -1,4 +1,4 @@
-"""What was predicted next to its label: shares of classes in regions, and maps.
+"""Drawings of auxiliary predictions next to their labels.
 
 Shape letters: H W an image, N boxes, R regions, S side of a map, K classes without background.
 """
@@ -13,14 +13,14 @@ from PIL import Image
 from object_detection_mtl.visualization import drawing, sheet_layout, soft_label_drawing
 
 MOST_REGIONS = 6  # of one part
-MOST_SHARES = 5  # lines of text below the bars of a region
-_LEAST_SHARE = 0.01
+MOST_CLASSES = 5  # lines of text below the two bars of a region
+_LEAST_VALUE = 0.01
 _COLUMN = 44  # pixels of a column of numbers
 
 
 def draw_comparison_sheet(name: str, parts: Sequence[Image.Image]) -> np.ndarray:
-    """Parts on one sheet: uint8 [h, sheet_layout.WIDTH, 3]."""
-    title = sheet_layout.title(name, "labels (upper bars) and predictions (lower bars)")
+    """Return parts on one sheet: uint8 [h, sheet_layout.WIDTH, 3]."""
+    title = sheet_layout.title(name, "labels (top) and predictions (bottom)")
     return np.asarray(sheet_layout.stacked([title, *parts]))
 
 
@@ -35,15 +35,17 @@ def draw_regions(
     predicted: np.ndarray,
     names: Mapping[int, str],
 ) -> Image.Image:
-    """A part of a sheet: the first regions, each bright on the picture, over two bars.
+    """Draw the first regions, each highlighted in the image, above its label and prediction.
 
     Args:
-      title: the caption.
-      image: uint8 [H, W, 3].
-      boxes: the objects [N, 4], normalised; classes: [N].
-      regions: [R, 4] normalised.
-      labels, predicted: [R, K + 1]; a prediction of zeros is none.
-      names: class number -> name.
+        title: the caption.
+        image: uint8 [H, W, 3].
+        boxes: the objects [N, 4], normalized.
+        classes: [N] their class ids.
+        regions: [R, 4] normalized.
+        labels: [R, K + 1].
+        predicted: [R, K + 1]; zeros mean that there is no prediction.
+        names: class id -> name.
     """
     number = min(len(regions), MOST_REGIONS)
     if not number:
@@ -53,9 +55,9 @@ def draw_regions(
     width = (sheet_layout.WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = []
     for index in range(number):
-        lit = soft_label_drawing.highlight_region(image, boxes, classes, regions[index], width)
-        bars = _bar_panel(labels[index], predicted[index], names, width)
-        panels.append(sheet_layout.stacked([lit, bars], gap=6, margin=0))
+        region = soft_label_drawing.highlight_region(image, boxes, classes, regions[index], width)
+        values = _bar_panel(labels[index], predicted[index], names, width)
+        panels.append(sheet_layout.stacked([region, values], gap=6, margin=0))
     hidden = len(regions) - number
     more = f"; {hidden} more not shown" if hidden else ""
     return sheet_layout.captioned(sheet_layout.side_by_side(panels), f"{title}{more}")
@@ -64,9 +66,9 @@ def draw_regions(
 def _bar_panel(
     label: np.ndarray, predicted: np.ndarray, names: Mapping[int, str], width: int
 ) -> Image.Image:
-    """The label's bar over the prediction's, and both numbers of the largest shares."""
+    """Draw the label's bar above the prediction's, and the largest values of both."""
     order = np.argsort(-np.maximum(label, predicted), kind="stable")
-    shown = [i for i in order if max(label[i], predicted[i]) >= _LEAST_SHARE][:MOST_SHARES]
+    shown = [i for i in order if max(label[i], predicted[i]) >= _LEAST_VALUE][:MOST_CLASSES]
     line = 18
     top = 2 * (soft_label_drawing.BAR + 2) + 4
     part, draw = sheet_layout.blank(width, top + line * (len(shown) + 1))
@@ -96,7 +98,7 @@ def _bar_panel(
 def draw_maps(
     title: str, image: np.ndarray, *, label: np.ndarray, predicted: np.ndarray
 ) -> Image.Image:
-    """A part of a sheet: two maps [S, S] of numbers in 0..1 on the picture [H, W, 3]."""
+    """Draw two maps [S, S] of values in 0..1 over the image [H, W, 3]."""
     half = (sheet_layout.WIDTH - 3 * sheet_layout.GAP) // 2
     panels = []
     for name, values in (("label", label), ("predicted", predicted)):

@@ -1,4 +1,4 @@
-"""Sheets of paper that drawings are laid out on: captions, rows and columns of pictures.
+"""Layout of image sheets: captions, rows and columns.
 
 Shape letters: H W an image.
 """
@@ -23,7 +23,7 @@ TALLEST_PANEL = 720
 
 
 def title(name: str, details: str) -> Image.Image:
-    """The first line of a sheet: a name in large letters, details in small ones."""
+    """Return the first line of a sheet: a name in a large font, details in a small one."""
     part, draw = blank(WIDTH - 2 * GAP, 30)
     large = ImageFont.load_default(size=22)
     room = part.width - draw.textlength(f"    {details}", font=small())
@@ -34,46 +34,46 @@ def title(name: str, details: str) -> Image.Image:
 
 
 def fitted(image: np.ndarray, width: int) -> Image.Image:
-    """The picture at this width, or narrower if it would become too tall."""
-    picture = drawing.to_rgb_image(image)
-    factor = min(width / picture.width, TALLEST_PANEL / picture.height)
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    """Return the image resized to `width`, or less if it would exceed TALLEST_PANEL."""
+    panel = drawing.to_rgb_image(image)
+    factor = min(width / panel.width, TALLEST_PANEL / panel.height)
+    size = (max(1, round(panel.width * factor)), max(1, round(panel.height * factor)))
     method = Image.Resampling.LANCZOS if factor < 2 else Image.Resampling.NEAREST
-    return picture.resize(size, method)
+    return panel.resize(size, method)
 
 
 def small() -> Any:
-    """The font of most text."""
+    """Return the font of ordinary text."""
     return ImageFont.load_default(size=13)
 
 
 def counted(number: int, thing: str) -> str:
-    """ "1 object", "2 objects"."""
+    """Return a count with its noun: "1 object", "2 objects"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """An empty part, and what draws on it."""
+    """Return an empty part and its drawing context."""
     part = Image.new("RGB", (width, height), PAPER)
     return part, ImageDraw.Draw(part)
 
 
 def caption(text: str) -> Image.Image:
-    """A line of text."""
+    """Return a line of text."""
     font = ImageFont.load_default(size=14)
     part, draw = blank(round(font.getlength(text)) + 2, LINE)
     draw.text((0, 2), text, font=font, fill=INK)
     return part
 
 
-def captioned(picture: Image.Image, text: str, below: Image.Image | None = None) -> Image.Image:
-    """A picture below its caption; `below` is what explains it."""
-    parts = [caption(text), picture, *([below] if below else [])]
+def captioned(panel: Image.Image, text: str, below: Image.Image | None = None) -> Image.Image:
+    """Return a panel below its caption and above its legend `below`, if any."""
+    parts = [caption(text), panel, *([below] if below else [])]
     return stacked(parts, gap=4, margin=0)
 
 
 def stacked(parts: Sequence[Image.Image], gap: int = GAP, margin: int = GAP) -> Image.Image:
-    """Parts one below the other."""
+    """Return parts stacked vertically."""
     width = max(part.width for part in parts) + 2 * margin
     height = sum(part.height for part in parts) + gap * (len(parts) - 1) + 2 * margin
     sheet, _ = blank(width, height)
@@ -85,7 +85,7 @@ def stacked(parts: Sequence[Image.Image], gap: int = GAP, margin: int = GAP) -> 
 
 
 def side_by_side(parts: Sequence[Image.Image]) -> Image.Image:
-    """Parts in a row."""
+    """Return parts in a row."""
     width = sum(part.width for part in parts) + GAP * (len(parts) - 1)
     sheet, _ = blank(width, max(part.height for part in parts))
     left = 0

@@ -1,4 +1,4 @@
-"""Evaluation sets for the tests of this folder: small ones by hand, recorded ones, shared ones."""
+"""Evaluation sets of the tests: hand-made, recorded and shared ones."""
 
 import json
 import os
@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def categories(*names: str) -> list[Category]:
-    """Categories 1, 2, ... of these names."""
+    """Return categories 1, 2, ... with these names."""
     return [Category(i, name, name) for i, name in enumerate(names, start=1)]
 
 
@@ -27,7 +27,7 @@ def golden_metrics(variant: str) -> dict[str, float]:
 
 
 def feed_golden(evaluator, *, difficult=True, is_crowd=True):
-    """Adds the recorded evaluation set to `evaluator`; returns it."""
+    """Add the recorded evaluation set to `evaluator` and return it."""
     for image in golden_set()["images"]:
         evaluator.add_groundtruth(
             image["image_id"],
@@ -45,8 +45,8 @@ def feed_golden(evaluator, *, difficult=True, is_crowd=True):
     return evaluator
 
 
-def shared_folder(*parts: str) -> Path:
-    """A folder of the data that lies beside the repository; skips the test where there is none."""
+def shared_directory(*parts: str) -> Path:
+    """Return a directory of the shared test data; skip the test if it is missing."""
     root = os.environ.get("ODMTL_SHARED") or Path(__file__).parents[3] / "shared"
     path = Path(root).joinpath(*parts)
     if not path.exists():
@@ -55,7 +55,7 @@ def shared_folder(*parts: str) -> Path:
 
 
 def feed_coco_files(evaluator, annotations: dict, results: list[dict]) -> None:
-    """Adds a COCO annotation file and a COCO result file, both parsed.
+    """Add a COCO annotation file and a COCO result file, both parsed.
 
     By ascending image id: pycocotools ranks equal scores in that order, we in that of arrival.
     """
@@ -83,16 +83,16 @@ def feed_coco_files(evaluator, annotations: dict, results: list[dict]) -> None:
         )
 
 
-def feed_voc100(evaluator, folder: Path, names: list[str]) -> None:
-    """Adds the VOC photographs and the recorded detections; difficult objects as ordinary ones."""
-    for name in (folder / "ImageSets/Main/trainval.txt").read_text().split():
+def feed_voc100(evaluator, directory: Path, names: list[str]) -> None:
+    """Add the VOC images and recorded detections, difficult objects as ordinary ones."""
+    for name in (directory / "ImageSets/Main/trainval.txt").read_text().split():
         boxes, classes = [], []
-        for item in ElementTree.parse(folder / f"Annotations/{name}.xml").iter("object"):
+        for item in ElementTree.parse(directory / f"Annotations/{name}.xml").iter("object"):
             box = item.find("bndbox")
             boxes.append([float(box.find(side).text) for side in ("ymin", "xmin", "ymax", "xmax")])
             classes.append(names.index(item.find("name").text) + 1)
         evaluator.add_groundtruth(name, boxes, classes)
-        file = folder / f"detections/{name}.txt"  # there is none where nothing was detected
+        file = directory / f"detections/{name}.txt"  # there is none where nothing was detected
         numbers = file.read_text().split() if file.exists() else []
         found = np.array(numbers, np.float64).reshape(-1, 6)
         evaluator.add_detections(name, found[:, [3, 2, 5, 4]], found[:, 1], found[:, 0] + 1)

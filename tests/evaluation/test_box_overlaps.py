@@ -11,7 +11,7 @@ def test_iou_of_hand_worked_boxes():
     np.testing.assert_allclose(box_overlaps.iou(BOXES, BOXES), expected, atol=1e-12)
 
 
-def test_covered_share_is_relative_to_the_first_boxes():
+def test_covered_fraction_is_relative_to_the_first_boxes():
     expected = [[1, 1, 0], [4 / 16, 1, 0], [0, 0, 1]]
     np.testing.assert_allclose(box_overlaps.covered_fraction(BOXES, BOXES), expected, atol=1e-12)
 

@@ -16,7 +16,7 @@ from tests.evaluation.sets import (
     feed_voc100,
     golden_metrics,
     golden_set,
-    shared_folder,
+    shared_directory,
 )
 
 CATS = categories("cat", "dog")
@@ -25,7 +25,7 @@ NAMES = ["DetectionBoxes_" + name for name in SUMMARY_NAMES]
 A, B = [0, 0, 50, 50], [100, 100, 150, 150]
 
 
-def run(images, cats=CATS, **kwargs):
+def evaluate(images, cats=CATS, **kwargs):
     """images: [(groundtruth boxes, classes, extras, detection boxes, scores, classes)]."""
     evaluator = CocoEvaluator(cats, **kwargs)
     for i, (boxes, classes, extras, found, scores, labels) in enumerate(images):
@@ -47,36 +47,36 @@ def pycocotools_directly(annotations: dict, results: list[dict]) -> list[float]:
 
 
 def test_perfect_detections():
-    metrics = run([([A, B], [1, 2], {}, [A, B], [0.9, 0.8], [1, 2])])
+    metrics = evaluate([([A, B], [1, 2], {}, [A, B], [0.9, 0.8], [1, 2])])
     assert list(metrics) == NAMES
     expected = {name: 1.0 for name in NAMES}
-    # Boxes of 50x50: there is no small and no large object.
+    # Boxes of 50x50: neither small nor large objects exist.
     expected |= {name: -1.0 for name in NAMES if "small" in name or "large" in name}
     assert metrics == pytest.approx(expected)
 
 
-def test_a_box_of_known_overlap_is_right_up_to_that_threshold():
-    """IoU .8 (40 of 50 columns): right at .5, .55 ... .8, seven of ten thresholds."""
-    metrics = run([([A], [1], {}, [[0, 0, 50, 40]], [0.9], [1])])
+def test_a_box_of_known_overlap_is_correct_up_to_that_threshold():
+    """IoU .8 (40 of 50 columns): correct at .5, .55 ... .8, seven of ten thresholds."""
+    metrics = evaluate([([A], [1], {}, [[0, 0, 50, 40]], [0.9], [1])])
     assert metrics[MAP] == pytest.approx(0.7)
     assert metrics[MAP + "@.50IOU"] == metrics[MAP + "@.75IOU"] == pytest.approx(1.0)
     assert metrics["DetectionBoxes_Recall/AR@1"] == pytest.approx(0.7)
 
 
-def test_a_detection_inside_a_crowd_is_no_mistake_and_the_crowd_need_not_be_found():
+def test_crowds_cause_no_false_positives_and_no_false_negatives():
     boxes, classes, extras = [A, [0, 100, 200, 400]], [1, 1], {"is_crowd": [False, True]}
     in_crowd = [10, 150, 60, 200]
-    with_flag = run([(boxes, classes, extras, [in_crowd, A], [0.9, 0.8], [1, 1])])
-    without = run([(boxes, classes, {}, [in_crowd, A], [0.9, 0.8], [1, 1])])
+    with_flag = evaluate([(boxes, classes, extras, [in_crowd, A], [0.9, 0.8], [1, 1])])
+    without = evaluate([(boxes, classes, {}, [in_crowd, A], [0.9, 0.8], [1, 1])])
     assert with_flag[MAP] == pytest.approx(1.0)
     assert without[MAP] < 0.6
 
 
-def test_sizes_go_by_the_annotated_area():
+def test_sizes_are_those_of_the_annotated_area():
     """A box of 2500 pixels is medium; its object of 900 pixels is small."""
     small, medium = MAP + " (small)", MAP + " (medium)"
-    by_box = run([([A], [1], {"area": [0]}, [A], [0.9], [1])])
-    by_object = run([([A], [1], {"area": [900]}, [A], [0.9], [1])])
+    by_box = evaluate([([A], [1], {"area": [0]}, [A], [0.9], [1])])
+    by_object = evaluate([([A], [1], {"area": [900]}, [A], [0.9], [1])])
     assert (by_box[small], by_box[medium]) == pytest.approx((-1, 1))
     assert (by_object[small], by_object[medium]) == pytest.approx((1, -1))
 
@@ -91,26 +91,27 @@ def test_sizes_go_by_the_annotated_area():
         ([([A], [1], {"is_crowd": [True]}, [A], [0.9], [1])], -1),  # nothing but a crowd
     ],
 )
-def test_nothing_to_measure(images, value):
-    metrics = run(images, all_metrics_per_category=True)
+def test_metrics_without_objects(images, value):
+    metrics = evaluate(images, all_metrics_per_category=True)
     assert metrics[MAP] == value
     assert metrics["DetectionBoxes_PerformanceByCategory/mAP/cat"] == value
     assert metrics["DetectionBoxes_PerformanceByCategory/mAP/dog"] == -1
 
 
 def test_inverted_detections_are_misses():
-    metrics = run([([A], [1], {}, [[50, 50, 0, 0], A], [0.9, 0.8], [1, 1])])
+    metrics = evaluate([([A], [1], {}, [[50, 50, 0, 0], A], [0.9, 0.8], [1, 1])])
     assert metrics[MAP] == pytest.approx(0.5, abs=0.01)
 
 
 def test_metrics_by_category():
     image = ([A, B], [1, 2], {}, [A, [100, 100, 150, 140]], [0.9, 0.8], [1, 2])
-    metrics = run([image], include_metrics_per_category=True)
-    assert list(metrics)[:12] == NAMES and len(metrics) == 14
+    metrics = evaluate([image], include_metrics_per_category=True)
+    assert list(metrics)[:12] == NAMES
+    assert len(metrics) == 14
     assert metrics["DetectionBoxes_PerformanceByCategory/mAP/cat"] == pytest.approx(1.0)
     assert metrics["DetectionBoxes_PerformanceByCategory/mAP/dog"] == pytest.approx(0.7)
 
-    everything = run([image], all_metrics_per_category=True)
+    everything = evaluate([image], all_metrics_per_category=True)
     assert len(everything) == 12 + 2 + 2 * 12
     assert everything["DetectionBoxes_Precision mAP ByCategory/dog"] == pytest.approx(0.7)
     assert everything["DetectionBoxes_Precision mAP@.75IOU ByCategory/dog"] == pytest.approx(1.0)
@@ -122,19 +123,19 @@ def test_super_categories_are_means_of_the_classes_that_occur():
     cats = categories("cat", "dog", "cow", "car", "bus")
     image = ([A, B], [1, 2], {}, [A, [100, 100, 150, 140]], [0.9, 0.8], [1, 2])
     groups = {"animal": ["cat", "dog", "cow"], "vehicle": ["car", "bus"]}
-    metrics = run([image], cats, super_categories=groups)
+    metrics = evaluate([image], cats, super_categories=groups)
     assert metrics["DetectionBoxes_PerformanceBySuperCategory/animal"] == pytest.approx(0.85)
     assert metrics["DetectionBoxes_PerformanceBySuperCategory/vehicle"] == -1
 
 
 @pytest.mark.parametrize("members", [["cat", "tree"], []])
 def test_super_categories_of_unknown_classes(members):
-    with pytest.raises(ValueError, match=r"'animal'.*expected names of categories: cat, dog"):
+    with pytest.raises(ValueError, match=r"'animal'.*expected category names: cat, dog"):
         CocoEvaluator(CATS, super_categories={"animal": members})
 
 
 def test_pycocotools_is_silent(capsys):
-    run([([A], [1], {}, [A], [0.9], [1])])
+    evaluate([([A], [1], {}, [A], [0.9], [1])])
     assert capsys.readouterr().out == ""
 
 
@@ -149,7 +150,7 @@ def test_equals_the_recorded_metrics(is_crowd):
 
 
 def random_files(seed: int) -> tuple[dict, list[dict]]:
-    """A COCO data set with gaps in its ids, crowds, odd areas, equal scores and empty images."""
+    """A COCO dataset with gaps in its ids, crowds, odd areas, equal scores and empty images."""
     rng = np.random.RandomState(seed)
     category_ids = [2, 3, 7, 40]
 
@@ -217,9 +218,9 @@ def test_metrics_of_a_category_equal_pycocotools_on_that_category_alone(category
 
 def test_real_coco_images():
     """100 images of COCO val2014 and the detections that come with pycocotools."""
-    folder = shared_folder("data", "coco_eval")
-    annotations = json.loads((folder / "instances_val2014_100.json").read_text())
-    results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
+    directory = shared_directory("data", "coco_eval")
+    annotations = json.loads((directory / "instances_val2014_100.json").read_text())
+    results = json.loads((directory / "instances_val2014_fakebbox100_results.json").read_text())
     cats = [Category(c["id"], c["name"], c["name"]) for c in annotations["categories"]]
     evaluator = CocoEvaluator(cats)
     feed_coco_files(evaluator, annotations, results)
@@ -231,9 +232,9 @@ def test_real_coco_images():
 
 def test_real_voc_photographs():
     """100 photographs of PASCAL VOC 2012 and a real detector, difficult boxes as ordinary ones."""
-    folder = shared_folder("data", "voc100")
-    names = (folder / "detections/classes.txt").read_text().split()
+    directory = shared_directory("data", "voc100")
+    names = (directory / "detections/classes.txt").read_text().split()
     evaluator = CocoEvaluator(categories(*names))
-    feed_voc100(evaluator, folder, names)
+    feed_voc100(evaluator, directory, names)
     values = list(evaluator.evaluate().values())
     np.testing.assert_allclose(values[:3], [0.347, 0.610, 0.354], atol=5e-4)

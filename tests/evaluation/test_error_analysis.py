@@ -29,7 +29,7 @@ def kinds(truth, found, **flags):
         np.array([f[2] for f in found], int),
     )
     names, missed = classify_errors(groundtruth, detections)
-    return [KINDS[i] if i >= 0 else "left out" for i in names], missed.tolist()
+    return [KINDS[i] if i >= 0 else "ignored" for i in names], missed.tolist()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_second_detection_of_an_object_is_redundant_whatever_the_order():
 
 def test_a_detection_between_two_classes_belongs_to_the_object_it_overlaps_most():
     cat, dog = [0, 0, 10, 10], [0, 12, 10, 22]
-    # Overlaps with the cat 4/16, with the dog 4/16: a tie goes to the own class.
+    # Overlaps with the cat 4/16, with the dog 4/16: a tie goes to the detection's class.
     middle = [0, 6, 10, 16]
     assert kinds([(cat, 1), (dog, 2)], [(middle, 0.9, 1)])[0] == ["Localisation"]
     assert kinds([(cat, 1), (dog, 2)], [(middle, 0.9, 2)])[0] == ["Localisation"]
@@ -65,25 +65,25 @@ def test_a_detection_between_two_classes_belongs_to_the_object_it_overlaps_most(
     assert kinds([(cat, 1), (dog, 2)], [(nearer_the_dog, 0.9, 1)])[0] == ["Classification"]
 
 
-def test_the_own_class_comes_first_where_objects_lie_on_each_other():
-    """A rider on a horse: the box fits the horse better, but it is a good box of the rider too."""
+def test_the_detections_class_takes_precedence_for_overlapping_objects():
+    """A rider on a horse: the box fits the horse better, but also the rider."""
     assert kinds([(NEAR_A, 1), (A, 2)], [(A, 0.9, 1)]) == (["TruePositive"], [False, True])
 
 
 @pytest.mark.parametrize("flag", ["difficult", "is_crowd", "group_of"])
-def test_objects_that_are_not_asked_for(flag):
+def test_objects_that_need_not_be_detected(flag):
     found = [(A, 0.9, 1), (NEAR_A, 0.8, 1), (FAR, 0.7, 1)]
     assert kinds([(A, 1)], found, **{flag: [True]}) == (
-        ["left out", "left out", "Background"],
+        ["ignored", "ignored", "Background"],
         [False],
     )
 
 
-def test_detections_inside_a_crowd_of_their_class_are_left_out():
+def test_detections_inside_a_crowd_of_their_class_are_ignored():
     crowd = [0, 0, 100, 100]
     found = [(A, 0.9, 1), (A, 0.9, 2), ([0, 95, 10, 105], 0.9, 1), ([0, 96, 10, 106], 0.9, 1)]
     names, _ = kinds([(crowd, 1)], found, is_crowd=[True])
-    assert names == ["left out", "Background", "left out", "Background"]
+    assert names == ["ignored", "Background", "ignored", "Background"]
 
 
 def test_an_object_inside_a_crowd_is_still_found():
@@ -133,5 +133,6 @@ box = st.tuples(st.integers(0, 15), st.integers(0, 15)).map(lambda p: [*p, p[0] 
 )
 def test_kinds_partition_detections_and_objects(truth, found):
     names, missed = kinds(truth, found)
-    assert "left out" not in names and "FalseNegative" not in names
+    assert "ignored" not in names
+    assert "FalseNegative" not in names
     assert names.count("TruePositive") + sum(missed) == len(truth)

@@ -153,7 +153,8 @@ def test_num_examples_cuts_within_a_batch_and_reads_no_further():
         progress=done.append,
         observe=lambda i, batch, found: observed.append((i, list(batch[Batch.image_id]))),
     )
-    assert result.num_images == 3 and list(recorder.truth) == ["a", "b", "c"]
+    assert result.num_images == 3
+    assert list(recorder.truth) == ["a", "b", "c"]
     assert done == [2, 3]
     assert observed == [(0, [b"a", b"b"]), (1, [b"c", b"d"])]
 
@@ -186,7 +187,8 @@ def test_images_without_a_name_or_with_the_same_one_all_count():
     batches = [batch_of(["", ""]), batch_of(["a", "a"]), batch_of(["a#3", "a"])]
     evaluate_detections(batches, detections_of, [recorder])
     assert len(recorder.truth) == len(recorder.found) == 6
-    assert "a" in recorder.truth and "" not in recorder.truth
+    assert "a" in recorder.truth
+    assert "" not in recorder.truth
 
 
 def test_evaluators_start_empty():
@@ -198,13 +200,15 @@ def test_evaluators_start_empty():
 
 
 def test_a_ground_truth_class_outside_the_label_map():
-    with pytest.raises(ValueError, match="'a', ground truth: class 3 is none of the 2 categories"):
+    with pytest.raises(
+        ValueError, match="'a', ground truth: class 3 is not one of the 2 categories"
+    ):
         evaluate_detections([batch_of(["a"], ((1, 3),))], detections_of, [PascalVocEvaluator(CATS)])
 
 
-def test_a_data_set_without_end():
+def test_an_infinite_dataset_is_refused():
     endless = tf.data.Dataset.from_tensors({"x": 0}).repeat()
-    with pytest.raises(ValueError, match="repeats for ever"):
+    with pytest.raises(ValueError, match="the dataset is infinite"):
         evaluate_detections(endless, detections_of, [PascalVocEvaluator(CATS)])
 
 
@@ -223,18 +227,20 @@ def test_examples_are_drawn_side_by_side_without_padding():
     batch = batch_of(["a", "b"], shape=(400, 480), **{Batch.original_images: images})
     found = detections_of(batch)
     found[Detections.scores][1] = 0.3
-    drawn = dict(visualize_examples(batch, found, CATS, batch_number=7))
-    assert list(drawn) == ["eval_side_by_side_7_0", "eval_side_by_side_7_1"]
-    picture = drawn["eval_side_by_side_7_0"]
-    assert picture.dtype == np.uint8 and picture.shape[2] == 3
-    height, width = picture.shape[:2]
-    assert 400 < height < 450 and 960 < width < 1000  # two pictures, a bar of titles, a gap
-    left, right = picture[height - 400 :, :480], picture[height - 400 :, width - 480 :]
+    figures = dict(visualize_examples(batch, found, CATS, batch_number=7))
+    assert list(figures) == ["eval_side_by_side_7_0", "eval_side_by_side_7_1"]
+    drawn = figures["eval_side_by_side_7_0"]
+    assert drawn.dtype == np.uint8
+    assert drawn.shape[2] == 3
+    height, width = drawn.shape[:2]
+    assert 400 < height < 450
+    assert 960 < width < 1000
+    left, right = drawn[height - 400 :, :480], drawn[height - 400 :, width - 480 :]
     # The second detection (0.5..0.9) has a frame on both sides, and none where its score is low.
     frame = (round(0.9 * 399), slice(250, 420))
     assert (left[frame] != 90).any(-1).all()
     assert (right[frame] != 90).any(-1).all()
-    second = drawn["eval_side_by_side_7_1"][height - 400 :, :480]
+    second = figures["eval_side_by_side_7_1"][height - 400 :, :480]
     assert (second == 90).all()
     assert [tag for tag, _ in visualize_examples(batch, found, CATS, max_images=1)] == [
         "eval_side_by_side_0_0"

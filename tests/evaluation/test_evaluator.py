@@ -36,8 +36,8 @@ def test_impossible_categories(bad):
         (BOX, [1, 2], r"classes: expected an array of shape \[1\], got \[2\]"),
         (BOX, [], r"classes: expected an array of shape \[1\], got \[0\]"),
         ([[0, 0, np.nan, 1]], [1], r"the value at \[0, 2\] is nan"),
-        (BOX, [3], "class 3 is none of the 2 categories"),
-        (BOX, [0], "class 0 is none of the 2 categories"),
+        (BOX, [3], "class 3 is not one of the 2 categories"),
+        (BOX, [0], "class 0 is not one of the 2 categories"),
     ],
 )
 def test_impossible_ground_truth(evaluator, boxes, classes, message):
@@ -47,7 +47,7 @@ def test_impossible_ground_truth(evaluator, boxes, classes, message):
 
 
 def test_flags_must_match_the_boxes(evaluator):
-    with pytest.raises(ValueError, match="difficult: 2 flags for 1 boxes"):
+    with pytest.raises(ValueError, match="difficult: expected 1 flags, one per box, got 2"):
         evaluator.add_groundtruth("a", BOX, [1], difficult=[True, False])
 
 
@@ -72,7 +72,7 @@ def test_every_image_once_and_ground_truth_first(evaluator):
         evaluator.add_detections("a", [], [], [])
 
 
-def test_detections_of_a_class_outside_the_label_map_count_for_nothing(evaluator):
+def test_detections_of_a_class_outside_the_label_map_are_ignored(evaluator):
     evaluator.add_groundtruth("a", BOX, [1])
     evaluator.add_detections("a", BOX, [0.9], [1])
     expected = evaluator.evaluate()
@@ -82,13 +82,14 @@ def test_detections_of_a_class_outside_the_label_map_count_for_nothing(evaluator
     np.testing.assert_equal(evaluator.evaluate(), expected)
 
 
-def test_evaluate_may_be_called_again_and_clear_forgets(evaluator):
+def test_evaluate_can_be_repeated_and_clear_removes_images(evaluator):
     nothing = evaluator.evaluate()
     evaluator.add_groundtruth("a", BOX, [1])
     evaluator.add_detections("a", BOX, [0.9], [1])
     first = evaluator.evaluate()
     np.testing.assert_equal(evaluator.evaluate(), first)
-    assert first != nothing and evaluator.num_images == 1
+    assert first != nothing
+    assert evaluator.num_images == 1
     evaluator.clear()
     np.testing.assert_equal(evaluator.evaluate(), nothing)
     assert evaluator.num_images == 0

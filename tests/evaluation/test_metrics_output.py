@@ -58,7 +58,8 @@ def test_json_is_valid_and_whole(tmp_path):
         raise AssertionError(f"{constant} is not JSON")
 
     content = json.loads(text, parse_constant=refuse)
-    assert content["step"] == 100 and content["classes"] == ["Kätzchen"]
+    assert content["step"] == 100
+    assert content["classes"] == ["Kätzchen"]
     assert content["metrics"]["PascalBoxes_PerformanceByCategory/AP@0.5IOU/dog"] is None
     assert content["metrics"]["Loss/total_loss"] == 1.23456
     assert content["metrics"].keys() == METRICS.keys()
@@ -78,12 +79,12 @@ def events(directory):
 
 
 @pytest.mark.parametrize("name", ["", "val"])
-def test_numbers_and_pictures_by_step(tmp_path, name):
+def test_numbers_and_images_by_step(tmp_path, name):
     writer = metrics_output.EvaluationWriter(tmp_path, name)
     assert Path(writer.directory) == tmp_path / "eval" / name
-    picture = np.full((5, 7, 3), 200, np.uint8)
+    image = np.full((5, 7, 3), 200, np.uint8)
     path = writer.write(
-        30, {"a/b": 0.25, "c": math.nan}, [("eval_side_by_side_0_0", picture)], {"num_images": 4}
+        30, {"a/b": 0.25, "c": math.nan}, [("eval_side_by_side_0_0", image)], {"num_images": 4}
     )
     writer.write(60, {"a/b": 0.5})
     writer.close()
@@ -101,4 +102,4 @@ def test_numbers_and_pictures_by_step(tmp_path, name):
     assert math.isnan(float(found["c"][30]))
     width, height, encoded = found["eval_side_by_side_0_0"][30]
     assert (int(width), int(height)) == (7, 5)
-    np.testing.assert_array_equal(tf.io.decode_png(encoded), picture)
+    np.testing.assert_array_equal(tf.io.decode_png(encoded), image)

@@ -43,15 +43,15 @@ def test_every_known_name_works(name):
     assert metrics_of(name)
 
 
-def test_order_is_kept_and_nothing_comes_twice():
+def test_order_is_kept_and_duplicates_are_removed():
     names = ["pascal_voc_detection_metrics", "coco_metrics", "coco_detection_metrics"]
     kinds = [type(evaluator) for evaluator in make_evaluators([*names, "error_analysis"], CATS)]
     assert kinds == [PascalVocEvaluator, CocoEvaluator, ErrorAnalysis]
 
 
 @pytest.mark.parametrize("names", [["coco_detection_metrics", "coco_mask_metrics"], []])
-def test_unknown_names_are_told_the_known_ones(names):
-    with pytest.raises(ValueError) as error:
+def test_errors_for_unknown_names_list_the_known_ones(names):
+    with pytest.raises(ValueError, match="eval_config.metrics_set") as error:
         make_evaluators(names, CATS)
     message = str(error.value)
     assert ("'coco_mask_metrics'" if names else "no name") in message
@@ -85,7 +85,7 @@ def test_options_reach_the_metrics():
 
 
 def test_difficult_and_groups_mean_what_they_mean_to_each_metric():
-    """PASCAL knows difficult objects and no groups; Open Images the other way round."""
+    """PASCAL VOC uses difficult objects and no groups; Open Images the reverse."""
     pascal = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/cat"
     open_images = "OpenImagesV2_PerformanceByCategory/AP@0.5IOU/cat"
     plain = metrics_of("pascal_voc_detection_metrics")[pascal]

@@ -26,7 +26,7 @@ A, B, C = [0, 0, 10, 10], [20, 20, 30, 30], [50, 0, 60, 10]
 NEAR_A = [0, 1, 10, 11]
 
 
-def run(images, **kwargs):
+def evaluate(images, **kwargs):
     """images: [(groundtruth boxes, classes, extras, detection boxes, scores, classes)]."""
     evaluator = PascalVocEvaluator(CATS, **kwargs)
     for i, (boxes, classes, extras, found, scores, labels) in enumerate(images):
@@ -50,48 +50,48 @@ def test_average_precision_is_the_area_under_the_envelope():
     assert average_precision(precision, recall) == pytest.approx(0.4225)
 
 
-def test_no_detection_at_all_has_no_area():
+def test_average_precision_without_detections_is_zero():
     assert average_precision(np.zeros(0), np.zeros(0)) == 0
 
 
 def test_perfect_detections():
-    metrics = run([([A, B], [1, 2], {}, [A, B], [0.9, 0.8], [1, 2])])
+    metrics = evaluate([([A, B], [1, 2], {}, [A, B], [0.9, 0.8], [1, 2])])
     assert metrics == {MEAN: 1.0, AP + "cat": 1.0, AP + "dog": 1.0}
 
 
 def test_a_second_detection_of_an_object_is_a_false_positive():
     # Ranking: hit, miss (duplicate), hit of 2 objects: 1/2 * 1 + 1/2 * 2/3.
-    metrics = run([([A, B], [1, 1], {}, [A, NEAR_A, B], [0.9, 0.8, 0.7], [1, 1, 1])])
+    metrics = evaluate([([A, B], [1, 1], {}, [A, NEAR_A, B], [0.9, 0.8, 0.7], [1, 1, 1])])
     assert metrics[AP + "cat"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
 
 
-def test_the_better_score_takes_the_object_even_if_it_fits_worse():
-    metrics = run([([A], [1], {}, [A, NEAR_A], [0.7, 0.9], [1, 1])])
+def test_the_higher_score_is_the_true_positive_even_with_less_overlap():
+    metrics = evaluate([([A], [1], {}, [A, NEAR_A], [0.7, 0.9], [1, 1])])
     assert metrics[AP + "cat"] == 1.0
 
 
-def test_a_detection_never_falls_back_on_its_second_best_object():
+def test_a_detection_is_matched_to_its_best_object_only():
     """Both detections overlap A most; the second one is no hit although B' would fit it too."""
     near = [0, 2, 10, 12]
-    metrics = run([([A, near], [1, 1], {}, [A, [0, 0.5, 10, 10.5]], [0.9, 0.8], [1, 1])])
+    metrics = evaluate([([A, near], [1, 1], {}, [A, [0, 0.5, 10, 10.5]], [0.9, 0.8], [1, 1])])
     assert metrics[AP + "cat"] == pytest.approx(0.5)
 
 
-def test_the_right_box_of_the_wrong_class_is_wrong():
-    metrics = run([([A], [1], {}, [A], [0.9], [2])])
+def test_a_matching_box_of_another_class_is_a_false_positive():
+    metrics = evaluate([([A], [1], {}, [A], [0.9], [2])])
     np.testing.assert_equal(metrics, {MEAN: 0.0, AP + "cat": 0.0, AP + "dog": NAN})
 
 
-def test_absent_class_is_nan_and_left_out_of_the_mean():
-    metrics = run([([A], [1], {}, [A], [0.9], [1])])
+def test_absent_class_is_nan_and_ignored_in_the_mean():
+    metrics = evaluate([([A], [1], {}, [A], [0.9], [1])])
     np.testing.assert_equal(metrics, {MEAN: 1.0, AP + "cat": 1.0, AP + "dog": NAN})
 
 
 def test_nothing_at_all():
-    np.testing.assert_equal(run([]), {MEAN: NAN, AP + "cat": NAN, AP + "dog": NAN})
-    metrics = run([([], [], {}, [A], [0.9], [1])])
+    np.testing.assert_equal(evaluate([]), {MEAN: NAN, AP + "cat": NAN, AP + "dog": NAN})
+    metrics = evaluate([([], [], {}, [A], [0.9], [1])])
     np.testing.assert_equal(metrics, {MEAN: NAN, AP + "cat": NAN, AP + "dog": NAN})
-    metrics = run([([A, B], [1, 2], {}, [], [], [])])
+    metrics = evaluate([([A, B], [1, 2], {}, [], [], [])])
     assert metrics == {MEAN: 0.0, AP + "cat": 0.0, AP + "dog": 0.0}
 
 
@@ -103,16 +103,19 @@ def test_an_image_without_detections_still_has_objects_to_find():
     assert evaluator.evaluate()[AP + "cat"] == pytest.approx(0.5)
 
 
-def test_difficult_objects_are_neither_asked_for_nor_held_against_a_detection():
+def test_difficult_objects_and_their_detections_are_ignored():
     image = ([A, B], [1, 1], {"difficult": [True, False]}, [A, NEAR_A, B], [0.9, 0.8, 0.7], [1] * 3)
-    assert run([image])[AP + "cat"] == 1.0
+    assert evaluate([image])[AP + "cat"] == 1.0
     # As ordinary objects: hit, duplicate, hit.
-    assert run([image], use_difficult=False)[AP + "cat"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+    assert evaluate([image], use_difficult=False)[AP + "cat"] == pytest.approx(
+        1 / 2 + 1 / 2 * 2 / 3
+    )
 
 
 def test_a_class_with_only_difficult_objects_is_nan():
-    metrics = run([([A], [1], {"difficult": [True]}, [A], [0.9], [1])])
-    assert np.isnan(metrics[AP + "cat"]) and np.isnan(metrics[MEAN])
+    metrics = evaluate([([A], [1], {"difficult": [True]}, [A], [0.9], [1])])
+    assert np.isnan(metrics[AP + "cat"])
+    assert np.isnan(metrics[MEAN])
 
 
 GROUP = [0, 0, 100, 100]
@@ -120,25 +123,26 @@ GROUP = [0, 0, 100, 100]
 
 def test_a_group_counts_as_an_object_in_pascal():
     image = ([GROUP], [1], {"group_of": [True]}, [[0, 0, 80, 80]], [0.9], [1])
-    assert run([image])[AP + "cat"] == 1.0
+    assert evaluate([image])[AP + "cat"] == 1.0
 
 
 def test_open_images_ignores_detections_inside_a_group_of_their_class():
     truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
     inside = [[0, 0, 9, 9], [10, 10, 30, 30], [200, 0, 210, 10]]
     found = (inside, [0.9, 0.8, 0.7], [1, 1, 1])
-    assert run([(*truth, *found)], group_of_weight=0.0)[AP + "cat"] == 1.0
-    # Of another class they are mistakes: two misses before the hit would be, but for class 2.
+    assert evaluate([(*truth, *found)], group_of_weight=0.0)[AP + "cat"] == 1.0
+    # Detections of another class are false positives.
     found = (inside, [0.9, 0.8, 0.7], [2, 2, 1])
-    metrics = run([(*truth, *found)], group_of_weight=0.0)
-    assert metrics[AP + "cat"] == 1.0 and np.isnan(metrics[AP + "dog"])
-
-
-def test_an_object_inside_a_group_is_found_and_the_group_swallows_only_the_rest():
-    truth = ([GROUP, A], [1, 1], {"group_of": [True, False]})
-    metrics = run([(*truth, [A, NEAR_A], [0.9, 0.8], [1, 1])], group_of_weight=0.0)
+    metrics = evaluate([(*truth, *found)], group_of_weight=0.0)
     assert metrics[AP + "cat"] == 1.0
-    missing = run([(*truth, [[50, 50, 60, 60]], [0.9], [1])], group_of_weight=0.0)
+    assert np.isnan(metrics[AP + "dog"])
+
+
+def test_an_object_inside_a_group_is_matched_before_the_group():
+    truth = ([GROUP, A], [1, 1], {"group_of": [True, False]})
+    metrics = evaluate([(*truth, [A, NEAR_A], [0.9, 0.8], [1, 1])], group_of_weight=0.0)
+    assert metrics[AP + "cat"] == 1.0
+    missing = evaluate([(*truth, [[50, 50, 60, 60]], [0.9], [1])], group_of_weight=0.0)
     assert missing[AP + "cat"] == 0.0
 
 
@@ -146,7 +150,7 @@ def test_a_weighted_group_is_found_once_by_its_best_detection():
     truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
     found = ([[0, 0, 9, 9], [10, 10, 30, 30], [300, 0, 310, 10]], [0.9, 0.8, 0.7], [1, 1, 1])
     # One hit of weight .5 (precision 1), then a miss; 1.5 objects in all.
-    metrics = run([(*truth, *found)], group_of_weight=0.5)
+    metrics = evaluate([(*truth, *found)], group_of_weight=0.5)
     assert metrics[AP + "cat"] == pytest.approx(0.5 / 1.5)
 
 
@@ -154,26 +158,26 @@ def test_a_detection_outside_the_group_is_a_false_positive():
     truth = ([GROUP, [200, 0, 210, 10]], [1, 1], {"group_of": [True, False]})
     # A third of the first detection lies in the group: less than half.
     found = ([[90, 0, 120, 10], [200, 0, 210, 10]], [0.9, 0.8], [1, 1])
-    assert run([(*truth, *found)], group_of_weight=0.0)[AP + "cat"] == pytest.approx(0.5)
+    assert evaluate([(*truth, *found)], group_of_weight=0.0)[AP + "cat"] == pytest.approx(0.5)
 
 
 def test_empty_detections_are_dropped():
     """Inverted and empty boxes come before the hit, and cost nothing."""
     image = ([A], [1], {}, [[5, 5, 5, 9], [9, 9, 3, 3], A], [0.9, 0.8, 0.7], [1] * 3)
-    assert run([image])[AP + "cat"] == 1.0
+    assert evaluate([image])[AP + "cat"] == 1.0
 
 
-def test_equal_scores_rank_as_they_come():
+def test_equal_scores_keep_their_order():
     hit_first = ([A], [1], {}, [A, C], [0.5, 0.5], [1, 1])
     miss_first = ([A], [1], {}, [C, A], [0.5, 0.5], [1, 1])
-    assert run([hit_first])[AP + "cat"] == 1.0
-    assert run([miss_first])[AP + "cat"] == 0.5
+    assert evaluate([hit_first])[AP + "cat"] == 1.0
+    assert evaluate([miss_first])[AP + "cat"] == 0.5
 
 
 def test_threshold_is_inclusive():
     image = ([A], [1], {}, [[0, 0, 10, 5]], [0.9], [1])  # IoU exactly one half
-    assert run([image])[AP + "cat"] == 1.0
-    assert run([image], matching_iou_threshold=0.51)[MEAN.replace("0.5", "0.51")] == 0.0
+    assert evaluate([image])[AP + "cat"] == 1.0
+    assert evaluate([image], matching_iou_threshold=0.51)[MEAN.replace("0.5", "0.51")] == 0.0
 
 
 def test_suppression_works_within_a_class():
@@ -193,42 +197,44 @@ def test_suppression_chains_do_not_suppress():
     np.testing.assert_array_equal(kept.scores, [0.9, 0.7])
 
 
-def test_corloc_asks_for_the_best_detection_of_an_image():
+def test_corloc_uses_the_best_detection_of_an_image():
     images = [
         ([A], [1], {"difficult": [True]}, [A, C], [0.9, 0.5], [1, 1]),  # right; difficult counts
         ([A], [1], {}, [A, C], [0.5, 0.9], [1, 1]),  # the best one is wrong
         ([A, B], [1, 2], {}, [B], [0.9], [2]),  # no cat found, the dog is
         ([], [], {}, [A], [0.9], [1]),  # no cat to find
     ]
-    metrics = run(images, prefix="", evaluate_corloc=True)
+    metrics = evaluate(images, prefix="", evaluate_corloc=True)
     assert metrics["PerformanceByCategory/CorLoc@0.5IOU/cat"] == pytest.approx(1 / 3)
     assert metrics["PerformanceByCategory/CorLoc@0.5IOU/dog"] == 1.0
     assert metrics["Precision/meanCorLoc@0.5IOU"] == pytest.approx(2 / 3)
 
 
-def test_weighted_mean_throws_all_classes_together():
+def test_weighted_mean_ranks_all_classes_together():
     # cat: 1 object, hit; dog: 2 objects, hit and miss before it.
     image = ([A, B, C], [1, 2, 2], {}, [A, A, B], [0.9, 0.8, 0.7], [1, 2, 2])
-    metrics = run([image], prefix="WeightedPascalBoxes", weighted=True)
+    metrics = evaluate([image], prefix="WeightedPascalBoxes", weighted=True)
     # All: hit, miss, hit of 3 objects.
     assert metrics["WeightedPascalBoxes_Precision/mAP@0.5IOU"] == pytest.approx(1 / 3 + 2 / 9)
     assert metrics["WeightedPascalBoxes_PerformanceByCategory/AP@0.5IOU/dog"] == pytest.approx(0.25)
 
 
-def test_recall_bounds_name_the_metric_and_cut_the_curve():
+def test_recall_bounds_name_the_metric_and_limit_the_curve():
     # Hit, miss, hit, miss, of 2 objects: precision 1, 1/2, 2/3, 1/2 at recall .5, .5, 1, 1.
     image = ([A, B], [1, 1], {}, [A, C, B, C], [0.9, 0.8, 0.7, 0.6], [1] * 4)
-    whole = run([image])[AP + "cat"]
+    whole = evaluate([image])[AP + "cat"]
     assert whole == pytest.approx(0.5 + 0.5 * 2 / 3)
-    metrics = run([image], prefix="PrecisionAtRecallBoxes", recall_bounds=(0.0, 0.5))
+    metrics = evaluate([image], prefix="PrecisionAtRecallBoxes", recall_bounds=(0.0, 0.5))
     assert metrics["PrecisionAtRecallBoxes_Precision/mAP@0.5IOU@[0.0,0.5]Recall"] == 0.5
     assert metrics["PrecisionAtRecallBoxes_PerformanceByCategory/AP@0.5IOU/cat"] == 0.5
-    metrics = run([image], prefix="P", recall_bounds=(0.6, 1.0))
+    metrics = evaluate([image], prefix="P", recall_bounds=(0.6, 1.0))
     assert metrics["P_Precision/mAP@0.5IOU@[0.6,1.0]Recall"] == pytest.approx(2 / 3)
 
 
 def test_a_threshold_that_passed_through_float32_keeps_its_name():
-    assert "PascalBoxes_Precision/mAP@0.3IOU" in run([], matching_iou_threshold=np.float32(0.3))
+    assert "PascalBoxes_Precision/mAP@0.3IOU" in evaluate(
+        [], matching_iou_threshold=np.float32(0.3)
+    )
 
 
 def test_curves_of_classes_with_objects():
@@ -283,7 +289,7 @@ def golden_categories():
 @pytest.mark.golden
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_equals_the_recorded_metrics(variant):
-    """Every number to 1e-12, but for those that depend on how equal scores are ordered.
+    """Compare to 1e-12, except numbers that depend on the order of equal scores.
 
     Some detections of the set share their score (.99 and others). The recorded run ranked them by
     an unstable sort, in one order for one array and in another for the next. Such a number must be
@@ -314,12 +320,12 @@ def test_equals_the_recorded_metrics(variant):
         for numbers in (expected, metrics):
             classes = [v for k, v in numbers.items() if "/AP@" in k]
             assert numbers[name] == pytest.approx(np.mean(classes), abs=1e-12)
-    # The set must go on testing something: at most the mean and two classes hang on an order.
+    # The order of equal scores may affect at most the mean and two classes.
     assert len(by_order) <= 3, by_order
 
 
 def values_of_all_orders(scores, hits, num_objects):
-    """The average precisions that the orders of detections with equal scores give."""
+    """Return the average precision for every order of detections with equal scores."""
     levels = sorted(set(scores), reverse=True)
     patterns = []
     for level in levels:
@@ -343,7 +349,7 @@ found = st.lists(st.tuples(boxes_of_one_size, st.integers(1, 2), st.floats(0, 1)
 
 
 def judge_one_by_one(groundtruth, detections, threshold):
-    """The rules of the module, spelled out detection by detection."""
+    """Judge detections one by one, by the rules of the module."""
     outcome, taken = [], set()
     for d in np.argsort(-detections.scores, kind="stable"):
         best, best_overlap = -1, -1.0
@@ -387,7 +393,7 @@ def test_judging_all_at_once_equals_one_by_one(objects, found, threshold):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 5))
-def test_average_precision_is_a_share_and_grows_with_a_better_order(hits, missed):
+def test_average_precision_is_a_fraction_and_grows_with_a_better_order(hits, missed):
     hits = np.array(hits, float)
     total = hits.sum() + missed
     if total == 0:

@@ -1,4 +1,4 @@
-"""Sheets of auxiliary labels: every part stands where it should, in the colours of the classes."""
+"""Sheets of auxiliary labels: places and colors of the parts."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ NAMES = {1: "cat", 2: "dog"}
 
 
 def labeled(size=(60, 80), boxes=((0.25, 0.25, 0.75, 0.5),), classes=(1,), windows=2, name="a.jpg"):
-    """A white picture; its closeness and window labels are half class 2, a quarter background."""
+    """A white image; its closeness and window labels are half class 2, a quarter background."""
     number, label = len(boxes), np.array([0.25, 0.25, 0.5])
     mask = np.zeros([2, 64, 64])
     mask[0, 16:48, 16:32] = 1
@@ -32,11 +32,11 @@ def labeled(size=(60, 80), boxes=((0.25, 0.25, 0.75, 0.5),), classes=(1,), windo
     )
 
 
-def count(picture, color):
-    return int((np.asarray(picture) == color).all(axis=-1).sum())
+def count(image, color):
+    return int((np.asarray(image) == color).all(axis=-1).sum())
 
 
-def test_a_sheet_has_one_width_and_the_colours_of_its_classes():
+def test_a_sheet_has_one_width_and_the_colors_of_its_classes():
     sheet = label_sheet.draw_label_sheet(labeled(), NAMES)
     assert (sheet.mode, sheet.width) == ("RGB", label_sheet.WIDTH)
     assert count(sheet, class_color(1)) > 500
@@ -58,12 +58,13 @@ def test_a_sheet_has_one_width_and_the_colours_of_its_classes():
         {"boxes": ((-0.5, 0.2, 0.4, 3.0),)},
     ],
 )
-def test_unusual_pictures_have_sheets(unusual):
+def test_unusual_images(unusual):
     sheet = label_sheet.draw_label_sheet(labeled(**unusual), NAMES)
-    assert sheet.width == label_sheet.WIDTH and sheet.height < 6000
+    assert sheet.width == label_sheet.WIDTH
+    assert sheet.height < 6000
 
 
-def test_a_bar_is_cut_in_proportion_background_last():
+def test_a_bar_has_proportional_segments_background_last():
     part, draw = sheet_layout.blank(402, 20)
     soft_label_drawing.draw_bar(draw, (0, 0, 400, 18), np.array([0.25, 0.25, 0.5]), {})
     row = np.asarray(part)[10]
@@ -82,17 +83,18 @@ def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
     brightness = drawn.sum(axis=-1)
     heavy, light, outside = brightness[300, 200], brightness[300, 300], brightness[300, 500]
     assert heavy > light
-    assert np.ptp(drawn[300, 500]) == 0 and np.ptp(drawn[300, 300]) > 20  # grey, and a colour
+    assert np.ptp(drawn[300, 500]) == 0
+    assert np.ptp(drawn[300, 300]) > 20
     assert brightness[150, 200] == outside  # one cell above the mask
 
 
 def test_the_range_of_weights_is_that_of_the_covered_cells():
     mask = np.array([[0, 1], [1, 1]])
     weight = np.array([[0.1, 1.0], [10.0, 100.0]])
-    found = label_sheet._share_of_range(weight, mask)
+    found = label_sheet._relative_log_weight(weight, mask)
     np.testing.assert_allclose(found, [[0, 0], [0.5, 1]])
-    assert np.isfinite(label_sheet._share_of_range(np.ones([2, 2]), mask)).all()
-    assert np.isfinite(label_sheet._share_of_range(np.ones([2, 2]), mask * 0)).all()
+    assert np.isfinite(label_sheet._relative_log_weight(np.ones([2, 2]), mask)).all()
+    assert np.isfinite(label_sheet._relative_log_weight(np.ones([2, 2]), mask * 0)).all()
 
 
 def test_a_window_is_bright_inside_and_dark_outside():
@@ -104,7 +106,7 @@ def test_a_window_is_bright_inside_and_dark_outside():
     assert (pixels[20, 380] < 100).all()
 
 
-def test_pictures_keep_their_shape():
+def test_images_keep_their_aspect_ratio():
     assert sheet_layout.fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
     assert sheet_layout.fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
     assert isinstance(label_sheet.draw_label_sheet(labeled(), {}), Image.Image)

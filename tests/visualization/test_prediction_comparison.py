@@ -1,4 +1,4 @@
-"""Predictions next to labels: bars over each other, maps beside each other."""
+"""Predictions next to labels: soft labels and maps."""
 
 import numpy as np
 
@@ -26,8 +26,8 @@ def regions(number, label=(0.5, 0.5, 0.0), predicted=(0.25, 0.0, 0.75)):
     )
 
 
-def count(picture, color):
-    return int((np.asarray(picture) == color).all(axis=-1).sum())
+def count(image, color):
+    return int((np.asarray(image) == color).all(axis=-1).sum())
 
 
 def test_the_labels_bar_is_above_the_predictions():
@@ -66,7 +66,7 @@ def test_the_first_regions_are_drawn():
     assert regions(0).height == sheet_layout.LINE
 
 
-def test_maps_are_coloured_by_their_numbers():
+def test_maps_are_colored_by_their_numbers():
     label = np.zeros([4, 4])
     label[:2] = 1.0
     part = np.asarray(
@@ -81,10 +81,11 @@ def test_maps_are_coloured_by_their_numbers():
 
 def test_a_sheet_has_one_width():
     sheet = prediction_comparison.draw_comparison_sheet("image", [regions(0), regions(6)])
-    assert sheet.dtype == np.uint8 and sheet.shape[1:] == (sheet_layout.WIDTH, 3)
+    assert sheet.dtype == np.uint8
+    assert sheet.shape[1:] == (sheet_layout.WIDTH, 3)
 
 
-def test_the_ramp_grows_lighter():
+def test_the_ramp_increases_in_lightness():
     brightness = soft_label_drawing.ramp(np.linspace(0, 1, 20)).astype(int).sum(axis=-1)
     assert (np.diff(brightness) > 0).all()
     assert soft_label_drawing.ramp_legend(120, 12).size == (120, 12)
