@@ -7,6 +7,7 @@ process works on to that process.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -136,7 +137,8 @@ def _begin(experiment: Experiment, run: Run, directory: Path) -> dict[str, Any]:
         "run": {**asdict(run), "overrides": list(run.overrides)},
         "name": run.name,
         "overrides": list(experiment.overrides),
-        "config": _portable_text(config, experiment),
+        # Of the file: what defaults it resolves to is a matter of the commit.
+        "config_sha256": hashlib.sha256(experiment.config.read_bytes()).hexdigest(),
     }
     path = directory / _RUN
     begun = ablation_files.read_json(path)
@@ -146,6 +148,7 @@ def _begin(experiment: Experiment, run: Run, directory: Path) -> dict[str, Any]:
         pipeline.save(config, directory / "given.config")
         begun = {
             **described,
+            "config": _portable_text(config, experiment),
             "machine": ablation_machine.describe(),
             "threads": experiment.threads,
             "trained_by": ablation_machine.commit(),
