@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from object_detection_mtl.builders import model_builder, optimizer_builder
 from object_detection_mtl.data import auxiliary_labels
-from object_detection_mtl.data.augment import IMAGE
+from object_detection_mtl.data.augmentation import IMAGE
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.closeness_task import ClosenessTask

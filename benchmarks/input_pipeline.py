@@ -42,7 +42,7 @@ def write_records(path: Path, num_boxes: int, num_classes: int) -> None:
     import tensorflow as tf
     from PIL import Image
 
-    from object_detection_mtl.data.example import build_example
+    from object_detection_mtl.data.example_format import build_example
 
     random = np.random.default_rng(0)
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -70,7 +70,7 @@ def make_datasets(config: Any, path: Path) -> dict[str, Any]:
     import tensorflow as tf
 
     from object_detection_mtl.builders import augmentation_builder, image_resizer_builder
-    from object_detection_mtl.data import pipeline
+    from object_detection_mtl.data import input_pipeline
     from object_detection_mtl.data.auxiliary_labels import LabelOptions
 
     resize = image_resizer_builder.build(config.model.faster_rcnn.image_resizer)
@@ -81,7 +81,7 @@ def make_datasets(config: Any, path: Path) -> dict[str, Any]:
         return resized * (2.0 / 255.0) - 1.0, shape
 
     return {
-        name: pipeline.make_dataset(
+        name: input_pipeline.make_dataset(
             str(path),
             preprocess_fn=preprocess,
             batch_size=config.train_config.batch_size,
@@ -109,10 +109,10 @@ def seconds_per_picture(dataset: Any, pictures: int, batch_size: int) -> tuple[f
 
 
 def main(_: list[str]) -> None:
-    from object_detection_mtl import memory
+    from object_detection_mtl.cli import process_settings
     from object_detection_mtl.config import pipeline, samples
 
-    memory.keep_freed()  # as model_main_tf2 does
+    process_settings.keep_freed_memory()  # as model_main_tf2 does
     config = pipeline.load(samples.path(_CONFIG.value))
     num_classes = config.model.faster_rcnn.num_classes
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

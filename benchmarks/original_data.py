@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from object_detection_mtl.config import label_map, samples
-from object_detection_mtl.dataset_tools import voc
+from object_detection_mtl.dataset_tools import voc_annotations
 
 # VOC's names that COCO writes differently.
 COCO_NAMES = {
@@ -34,8 +34,10 @@ def coco_instances(data_dir: Path, names: list[str]) -> dict[str, Any]:
     ids = {category.display_name: category.id for category in categories}
     images, annotations = [], []
     for number, name in enumerate(names, start=1):
-        picture = voc.parse_annotation(data_dir / voc.ANNOTATIONS / f"{name}.xml")
-        with Image.open(data_dir / voc.IMAGES / picture.filename) as image:
+        picture = voc_annotations.parse_annotation(
+            data_dir / voc_annotations.ANNOTATIONS / f"{name}.xml"
+        )
+        with Image.open(data_dir / voc_annotations.IMAGES / picture.filename) as image:
             width, height = image.size
         images.append(
             {"id": number, "file_name": picture.filename, "width": width, "height": height}
@@ -66,18 +68,20 @@ def make_records(data_dir: Path, work_dir: Path, num_pictures: int) -> dict[str,
         return records
     # A folder of its own with links: the converter takes a whole set.
     folder = work_dir / f"pictures_{num_pictures}"
-    listed = voc.all_annotation_files(data_dir)[:num_pictures]
+    listed = voc_annotations.all_annotation_files(data_dir)[:num_pictures]
     for path in listed:
-        picture = data_dir / voc.IMAGES / voc.parse_annotation(path).filename
-        _link(path, folder / voc.ANNOTATIONS / path.name)
-        _link(picture, folder / voc.IMAGES / picture.name)
+        picture = (
+            data_dir / voc_annotations.IMAGES / voc_annotations.parse_annotation(path).filename
+        )
+        _link(path, folder / voc_annotations.ANNOTATIONS / path.name)
+        _link(picture, folder / voc_annotations.IMAGES / picture.name)
     instances = folder / "instances.json"
     instances.write_text(json.dumps(coco_instances(data_dir, [path.stem for path in listed])))
     _convert("create_pascal_tf_record", f"--data_dir={folder}", f"--output_path={records['voc']}")
     _convert(
         "create_coco_tf_record",
         f"--annotations_file={instances}",
-        f"--image_dir={folder / voc.IMAGES}",
+        f"--image_dir={folder / voc_annotations.IMAGES}",
         f"--label_map_path={samples.path('mscoco_label_map.pbtxt')}",
         f"--output_path={records['coco']}",
     )

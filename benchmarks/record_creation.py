@@ -40,20 +40,23 @@ def draw(folder: Path, number: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from object_detection_mtl.dataset_tools import synthetic, voc
+    from object_detection_mtl.dataset_tools import synthetic_voc, voc_annotations
 
-    (folder / voc.ANNOTATIONS).mkdir(parents=True)
-    (folder / voc.IMAGES).mkdir()
+    (folder / voc_annotations.ANNOTATIONS).mkdir(parents=True)
+    (folder / voc_annotations.IMAGES).mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []
-    objects = [voc.VocObject(f"class {kind}", 10 * kind + 1, 20, 200.5, 300) for kind in range(3)]
+    objects = [
+        voc_annotations.VocObject(f"class {kind}", 10 * kind + 1, 20, 200.5, 300)
+        for kind in range(3)
+    ]
     for index in range(number):
         name = f"{index:06d}.jpg"
         coarse = Image.fromarray(rng.integers(0, 256, (94, 125, 3), np.uint8))
         picture = coarse.resize((500, 375), Image.Resampling.BICUBIC)
-        picture.save(folder / voc.IMAGES / name, quality=90)
-        text = synthetic.annotation_text(name, 375, 500, objects)
-        (folder / voc.ANNOTATIONS / f"{index:06d}.xml").write_text(text)
+        picture.save(folder / voc_annotations.IMAGES / name, quality=90)
+        text = synthetic_voc.annotation_text(name, 375, 500, objects)
+        (folder / voc_annotations.ANNOTATIONS / f"{index:06d}.xml").write_text(text)
         images.append({"id": index, "file_name": name, "height": 375, "width": 500})
         for kind, item in enumerate(objects, start=1):
             box = [item.xmin, item.ymin, item.xmax - item.xmin, item.ymax - item.ymin]
@@ -67,31 +70,35 @@ def draw(folder: Path, number: int) -> None:
 
 
 def load_voc(data_dir: Path, year: str, set_name: str | None) -> tuple[list, int]:
-    from object_detection_mtl.dataset_tools import pascal_records, voc
+    from object_detection_mtl.dataset_tools import voc_annotations, voc_conversion
 
-    jobs = pascal_records.collect_jobs(voc.find_folders(data_dir, year), set_name)
-    names = voc.class_names(job.annotation for job in jobs)
+    jobs = voc_conversion.collect_jobs(voc_annotations.find_folders(data_dir, year), set_name)
+    names = voc_annotations.class_names(job.annotation for job in jobs)
     labels = {name: number for number, name in enumerate(names, start=1)}
-    pascal_records.check_classes(jobs, labels, "derived")
-    return pascal_records.as_pictures(jobs, labels), len(labels)
+    voc_conversion.check_classes(jobs, labels, "derived")
+    return voc_conversion.as_pictures(jobs, labels), len(labels)
 
 
 def load_coco(annotations_file: Path, image_dir: Path) -> tuple[list, int]:
-    from object_detection_mtl.dataset_tools import coco, coco_records
+    from object_detection_mtl.dataset_tools import coco_annotations, coco_conversion
 
-    file = coco.read(annotations_file)
-    labels = coco.class_numbers(file)
-    return coco_records.as_pictures(file, image_dir, labels), max(labels.values())
+    file = coco_annotations.read(annotations_file)
+    labels = coco_annotations.class_numbers(file)
+    return coco_conversion.as_pictures(file, image_dir, labels), max(labels.values())
 
 
 def convert(load: Load, output: Path, auxiliary_labels: bool) -> tuple[int, int]:
     """Makes the records; returns the number of pictures and of bytes."""
-    from object_detection_mtl.dataset_tools import conversion
+    from object_detection_mtl.dataset_tools import record_conversion
+    from object_detection_mtl.dataset_tools.conversion_options import (
+        AuxiliaryLabelOptions,
+        ConversionOptions,
+    )
 
     pictures, num_classes = load()
-    settings = conversion.AuxiliaryLabels(num_classes) if auxiliary_labels else None
-    options = conversion.Options(auxiliary_labels=settings)
-    report = conversion.create_records(pictures, output, options=options)
+    settings = AuxiliaryLabelOptions(num_classes) if auxiliary_labels else None
+    options = ConversionOptions(auxiliary_labels=settings)
+    report = record_conversion.create_records(pictures, output, options=options)
     return report.pictures, output.stat().st_size
 
 

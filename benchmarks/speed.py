@@ -48,10 +48,10 @@ def main(_: list[str]) -> None:
     import tensorflow as tf
 
     from benchmarks import calls
-    from object_detection_mtl import memory
+    from object_detection_mtl.cli import process_settings
     from object_detection_mtl.config import pipeline
 
-    memory.keep_freed()  # as model_main_tf2 does
+    process_settings.keep_freed_memory()  # as model_main_tf2 does
     config = pipeline.load(_CONFIG.value, _OVERRIDE.value)
     shape = (1, _HEIGHT.value, _WIDTH.value, 3)
     image = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from object_detection_mtl.dataset_tools import command
+from object_detection_mtl.cli import command_line
 
 FLAGS = flags.FLAGS
 INPUT_TYPES = (
@@ -126,7 +126,7 @@ def _refuse_side_inputs() -> None:
 
 
 def run() -> None:
-    command.run(define_flags, main, __doc__ or "")
+    command_line.run(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

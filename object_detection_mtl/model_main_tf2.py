@@ -19,8 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from object_detection_mtl import memory, onednn
-from object_detection_mtl.dataset_tools import command
+from object_detection_mtl.cli import command_line, process_settings
 
 FLAGS = flags.FLAGS
 
@@ -90,7 +89,7 @@ def define_flags() -> None:
 
 def main() -> int:
     _check_flags()
-    memory.keep_freed()
+    process_settings.keep_freed_memory()
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
@@ -155,7 +154,7 @@ def _choose_kernels(config: Any) -> None:
     predictor = config.model.faster_rcnn.second_stage_box_predictor
     is_rfcn = predictor.WhichOneof("box_predictor_oneof") == "rfcn_box_predictor"
     if not is_rfcn and not FLAGS.jit_compile:
-        onednn.use()
+        process_settings.use_onednn()
 
 
 def _evaluate(config: Any) -> int:
@@ -182,7 +181,7 @@ def _evaluate(config: Any) -> int:
 
 
 def run() -> None:
-    command.run(define_flags, main, __doc__ or "")
+    command_line.run(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.data.example import build_example
+from object_detection_mtl.data.example_format import build_example
 
 NAMES = ("square", "stripe")
 

@@ -15,10 +15,11 @@ NAME = "object_detection_mtl"
 # Level of every module, longest prefix first. A module may import its own level and lower ones.
 LEVELS = {
     "fields": 0,
-    "extras": 0,
-    "folders": 0,
-    "memory": 0,
-    "onednn": 0,
+    "optional_packages": 0,
+    "output_paths": 0,
+    "beam_runtime": 0,
+    "cli.command_line": 0,
+    "cli.process_settings": 0,
     "protos": 0,
     "config": 0,
     "ops": 1,
@@ -43,12 +44,9 @@ LEVELS = {
     "model_main_tf2": 6,
     "exporter_main_v2": 6,
     "cli": 6,
-    "inspect_labels": 6,
-    "inspect_checkpoint": 6,
-    "convert_checkpoint": 6,
     "dataset_tools.create_pascal_tf_record": 6,
     "dataset_tools.create_coco_tf_record": 6,
-    "dataset_tools.synthetic": 6,
+    "dataset_tools.synthetic_voc": 6,
 }
 # Within level 2: who may import whom besides itself.
 LEVEL_2 = {
@@ -65,12 +63,12 @@ COMMAND_LINES = (
     "model_main_tf2",
     "exporter_main_v2",
     "cli.detect_objects",
-    "inspect_labels",
-    "inspect_checkpoint",
-    "convert_checkpoint",
+    "cli.inspect_labels",
+    "cli.inspect_checkpoint",
+    "cli.convert_checkpoint",
     "dataset_tools.create_pascal_tf_record",
     "dataset_tools.create_coco_tf_record",
-    "dataset_tools.synthetic",
+    "dataset_tools.synthetic_voc",
 )
 
 

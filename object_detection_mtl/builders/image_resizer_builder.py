@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from object_detection_mtl.data import resize
+from object_detection_mtl.data import image_resizing
 from object_detection_mtl.models.two_stage import ImageResizer
 from object_detection_mtl.protos import image_resizer_pb2
 
@@ -20,7 +20,7 @@ def build(config: image_resizer_pb2.ImageResizer) -> ImageResizer:
         keep = config.keep_aspect_ratio_resizer
         _refuse_grayscale(keep.convert_to_grayscale)
         return functools.partial(
-            resize.keep_aspect_ratio,
+            image_resizing.keep_aspect_ratio,
             min_dimension=keep.min_dimension,
             max_dimension=keep.max_dimension,
             pad_to_max_dimension=keep.pad_to_max_dimension,
@@ -32,14 +32,14 @@ def build(config: image_resizer_pb2.ImageResizer) -> ImageResizer:
         fixed = config.fixed_shape_resizer
         _refuse_grayscale(fixed.convert_to_grayscale)
         return functools.partial(
-            resize.fixed_shape,
+            image_resizing.fixed_shape,
             height=fixed.height,
             width=fixed.width,
             method=image_resizer_pb2.ResizeType.Name(fixed.resize_method),
             half_pixel_centers=fixed.half_pixel_centers,
         )
     if kind == "identity_resizer":
-        return resize.identity
+        return image_resizing.identity
     raise ValueError(
         f"image_resizer {{ {kind or ''} }} is not supported; use keep_aspect_ratio_resizer, "
         "fixed_shape_resizer or identity_resizer"

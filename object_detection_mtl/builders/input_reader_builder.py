@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.config import label_map
-from object_detection_mtl.data import pipeline
+from object_detection_mtl.data import input_pipeline
 from object_detection_mtl.data.auxiliary_labels import LabelOptions
 from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
 
@@ -16,7 +16,7 @@ from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
 def build_dataset(
     input_reader: input_reader_pb2.InputReader,
     *,
-    preprocess_fn: pipeline.PreprocessFn,
+    preprocess_fn: input_pipeline.PreprocessFn,
     num_classes: int,
     batch_size: int,
     is_training: bool,
@@ -28,7 +28,7 @@ def build_dataset(
     labels: LabelOptions | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Builds the data set that an input reader describes; its batches are those of data.pipeline.
+    """Build the dataset that an input reader describes; see data.input_pipeline for its batches.
 
     Of the reader are used: label_map_path, input_path, shuffle (training only), num_readers,
     sample_1_of_n_examples, use_display_name, and, where it is written out, max_number_of_boxes
@@ -59,7 +59,7 @@ def build_dataset(
     label_builder.check_augmentation(labels, steps)
     if input_reader.HasField("max_number_of_boxes"):
         max_boxes = input_reader.max_number_of_boxes
-    return pipeline.make_dataset(
+    return input_pipeline.make_dataset(
         list(input_reader.tf_record_input_reader.input_path),
         preprocess_fn=preprocess_fn,
         batch_size=batch_size,

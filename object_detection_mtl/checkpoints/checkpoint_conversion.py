@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl import folders
+from object_detection_mtl import output_paths
 from object_detection_mtl.checkpoints import native, tf1_detection
 from object_detection_mtl.checkpoints.checkpoint_files import PART_OF_CHECKPOINT
 
@@ -38,7 +38,7 @@ def write_checkpoint(
     check_output(prefix)
     if form not in FORMATS:
         raise ValueError(f"format {form!r} is unknown; expected one of {', '.join(FORMATS)}")
-    folders.make(os.path.dirname(prefix))
+    output_paths.make_directory(os.path.dirname(prefix))
     if form == NATIVE:
         variables = native.named_variables(detector)
         _write_native({name: variables[name] for name in names}, prefix, step or 0)

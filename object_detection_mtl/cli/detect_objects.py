@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from object_detection_mtl.dataset_tools import beam_runner, command
+from object_detection_mtl import beam_runtime
+from object_detection_mtl.cli import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ def define_flags() -> None:
         "at most.",
         lower_bound=0,
     )
-    beam_runner.define_flags("Detect")
+    beam_runtime.define_flags("Detect")
     flags.DEFINE_integer(
         "num_shards",
         1,
@@ -340,7 +341,7 @@ def _report(summary: Summary, output_dir: Path) -> str:
 
 
 def run() -> None:
-    command.run(define_flags, main, __doc__ or "")
+    command_line.run(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

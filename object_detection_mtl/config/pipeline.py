@@ -14,7 +14,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from object_detection_mtl import folders
+from object_detection_mtl import output_paths
 from object_detection_mtl.config import (
     dialects,
     ignored_fields,
@@ -95,7 +95,7 @@ def to_text(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
 def save(config: pipeline_pb2.TrainEvalPipelineConfig, path: str | Path) -> None:
     """Write `config` as text; create its directory and replace an existing file."""
     path = Path(path)
-    folders.make(path.parent)
+    output_paths.make_directory(path.parent)
     path.write_text(to_text(config), encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from object_detection_mtl.data.augment import IMAGE, Example
+from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.mtl import labels
 

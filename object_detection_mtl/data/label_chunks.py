@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from object_detection_mtl.data.augment import Example
+from object_detection_mtl.data.augmentation import Example
 
 # Fewer start more operations for an example, more hold more pictures in memory.
 CHUNK = 16

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from object_detection_mtl.data.augment import Example
+from object_detection_mtl.data.augmentation import Example
 from object_detection_mtl.data.auxiliary_labels import LabelOptions
-from object_detection_mtl.data.example import WINDOW_KEYS
+from object_detection_mtl.data.example_format import WINDOW_KEYS
 from object_detection_mtl.fields import Groundtruth, TfExample
 
 Parsed = dict[str, tf.Tensor]

@@ -16,12 +16,12 @@ import functools
 
 from absl import flags
 
+from object_detection_mtl.cli import command_line
 from object_detection_mtl.dataset_tools import (
-    coco,
-    coco_records,
-    command,
-    converter,
-    label_maps,
+    coco_annotations,
+    coco_conversion,
+    conversion_command,
+    dataset_label_map,
 )
 
 FLAGS = flags.FLAGS
@@ -32,44 +32,44 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "image_dir", None, "Folder of the pictures, which the file's names are relative to."
     )
-    converter.define_flags("the category ids of the file are the class numbers")
+    conversion_command.define_flags("the category ids of the file are the class numbers")
     flags.mark_flags_as_required(["annotations_file", "image_dir"])
 
 
 def main() -> None:
-    converter.prepare()
-    file = coco.read(FLAGS.annotations_file)
-    labels, label_map_name = converter.load_labels(
-        derive=lambda path: label_maps.write(coco.class_numbers(file), path),
+    conversion_command.prepare()
+    file = coco_annotations.read(FLAGS.annotations_file)
+    labels, label_map_name = conversion_command.load_labels(
+        derive=lambda path: dataset_label_map.write(coco_annotations.class_numbers(file), path),
         default=lambda: _own_labels(file),
     )
-    coco_records.check_classes(file, labels, label_map_name)
-    pictures = coco_records.as_pictures(file, FLAGS.image_dir, labels)
+    coco_conversion.check_classes(file, labels, label_map_name)
+    pictures = coco_conversion.as_pictures(file, FLAGS.image_dir, labels)
     load = functools.partial(
-        coco_records.load_pictures,
+        coco_conversion.load_pictures,
         FLAGS.annotations_file,
         FLAGS.image_dir,
         labels,
         label_map_name=label_map_name,
     )
-    converter.run(pictures, max(labels.values()), load)
+    conversion_command.run(pictures, max(labels.values()), load)
     if file.stray:
         print(f"annotations of pictures that the file does not list: {file.stray}")
 
 
-def _own_labels(file: coco.CocoFile) -> tuple[dict[str, int], str]:
-    if not coco.ids_serve(file):
+def _own_labels(file: coco_annotations.CocoFile) -> tuple[dict[str, int], str]:
+    if not coco_annotations.ids_serve(file):
         numbers = sorted(file.categories.values())
         raise ValueError(
-            f"the category ids of {file.path} run from {numbers[0]} to {numbers[-1]}, and class "
-            f"numbers from 1 to at most {coco.HIGHEST_ID} (0 is background): give a label map with "
-            "--label_map_path, or have one written by --output_label_map"
+            f"{file.path}: the category ids are {numbers[0]} to {numbers[-1]}, expected class "
+            f"numbers of 1 to at most {coco_annotations.HIGHEST_ID} (0 is background). Give a "
+            "label map with --label_map_path, or write one with --output_label_map"
         )
-    return coco.class_numbers(file), str(file.path)
+    return coco_annotations.class_numbers(file), str(file.path)
 
 
 def run() -> None:
-    command.run(define_flags, main, __doc__ or "")
+    command_line.run(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import functools
 
 from absl import flags
 
+from object_detection_mtl.cli import command_line
 from object_detection_mtl.dataset_tools import (
-    command,
-    converter,
-    label_maps,
-    pascal_records,
-    voc,
+    conversion_command,
+    dataset_label_map,
+    voc_annotations,
+    voc_conversion,
 )
 
 FLAGS = flags.FLAGS
@@ -34,7 +34,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "year",
         "VOC2007",
-        voc.YEARS,
+        voc_annotations.YEARS,
         "Which of them; without meaning if --data_dir is a VOC folder.",
     )
     flags.DEFINE_string(
@@ -44,25 +44,30 @@ def define_flags() -> None:
         "folder has no ImageSets.",
     )
     flags.DEFINE_string(
-        "annotations_dir", voc.ANNOTATIONS, "Folder of the .xml files, relative to the VOC folder."
+        "annotations_dir",
+        voc_annotations.ANNOTATIONS,
+        "Folder of the .xml files, relative to the VOC folder.",
     )
     flags.DEFINE_string(
-        "images_dir", voc.IMAGES, "Folder of the pictures, relative to the VOC folder."
+        "images_dir", voc_annotations.IMAGES, "Folder of the pictures, relative to the VOC folder."
     )
     flags.DEFINE_bool("ignore_difficult_instances", False, "Leave out objects marked as difficult.")
-    converter.define_flags("that of the 20 PASCAL classes")
+    conversion_command.define_flags("that of the 20 PASCAL classes")
     flags.mark_flag_as_required("data_dir")
 
 
 def main() -> None:
-    converter.prepare()
-    folders = voc.find_folders(FLAGS.data_dir, FLAGS.year)
-    labels, label_map_name = converter.load_labels(
-        derive=lambda path: pascal_records.derive_label_map(folders, FLAGS.annotations_dir, path),
-        default=lambda: (label_maps.load_labels(label_maps.PASCAL), str(label_maps.PASCAL)),
+    conversion_command.prepare()
+    folders = voc_annotations.find_folders(FLAGS.data_dir, FLAGS.year)
+    labels, label_map_name = conversion_command.load_labels(
+        derive=lambda path: voc_conversion.derive_label_map(folders, FLAGS.annotations_dir, path),
+        default=lambda: (
+            dataset_label_map.load_labels(dataset_label_map.PASCAL),
+            str(dataset_label_map.PASCAL),
+        ),
     )
     load = functools.partial(
-        pascal_records.load_pictures,
+        voc_conversion.load_pictures,
         folders,
         labels,
         set_name=FLAGS.set,
@@ -71,11 +76,11 @@ def main() -> None:
         label_map_name=label_map_name,
         ignore_difficult_instances=FLAGS.ignore_difficult_instances,
     )
-    converter.run(load(), max(labels.values()), load)
+    conversion_command.run(load(), max(labels.values()), load)
 
 
 def run() -> None:
-    command.run(define_flags, main, __doc__ or "")
+    command_line.run(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

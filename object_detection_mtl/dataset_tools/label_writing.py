@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.data import example as example_lib
+from object_detection_mtl.data import example_format as example_lib
+from object_detection_mtl.dataset_tools.conversion_options import AuxiliaryLabelOptions
 from object_detection_mtl.mtl.labels import (
     closeness_labels,
     count_windows,
@@ -25,9 +26,6 @@ from object_detection_mtl.mtl.labels import (
     to_text,
     window_labels,
 )
-
-if TYPE_CHECKING:
-    from object_detection_mtl.dataset_tools.conversion import AuxiliaryLabels
 
 
 class Labels(NamedTuple):
@@ -40,7 +38,7 @@ class Labels(NamedTuple):
 
 
 def make_labels(
-    settings: AuxiliaryLabels,
+    settings: AuxiliaryLabelOptions,
     *,
     boxes: np.ndarray,
     classes: Sequence[int] | np.ndarray,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl import folders
+from object_detection_mtl import output_paths
 
 # '<prefix>_PerformanceByCategory/<metric>/<class>', 'DetectionBoxes_<metric> ByCategory/<class>',
 # 'ErrorAnalysis_ByCategory/<metric>/<class>'. A class name may itself hold slashes.
@@ -88,7 +88,7 @@ def write_json(
     """
     values = {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
     path = os.fspath(path)
-    folders.make(os.path.dirname(path))
+    output_paths.make_directory(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump({**(extra or {}), "metrics": values}, file, indent=2, ensure_ascii=False)

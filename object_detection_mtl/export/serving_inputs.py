@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.data.pictures import decode_picture
+from object_detection_mtl.data.image_decoding import decode_picture
 from object_detection_mtl.fields import TfExample
 
 # detector, input tensor -> inputs [B, h, w, 3], true_image_shapes [B, 3]

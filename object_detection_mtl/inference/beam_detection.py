@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.dataset_tools import beam_runner
+from object_detection_mtl import beam_runtime
 from object_detection_mtl.inference.detection_options import Options
 from object_detection_mtl.inference.detection_run import Summary
 from object_detection_mtl.inference.sources import examples, image_stream, input_files
@@ -94,7 +94,7 @@ def detect(
         OSError: the output directory cannot be written, or holds shards of another number.
     """
     start = time.monotonic()
-    pipeline = beam_runner.make_pipeline(runner, runner_options)
+    pipeline = beam_runtime.make_pipeline(runner, runner_options)
     result_shards.prepare(options, num_shards)
     loaded = _read(pipeline, find, options)
     outcomes = _detect(loaded, load, options)
@@ -102,7 +102,7 @@ def detect(
     report_path = options.output_dir / ".report.json"
     _write_report(loaded, outcomes, report_path)
     try:
-        beam_runner.run(pipeline, runner)
+        beam_runtime.run(pipeline, runner)
         report = json.loads(report_path.read_text(encoding="utf-8"))
     finally:
         report_path.unlink(missing_ok=True)

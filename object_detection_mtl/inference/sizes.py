@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.data.resize import size_within
+from object_detection_mtl.data.image_resizing import size_within
 from object_detection_mtl.export import saved_model
 
 # (H, W) of a picture -> what equals that of all pictures of the same size after resizing.

@@ -12,7 +12,7 @@ import numpy as np
 
 from object_detection_mtl.config import label_map
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.dataset_tools import coco, voc
+from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.reporting.evaluated_images import (
     EvaluatedImage,
@@ -54,17 +54,17 @@ def read_groundtruth(
 def _read_voc(
     directory: Path, categories: list[Category] | None, set_name: str | None
 ) -> EvaluationSet:
-    annotations: list[tuple[voc.VocAnnotation, Path | None]] = []
-    for part in voc.find_folders(directory):
+    annotations: list[tuple[voc_annotations.VocAnnotation, Path | None]] = []
+    for part in voc_annotations.find_folders(directory):
         try:
-            finder: voc.ImageFinder | None = voc.ImageFinder(part)
+            finder: voc_annotations.ImageFinder | None = voc_annotations.ImageFinder(part)
         except FileNotFoundError:
             finder = None  # The numbers need no images.
-        for file in voc.annotation_files(part, set_name):
-            annotation = voc.parse_annotation(file)
+        for file in voc_annotations.annotation_files(part, set_name):
+            annotation = voc_annotations.parse_annotation(file)
             annotations.append((annotation, finder.find(annotation) if finder else None))
     if categories is None:
-        names = voc.class_names(annotation for annotation, _ in annotations)
+        names = voc_annotations.class_names(annotation for annotation, _ in annotations)
         categories = _numbered(names, str(directory))
     ids = label_map.ids_by_name(categories)
     images, unknown = [], 0
@@ -91,15 +91,17 @@ def _read_voc(
 def _read_coco(
     path: str | Path, categories: list[Category] | None, image_dir: Path | None
 ) -> EvaluationSet:
-    file = coco.read(path)
+    file = coco_annotations.read(path)
     if categories is None:
-        categories = [Category(i, name, name) for name, i in coco.class_numbers(file).items()]
+        categories = [
+            Category(i, name, name) for name, i in coco_annotations.class_numbers(file).items()
+        ]
     ids = label_map.ids_by_name(categories)
     images, unknown = [], 0
     for item in file.pictures:
         objects = [one for one in item.objects if one.category in ids]
         unknown += len(item.objects) - len(objects)
-        image_path = coco.find_picture(image_dir, item.file_name) if image_dir else None
+        image_path = coco_annotations.find_picture(image_dir, item.file_name) if image_dir else None
         images.append(
             EvaluatedImage(
                 str(item.id),
@@ -151,9 +153,9 @@ def read_examples(pattern: str) -> Iterable[tuple[Any, Callable[[], bytes]]]:
     """
     from tensorflow.core.example.example_pb2 import Example
 
-    from object_detection_mtl.data import records
+    from object_detection_mtl.data import record_files
 
-    index = records.index_records(pattern)
+    index = record_files.index_records(pattern)
     for number, offset in zip(index.file_numbers, index.offsets, strict=True):
         path = index.files[number]
         example = Example.FromString(_record_bytes(path, int(offset)))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from object_detection_mtl import folders
+from object_detection_mtl import output_paths
 from object_detection_mtl.visualization import drawing
 
 # Images whose longer side has fewer pixels are enlarged, so that labels do not cover them.
@@ -228,7 +228,7 @@ def save_image(image: Any, path: str | os.PathLike) -> None:
             ".png"
         )
     converted = drawing.to_rgb_image(image)
-    folders.make(path.parent)
+    output_paths.make_directory(path.parent)
     if path.suffix.lower() in (".jpg", ".jpeg"):
         converted.save(path, quality=92)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from object_detection_mtl.data.example import build_example
+from object_detection_mtl.data.example_format import build_example
 from tests.dataset_tools.voc_files import encoded, picture
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data import augment, augment_crops, pipeline
+from object_detection_mtl.data import augmentation, augmentation_crops, input_pipeline
 from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
-from object_detection_mtl.data.example import WINDOW_KEYS, add_auxiliary_labels
+from object_detection_mtl.data.example_format import WINDOW_KEYS, add_auxiliary_labels
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.mtl import labels
 from tests.data.record_files import example, with_floats, write
@@ -27,7 +27,7 @@ def dataset(path, options, **others):
         "num_classes": K,
         "labels": options,
     }
-    return pipeline.make_dataset(str(path), **{**arguments, **others})
+    return input_pipeline.make_dataset(str(path), **{**arguments, **others})
 
 
 def first(batches):
@@ -50,7 +50,7 @@ def decoded(boxes=TWO["boxes"], classes=TWO["classes"], **flags):
 
 def test_labels_are_those_of_the_flipped_boxes(tmp_path):
     path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
-    flip = (augment.random_horizontal_flip(1.0),)
+    flip = (augmentation.random_horizontal_flip(1.0),)
     batch = first(dataset(path, SMALL, augmentations=flip))
     boxes = np.float32([[0, 0.5, 0.5, 1], [0.5, 0.25, 1, 0.75]])
     np.testing.assert_allclose(batch[Groundtruth.boxes][0], boxes)
@@ -232,8 +232,8 @@ def test_a_class_out_of_range_is_named(tmp_path, number):
 
 def test_labels_after_crops_are_those_of_what_is_left(tmp_path):
     path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
-    options = augment_crops.CropOptions(min_object_covered=0.0, area_range=(0.05, 0.5))
-    crops = (augment_crops.random_crop_image(options),)
+    options = augmentation_crops.CropOptions(min_object_covered=0.0, area_range=(0.05, 0.5))
+    crops = (augmentation_crops.random_crop_image(options),)
     numbers = set()
     for batch in dataset(path, SMALL, augmentations=crops).take(25):
         batch = {key: value.numpy()[0] for key, value in batch.items()}
@@ -289,7 +289,7 @@ def test_closeness_follows_its_object_where_another_is_left_out(tmp_path):
 
 def test_a_flip_mirrors_windows_and_mask(tmp_path):
     path = write(tmp_path / "a", with_labels(example("0", **TWO)))
-    batch = first(dataset(path, STORED, augmentations=(augment.random_horizontal_flip(1.0),)))
+    batch = first(dataset(path, STORED, augmentations=(augmentation.random_horizontal_flip(1.0),)))
     np.testing.assert_allclose(
         batch[Groundtruth.window_boxes][0], [[0, 0.5, 1, 1], [0.25, 0, 0.75, 0.75]]
     )

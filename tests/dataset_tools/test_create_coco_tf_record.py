@@ -8,8 +8,12 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.config import label_map
-from object_detection_mtl.data import decoder
-from object_detection_mtl.dataset_tools import create_coco_tf_record, label_maps, summary
+from object_detection_mtl.data import example_decoder
+from object_detection_mtl.dataset_tools import (
+    conversion_report,
+    create_coco_tf_record,
+    dataset_label_map,
+)
 from object_detection_mtl.fields import Batch, Groundtruth
 from tests import command_line
 from tests.dataset_tools import coco_files
@@ -85,9 +89,9 @@ def test_the_decoder_reads_the_same_boxes(tmp_path):
         {"000001.jpg": JPEG},
         f"--output_label_map={tmp_path}/map.pbtxt",
     )
-    decode = decoder.make_decoder(90, label_map.load(tmp_path / "map.pbtxt"))
+    decode = example_decoder.make_decoder(90, label_map.load(tmp_path / "map.pbtxt"))
     [serialized] = tf.data.TFRecordDataset(str(tmp_path / "out.record"))
-    decoded = decode(decoder.parse(serialized), tf.constant("record 0"))
+    decoded = decode(example_decoder.parse(serialized), tf.constant("record 0"))
     assert decoded[Batch.image_id].numpy() == b"1"
     np.testing.assert_allclose(
         decoded[Groundtruth.boxes],
@@ -116,11 +120,11 @@ def test_what_is_wrong_with_pictures_and_boxes_is_said_once_at_the_end(tmp_path)
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
         "2 pictures with 1 objects written (1 pictures without object)",
-        f"{summary.EMPTY}: 3 (good.jpg)",
-        f"{summary.CLIPPED}: 1 (good.jpg)",
-        f"{summary.MISSING}: 2 (gone.jpg, lost.jpg)",
-        f"{summary.UNREADABLE}: 1 ({tmp_path}/pictures/short.jpg: the file is cut short: it has no "
-        "end-of-image mark)",
+        f"{conversion_report.EMPTY}: 3 (good.jpg)",
+        f"{conversion_report.CLIPPED}: 1 (good.jpg)",
+        f"{conversion_report.MISSING}: 2 (gone.jpg, lost.jpg)",
+        f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/pictures/short.jpg: the file is cut short: "
+        "it has no end-of-image mark)",
         "annotations of pictures that the file does not list: 1",
     ]
     assert [values(example, "image/source_id") for example in written] == [[b"1"], [b"5"]]
@@ -133,11 +137,11 @@ def test_category_ids_with_gaps_stay_the_class_numbers(tmp_path):
     assert done.code == 0
     assert values(example, "image/object/class/label") == [90]
     # The label map holds every category, so that it fits all sets of the data.
-    assert label_maps.load_labels(tmp_path / "new" / "map.pbtxt") == {"cat": 3, "dog": 90}
+    assert dataset_label_map.load_labels(tmp_path / "new" / "map.pbtxt") == {"cat": 3, "dog": 90}
 
 
 def test_a_given_label_map_renumbers_by_name(tmp_path):
-    label_maps.write({"dog": 1, "cat": 2}, tmp_path / "map.pbtxt")
+    dataset_label_map.write({"dog": 1, "cat": 2}, tmp_path / "map.pbtxt")
     annotations = [thing(1, 90, 1, 1, 2, 2), thing(1, 3, 1, 1, 2, 2)]
     done, [example] = convert(
         tmp_path,
@@ -180,7 +184,7 @@ def test_category_0_needs_a_label_map(tmp_path):
 )
 def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, arguments, says):
     (tmp_path / "empty").mkdir()
-    label_maps.write({"quokka": 1}, tmp_path / "map.pbtxt")
+    dataset_label_map.write({"quokka": 1}, tmp_path / "map.pbtxt")
     done, written = convert(
         tmp_path,
         [image(1)],

@@ -11,8 +11,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from object_detection_mtl.dataset_tools import conversion, label_maps, pascal_records, summary, voc
-from object_detection_mtl.dataset_tools.annotated import DataError
+from object_detection_mtl.dataset_tools import (
+    conversion_report,
+    dataset_label_map,
+    record_conversion,
+    voc_annotations,
+    voc_conversion,
+)
+from object_detection_mtl.dataset_tools.annotated_images import DataError
 from tests.dataset_tools.record_contents import examples, values
 from tests.dataset_tools.voc_files import (
     SHARED,
@@ -29,11 +35,11 @@ LABELS = {"cat": 1, "dog": 2}
 
 def convert(tmp_path, annotations, images, **options):
     folder = make_folder(tmp_path / "voc", annotations, images)
-    jobs = pascal_records.collect_jobs([folder])
-    pascal_records.check_classes(jobs, LABELS, "map.pbtxt")
-    pictures = pascal_records.as_pictures(jobs, LABELS, **options)
+    jobs = voc_conversion.collect_jobs([folder])
+    voc_conversion.check_classes(jobs, LABELS, "map.pbtxt")
+    pictures = voc_conversion.as_pictures(jobs, LABELS, **options)
     output = tmp_path / "out.record"
-    return conversion.create_records(pictures, output), examples(output)
+    return record_conversion.create_records(pictures, output), examples(output)
 
 
 def test_every_key_of_a_record(tmp_path):
@@ -152,8 +158,8 @@ def test_a_size_that_contradicts_the_picture(tmp_path):
     np.testing.assert_allclose(ymins, [0.25, 0.5, 0.5, 0.5])
     assert [values(example, "image/width") for example in written] == [[40]] * 4
     assert report.lines()[1:] == [
-        f"{summary.RESIZED}: 1 (a.xml)",
-        f"{summary.CONTRADICTION}: 2 (b.xml, d.xml)",
+        f"{conversion_report.RESIZED}: 1 (a.xml)",
+        f"{conversion_report.CONTRADICTION}: 2 (b.xml, d.xml)",
     ]
 
 
@@ -167,7 +173,7 @@ def test_a_photograph_annotated_in_a_viewer_that_turned_it(tmp_path):
     assert values(example, "image/height") == [40] and values(example, "image/width") == [30]
     assert values(example, "image/object/bbox/ymax") == [0.5]
     assert tf.io.decode_jpeg(values(example, "image/encoded")[0]).shape == (40, 30, 3)
-    assert report.lines()[1:] == [f"{summary.UPRIGHT}: 1 (a.jpg)"]
+    assert report.lines()[1:] == [f"{conversion_report.UPRIGHT}: 1 (a.jpg)"]
 
 
 def test_unknown_classes_are_all_named_before_anything_is_written(tmp_path):
@@ -184,15 +190,19 @@ def test_all_unreadable_annotations_are_named(tmp_path):
     folder = make_folder(
         tmp_path / "v", {"a": "<annotation>", "b": annotation(), "c": "<svg/>"}, {}
     )
-    with pytest.raises(voc.VocError, match="(?s)a.xml is not well-formed.*c.xml is not a VOC"):
-        pascal_records.collect_jobs([folder])
+    with pytest.raises(
+        voc_annotations.VocError, match="(?s)a.xml is not well-formed.*c.xml is not a VOC"
+    ):
+        voc_conversion.collect_jobs([folder])
 
 
 def test_two_annotations_of_one_picture_are_refused(tmp_path):
     texts = {"a": annotation("a.jpg"), "b": annotation("a.jpg")}
     folder = make_folder(tmp_path / "v", texts, {"a.jpg": JPEG})
-    with pytest.raises(voc.VocError, match="a.xml and .*b.xml both belong to a picture.*a.jpg"):
-        pascal_records.collect_jobs([folder])
+    with pytest.raises(
+        voc_annotations.VocError, match="a.xml and .*b.xml both belong to a picture.*a.jpg"
+    ):
+        voc_conversion.collect_jobs([folder])
 
 
 # The command line ---------------------------------------------------------------------------
@@ -236,7 +246,7 @@ def test_from_a_folder_to_shards_by_one_command(tmp_path):
         [b"a.jpg"],
     ]
     # Numbers come from every annotation of the folder, so that they agree between the sets.
-    assert label_maps.load_labels(tmp_path / "out" / "map.pbtxt") == {"cat": 1, "dog": 2}
+    assert dataset_label_map.load_labels(tmp_path / "out" / "map.pbtxt") == {"cat": 1, "dog": 2}
 
 
 @pytest.mark.parametrize(
@@ -264,32 +274,32 @@ def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments
 def test_a_derived_label_map_does_not_overwrite_another(tmp_path):
     folder = make_folder(tmp_path / "v", {"a": annotation(objects=thing("x", 1, 1, 2, 2))}, {})
     path = tmp_path / "map.pbtxt"
-    pascal_records.derive_label_map([folder], "Annotations", path)
-    pascal_records.derive_label_map([folder], "Annotations", path)  # The same again is no conflict.
+    voc_conversion.derive_label_map([folder], "Annotations", path)
+    voc_conversion.derive_label_map([folder], "Annotations", path)  # The same again is no conflict.
     path.write_text('item { id: 1 name: "mine" }')
     with pytest.raises(FileExistsError, match="map.pbtxt exists and holds something else"):
-        pascal_records.derive_label_map([folder], "Annotations", path)
+        voc_conversion.derive_label_map([folder], "Annotations", path)
 
 
 def test_a_folder_given_as_the_derived_label_map_is_refused(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; .*label_map.pbtxt"):
-        pascal_records.derive_label_map([], "Annotations", tmp_path)
+        voc_conversion.derive_label_map([], "Annotations", tmp_path)
 
 
 def test_label_map_names_of_any_kind_survive(tmp_path):
     labels = {'say "hi"': 1, "back\\slash": 2, "Bär": 3, "it's": 7, "two\nlines": 90}
-    label_maps.write(labels, tmp_path / "map.pbtxt")
-    assert label_maps.load_labels(tmp_path / "map.pbtxt") == labels
+    dataset_label_map.write(labels, tmp_path / "map.pbtxt")
+    assert dataset_label_map.load_labels(tmp_path / "map.pbtxt") == labels
 
 
 @needs_shared_data
 def test_real_photographs_with_empty_boxes(tmp_path):
-    jobs = pascal_records.collect_jobs([SHARED / "data" / "bccd"], "trainval")
+    jobs = voc_conversion.collect_jobs([SHARED / "data" / "bccd"], "trainval")
     labels = {"Platelets": 1, "RBC": 2, "WBC": 3}
-    pascal_records.check_classes(jobs, labels, "")
-    pictures = pascal_records.as_pictures(jobs, labels)
-    report = conversion.create_records(pictures, tmp_path / "bccd.record")
+    voc_conversion.check_classes(jobs, labels, "")
+    pictures = voc_conversion.as_pictures(jobs, labels)
+    report = record_conversion.create_records(pictures, tmp_path / "bccd.record")
     assert report.pictures == 292
     assert report.lines()[1:] == [
-        f"{summary.EMPTY}: 2 (BloodImage_00338.xml, BloodImage_00343.xml)"
+        f"{conversion_report.EMPTY}: 2 (BloodImage_00338.xml, BloodImage_00343.xml)"
     ]

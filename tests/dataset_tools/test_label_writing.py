@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data import example as example_lib
-from object_detection_mtl.dataset_tools import conversion, summary
-from object_detection_mtl.dataset_tools.annotated import AnnotatedObject, AnnotatedPicture
+from object_detection_mtl.data import example_format as example_lib
+from object_detection_mtl.dataset_tools import conversion_report, record_conversion
+from object_detection_mtl.dataset_tools.annotated_images import AnnotatedObject, AnnotatedPicture
+from object_detection_mtl.dataset_tools.conversion_options import (
+    AuxiliaryLabelOptions,
+    ConversionOptions,
+)
 from object_detection_mtl.mtl import labels
 from tests.dataset_tools.record_contents import values
 from tests.dataset_tools.voc_files import encoded, picture
@@ -23,9 +27,9 @@ def record_of(tmp_path, size, boxes, classes, *, num_classes, left_out=(), seed=
         )
         for row, (box, label) in enumerate(zip(boxes, classes, strict=True))
     )
-    converted = conversion.convert(
+    converted = record_conversion.convert(
         AnnotatedPicture(path, name, name, name, size, objects),
-        conversion.Options(auxiliary_labels=conversion.AuxiliaryLabels(num_classes, seed=seed)),
+        ConversionOptions(auxiliary_labels=AuxiliaryLabelOptions(num_classes, seed=seed)),
     )
     return tf.train.Example.FromString(converted.serialized), converted.report
 
@@ -104,7 +108,7 @@ def test_objects_that_are_not_stored_count_all_the_same(tmp_path):
     boxes = [[2, 4, 20, 30], [10, 1, 25, 12], [5, 5, 5, 9]]
     example, report = record_of(tmp_path, (30, 40), boxes, [1, 3, 2], num_classes=3, left_out=[1])
     assert values(example, "image/object/class/label") == [1]
-    assert report.troubles == {"why": ["a.png"], summary.EMPTY: ["a.png"]}
+    assert report.troubles == {"why": ["a.png"], conversion_report.EMPTY: ["a.png"]}
     expected = labels.closeness_labels(
         np.array(boxes) / [30, 40, 30, 40], [1, 3, 2], (30, 40), num_classes=3
     )

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from object_detection_mtl.data import resize
+from object_detection_mtl.data import image_resizing
 from object_detection_mtl.export import serving_inputs
 
 
@@ -89,7 +89,7 @@ class Detector:
 
 KEEP = Detector(
     functools.partial(
-        resize.keep_aspect_ratio, min_dimension=8, max_dimension=16, half_pixel_centers=True
+        image_resizing.keep_aspect_ratio, min_dimension=8, max_dimension=16, half_pixel_centers=True
     )
 )
 PICTURES = [colors(8, 12), colors(20, 10, seed=1), colors(4, 4, seed=2)]
@@ -124,7 +124,7 @@ def test_files_in_a_graph():
 
 def test_a_resizer_of_one_size_gives_a_static_shape():
     fixed = Detector(
-        functools.partial(resize.fixed_shape, height=6, width=9, half_pixel_centers=True)
+        functools.partial(image_resizing.fixed_shape, height=6, width=9, half_pixel_centers=True)
     )
     spec = serving_inputs.INPUT_TYPES["encoded_image_string_tensor"].spec()
     concrete = tf.function(

@@ -136,10 +136,10 @@ def test_the_handler_by_itself():
     from apache_beam.ml.inference.base import RunInference
     from apache_beam.testing.util import assert_that, equal_to
 
-    from object_detection_mtl.dataset_tools import beam_runner
+    from object_detection_mtl import beam_runtime
     from object_detection_mtl.inference.beam_model_handler import DetectorHandler
 
-    pipeline = beam_runner.make_pipeline("DirectRunner", [])
+    pipeline = beam_runtime.make_pipeline("DirectRunner", [])
     found = (
         pipeline
         | beam.Create([np.zeros((4, width, 3), np.uint8) for width in (5, 7, 5)])
@@ -147,7 +147,7 @@ def test_the_handler_by_itself():
         | beam.Map(lambda result: (result.example.shape[1], int(result.inference.classes[0])))
     )
     assert_that(found, equal_to([(5, 5), (7, 7), (5, 5)]))
-    beam_runner.run(pipeline, "DirectRunner")
+    beam_runtime.run(pipeline, "DirectRunner")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl import extras
+from object_detection_mtl import optional_packages
 from object_detection_mtl.export.formats import onnx_crops
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.ops import lowering
@@ -33,7 +33,7 @@ def require_converter() -> None:
     Raises:
         ValueError: it is not installed.
     """
-    extras.load("tf2onnx", "onnx", "writing ONNX needs tf2onnx")
+    optional_packages.import_package("tf2onnx", "onnx", "writing ONNX needs tf2onnx")
 
 
 def convert(module: Any) -> Any:

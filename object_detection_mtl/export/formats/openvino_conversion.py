@@ -20,7 +20,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl import extras
+from object_detection_mtl import optional_packages
 from object_detection_mtl.export.export_options import BFLOAT16, FLOAT32
 from object_detection_mtl.export.graph import bfloat16_convolutions, freezing
 from object_detection_mtl.ops import lowering
@@ -36,7 +36,9 @@ def require_converter() -> None:
     Raises:
         ValueError: it is not installed.
     """
-    extras.load("openvino", "openvino", "OpenVINO's format needs the package openvino")
+    optional_packages.import_package(
+        "openvino", "openvino", "OpenVINO's format needs the package openvino"
+    )
 
 
 def convert(module: Any, precision: str = FLOAT32) -> Any:

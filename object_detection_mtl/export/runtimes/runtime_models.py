@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from object_detection_mtl import extras
+from object_detection_mtl import optional_packages
 
 TENSORFLOW, OPENVINO, ONNXRUNTIME = "tensorflow", "openvino", "onnxruntime"
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -79,7 +79,9 @@ def require(engine: str) -> None:
     if engine == TENSORFLOW:
         return
     package, extra = _PACKAGES[engine]
-    extras.load(package, extra, f"engine {engine!r} needs the package {package}")
+    optional_packages.import_package(
+        package, extra, f"engine {engine!r} needs the package {package}"
+    )
 
 
 def load(path: str) -> Runtime:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from object_detection_mtl.config.errors import suggestion
-from object_detection_mtl.data import records
+from object_detection_mtl.data import record_files
 
 # What is taken from a folder. A file that is named is tried whatever it is called.
 ENDINGS = frozenset(
@@ -157,7 +157,7 @@ def kind_of(path: Path) -> Kind:
 
 def _starts_like_record(path: Path) -> bool:
     try:
-        return records.is_record_file(str(path))
+        return record_files.is_record_file(str(path))
     except OSError:  # whoever reads it will say so
         return False
 

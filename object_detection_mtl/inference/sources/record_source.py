@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.data import decoder, records
+from object_detection_mtl.data import example_decoder, record_files
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.inference.sources import examples, input_files
 from object_detection_mtl.inference.sources.examples import Content
@@ -71,7 +71,7 @@ def _load(payload: bytes | None, label: str, reading: Reading) -> Content:
 
 def _scan(path: str) -> tuple[np.ndarray, Exception | None]:
     try:
-        found = records.scan(path)
+        found = record_files.scan(path)
     except OSError as error:
         return np.zeros(0, np.int64), error
     number = len(found.offsets)
@@ -90,8 +90,8 @@ def _payloads(path: str, offsets: np.ndarray) -> Iterator[bytes | None]:
     """The records at some offsets, None for one whose checksum is wrong."""
 
     def read(offset: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        attempt = records.record_at(tf.constant(path), offset).map(lambda data: (True, data))
-        return decoder.first_or(attempt, (tf.constant(False), tf.constant("")))
+        attempt = record_files.record_at(tf.constant(path), offset).map(lambda data: (True, data))
+        return example_decoder.first_or(attempt, (tf.constant(False), tf.constant("")))
 
     dataset = tf.data.Dataset.from_tensor_slices(offsets).map(read).prefetch(_READ_AHEAD)
     for is_whole, data in dataset.as_numpy_iterator():

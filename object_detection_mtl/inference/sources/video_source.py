@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from object_detection_mtl import extras
+from object_detection_mtl import optional_packages
 from object_detection_mtl.inference.sources import examples, input_files
 from object_detection_mtl.inference.sources.examples import Content
 from object_detection_mtl.inference.sources.image_source import Entry, Reading, version_of
@@ -85,6 +85,8 @@ def _load(frame: np.ndarray | None, label: str, reading: Reading) -> Content:
 def _import_cv2() -> Any:
     # What FFmpeg says of damaged places is noise beside the line that names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2: Any = extras.load("cv2", "video", "videos are read by OpenCV, which cannot be imported")
+    cv2: Any = optional_packages.import_package(
+        "cv2", "video", "videos are read by OpenCV, which cannot be imported"
+    )
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from object_detection_mtl.data import records
+from object_detection_mtl.data import record_files
 
 NAME = "detections.record"
 # A scratch file is begun anew from this size on.
@@ -37,7 +37,7 @@ class RecordOutput:
         self._path = directory / NAME
         self._incomplete = directory / f"{NAME}.incomplete"
         self._incomplete.touch()
-        self.whole = records.scan(str(self._incomplete)).end
+        self.whole = record_files.scan(str(self._incomplete)).end
         self._file = self._incomplete.open("r+b")
         self._framing = _Framing()
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl import folders
-from object_detection_mtl.dataset_tools.records import shard_paths
+from object_detection_mtl import output_paths
 from object_detection_mtl.inference.detection_options import Options
 from object_detection_mtl.inference.writers import coco_results, detection_records
+from object_detection_mtl.output_paths import shard_paths
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def prepare(options: Options, num_shards: int) -> None:
         OSError: it cannot be made.
     """
     refuse_others(options.output_dir, num_shards)
-    folders.make(options.output_dir)
+    output_paths.make_directory(options.output_dir)
 
 
 def refuse_others(directory: Path, num_shards: int) -> None:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from object_detection_mtl import extras
+from object_detection_mtl import optional_packages
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
@@ -78,7 +78,7 @@ def test_without_the_converter(monkeypatch, tmp_path):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    monkeypatch.setattr(optional_packages.importlib, "import_module", missing)
     options = ExportOptions(format="onnx")
     with pytest.raises(ValueError, match=r"needs tf2onnx .*object_detection_mtl\[onnx\]"):
         saved_model.export(None, str(tmp_path / "out"), config_text="", options=options)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl import extras
-from object_detection_mtl.data import resize
+from object_detection_mtl import optional_packages
+from object_detection_mtl.data import image_resizing
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import BFLOAT16, ExportOptions
 from object_detection_mtl.export.exported_module import DetectionModule
@@ -46,7 +46,7 @@ def test_sizes_of_resized_pictures(run):
     """To the pixel, those included that would be others if it multiplied by the inverse."""
 
     def size(image):
-        resized, _ = resize.keep_aspect_ratio(
+        resized, _ = image_resizing.keep_aspect_ratio(
             image, min_dimension=600, max_dimension=1024, half_pixel_centers=False
         )
         return {"resized": resized}
@@ -62,7 +62,7 @@ def test_sizes_of_resized_pictures(run):
     assert critical.sum() > 3
     for height, width in [*sides[critical][:4], (480, 640), (640, 480), (1, 1), (200, 900)]:
         shape = resized({"image": np.zeros((height, width, 1), np.uint8)})["resized"].shape
-        assert shape[:2] == resize.size_within((height, width), 600, 1024)
+        assert shape[:2] == image_resizing.size_within((height, width), 600, 1024)
 
 
 CASES = {
@@ -150,7 +150,7 @@ def test_without_the_converter(monkeypatch, tmp_path):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    monkeypatch.setattr(optional_packages.importlib, "import_module", missing)
     options = ExportOptions(format="openvino")
     with pytest.raises(ValueError, match=r"needs the package openvino .*\[openvino\]"):
         saved_model.export(None, str(tmp_path / "out"), config_text="", options=options)

@@ -1,0 +1,118 @@
+"""Draws the auxiliary labels of pictures: boxes, mask, closeness, windows; one sheet per picture.
+
+    inspect_labels --data_dir=VOCdevkit/VOC2007 --set=trainval --output_dir=labels
+    inspect_labels --annotations_file=instances_val.json --image_dir=val --output_dir=labels
+    inspect_labels --input_path='train.record*' --label_map_path=map.pbtxt --output_dir=labels
+
+Writes sheets (.png) and index.html, which shows them all. What is drawn is made by the code that
+makes labels in training, from the same decoded record; with --stored_labels it is what a record of
+create_*_tf_record --write_auxiliary_labels, or of the authors, holds. docs/labels.md says how to
+read a sheet.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from object_detection_mtl.cli import command_line
+from object_detection_mtl.dataset_tools import voc_annotations
+
+if TYPE_CHECKING:
+    from object_detection_mtl.inspection import label_sources
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("input_path", None, "Record file, or a quoted pattern of record files.")
+    flags.DEFINE_string(
+        "data_dir", None, "In its place: folder that holds VOC2007 and VOC2012, or a VOC folder."
+    )
+    flags.DEFINE_enum("year", "VOC2007", voc_annotations.YEARS, "Which of them.")
+    flags.DEFINE_string(
+        "set", None, "Name of a list in ImageSets/Main. Default: see create_pascal_tf_record."
+    )
+    flags.DEFINE_string(
+        "annotations_dir",
+        voc_annotations.ANNOTATIONS,
+        "Folder of the .xml files, relative to the VOC folder.",
+    )
+    flags.DEFINE_string(
+        "images_dir", voc_annotations.IMAGES, "Folder of the pictures, relative to the VOC folder."
+    )
+    flags.DEFINE_string("annotations_file", None, "In their place: COCO instances file (.json) ...")
+    flags.DEFINE_string("image_dir", None, "... and the folder of its pictures.")
+    flags.DEFINE_string("output_dir", None, "Where to write; created if it does not exist.")
+    flags.DEFINE_string(
+        "label_map_path",
+        None,
+        "Label map (.pbtxt). Records need one; folders and COCO files name their classes "
+        "themselves.",
+    )
+    flags.DEFINE_integer("num_images", 20, "Pictures to draw, the first ones.", lower_bound=1)
+    flags.DEFINE_integer("num_windows", 4, "Windows of each picture to draw.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the windows.", lower_bound=0, upper_bound=2**31 - 1)
+    flags.DEFINE_bool(
+        "stored_labels", False, "Draw the labels that the records hold, in place of new ones."
+    )
+    flags.mark_flag_as_required("output_dir")
+
+
+def main() -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Labels of a few pictures are no work for it.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    source = _source()
+
+    from object_detection_mtl.inspection import label_sheets
+
+    index = label_sheets.write(
+        source,
+        FLAGS.output_dir,
+        num_images=FLAGS.num_images,
+        num_windows=FLAGS.num_windows,
+        seed=FLAGS.seed,
+        stored_labels=FLAGS.stored_labels,
+    )
+    print(index)
+
+
+def _source() -> label_sources.Source:
+    given = [name for name in ("input_path", "data_dir", "annotations_file") if FLAGS[name].value]
+    if len(given) != 1:
+        raise ValueError(
+            "give one of --input_path (records), --data_dir (VOC) and --annotations_file (COCO), "
+            f"not {' and '.join('--' + name for name in given) or 'none of them'}"
+        )
+    if FLAGS.stored_labels and given != ["input_path"]:
+        raise ValueError("--stored_labels needs --input_path: only records hold labels")
+    if bool(FLAGS.annotations_file) != bool(FLAGS.image_dir):
+        raise ValueError("--annotations_file and --image_dir go together; give both")
+
+    from object_detection_mtl.inspection import label_sources
+
+    if FLAGS.input_path:
+        if not FLAGS.label_map_path:
+            raise ValueError("--input_path needs --label_map_path, which names the classes")
+        return label_sources.of_records(FLAGS.input_path, FLAGS.label_map_path)
+    if FLAGS.data_dir:
+        return label_sources.of_voc(
+            voc_annotations.find_folders(FLAGS.data_dir, FLAGS.year),
+            FLAGS.set,
+            FLAGS.annotations_dir,
+            FLAGS.images_dir,
+            label_map_path=FLAGS.label_map_path,
+        )
+    return label_sources.of_coco(
+        FLAGS.annotations_file, FLAGS.image_dir, label_map_path=FLAGS.label_map_path
+    )
+
+
+def run() -> None:
+    command_line.run(define_flags, main, __doc__ or "")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,292 @@
+"""Random crops and random padding of an image and its boxes.
+
+Shape letters: N objects of one image, H W an image.
+
+Every factory returns an augmentation as augmentation.py defines it. Objects of which too little
+stays in the crop are dropped, with all their labels. The names, defaults and meanings of the
+arguments are those of preprocessor.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from object_detection_mtl.data.augmentation import (
+    IMAGE,
+    Augmentation,
+    Example,
+    check_probability,
+    keep_objects,
+    uniform,
+    whole_number,
+)
+from object_detection_mtl.fields import Groundtruth
+from object_detection_mtl.ops import boxes as box_ops
+
+_ATTEMPTS = 100  # at a crop that fits; after them the picture stays whole
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How a crop is drawn and what it keeps.
+
+    Attributes:
+        min_object_covered: a crop covers at least this part of one object.
+        aspect_ratio_range: width / height of the crop.
+        area_range: its area as a part of the picture's.
+        overlap_thresh: an object of which less than this part lies in the crop goes.
+        clip_boxes: cut the boxes at the crop.
+        random_coef: how often the picture is left as it is.
+    """
+
+    min_object_covered: float = 1.0
+    aspect_ratio_range: tuple[float, float] = (0.75, 1.33)
+    area_range: tuple[float, float] = (0.1, 1.0)
+    overlap_thresh: float = 0.3
+    clip_boxes: bool = True
+    random_coef: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_probability("min_object_covered of a random crop", self.min_object_covered)
+        check_probability("overlap_thresh of a random crop", self.overlap_thresh)
+        check_probability("random_coef of a random crop", self.random_coef)
+        for name in ("aspect_ratio_range", "area_range"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high or (name == "area_range" and high > 1.0):
+                raise ValueError(
+                    f"a random crop: {name} is {low:g} to {high:g}, expected 0 < minimum <= maximum"
+                    f"{' <= 1' if name == 'area_range' else ''}"
+                )
+
+
+SSD_CROPS = tuple(
+    CropOptions(
+        min_object_covered=overlap,
+        aspect_ratio_range=(0.5, 2.0),
+        overlap_thresh=overlap,
+        random_coef=0.15,
+    )
+    for overlap in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+)
+
+
+def random_crop_image(options: CropOptions | None = None) -> Augmentation:
+    """Cuts out a random part that shows enough of some object."""
+    options = options or CropOptions()
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        crop_seed, coin_seed = _split(seed)
+        return tf.cond(
+            uniform(coin_seed, 0.0, 1.0) < options.random_coef,
+            lambda: dict(example),
+            lambda: _cropped(example, options, crop_seed),
+        )
+
+    return augment
+
+
+def ssd_random_crop(operations: Sequence[CropOptions] = SSD_CROPS) -> Augmentation:
+    """One of several kinds of crop, all equally likely (SSD, Liu et al. 2016, section 2.2)."""
+    crops = [random_crop_image(options) for options in operations]
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        crop_seed, choice_seed = _split(seed)
+        branches = [lambda crop=crop: crop(example, crop_seed) for crop in crops]
+        return tf.switch_case(whole_number(choice_seed, 0, len(crops) - 1), branches)
+
+    return augment
+
+
+def random_pad_image(
+    min_image_size: tuple[int, int] | None = None,
+    max_image_size: tuple[int, int] | None = None,
+    pad_color: Sequence[float] | None = None,
+) -> Augmentation:
+    """Puts the picture at a random place on a larger canvas.
+
+    Args:
+      min_image_size: (height, width) of the smallest canvas; None: the picture's.
+      max_image_size: of the largest; None: twice the picture's.
+      pad_color: red, green, blue, 0..255; None: the picture's mean.
+    """
+    colour = _colour("random_pad_image", pad_color)
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        sides = tf.shape(example[IMAGE])[:2]
+        smallest = sides if min_image_size is None else tf.maximum(sides, min_image_size)
+        largest = 2 * sides if max_image_size is None else tf.constant(max_image_size)
+        return _padded(example, smallest, tf.maximum(largest, smallest), colour, seed)
+
+    return augment
+
+
+def random_crop_pad_image(
+    options: CropOptions | None = None,
+    min_padded_size_ratio: tuple[float, float] = (1.0, 1.0),
+    max_padded_size_ratio: tuple[float, float] = (2.0, 2.0),
+    pad_color: Sequence[float] | None = None,
+) -> Augmentation:
+    """A crop, then a canvas for it.
+
+    Args:
+      options: of the crop.
+      min_padded_size_ratio: (height, width) of the smallest canvas as parts of the picture's before
+        the crop; never smaller than the crop.
+      max_padded_size_ratio: of the largest.
+      pad_color: red, green, blue, 0..255; None: the mean of the crop.
+    """
+    crop = random_crop_image(options)
+    colour = _colour("random_crop_pad_image", pad_color)
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        before = tf.cast(tf.shape(example[IMAGE])[:2], tf.float32)
+        crop_seed, pad_seed = _split(seed)
+        cropped = crop(example, crop_seed)
+        smallest, largest = (
+            tf.maximum(tf.cast(before * ratio, tf.int32), tf.shape(cropped[IMAGE])[:2])
+            for ratio in (min_padded_size_ratio, max_padded_size_ratio)
+        )
+        return _padded(cropped, smallest, tf.maximum(largest, smallest), colour, pad_seed)
+
+    return augment
+
+
+def random_square_crop_by_scale(
+    max_border: int = 128, scale_min: float = 0.6, scale_max: float = 1.3, num_scales: int = 8
+) -> Augmentation:
+    """A square around a random point, black where it reaches beyond the picture.
+
+    Its side is the picture's longer side times one of `num_scales` evenly spaced factors (Objects
+    as Points, Zhou et al. 2019). Objects outside go, the others' boxes are cut at the square.
+
+    Args:
+      max_border: the square's centre keeps this distance from the picture's borders, halved until
+        there is room.
+      scale_min, scale_max: range of the factor.
+      num_scales: how many different factors.
+    """
+    if not 0.0 < scale_min <= scale_max or num_scales < 1 or max_border < 1:
+        raise ValueError(
+            f"random_square_crop_by_scale: scale_min {scale_min}, scale_max {scale_max}, "
+            f"num_scales {num_scales}, max_border {max_border}; expected "
+            "0 < scale_min <= scale_max and positive whole numbers"
+        )
+    factors = tf.linspace(scale_min, scale_max, num_scales)
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        sides = tf.shape(example[IMAGE])[:2]
+        scale_seed, centre_seed = _split(seed)
+        factor = factors[whole_number(scale_seed, 0, num_scales - 1)]
+        longest = tf.cast(tf.reduce_max(sides), tf.float32)
+        side = tf.maximum(tf.cast(longest * tf.cast(factor, tf.float32), tf.int32), 1)
+        borders = _border(max_border, sides)
+        centre = whole_number(centre_seed, borders, sides - borders)
+        return _cut_out(example, centre - side // 2, tf.stack([side, side]))
+
+    return augment
+
+
+def _border(max_border: int, sides: tf.Tensor) -> tf.Tensor:
+    """`max_border`, halved until it is at most half of each side."""
+    ratio = 2.0 * max_border / tf.cast(sides, tf.float32)
+    halvings = tf.maximum(tf.math.ceil(tf.math.log(ratio) / tf.math.log(2.0)), 0.0)
+    halved = max_border // tf.cast(tf.minimum(2.0**halvings, float(max_border)), tf.int32)
+    return tf.minimum(halved, sides // 2)
+
+
+def _cropped(example: Example, options: CropOptions, seed: tf.Tensor) -> Example:
+    image, boxes = example[IMAGE], example[Groundtruth.boxes]
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.clip_by_value(boxes, 0.0, 1.0)[tf.newaxis],
+        seed,
+        min_object_covered=options.min_object_covered,
+        aspect_ratio_range=options.aspect_ratio_range,
+        area_range=options.area_range,
+        max_attempts=_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return _cut_out(
+        example,
+        begin[:2],
+        tf.where(size[:2] < 0, tf.shape(image)[:2] - begin[:2], size[:2]),
+        overlap_thresh=options.overlap_thresh,
+        clip_boxes=options.clip_boxes,
+    )
+
+
+def _cut_out(
+    example: Example,
+    begin: tf.Tensor,
+    size: tf.Tensor,
+    *,
+    overlap_thresh: float = 0.0,
+    clip_boxes: bool = True,
+) -> Example:
+    """The rectangle of `size` at `begin`, both (height, width) in pixels; black beyond the picture.
+
+    Objects that do not touch it, or of which less than `overlap_thresh` lies in it, go.
+    """
+    image, boxes = example[IMAGE], example[Groundtruth.boxes]
+    sides = tf.shape(image)[:2]
+    end = begin + size
+    inside_begin, inside_end = tf.clip_by_value(begin, 0, sides), tf.clip_by_value(end, 0, sides)
+    part = image[inside_begin[0] : inside_end[0], inside_begin[1] : inside_end[1]]
+    margins = tf.stack([inside_begin - begin, end - inside_end], axis=1)
+    part = tf.pad(part, tf.concat([margins, [[0, 0]]], axis=0))
+
+    scale = tf.cast(tf.tile(sides, [2]), tf.float32)
+    window = tf.cast(tf.concat([begin, end], axis=0), tf.float32) / scale
+    covered = box_ops.area(box_ops.clip_to_window(boxes, window))
+    share = tf.math.divide_no_nan(covered, box_ops.area(boxes))
+    moved = box_ops.change_coordinate_frame(boxes, window)
+    if clip_boxes:
+        moved = tf.clip_by_value(moved, 0.0, 1.0)
+    result = {**example, IMAGE: part, Groundtruth.boxes: moved}
+    return keep_objects(result, (covered > 0.0) & (share >= overlap_thresh))
+
+
+def _padded(
+    example: Example,
+    smallest: tf.Tensor,
+    largest: tf.Tensor,
+    colour: tf.Tensor | None,
+    seed: tf.Tensor,
+) -> Example:
+    """The picture on a canvas of (height, width) between `smallest` and `largest`."""
+    image, boxes = example[IMAGE], example[Groundtruth.boxes]
+    sides = tf.shape(image)[:2]
+    size_seed, place_seed = _split(seed)
+    size = whole_number(size_seed, smallest, largest)
+    begin = whole_number(place_seed, tf.zeros_like(sides), size - sides)
+    pixels = tf.cast(image, tf.float32)
+    background = tf.reduce_mean(pixels, axis=[0, 1]) if colour is None else colour
+    margins = tf.concat([tf.stack([begin, size - sides - begin], axis=1), [[0, 0]]], axis=0)
+    # Padding what the picture has beyond the background leaves the background around it.
+    canvas = tf.pad(pixels - background, margins) + background
+    canvas = tf.cast(tf.clip_by_value(tf.round(canvas), 0.0, 255.0), image.dtype)
+    old, new = (tf.cast(tf.tile(value, [2]), tf.float32) for value in (sides, size))
+    offset = tf.cast(tf.tile(begin, [2]), tf.float32)
+    moved = (boxes * old + offset) / new
+    return {**example, IMAGE: tf.ensure_shape(canvas, [None, None, 3]), Groundtruth.boxes: moved}
+
+
+def _split(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two independent seeds [2] from one."""
+    first, second = (
+        tf.random.experimental.stateless_fold_in(seed, number, alg="philox") for number in (0, 1)
+    )
+    return first, second
+
+
+def _colour(step: str, pad_color: Sequence[float] | None) -> tf.Tensor | None:
+    if not pad_color:
+        return None
+    if len(pad_color) not in (1, 3):
+        raise ValueError(
+            f"{step}: pad_color is {list(pad_color)}, expected red, green and blue, or one grey"
+        )
+    return tf.constant(pad_color, tf.float32)

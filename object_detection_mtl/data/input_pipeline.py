@@ -1,0 +1,305 @@
+"""The input pipeline: record files in, padded batches out.
+
+Shape letters: B batch, G padded ground-truth boxes, K classes without background, H W a decoded
+picture, h w a picture of the batch.
+
+Every example of a training run has a number: 0, 1, 2, ... Its number alone says which record it is
+(each epoch is a permutation of all records, drawn from the seed and the epoch) and how it is
+augmented (drawn from the seed and the number). So a run that resumes at example n sees what the
+uninterrupted run would have seen from there on, without reading anything of what came before; and
+the result does not depend on how many threads or workers share the work. Records are read at their
+places in the files: a shuffle buffer, which would mix less and hold pictures in memory, is not
+needed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from object_detection_mtl.data import augmentation, example_decoder, label_chunks, record_files
+from object_detection_mtl.data.augmentation import IMAGE, Augmentation, Example
+from object_detection_mtl.data.auxiliary_labels import (
+    LabelOptions,
+    for_rows,
+    labels_of,
+    sources,
+)
+from object_detection_mtl.fields import Batch, Groundtruth
+
+PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+# Nothing here has Python control flow on tensors, and looking for it doubles the time of tracing.
+_without_autograph = tf.autograph.experimental.do_not_convert
+
+
+def make_dataset(
+    file_patterns: str | Iterable[str],
+    *,
+    preprocess_fn: PreprocessFn,
+    batch_size: int,
+    is_training: bool,
+    num_classes: int,
+    label_map: Sequence[example_decoder.LabelMapItem] | None = None,
+    prefer_display_name: bool = False,
+    augmentations: Sequence[Augmentation] = (),
+    shuffle: bool = True,
+    seed: int = 0,
+    start_example: int = 0,
+    max_boxes: int | None = None,
+    num_readers: int = 8,
+    num_prefetch_batches: int = 2,
+    sample_1_of_n: int = 1,
+    retain_original_images: bool = False,
+    labels: LabelOptions | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Builds the data set of a training or evaluation run.
+
+    Training data repeat for ever, every record once an epoch. Evaluation data pass once, in the
+    order of the files, and the last batch may be smaller.
+
+    Args:
+      file_patterns: paths or patterns of record files.
+      preprocess_fn: from one picture [H, W, 3] float32, 0..255, to the model's input [h, w, 3]
+        float32 and its true shape [3] int32 (h and w without padding). A batch is padded with zeros
+        after it, to the largest h and w of the batch.
+      batch_size: pictures of one batch, of one input pipeline.
+      is_training: see above. Augmentation, shuffling and start_example are for training only.
+      num_classes: K.
+      label_map: items with id, name, display_name to look class texts up. None: numbers count.
+      prefer_display_name: look texts up among the display names first.
+      augmentations: see augmentation.py.
+      shuffle: permute the records in each epoch.
+      seed: of shuffling and augmentation.
+      start_example: number of the first example, over all pipelines: step * global batch size.
+      max_boxes: G. None: the largest number of boxes in the batch, at least 1. Surplus boxes are
+        dropped, which is logged once.
+      num_readers: records read at the same time.
+      num_prefetch_batches: batches held ready.
+      sample_1_of_n: use every n-th record only.
+      retain_original_images: add original_images [B, H, W, 3] uint8, padded with zeros: the picture
+        as augmented, which the boxes fit.
+      labels: which labels of the auxiliary tasks to add, see auxiliary_labels.py; None: none.
+      input_context: of a tf.distribute strategy; its pipelines share the examples between them.
+
+    Returns:
+      Batches as dictionaries, keys in fields.Batch and fields.Groundtruth.
+
+    Raises:
+      ValueError, FileNotFoundError: as records.index_records, or an argument out of range.
+      InvalidArgumentError (while reading): a damaged record or picture, class numbers beyond K;
+        the message names the picture, or the file and the byte.
+    """
+    _check_arguments(
+        batch_size, start_example, max_boxes, sample_1_of_n, augmentations, is_training
+    )
+    index = record_files.index_records(file_patterns).every(sample_1_of_n)
+    logging.info(
+        "%d records in %d files for %s",
+        len(index),
+        len(index.files),
+        "training" if is_training else "evaluation",
+    )
+    if is_training:
+        places = _training_places(len(index), shuffle, seed, start_example)
+        places = _own_share(places, input_context, start_example)
+    else:
+        places = tf.data.Dataset.range(len(index)).map(lambda number: (number, number))
+        places = _own_share(places, input_context, 0)
+    stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
+    decode = example_decoder.make_decoder(
+        num_classes, label_map, prefer_display_name=prefer_display_name, stored=stored
+    )
+
+    @_without_autograph
+    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Any:
+        example = decode(parsed, name)
+        change_seed, label_seed = _example_seeds(seed, number)
+        example = augmentation.apply_all(example, augmentations, change_seed)
+        # Labels count in pixels of the picture before it is resized, and surplus boxes make some.
+        made_of = None if on_the_fly is None else sources(example, on_the_fly, label_seed)
+        example = _limit_boxes(example, max_boxes)
+        example = _model_input(example, preprocess_fn, retain_original_images)
+        return example if made_of is None else (example, made_of)
+
+    @_without_autograph
+    def merge(example: Example, made: Example) -> Example:
+        return example | for_rows(made, example)
+
+    read = _make_reader(index, with_labels=stored is not None)
+    examples = places.map(read, num_parallel_calls=max(1, num_readers))
+    examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    if on_the_fly is not None:
+        make_labels = functools.partial(labels_of, options=on_the_fly, num_classes=num_classes)
+        examples = label_chunks.with_labels(examples, make_labels, endless=is_training)
+        examples = examples.map(merge)
+    batches = _padded_batches(examples, batch_size, max_boxes, drop_remainder=is_training)
+    return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())
+
+
+def _check_arguments(
+    batch_size: int,
+    start_example: int,
+    max_boxes: int | None,
+    sample_1_of_n: int,
+    augmentations: Sequence[Augmentation],
+    is_training: bool,
+) -> None:
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("start_example", start_example, 0),
+        ("max_boxes", 1 if max_boxes is None else max_boxes, 1),
+        ("sample_1_of_n_examples", sample_1_of_n, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} is {value}, expected at least {least}")
+    if augmentations and not is_training:
+        raise ValueError(
+            "augmentations are for training data; evaluation takes pictures as they are"
+        )
+
+
+def _training_places(
+    num_records: int, shuffle: bool, seed: int, start_example: int
+) -> tf.data.Dataset:
+    """Endless (example number, record number), both int64, from `start_example` on."""
+    first_epoch, first_position = divmod(start_example, num_records)
+
+    def epoch_places(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.range(num_records, dtype=tf.int64)
+        if shuffle:
+            order = tf.random.experimental.stateless_shuffle(
+                order, seed=tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
+            )
+        numbers = epoch * num_records + tf.range(num_records, dtype=tf.int64)
+        begin = tf.where(tf.equal(epoch, first_epoch), first_position, 0)  # Where a run resumes.
+        return tf.data.Dataset.from_tensor_slices((numbers[begin:], order[begin:]))
+
+    return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_places)
+
+
+def _own_share(
+    places: tf.data.Dataset, context: tf.distribute.InputContext | None, start_example: int
+) -> tf.data.Dataset:
+    """Those of this pipeline: which one takes an example does not depend on where a run resumes."""
+    if context is None or context.num_input_pipelines == 1:
+        return places
+    number = context.num_input_pipelines
+    return places.shard(number, (context.input_pipeline_id - start_example) % number)
+
+
+def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two seeds int32 [2] of one example: of its augmentation and of its windows.
+
+    Another family of numbers than the epochs' seeds.
+    """
+    families = [
+        tf.random.experimental.stateless_fold_in(
+            tf.constant([seed, family], tf.int64), number, alg="philox"
+        )
+        for family in (1, 2)
+    ]
+    augmentation, windows = (tf.bitcast(family, tf.int32)[:, 0] for family in families)
+    return augmentation, windows
+
+
+def _make_reader(index: record_files.RecordIndex, *, with_labels: bool) -> Callable[..., tuple]:
+    """read(example number, record number) -> (example number, parsed features, name)."""
+    files = tf.constant(index.files)
+    file_numbers = tf.constant(index.file_numbers)
+    offsets = tf.constant(index.offsets)
+    nothing = example_decoder.empty_features(with_labels=with_labels)
+
+    @_without_autograph
+    def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
+        path, offset = files[file_numbers[record]], offsets[record]
+        attempt = record_files.record_at(path, offset).map(
+            lambda data: (True, example_decoder.parse(data, with_labels=with_labels))
+        )
+        succeeded, parsed = example_decoder.first_or(attempt, (tf.constant(False), nothing))
+        place = tf.strings.join([path, " at byte ", tf.strings.as_string(offset)])
+        check = tf.debugging.Assert(
+            succeeded,
+            ["this record is damaged, or no tf.train.Example with the keys of the OD API:", place],
+        )
+        with tf.control_dependencies([check]):
+            return number, {key: tf.identity(value) for key, value in parsed.items()}, place
+
+    return read
+
+
+def _limit_boxes(example: Example, max_boxes: int | None) -> Example:
+    if max_boxes is None:
+        return example
+    number = tf.shape(example[Groundtruth.boxes])[0]
+    log = tf.cond(
+        number > max_boxes,
+        lambda: tf.numpy_function(
+            _log_surplus_once, [number, max_boxes, example[Batch.image_id]], []
+        ),
+        tf.no_op,
+    )
+    with tf.control_dependencies([log]):
+        return {
+            key: value[:max_boxes] if key in augmentation.OBJECT_LISTS else value
+            for key, value in example.items()
+        }
+
+
+_surplus_logged: set[int] = set()
+
+
+def _log_surplus_once(number: int, max_boxes: int, image_id: bytes) -> None:
+    if max_boxes not in _surplus_logged:
+        _surplus_logged.add(max_boxes)
+        logging.warning(
+            "Picture %s has %d boxes, max_number_of_boxes is %d: the surplus boxes of this and "
+            "other pictures are not trained on. Raise max_number_of_boxes to keep them.",
+            image_id.decode(errors="replace"),
+            number,
+            max_boxes,
+        )
+
+
+def _model_input(
+    example: Example, preprocess_fn: PreprocessFn, retain_original_images: bool
+) -> Example:
+    """The example as it goes into a batch."""
+    image = example.pop(IMAGE)
+    inputs, true_image_shape = preprocess_fn(tf.cast(image, tf.float32))
+    example[Batch.inputs] = inputs
+    example[Batch.true_image_shapes] = tf.ensure_shape(true_image_shape, [3])
+    example[Batch.original_image_shapes] = tf.ensure_shape(tf.shape(image), [3])
+    if retain_original_images:
+        example[Batch.original_images] = image
+    number = tf.shape(example[Groundtruth.boxes])[0]
+    example[Groundtruth.num_boxes] = number
+    # One row of padding where there is no box: a reduction over G = 0 rows has no result.
+    missing = tf.maximum(0, 1 - number)
+    for key in example.keys() & set(augmentation.OBJECT_LISTS):
+        values = example[key]
+        example[key] = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
+    return example
+
+
+def _padded_batches(
+    examples: tf.data.Dataset, batch_size: int, max_boxes: int | None, drop_remainder: bool
+) -> tf.data.Dataset:
+    """Batches padded with zeros: classes 0, weights 0, and 0 of the normalised inputs."""
+    shapes = {key: spec.shape for key, spec in examples.element_spec.items()}
+    for key in shapes.keys() & set(augmentation.OBJECT_LISTS):
+        shapes[key] = tf.TensorShape([max_boxes]).concatenate(shapes[key][1:])
+    return examples.padded_batch(batch_size, shapes, drop_remainder=drop_remainder)
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # The examples are shared out above, by number; sharding by file would repeat or lose some.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options

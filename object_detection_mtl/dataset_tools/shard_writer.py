@@ -1,0 +1,109 @@
+"""Writing TFRecord shards that appear under their names only when they are complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import tensorflow as tf
+
+from object_detection_mtl import output_paths
+
+
+def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
+    """Makes the folder of the record and returns the paths of its shards.
+
+    Raises:
+      OSError: the folder cannot be made.
+      IsADirectoryError: a folder has the name of a shard.
+      FileExistsError: shards of another count are there, which a pattern would read as well.
+    """
+    path = Path(output_path)
+    paths = output_paths.shard_paths(path, num_shards)
+    output_paths.make_directory(path.parent)
+    for shard in paths:
+        if shard.is_dir():
+            raise IsADirectoryError(
+                f"--output_path: {str(shard)!r} is a folder; give the name of the record to write, "
+                "such as " + repr(str(shard / "train.record"))
+            )
+    others = sorted(
+        other
+        for other in path.parent.glob(f"{_escaped(path.name)}-?????-of-?????")
+        if other not in paths
+    )
+    if others:
+        raise FileExistsError(
+            f"{others[0]} and {len(others) - 1} more shards of an earlier run with another "
+            "--num_shards are there; a pattern would read both. Delete them or choose another "
+            "--output_path"
+        )
+    return paths
+
+
+class ShardWriter:
+    """Writes serialised examples to shards in turn; a context manager.
+
+    The shards are written under hidden names (which no `name*` pattern finds) and renamed when the
+    `with` block ends well. After an error or Ctrl-C nothing new stands under the final names and
+    the unfinished files are removed.
+
+    Raises:
+      OSError: nothing can be written there (see also `prepare_output`): said before anything is
+        computed.
+    """
+
+    def __init__(self, output_path: str | Path, num_shards: int = 1):
+        self.paths = prepare_output(output_path, num_shards)
+        self.num_examples = 0
+        self._temporary = [path.with_name(f".incomplete-{path.name}") for path in self.paths]
+        self._writers: list[tf.io.TFRecordWriter] = []
+
+    def __enter__(self) -> ShardWriter:
+        for path in self._temporary:
+            path.touch()  # TensorFlow's own errors say less.
+        self._writers = [tf.io.TFRecordWriter(str(path)) for path in self._temporary]
+        return self
+
+    def write(self, serialized: bytes) -> None:
+        number = self.num_examples % len(self._writers)
+        try:
+            self._writers[number].write(serialized)
+        except tf.errors.OpError as error:
+            raise _cannot_write(self.paths[number], error) from error
+        self.num_examples += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            failure = self._close()
+            if kind is None and failure is not None:
+                raise failure
+            if kind is None and self.num_examples:
+                for temporary, path in zip(self._temporary, self.paths, strict=True):
+                    temporary.replace(path)
+        finally:
+            for temporary in self._temporary:
+                temporary.unlink(missing_ok=True)
+
+    def _close(self) -> OSError | None:
+        """Closes every writer; what was buffered may find the disk full."""
+        failure = None
+        for writer, path in zip(self._writers, self.paths, strict=True):
+            try:
+                writer.close()
+            except tf.errors.OpError as error:
+                failure = _cannot_write(path, error)
+        return failure
+
+
+def _cannot_write(path: Path, error: tf.errors.OpError) -> OSError:
+    return OSError(f"{str(path)!r} cannot be written: {error.message}; is the disk full?")
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

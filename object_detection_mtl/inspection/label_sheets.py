@@ -1,0 +1,168 @@
+"""Draws the labels of the first pictures of a source, and a page that shows all drawings."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+import urllib.parse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from object_detection_mtl import output_paths
+from object_detection_mtl.data import example_decoder
+from object_detection_mtl.data.augmentation import IMAGE, Example
+from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
+from object_detection_mtl.dataset_tools import label_writing
+from object_detection_mtl.fields import Batch, Groundtruth, TfExample
+from object_detection_mtl.inspection.label_sources import Source
+from object_detection_mtl.visualization import label_sheet as drawing
+
+Decode = Callable[[bytes, str], Example]
+
+
+def write(
+    source: Source,
+    output_dir: str | Path,
+    *,
+    num_images: int = 20,
+    num_windows: int = 4,
+    seed: int = 0,
+    stored_labels: bool = False,
+) -> Path:
+    """Writes a sheet for each picture, and index.html.
+
+    Args:
+      source: the pictures.
+      output_dir: a folder; made if there is none.
+      num_images: number of pictures at most, the first ones.
+      num_windows: windows to draw of each.
+      seed: of new windows.
+      stored_labels: draw the labels that the records hold.
+
+    Returns:
+      Where index.html is.
+
+    Raises:
+      ValueError: there is no picture; a record cannot be used, or holds no labels.
+      FileExistsError: the folder is a file.
+    """
+    output_dir = Path(output_dir)
+    options = LabelOptions(from_records=stored_labels, num_windows=num_windows)
+    decode = _make_decode(source, options, seed)
+    drawn: list[tuple[str, str]] = []
+    first = itertools.islice(source.examples, num_images)
+    for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
+        labelled = _labelled(decode(serialized, f"record {number}"), num_windows)
+        output_paths.make_directory(output_dir)
+        file_name = f"{number:04d}_{_safe(labelled.name)}.png"
+        drawing.draw_label_sheet(labelled, source.names).save(output_dir / file_name)
+        drawn.append((labelled.name, file_name))
+    if not drawn:
+        raise ValueError("there is no picture to draw. " + "; ".join(source.report.lines()[1:]))
+    index = output_dir / "index.html"
+    index.write_text(page(drawn, source.report.lines()[1:]), encoding="utf-8")
+    return index
+
+
+def _make_decode(source: Source, options: LabelOptions, seed: int) -> Decode:
+    """(serialised record, its name) -> example with labels, stored or made as the options say."""
+    decode = example_decoder.make_decoder(
+        source.num_classes, source.categories, stored=options if options.from_records else None
+    )
+
+    def run(serialized: bytes, name: str) -> Example:
+        if options.from_records:
+            _refuse_without_labels(serialized, name)
+        try:
+            parsed = example_decoder.parse(
+                tf.constant(serialized), with_labels=options.from_records
+            )
+            example = decode(parsed, tf.constant(name))
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"{name} cannot be used: {error.message}") from error
+        if options.from_records:
+            return example
+        window_seed = tf.constant([seed, label_writing.number_of(_text(example[Batch.image_id]))])
+        return example | make_labels(example, options, source.num_classes, window_seed)
+
+    return run
+
+
+def _refuse_without_labels(serialized: bytes, name: str) -> None:
+    if TfExample.edgemask not in tf.train.Example.FromString(serialized).features.feature:
+        raise ValueError(
+            f"{name} holds no auxiliary labels (no {TfExample.edgemask}); create_pascal_tf_record "
+            "and create_coco_tf_record store them with --write_auxiliary_labels"
+        )
+
+
+def _labelled(example: Example, num_windows: int) -> drawing.LabeledImage:
+    number = min(num_windows, int(example[Groundtruth.num_windows]))
+    return drawing.LabeledImage(
+        name=_text(example[Batch.image_id]),
+        image=example[IMAGE].numpy(),
+        boxes=example[Groundtruth.boxes].numpy(),
+        classes=example[Groundtruth.classes].numpy(),
+        closeness=example[Groundtruth.closeness].numpy(),
+        windows=example[Groundtruth.window_boxes].numpy()[:number],
+        window_labels=example[Groundtruth.window_classes].numpy()[:number],
+        edgemask=example[Groundtruth.edgemask].numpy(),
+    )
+
+
+def _text(value: tf.Tensor) -> str:
+    return value.numpy().decode(errors="replace")
+
+
+def _safe(name: str) -> str:
+    """A part of a file name, whatever the picture is called."""
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:].lstrip(".") or "picture"
+
+
+def page(drawn: Sequence[tuple[str, str]], remarks: Sequence[str]) -> str:
+    """The page that shows all sheets.
+
+    Args:
+      drawn: name of each picture and the file of its sheet.
+      remarks: what there is to say of the pictures as a whole.
+    """
+    links = "\n".join(
+        f'<li><a href="#p{number}">{html.escape(name)}</a></li>'
+        for number, (name, _) in enumerate(drawn, 1)
+    )
+    sheets = "\n".join(
+        f'<figure id="p{number}"><a href="{urllib.parse.quote(file_name)}">'
+        f'<img src="{urllib.parse.quote(file_name)}" alt="{html.escape(name)}" loading="lazy">'
+        "</a></figure>"
+        for number, (name, file_name) in enumerate(drawn, 1)
+    )
+    notes = "".join(f"<p>{html.escape(remark)}</p>\n" for remark in remarks)
+    return _PAGE.format(links=links, sheets=sheets, notes=notes)
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Auxiliary labels</title>
+<style>
+body {{ font: 15px/1.4 sans-serif; margin: 1.5em auto; max-width: 1280px; padding: 0 1em; }}
+ol {{ columns: 16em; }}
+figure {{ margin: 2em 0; border: 1px solid #ccc; }}
+img {{ display: block; width: 100%; height: auto; }}
+</style>
+</head>
+<body>
+<h1>Auxiliary labels</h1>
+{notes}<ol>
+{links}
+</ol>
+{sheets}
+</body>
+</html>
+"""

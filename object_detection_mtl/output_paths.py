@@ -1,0 +1,51 @@
+"""Output directories and the file names of shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def make_directory(path: str | Path) -> None:
+    """Create a directory and its parents unless they exist.
+
+    Args:
+        path: the directory; an empty path means the current one.
+
+    Raises:
+        OSError: it cannot be created. Where the parent accepts no new directories (such as /proc),
+            the system reports "no such file", which would suggest creating it first; the message
+            names the parent instead.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        parent = next(parent for parent in path.absolute().parents if parent.exists())
+        raise PermissionError(
+            f"the directory {str(path)!r} cannot be created: {str(parent)!r} accepts no new "
+            "directories; choose another path"
+        ) from error
+
+
+def shard_paths(output_path: str | Path, num_shards: int) -> list[Path]:
+    """Return the paths of the shards of one output file.
+
+    Args:
+        output_path: name of the output.
+        num_shards: number of files.
+
+    Returns:
+        `output_path` itself for one shard, else name-00000-of-000NN as the OD API names them.
+
+    Raises:
+        ValueError: num_shards is not in 1..99999.
+    """
+    if not 1 <= num_shards <= 99999:
+        raise ValueError(f"--num_shards is {num_shards}, expected 1 to 99999")
+    path = Path(output_path)
+    if num_shards == 1:
+        return [path]
+    return [
+        path.with_name(f"{path.name}-{shard:05d}-of-{num_shards:05d}")
+        for shard in range(num_shards)
+    ]

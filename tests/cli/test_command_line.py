@@ -1,0 +1,124 @@
+"""What every command line says of wrong flags and paths."""
+
+import errno
+import os
+from types import ModuleType
+
+import pytest
+import tensorflow as tf
+from absl import flags, logging
+
+from object_detection_mtl.cli import command_line
+from tests import command_line as in_process
+
+
+def tool(main):
+    """A module with a command line of its own."""
+
+    def define_flags():
+        flags.DEFINE_string("folder", None, "No default.")
+        flags.DEFINE_list("folders", [], "Several.")
+        flags.DEFINE_string("prefix", "x", "Has a default; an empty text is a value.")
+
+    module = ModuleType("tool")
+    module.run = lambda: command_line.run(define_flags, main, "What it does.")
+    return module
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [("--folder=", "folder"), ("--folders=", "folders"), ("--folders=a,", "folders")],
+)
+def test_an_empty_flag_is_no_value(argument, name):
+    done = in_process.run(tool(lambda: print("ran")), argument)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: --{name} is empty; give it a value or leave it out")
+
+
+def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
+    for arguments in ((), ("--prefix=",), ("--folder=a", "--folders=a,b")):
+        done = in_process.run(tool(lambda: print("ran")), *arguments)
+        assert (done.code, done.out) == (0, "ran\n"), done.err
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EEXIST, "error: 'there': a file of this name is in the way"),
+        (errno.ENOTDIR, "error: 'there': a part of this path is a file"),
+        (errno.EISDIR, "error: 'there': it is a folder"),
+        (errno.EACCES, "error: 'there': permission denied"),
+        (errno.ENOENT, "error: 'there': no such file or folder"),
+        (errno.ENOSPC, "error: 'there': No space left on device; make room"),
+        (errno.ENAMETOOLONG, "error: 'there': File name too long"),
+    ],
+)
+def test_errors_of_the_operating_system_name_path_and_reason(number, says):
+    def main():
+        raise OSError(number, os.strerror(number), "there")
+
+    done = in_process.run(tool(main))
+    assert done.code == 1 and done.err.startswith(says)
+
+
+def test_messages_of_our_own_are_left_as_they_are():
+    def main():
+        raise FileNotFoundError("--folder: there is no folder 'x'")
+
+    done = in_process.run(tool(main))
+    assert (done.code, done.err) == (1, "error: --folder: there is no folder 'x'\n")
+
+
+def test_the_exit_code_of_main_and_of_ctrl_c():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert in_process.run(tool(lambda: 3)).code == 3
+    assert in_process.run(tool(interrupted))[::2] == (130, "interrupted\n")
+    done = in_process.run(tool(lambda: None), "surplus")
+    assert done.code == 1 and "unexpected arguments ['surplus']" in done.err
+
+
+def test_a_full_disk_without_a_path():
+    def main():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    done = in_process.run(tool(main))
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: No space left on device; make room")
+
+
+def test_tensorflows_errors_of_files_and_memory_in_one_line():
+    place = "{{function_node __wrapped__SaveV2_device_/cpu:0}} out/ckpt-1; "
+    for kind, text, says in (
+        (tf.errors.ResourceExhaustedError, "No space left on device [Op:SaveV2] name: ", "room"),
+        (tf.errors.PermissionDeniedError, "Read-only file system [Op:SaveV2]", "Read-only"),
+    ):
+        done = in_process.run(tool(raising(kind(None, None, place + text))))
+        assert done.code == 1 and done.err.startswith("error: out/ckpt-1; ") and says in done.err
+        assert done.err.count("\n") == 1 and "Op:" not in done.err
+    text = "OOM when allocating tensor with shape[9,9]\n\t [[{{node a}}]] [Op:__inference_f_1]"
+    done = in_process.run(tool(raising(tf.errors.ResourceExhaustedError(None, None, text))))
+    assert done.code == 1 and done.err.startswith("error: out of memory: OOM when")
+
+
+def test_other_errors_of_tensorflow_are_bugs():
+    with pytest.raises(tf.errors.InternalError):
+        in_process.run(tool(raising(tf.errors.InternalError(None, None, "stream is gone"))))
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [((), False), (("--verbosity=0",), True)])
+def test_info_is_for_those_who_ask(arguments, shown):
+    before = logging.get_verbosity()
+    try:
+        done = in_process.run(tool(lambda: print(logging.vlog_is_on(0))), *arguments)
+    finally:
+        logging.set_verbosity(before)
+    assert done.out == f"{shown}\n"

@@ -1,0 +1,135 @@
+"""inspect_labels, run as its users run it, on each kind of source."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from object_detection_mtl.cli import inspect_labels
+from object_detection_mtl.dataset_tools import (
+    create_coco_tf_record,
+    create_pascal_tf_record,
+    dataset_label_map,
+)
+from object_detection_mtl.visualization import label_sheet as drawing
+from tests import command_line
+from tests.dataset_tools import coco_files
+from tests.dataset_tools.voc_files import annotation, encoded, make_folder, picture, thing
+
+JPEG = encoded(picture(120, 90))
+
+
+@pytest.fixture
+def voc_folder(tmp_path):
+    objects = thing("cat", 10, 20, 50, 60) + thing("dog", 30, 40, 80, 110)
+    texts = {
+        "a": annotation("a.jpg", objects, (120, 90)),
+        "b": annotation("b.jpg", "", (120, 90)),
+        "c": annotation("c.jpg", objects, (120, 90)),
+    }
+    return make_folder(tmp_path / "voc", texts, {"a.jpg": JPEG, "b.jpg": JPEG})
+
+
+def inspect(tmp_path, *arguments):
+    done = command_line.run(inspect_labels, f"--output_dir={tmp_path}/out", *arguments)
+    return done, sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+
+
+def test_a_voc_folder_a_sheet_for_each_picture_and_a_page(tmp_path, voc_folder):
+    done, sheets = inspect(tmp_path, f"--data_dir={voc_folder}")
+    assert done.code == 0, done.err
+    assert done.out == f"{tmp_path}/out/index.html\n"
+    assert sheets == ["0001_a.jpg.png", "0002_b.jpg.png"]
+    for name in sheets:
+        with Image.open(tmp_path / "out" / name) as sheet:
+            assert sheet.width == drawing.WIDTH
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert all(f'src="{name}"' in page for name in sheets)
+    assert "no such file: 1 (c.jpg)" in page
+
+
+def test_a_coco_file_and_a_number_of_pictures(tmp_path):
+    file = coco_files.write(
+        tmp_path,
+        [coco_files.image(1, size=None), coco_files.image(2, size=None)],
+        [coco_files.thing(1, 90, 10, 20, 30, 40)],
+    )
+    coco_files.write_pictures(tmp_path / "in", {"000001.jpg": JPEG, "000002.jpg": JPEG})
+    done, sheets = inspect(
+        tmp_path, f"--annotations_file={file}", f"--image_dir={tmp_path}/in", "--num_images=1"
+    )
+    assert done.code == 0, done.err
+    assert sheets == ["0001_1.png"]
+
+
+def test_the_same_labels_are_drawn_from_a_folder_and_from_its_record(tmp_path, voc_folder):
+    _, sheets = inspect(tmp_path, f"--data_dir={voc_folder}", "--seed=3")
+    drawn = [(tmp_path / "out" / name).read_bytes() for name in sheets]
+    record, names = f"{tmp_path}/a.record", f"{tmp_path}/map.pbtxt"
+    command_line.run(
+        create_pascal_tf_record,
+        f"--data_dir={voc_folder}",
+        f"--output_path={record}",
+        f"--output_label_map={names}",
+        "--write_auxiliary_labels",
+        "--num_windows=4",
+        "--seed=3",
+    )
+    for stored in ("--nostored_labels", "--stored_labels"):
+        arguments = (f"--input_path={record}", f"--label_map_path={names}", "--seed=3", stored)
+        done, again = inspect(tmp_path, *arguments)
+        assert (done.code, again) == (0, sheets), done.err
+        for name, before in zip(sheets, drawn, strict=True):
+            after = np.asarray(Image.open(tmp_path / "out" / name)).astype(int)
+            first = np.asarray(Image.open(io.BytesIO(before))).astype(int)
+            assert after.shape == first.shape
+            # Three digits of a stored label can move the end of a bar by a pixel.
+            assert (np.abs(after - first).max(axis=-1) > 8).mean() < 2e-3, (stored, name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "give one of --input_path .* not none of them"),
+        (["--input_path={0}/a", "--data_dir={0}"], "not --input_path and --data_dir"),
+        (["--input_path={0}/a"], "--input_path needs --label_map_path"),
+        (["--input_path={0}/none", "--label_map_path={0}/map.pbtxt"], "no file matches '.*none'"),
+        (["--input_path={0}/map.pbtxt", "--label_map_path={0}/map.pbtxt"], "not a TFRecord file"),
+        (["--data_dir={0}/none"], "no folder '.*none'"),
+        (["--data_dir={0}/voc", "--stored_labels"], "--stored_labels needs --input_path"),
+        (["--annotations_file={0}/a.json"], "--image_dir go together"),
+        (["--data_dir={0}/voc", "--label_map_path={0}/map.pbtxt"], "lacks classes .*'cat'"),
+        (["--data_dir={0}/voc", "--output_dir={0}/map.pbtxt"], "a file of this name is in the way"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_folder, arguments, says):
+    dataset_label_map.write({"quokka": 1}, tmp_path / "map.pbtxt")
+    done, sheets = inspect(tmp_path, *[text.format(tmp_path) for text in arguments])
+    assert done.code == 1 and not sheets
+    assert done.err.startswith("error: ") and "Traceback" not in done.err
+    assert re.search(f"(?s){says}", done.err), done.err
+
+
+def test_a_record_without_stored_labels_says_how_to_store_them(tmp_path):
+    file = coco_files.write(tmp_path, [coco_files.image(1)], [])
+    coco_files.write_pictures(tmp_path / "in", {"000001.jpg": JPEG})
+    record, names = f"{tmp_path}/a.record", f"{tmp_path}/map.pbtxt"
+    command_line.run(
+        create_coco_tf_record,
+        f"--annotations_file={file}",
+        f"--image_dir={tmp_path}/in",
+        f"--output_path={record}",
+        f"--output_label_map={names}",
+    )
+    arguments = (f"--input_path={record}", f"--label_map_path={names}", "--stored_labels")
+    done, _ = inspect(tmp_path, *arguments)
+    assert done.code == 1 and "--write_auxiliary_labels" in done.err
+
+
+def test_a_folder_without_a_usable_picture(tmp_path):
+    folder = make_folder(tmp_path / "v", {"a": annotation("a.jpg")}, {"a.jpg": b"text"})
+    done, _ = inspect(tmp_path, f"--data_dir={folder}")
+    assert done.code == 1
+    assert "there is no picture to draw. pictures left out: 1" in done.err

@@ -1,0 +1,171 @@
+"""Each setting holds for a whole process, so each case runs in one of its own."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from object_detection_mtl import jobs, model_main_tf2
+from object_detection_mtl.cli import process_settings
+from object_detection_mtl.training.training_loop import TrainingResult
+from tests import command_line, processes
+
+COUNT_PAGE_FAULTS = """
+from object_detection_mtl.cli import process_settings
+
+def page_faults():
+    with open("/proc/self/stat") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[7])
+
+SIZE = 2**24 + len(__name__)  # not a constant
+done = process_settings.keep_freed_memory()
+b"x" * SIZE
+before = page_faults()
+for _ in range(10):
+    b"x" * SIZE
+print(done, page_faults() - before)
+"""
+PAGES = 2**24 // 4096
+USE_ONEDNN = """
+import os, sys
+{before}
+from object_detection_mtl.cli import process_settings
+done = process_settings.use_onednn()
+print(done, os.environ.get(process_settings.ONEDNN_SETTING), "tensorflow" in sys.modules)
+"""
+# What TensorFlow itself reports, and a convolution that runs.
+REPORT_KERNELS = """
+from tensorflow.python.framework import test_util
+import tensorflow as tf
+ones = tf.ones([1, 4, 4, 3]), tf.ones([3, 3, 3, 2])
+convolved = tf.function(lambda: tf.nn.conv2d(*ones, 1, "SAME"))()
+print(test_util.IsMklEnabled(), float(tf.reduce_sum(convolved)))
+"""
+# The training command up to the choice of kernels.
+TRAIN = """
+import sys
+sys.argv = ["model_main_tf2", "--pipeline_config_path={config}", "--model_dir=run"]
+from object_detection_mtl import model_main_tf2
+
+choose = model_main_tf2._choose_kernels
+
+def choose_and_report(config):
+    choose(config)
+    print("tensorflow" in sys.modules)
+    from tensorflow.python.framework import test_util
+    print(test_util.IsMklEnabled())
+    sys.exit()
+
+model_main_tf2._choose_kernels = choose_and_report
+model_main_tf2.run()
+"""
+SAMPLES = Path(__file__).parents[2] / "samples" / "configs"
+CPU_INFO = Path("/proc/cpuinfo")
+HAS_AVX2 = CPU_INFO.exists() and bool(
+    re.search(r"^flags\b.*\bavx2\b", CPU_INFO.read_text(), re.MULTILINE)
+)
+needs_avx2 = pytest.mark.skipif(not HAS_AVX2, reason="no x86 CPU with AVX2 under Linux")
+
+
+def count_page_faults(**environment):
+    """Return what keep_freed_memory() returned and the page faults of ten large allocations."""
+    settings = process_settings.MALLOC_SETTINGS
+    answer, faults = processes.words(COUNT_PAGE_FAULTS, without=settings, **environment)
+    return answer, int(faults)
+
+
+def test_freed_memory_is_used_again():
+    answer, faults = count_page_faults()
+    assert answer == "True"
+    assert faults < PAGES
+
+
+@pytest.mark.parametrize("name", process_settings.MALLOC_SETTINGS)
+def test_malloc_settings_of_the_environment_take_precedence(name):
+    value = "glibc.malloc.mmap_threshold=131072" if name == "GLIBC_TUNABLES" else "131072"
+    answer, faults = count_page_faults(**{name: value})
+    assert answer == "False"
+    if name != "MALLOC_TRIM_THRESHOLD_":
+        assert faults > 5 * PAGES
+
+
+def run_code(code, **environment):
+    return processes.words(code, without=[process_settings.ONEDNN_SETTING], **environment)
+
+
+@needs_avx2
+def test_tensorflow_uses_onednn():
+    answer = run_code(USE_ONEDNN.format(before="") + REPORT_KERNELS)
+    assert answer == ["True", "1", "False", "True", "600.0"]
+
+
+@needs_avx2
+def test_training_uses_onednn():
+    """The command reads the config and chooses the kernels before it imports TensorFlow."""
+    answer = run_code(TRAIN.format(config=SAMPLES / "faster_rcnn_mobilenet_v1_voc07.config"))
+    assert answer == ["False", "True"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "flags", "expected"),
+    [
+        ("faster_rcnn_resnet101_voc07", [], True),
+        ("faster_rcnn_mobilenet_v1_mtl_voc07", [], True),
+        ("rfcn_resnet101_voc07", [], False),
+        ("faster_rcnn_resnet101_voc07", ["--jit_compile"], False),
+        ("faster_rcnn_resnet101_voc07", ["--checkpoint_dir=run"], False),
+    ],
+)
+def test_which_commands_choose_onednn(monkeypatch, sample, flags, expected):
+    calls = []
+    monkeypatch.setattr(process_settings, "use_onednn", lambda: calls.append(True))
+    monkeypatch.setattr(jobs, "train", lambda *_, **__: TrainingResult(3, "ckpt-2", {}))
+    monkeypatch.setattr(jobs, "evaluate", lambda *_, **__: {})
+    config = f"--pipeline_config_path={SAMPLES / sample}.config"
+    done = command_line.run(model_main_tf2, config, "--model_dir=run", *flags)
+    assert done.code == 0, done.err
+    assert bool(calls) == expected
+
+
+@pytest.mark.parametrize("value", ["0", "1"])
+def test_onednn_setting_of_the_environment_takes_precedence(value):
+    answer = run_code(USE_ONEDNN.format(before=""), **{process_settings.ONEDNN_SETTING: value})
+    assert answer == ["False", value, "False"]
+
+
+def test_onednn_setting_comes_too_late_after_tensorflow_is_imported():
+    answer = run_code(USE_ONEDNN.format(before="import tensorflow"))
+    assert answer == ["False", "None", "True"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "flags\t\t: fpu sse4_2 avx fma\n",
+        "model name\t: avx2\nflags\t\t: avx\n",
+        "Features: asimd\n",
+    ],
+)
+def test_cpu_without_avx2(tmp_path, monkeypatch, text):
+    monkeypatch.delenv(process_settings.ONEDNN_SETTING, raising=False)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    monkeypatch.setattr(process_settings, "_CPU_INFO", path)
+    assert not process_settings.use_onednn()
+    monkeypatch.setattr(process_settings, "_CPU_INFO", tmp_path / "none")
+    assert not process_settings.use_onednn()
+    assert process_settings.ONEDNN_SETTING not in os.environ
+
+
+def test_cpu_with_avx2(tmp_path, monkeypatch):
+    monkeypatch.setenv(process_settings.ONEDNN_SETTING, "0")  # restored after the test
+    monkeypatch.delenv(process_settings.ONEDNN_SETTING)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nflags\t\t: fpu avx avx2 fma\n")
+    monkeypatch.setattr(process_settings, "_CPU_INFO", path)
+    assert process_settings.use_onednn()
+    assert os.environ[process_settings.ONEDNN_SETTING] == "1"

@@ -1,0 +1,264 @@
+"""The input pipeline: what a run sees, in which order, in which shape; resuming; bad records."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.data import augmentation, input_pipeline
+from object_detection_mtl.fields import Batch, Groundtruth
+from tests.data.record_files import example, numbered, write
+from tests.dataset_tools.voc_files import encoded, picture
+
+
+def as_it_is(image):
+    """A preprocessing that shows what it was given: 0..255 to 1..2, so padding stands out."""
+    return image / 255.0 + 1.0, tf.shape(image)
+
+
+def dataset(path, **options):
+    defaults = {
+        "preprocess_fn": as_it_is,
+        "batch_size": 2,
+        "is_training": True,
+        "num_classes": 3,
+    }
+    return input_pipeline.make_dataset(str(path), **{**defaults, **options})
+
+
+def ids(batches):
+    return [int(name) for batch in batches for name in batch[Batch.image_id].numpy()]
+
+
+# Evaluation ---------------------------------------------------------------------------------
+
+
+def test_evaluation_passes_once_in_order_and_loses_nothing(tmp_path):
+    numbered(tmp_path / "a-0", 3)
+    numbered(tmp_path / "a-1", 4, start=3)
+    batches = list(dataset(tmp_path / "a-*", is_training=False, batch_size=3))
+    assert ids(batches) == list(range(7))
+    assert [len(batch[Batch.image_id]) for batch in batches] == [3, 3, 1]
+
+
+def test_every_nth_record(tmp_path):
+    path = numbered(tmp_path / "a", 7)
+    assert ids(dataset(path, is_training=False, sample_1_of_n=3)) == [0, 3, 6]
+
+
+def test_pictures_of_different_sizes_are_padded_with_zeros_after_preprocessing(tmp_path):
+    path = write(
+        tmp_path / "a",
+        example("0", size=(20, 16), boxes=[[0, 0, 1, 1], [0, 0, 0.5, 0.5]], classes=[2, 3]),
+        example("1", size=(10, 24), boxes=[], classes=[]),
+    )
+    [batch] = dataset(path, is_training=False, retain_original_images=True)
+    assert batch[Batch.inputs].shape == (2, 24, 20, 3)
+    for row, (width, height) in enumerate([(20, 16), (10, 24)]):
+        pixels = np.asarray(picture(width, height))
+        inputs = batch[Batch.inputs][row].numpy()
+        np.testing.assert_allclose(inputs[:height, :width], pixels / 255.0 + 1.0, rtol=1e-6)
+        assert inputs.sum() == pytest.approx((pixels / 255.0 + 1.0).sum())
+        kept = batch[Batch.original_images][row].numpy()
+        np.testing.assert_array_equal(kept[:height, :width], pixels)
+        assert kept.dtype == np.uint8 and kept.sum() == pixels.sum()
+    shapes = [[16, 20, 3], [24, 10, 3]]
+    assert batch[Batch.true_image_shapes].numpy().tolist() == shapes
+    assert batch[Batch.original_image_shapes].numpy().tolist() == shapes
+    assert batch[Groundtruth.num_boxes].numpy().tolist() == [2, 0]
+    assert batch[Groundtruth.classes].numpy().tolist() == [[2, 3], [0, 0]]
+    assert batch[Groundtruth.weights].numpy().tolist() == [[1, 1], [0, 0]]
+    assert batch[Groundtruth.boxes].numpy()[1].tolist() == [[0] * 4] * 2
+    assert batch[Groundtruth.area].numpy().tolist() == [[320, 80], [0, 0]]
+
+
+def test_types_of_a_batch(tmp_path):
+    spec = dataset(numbered(tmp_path / "a", 2), max_boxes=5).element_spec
+    assert {key: (value.shape.as_list(), value.dtype) for key, value in spec.items()} == {
+        Batch.inputs: ([2, None, None, 3], tf.float32),
+        Batch.true_image_shapes: ([2, 3], tf.int32),
+        Batch.original_image_shapes: ([2, 3], tf.int32),
+        Batch.image_id: ([2], tf.string),
+        Groundtruth.boxes: ([2, 5, 4], tf.float32),
+        Groundtruth.classes: ([2, 5], tf.int32),
+        Groundtruth.num_boxes: ([2], tf.int32),
+        Groundtruth.weights: ([2, 5], tf.float32),
+        Groundtruth.is_crowd: ([2, 5], tf.bool),
+        Groundtruth.difficult: ([2, 5], tf.bool),
+        Groundtruth.group_of: ([2, 5], tf.bool),
+        Groundtruth.area: ([2, 5], tf.float32),
+    }
+
+
+def test_a_batch_without_any_box_keeps_one_row_of_padding(tmp_path):
+    path = write(tmp_path / "a", *[example(boxes=[], classes=[])] * 2)
+    [batch] = dataset(path, is_training=False)
+    assert batch[Groundtruth.boxes].shape == (2, 1, 4)
+    assert batch[Groundtruth.num_boxes].numpy().tolist() == [0, 0]
+    assert batch[Groundtruth.classes].numpy().tolist() == [[0], [0]]
+    assert batch[Groundtruth.weights].numpy().tolist() == [[0], [0]]
+
+
+def test_surplus_boxes_are_dropped_and_logged_once(tmp_path, monkeypatch):
+    messages = []
+    monkeypatch.setattr(
+        input_pipeline.logging, "warning", lambda text, *args: messages.append(text % args)
+    )
+    monkeypatch.setattr(input_pipeline, "_surplus_logged", set())
+    boxes = [[0, 0, 1, share / 4] for share in (1, 2, 3)]
+    path = write(tmp_path / "a", *[example("7", boxes=boxes, classes=[1, 2, 3])] * 2)
+    [batch] = dataset(path, is_training=False, max_boxes=2)
+    assert batch[Groundtruth.classes].numpy().tolist() == [[1, 2], [1, 2]]
+    assert batch[Groundtruth.num_boxes].numpy().tolist() == [2, 2]
+    [message] = messages
+    assert "Picture 7 has 3 boxes, max_number_of_boxes is 2" in message
+
+
+# Training -----------------------------------------------------------------------------------
+
+
+def order(count, *args):
+    """The first `count` (example number, record number)."""
+    numbers, places = (
+        input_pipeline._training_places(*args).batch(count).take(1).get_single_element()
+    )
+    return list(zip(numbers.numpy().tolist(), places.numpy().tolist(), strict=True))
+
+
+def test_every_epoch_is_another_permutation_of_all_records():
+    first = order(30, 10, True, 0, 0)
+    assert [number for number, _ in first] == list(range(30))
+    epochs = [[record for _, record in first[start : start + 10]] for start in (0, 10, 20)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(10))
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert order(30, 10, True, 1, 0) != first
+    assert order(4, 3, False, 0, 0) == [(0, 0), (1, 1), (2, 2), (3, 0)]
+    assert order(3, 1, True, 0, 0) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_permutations_are_fair():
+    seen = np.array([record for _, record in order(400 * 5, 5, True, 7, 0)]).reshape(400, 5)
+    for position in range(5):
+        counts = np.bincount(seen[:, position], minlength=5)
+        assert (np.abs(counts - 80) < 40).all()  # Five standard deviations.
+
+
+@pytest.mark.parametrize("start", [1, 9, 10, 14, 10_000_003])
+def test_a_resumed_run_goes_on_at_its_example_without_passing_the_earlier_ones(start):
+    resumed = order(25, 10, True, 3, start)
+    assert [number for number, _ in resumed] == list(range(start, start + 25))
+    if start < 100:
+        assert resumed == order(start + 25, 10, True, 3, 0)[start:]
+
+
+def flat(batches):
+    """Every example of the batches: its name, its pixels and its boxes, without padding."""
+    result = []
+    for batch in batches:
+        for row in range(len(batch[Batch.image_id])):
+            number = int(batch[Groundtruth.num_boxes][row])
+            boxes = batch[Groundtruth.boxes][row, :number].numpy()
+            result.append(
+                (
+                    batch[Batch.image_id][row].numpy(),
+                    batch[Batch.inputs][row].numpy().tobytes(),
+                    boxes.tobytes(),
+                )
+            )
+    return result
+
+
+FLIPS = (augmentation.random_horizontal_flip(),)
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """A file of five pictures."""
+    return numbered(tmp_path_factory.mktemp("records") / "five", 5)
+
+
+@pytest.fixture(scope="module")
+def run(five):
+    """The first twelve examples of a run."""
+    return flat(dataset(five, augmentations=FLIPS, num_readers=1).take(6))
+
+
+def test_a_run_sees_every_record_flipped_and_not(run):
+    assert {name for name, _, _ in run[:5]} == {b"0", b"1", b"2", b"3", b"4"}
+    assert len({pixels for _, pixels, _ in run}) == 2
+    assert len({(pixels, boxes) for _, pixels, boxes in run}) == 2  # The boxes go along.
+
+
+def test_neither_threads_nor_batch_size_change_what_a_run_sees(five, run):
+    batches = dataset(five, augmentations=FLIPS, num_readers=64, batch_size=3)
+    assert flat(batches.take(4)) == run
+
+
+def test_another_seed_sees_another_run(five, run):
+    assert flat(dataset(five, augmentations=FLIPS, seed=9).take(6)) != run
+
+
+def test_a_resumed_run_sees_what_the_uninterrupted_one_would(five, run):
+    assert flat(dataset(five, augmentations=FLIPS, start_example=4).take(4)) == run[4:]
+
+
+def test_workers_share_the_examples_between_them(five, run):
+    for worker in (0, 1):
+        context = tf.distribute.InputContext(
+            num_input_pipelines=2, input_pipeline_id=worker, num_replicas_in_sync=2
+        )
+        share = dataset(five, augmentations=FLIPS, start_example=3, input_context=context)
+        # Example n belongs to worker n modulo 2, wherever the run starts.
+        assert flat(share.take(2)) == [
+            run[number] for number in range(3, 11) if number % 2 == worker
+        ]
+
+
+def test_a_strategy_may_distribute_it(five, run):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    distributed = strategy.distribute_datasets_from_function(
+        lambda context: dataset(five, augmentations=FLIPS, input_context=context)
+    )
+    assert flat([next(iter(distributed))]) == run[:2]
+
+
+# What goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    broken = example("lost.jpg", data=encoded(picture())[:300])
+    path = write(tmp_path / "a", example("0"), broken)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)cannot be decoded.*lost.jpg"):
+        list(dataset(path, is_training=False))
+
+
+@pytest.mark.parametrize("kind", ["flipped bit", "other types"])
+def test_a_damaged_record_is_named_by_file_and_byte(tmp_path, kind):
+    second = example("1")
+    if kind == "other types":
+        second.features.feature["image/object/class/label"].float_list.value.append(1.0)
+    path = write(tmp_path / "a.record", example("0"), second)
+    start = len(example("0").SerializeToString()) + 16
+    if kind == "flipped bit":
+        data = bytearray(path.read_bytes())
+        data[start + 40] ^= 1
+        path.write_bytes(data)
+    says = f"(?s)damaged, or no tf.train.Example.*a.record at byte {start}"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=says):
+        list(dataset(path, is_training=False))
+
+
+def test_arguments_out_of_range_are_refused(tmp_path):
+    path = numbered(tmp_path / "a", 1)
+    for name, value in (
+        ("batch_size", 0),
+        ("start_example", -1),
+        ("max_boxes", 0),
+        ("sample_1_of_n", 0),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.* is {value}, expected at least"):
+            dataset(path, **{name: value})
+    with pytest.raises(ValueError, match="augmentations are for training"):
+        dataset(path, is_training=False, augmentations=FLIPS)
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        dataset(tmp_path / "b")

@@ -1,0 +1,105 @@
+"""Finding records: patterns, places, and files that are not what they should be."""
+
+import gzip
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from object_detection_mtl.data import record_files
+from tests.data.record_files import write
+
+
+def test_patterns_expand_in_order_and_each_file_once(tmp_path):
+    for name in ("b-1", "b-0", "a", "[x]*"):
+        write(tmp_path / name, b"data")
+    (tmp_path / "b-folder").mkdir()
+    found = record_files.expand_patterns(
+        [f"{tmp_path}/b-*", f"{tmp_path}/a", f"{tmp_path}/b-0", f"{tmp_path}/[x]*"]
+    )
+    assert [os.path.basename(path) for path in found] == ["b-0", "b-1", "a", "[x]*"]
+    assert record_files.expand_patterns(f"{tmp_path}/a") == (f"{tmp_path}/a",)
+
+
+def test_a_pattern_that_matches_nothing_is_quoted(tmp_path):
+    write(tmp_path / "train.record", b"data")
+    with pytest.raises(FileNotFoundError, match=r"no file matches '.*/trian\.record\*'"):
+        record_files.expand_patterns([f"{tmp_path}/train.record", f"{tmp_path}/trian.record*"])
+    for nothing in ([], "", [""]):
+        with pytest.raises(ValueError, match="input_path.*is empty"):
+            record_files.expand_patterns(nothing)
+
+
+def places(index):
+    return [
+        (os.path.basename(index.files[number]), int(offset))
+        for number, offset in zip(index.file_numbers, index.offsets, strict=True)
+    ]
+
+
+def test_places_of_all_records(tmp_path):
+    write(tmp_path / "a", b"12345", b"", b"1")
+    write(tmp_path / "b")
+    write(tmp_path / "c", b"123")
+    index = record_files.index_records([f"{tmp_path}/a", f"{tmp_path}/b", f"{tmp_path}/c"])
+    assert places(index) == [("a", 0), ("a", 21), ("a", 37), ("c", 0)]
+    assert len(index) == 4
+    assert places(index.every(2)) == [("a", 0), ("a", 37)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=8))
+def test_every_record_is_found_where_tensorflow_wrote_it(tmp_path_factory, contents):
+    path = write(tmp_path_factory.mktemp("x") / "a", *contents)
+    index = record_files.index_records(str(path))
+    data = path.read_bytes()
+    found = [
+        data[offset + 12 : offset + 12 + int.from_bytes(data[offset : offset + 8], "little")]
+        for offset in index.offsets
+    ]
+    assert found == contents
+
+
+def test_a_file_cut_short_anywhere_is_an_error_with_the_place(tmp_path):
+    path = write(tmp_path / "whole", b"x" * 20, b"y" * 30)  # Records at 0..36 and 36..82.
+    data = path.read_bytes()
+    cut = tmp_path / "cut"
+    for length in (1, 11, 12, 35, 37, 81):
+        cut.write_bytes(data[:length])
+        number, start = (0, 0) if length < 36 else (1, 36)
+        says = f"cut is cut short: record number {number} .* starts at byte {start} .* {length}"
+        with pytest.raises(ValueError, match=says):
+            record_files.index_records(str(cut))
+    cut.write_bytes(data[:36])  # A cut between two records cannot be told from the end.
+    assert len(record_files.index_records(str(cut))) == 1
+
+
+def test_what_is_no_record_file_is_an_error(tmp_path):
+    (tmp_path / "text").write_text("this is a text file, not a TFRecord")
+    with pytest.raises(ValueError, match=r"text is not a TFRecord file: at byte 0 .*b'this is '"):
+        record_files.index_records(f"{tmp_path}/text")
+    data = bytearray(write(tmp_path / "a", b"x" * 20, b"y").read_bytes())
+    (tmp_path / "gz").write_bytes(gzip.compress(bytes(data)))
+    with pytest.raises(ValueError, match="gz is compressed with gzip"):
+        record_files.index_records(f"{tmp_path}/gz")
+    data[36] ^= 1
+    (tmp_path / "flipped").write_bytes(data)
+    with pytest.raises(ValueError, match="flipped is damaged: at byte 36, after 1 records"):
+        record_files.index_records(f"{tmp_path}/flipped")
+
+
+def test_files_without_a_record_are_an_error(tmp_path):
+    write(tmp_path / "none")
+    with pytest.raises(ValueError, match="there is no record in .*none"):
+        record_files.index_records(f"{tmp_path}/none")
+
+
+def test_other_file_systems_are_read_through_tensorflow(tmp_path):
+    path = write(tmp_path / "a", b"12345", b"1")
+    index = record_files.index_records(f"file://{path}")
+    np.testing.assert_array_equal(index.offsets, [0, 21])
+    dataset = tf.data.TFRecordDataset(list(index.files))
+    assert [item.numpy() for item in dataset] == [b"12345", b"1"]

@@ -1,0 +1,181 @@
+"""COCO instances files: what is read, and what is said of wrong ones."""
+
+import json
+
+import pytest
+
+from object_detection_mtl.dataset_tools import coco_annotations
+from tests.dataset_tools import coco_files
+from tests.dataset_tools.coco_files import image, thing
+from tests.dataset_tools.voc_files import SHARED
+
+
+def test_pictures_in_the_order_of_the_file_with_their_objects(tmp_path):
+    path = coco_files.write(
+        tmp_path,
+        [image(7), image(2, "sub/b.png", None), image(5)],
+        [
+            thing(5, 90, 1, 2, 3, 4, area=7.5, iscrowd=1),
+            thing(7, 3, 0.5, 1.5, 2, 2),
+            thing(5, 3, -1, 0, 2, 3),
+        ],
+    )
+    file = coco_annotations.read(path)
+    assert file.categories == {"cat": 3, "dog": 90}
+    assert [picture.id for picture in file.pictures] == [7, 2, 5]
+    first, second, third = file.pictures
+    assert first.objects == (coco_annotations.CocoObject("cat", 0.5, 1.5, 2, 2, 4.0, False),)
+    assert (second.file_name, second.height, second.objects) == ("sub/b.png", None, ())
+    assert third.objects == (
+        coco_annotations.CocoObject("dog", 1, 2, 3, 4, 7.5, True),
+        coco_annotations.CocoObject("cat", -1, 0, 2, 3, 6.0, False),
+    )
+    assert (first.height, first.width) == (30, 40)
+    assert file.stray == 0
+
+
+def test_a_file_of_test_pictures_has_no_annotations(tmp_path):
+    file = coco_annotations.read(coco_files.write(tmp_path, [image(1)], None))
+    assert [picture.objects for picture in file.pictures] == [()]
+
+
+def test_annotations_of_unlisted_pictures_are_counted(tmp_path):
+    path = coco_files.write(tmp_path, [image(1)], [thing(2, 3, 0, 0, 1, 1)] * 3)
+    assert coco_annotations.read(path).stray == 3
+
+
+def test_ids_may_be_texts_and_whole_floats(tmp_path):
+    annotation = thing("a", 3, 0, 0, 1, 1) | {"category_id": 3.0}
+    images = [image("a", "a.jpg"), image(4.0, "b.jpg")]
+    file = coco_annotations.read(coco_files.write(tmp_path, images, [annotation]))
+    assert [picture.id for picture in file.pictures] == ["a", 4]
+    assert len(file.pictures[0].objects) == 1
+
+
+BOX = thing(1, 3, 0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"images": None}, "no list 'images'; its keys are info, images"),
+        ({"images": []}, "lists no picture"),
+        ({"categories": []}, "names no category"),
+        ({"categories": [{"id": 1}]}, r"categories\[0\] is {'id': 1}, expected a name and an id"),
+        ({"categories": [{"id": "1", "name": "a"}]}, "an id that is an integer"),
+        ({"categories": [{"id": 3, "name": "a"}] * 2}, "categories have the same id .*: 3"),
+        (
+            {"categories": [{"id": 3, "name": "a"}, {"id": 4, "name": "a"}]},
+            "categories have the same name more than once: a",
+        ),
+        ({"images": [image(1), image(1)]}, "images have the same id more than once: 1"),
+        ({"images": [{"id": 1}]}, r"images\[0\] \(id 1\): file_name is None"),
+        ({"images": [{"file_name": "a"}]}, r"images\[0\]: id is None, expected an integer"),
+        ({"images": ["a.jpg"]}, r"images\[0\]: it is 'a.jpg', expected an object"),
+        ({"images": [image(1, size=("a", 3))]}, r"height and width are \[3, 'a'\]"),
+        (
+            {"annotations": [{"image_id": 1, "id": 8, "caption": "A dog."}]},
+            r"annotations\[0\] \(id 8\): it has no bbox; .* not captions",
+        ),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"bbox is \[1, 2, 3\], expected four"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3, float("nan")]}]}, "bbox is .*nan"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3, "4"]}]}, "bbox is .*'4'"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3, 10**400]}]}, "bbox is .*expected four numbers"),
+        ({"annotations": [BOX | {"category_id": True}]}, "category_id is True"),
+        ({"annotations": [BOX | {"image_id": float("inf")}]}, "image_id is inf"),
+        (
+            {"annotations": [BOX, BOX | {"category_id": 4}]},
+            r"annotations\[1\]: category_id is 4, which is not the id of a category \(3, 90\)",
+        ),
+        ({"annotations": [BOX | {"category_id": [3]}]}, r"category_id is \[3\]"),
+        ({"annotations": [BOX | {"iscrowd": 2}]}, "iscrowd is 2, expected 0 or 1"),
+        ({"annotations": [BOX | {"area": -1}]}, "area is -1, expected a number of square pixels"),
+        ({"annotations": [BOX | {"image_id": None}]}, "image_id is None"),
+        ({"annotations": {}}, "no list 'annotations'"),
+    ],
+)
+def test_wrong_files_are_explained(tmp_path, change, says):
+    path = coco_files.write(tmp_path, [image(1)], [BOX])
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(coco_annotations.CocoError, match=f"instances.json.*{says}"):
+        coco_annotations.read(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "not valid JSON"),
+        (b'{"images": [{"id": 1, "fi', r"not valid JSON \(cut short\?\).*char"),
+        (b"\xff\xfe{", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"3", "holds a int, expected an object"),
+        (b'[{"image_id": 1}]', "holds a list, .*results of a detector"),
+        (b"{}", "its keys are none"),
+        (b"1" * 10_000, "not valid JSON .*digits"),
+    ],
+)
+def test_what_is_no_instances_file_is_refused(tmp_path, data, says):
+    path = tmp_path / "instances.json"
+    path.write_bytes(data)
+    with pytest.raises(coco_annotations.CocoError, match=says):
+        coco_annotations.read(path)
+
+
+def test_mistakes_are_named_together_up_to_ten(tmp_path):
+    annotations = [BOX | {"iscrowd": 5, "id": number} for number in range(12)]
+    with pytest.raises(coco_annotations.CocoError) as error:
+        coco_annotations.read(coco_files.write(tmp_path, [image(1)], annotations))
+    assert "(id 9)" in str(error.value) and "and 2 more" in str(error.value)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--annotations_file: .*none.json' does not exist"):
+        coco_annotations.read(tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError, match="is a folder, expected a .json file"):
+        coco_annotations.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ids", "numbers"),
+    [
+        ([90, 1, 7], {"b": 1, "c": 7, "a": 90}),
+        ([0, 1, 2], {"a": 1, "b": 2, "c": 3}),
+        ([5, 1, 1001], {"b": 1, "a": 2, "c": 3}),
+    ],
+)
+def test_category_ids_number_the_classes_where_they_can(tmp_path, ids, numbers):
+    categories = [{"id": id, "name": name} for id, name in zip(ids, "abc", strict=True)]
+    file = coco_annotations.read(coco_files.write(tmp_path, [image(1)], [], categories))
+    assert coco_annotations.class_numbers(file) == numbers
+    assert coco_annotations.ids_serve(file) == (numbers == file.categories)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("sub/b.jpg", "sub/b.jpg"),
+        ("/home/someone/a.jpg", "a.jpg"),
+        ("C:\\data\\a.jpg", "a.jpg"),
+        ("elsewhere/a.jpg", "a.jpg"),
+        ("../secret.jpg", None),
+        ("none.jpg", None),
+        ("sub", None),
+    ],
+)
+def test_pictures_are_looked_for_inside_the_folder(tmp_path, name, found):
+    folder = coco_files.write_pictures(tmp_path / "in", {"a.jpg": b"", "sub/b.jpg": b""})
+    (tmp_path / "secret.jpg").write_bytes(b"")
+    expected = folder / found if found else None
+    assert coco_annotations.find_picture(folder, name) == expected
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data" / "coco_eval").is_dir(), reason="needs the COCO subset beside the project"
+)
+def test_a_real_file_is_read_whole():
+    file = coco_annotations.read(SHARED / "data" / "coco_eval" / "instances_val2014_100.json")
+    assert len(file.pictures) == 100 and file.stray == 0
+    assert (len(file.categories), max(file.categories.values())) == (80, 90)
+    objects = [item for picture in file.pictures for item in picture.objects]
+    assert any(item.is_crowd for item in objects)

@@ -1,0 +1,224 @@
+"""Annotation files and folders of PASCAL VOC, as they should be and as they arrive."""
+
+import pytest
+
+from object_detection_mtl.dataset_tools import voc_annotations
+from tests.dataset_tools.voc_files import (
+    SHARED,
+    annotation,
+    encoded,
+    make_folder,
+    needs_shared_data,
+    picture,
+    thing,
+)
+
+
+def parse(tmp_path, text, name="a.xml"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return voc_annotations.parse_annotation(path)
+
+
+# Annotation files ---------------------------------------------------------------------------
+
+
+def test_reads_objects_in_any_element_order_with_fractions_and_flags(tmp_path):
+    extra = "<difficult>1</difficult><truncated> 1 </truncated><pose>Left</pose>"
+    text = annotation("dog one.jpg", thing("dog", 1.5, "2e0", 10, 20.25, extra), size=(40, 30))
+    result = parse(tmp_path, text)
+    assert (result.filename, result.width, result.height) == ("dog one.jpg", 40, 30)
+    assert result.objects == (
+        voc_annotations.VocObject(
+            "dog", 1.5, 2.0, 10.0, 20.25, difficult=True, truncated=True, pose="Left"
+        ),
+    )
+
+
+def test_absent_details_have_defaults(tmp_path):
+    result = parse(tmp_path, "<annotation>" + thing("cat", 0, 0, 1, 1) + "</annotation>")
+    assert (result.filename, result.width, result.height) == ("", None, None)
+    assert result.objects[0] == voc_annotations.VocObject("cat", 0, 0, 1, 1)
+    assert result.objects[0].pose == "Unspecified" and not result.objects[0].difficult
+
+
+def test_no_object_is_no_error_and_size_zero_means_unknown(tmp_path):
+    result = parse(tmp_path, annotation(size=(0, 0)))
+    assert result.objects == () and result.width is None
+
+
+def test_parts_of_an_object_are_not_objects(tmp_path):
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+    result = parse(tmp_path, annotation(objects=thing("person", 1, 2, 3, 4, part)))
+    assert [(item.name, item.xmin) for item in result.objects] == [("person", 2.0)]
+
+
+def test_other_encodings_are_read(tmp_path):
+    text = annotation(objects=thing("Bär", 1, 2, 3, 4))
+    declared = '<?xml version="1.0" encoding="iso-8859-1"?>' + text
+    assert parse(tmp_path, declared.encode("latin-1")).objects[0].name == "Bär"
+
+
+BILLION_LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY l "ha"><!ENTITY m "&l;&l;&l;&l;&l;&l;">]>'
+    "<annotation><filename>&m;</filename></annotation>"
+)
+READS_FILES = (
+    '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]>'
+    "<annotation><filename>&e;</filename></annotation>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BILLION_LAUGHS, "declares XML entities"),
+        (READS_FILES, "declares XML entities"),
+        ("<annotation><object>", "not well-formed"),
+        ("", "not well-formed"),
+        (b"\xff\xd8\xff\xe0", "not well-formed"),
+        (b'<?xml version="1.0" encoding="no-such"?><annotation/>', "a.xml"),
+        ("<svg></svg>", "root element is <svg>, expected <annotation>"),
+        (annotation(objects="<object><name>x</name></object>"), "'x'.*no <bndbox>"),
+        (annotation(objects="<object><bndbox/></object>"), "number 1 has no <name>"),
+        (annotation(objects=thing("x", "ten", 0, 1, 1)), "<ymin> is 'ten', expected a number"),
+        (annotation(objects=thing("x", 0, "nan", 1, 1)), "<xmin> is 'nan'"),
+        (annotation(objects=thing("x", 0, 0, "", 1)), "<ymax> is ''"),
+        (annotation(objects=thing("x", 0, 0, 1, "inf")), "<xmax> is 'inf'"),
+        (
+            annotation(objects=thing("x", 0, 0, 1, 1, "<difficult>maybe</difficult>")),
+            "<difficult> is 'maybe', expected 0 or 1",
+        ),
+        ("<annotation><size><width>wide</width></size></annotation>", "<width> is 'wide'"),
+    ],
+)
+def test_what_is_not_a_voc_annotation_is_an_error_that_names_the_file(tmp_path, text, says):
+    with pytest.raises(voc_annotations.VocError, match=says) as caught:
+        parse(tmp_path, text)
+    assert str(tmp_path / "a.xml") in str(caught.value)
+
+
+def test_deeply_nested_xml_does_no_harm(tmp_path):
+    text = "<annotation>" + "<a>" * 20000 + "</a>" * 20000 + "</annotation>"
+    assert parse(tmp_path, text).objects == ()
+
+
+# Folders ------------------------------------------------------------------------------------
+
+
+def two_years(tmp_path):
+    for year in ("VOC2007", "VOC2012"):
+        make_folder(tmp_path / year, {year: annotation()}, {}, {"train": year})
+    return tmp_path
+
+
+def test_data_dir_is_the_parent_of_the_years_or_a_voc_folder(tmp_path):
+    root = two_years(tmp_path)
+    assert voc_annotations.find_folders(root, "VOC2012") == [root / "VOC2012"]
+    assert voc_annotations.find_folders(root, "merged") == [root / "VOC2007", root / "VOC2012"]
+    assert voc_annotations.find_folders(root / "VOC2012", "VOC2007") == [root / "VOC2012"]
+
+
+def test_missing_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder '.*/nowhere'"):
+        voc_annotations.find_folders(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no VOC folder.*VOC2007"):
+        voc_annotations.find_folders(tmp_path, "VOC2007")
+    make_folder(tmp_path / "VOC2007", {}, {})
+    with pytest.raises(FileNotFoundError, match="missing: .*VOC2012"):
+        voc_annotations.find_folders(tmp_path, "merged")
+    with pytest.raises(ValueError, match="'VOC1999', expected one of VOC2007, VOC2012, merged"):
+        voc_annotations.find_folders(tmp_path, "VOC1999")
+
+
+def names(files):
+    return [path.name for path in files]
+
+
+def test_a_set_keeps_its_order_and_each_picture_once(tmp_path):
+    texts = {name: annotation() for name in ("a", "b 1", "c.v2", "d")}
+    listing = "d\nb 1\n\na  1\nc.v2.jpg -1\nd\n"
+    folder = make_folder(tmp_path / "v", texts, {}, {"train": listing, "val": "a"})
+    assert names(voc_annotations.annotation_files(folder)) == [
+        "d.xml",
+        "b 1.xml",
+        "a.xml",
+        "c.v2.xml",
+    ]
+    assert names(voc_annotations.annotation_files(folder, "val")) == ["a.xml"]
+
+
+def test_the_class_list_of_the_od_api_serves_as_a_set(tmp_path):
+    folder = make_folder(tmp_path / "v", {"a": annotation()}, {}, {"aeroplane_train": "a -1\n"})
+    assert names(voc_annotations.annotation_files(folder, "train")) == ["a.xml"]
+
+
+def test_without_image_sets_every_annotation_in_alphabetical_order(tmp_path):
+    folder = make_folder(tmp_path / "v", {name: annotation() for name in "cab"}, {})
+    assert names(voc_annotations.annotation_files(folder)) == ["a.xml", "b.xml", "c.xml"]
+    with pytest.raises(FileNotFoundError, match="no set 'train'.*left out to take every"):
+        voc_annotations.annotation_files(folder, "train")
+
+
+def test_pictures_and_annotations_side_by_side(tmp_path):
+    (tmp_path / "a.xml").write_text(annotation("a.png"))
+    (tmp_path / "a.png").write_bytes(encoded(picture(), "PNG"))
+    assert voc_annotations.find_folders(tmp_path) == [tmp_path]
+    files = voc_annotations.annotation_files(tmp_path)
+    found = voc_annotations.ImageFinder(tmp_path).find(voc_annotations.parse_annotation(files[0]))
+    assert (names(files), found) == (["a.xml"], tmp_path / "a.png")
+
+
+def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
+    folder = make_folder(tmp_path / "v", {"a": annotation()}, {}, {"train": "a\nb\n", "val": ""})
+    with pytest.raises(FileNotFoundError, match="no set 'trian'.*--set may be train, val"):
+        voc_annotations.annotation_files(folder, "trian")
+    with pytest.raises(FileNotFoundError, match="has 1 of 2 pictures without annotation.*b.xml"):
+        voc_annotations.annotation_files(folder, "train")
+    with pytest.raises(voc_annotations.VocError, match="val.txt lists no picture"):
+        voc_annotations.annotation_files(folder, "val")
+    with pytest.raises(FileNotFoundError, match="no folder '.*labels'.*--annotations_dir"):
+        voc_annotations.annotation_files(folder, "train", "labels")
+
+
+@pytest.mark.parametrize(
+    ("filename", "on_disk", "found"),
+    [
+        ("a.jpg", ["a.jpg", "b.jpg"], "a.jpg"),
+        ("a.jpg", ["a.PNG"], "a.PNG"),
+        ("C:\\pictures\\a.jpg", ["a.jpg"], "a.jpg"),
+        ("../../a.jpg", ["a.jpg"], "a.jpg"),
+        ("frame.0001", ["frame.0001.jpg"], "frame.0001.jpg"),
+        ("renamed.jpg", ["stem.jpeg"], "stem.jpeg"),
+        ("", ["STEM.JPG"], "STEM.JPG"),
+        ("a.jpg", ["other.jpg", "a.txt"], None),
+    ],
+)
+def test_the_picture_is_found_by_filename_then_by_the_annotations_name(
+    tmp_path, filename, on_disk, found
+):
+    folder = make_folder(tmp_path / "v", {}, {name: b"" for name in on_disk})
+    item = voc_annotations.VocAnnotation(tmp_path / "stem.xml", filename, None, None, ())
+    result = voc_annotations.ImageFinder(folder).find(item)
+    assert result == (folder / "JPEGImages" / found if found else None)
+
+
+def test_a_missing_image_folder_is_named(tmp_path):
+    folder = make_folder(tmp_path / "v", {}, {})
+    with pytest.raises(FileNotFoundError, match="no folder '.*photos'.*--images_dir"):
+        voc_annotations.ImageFinder(folder, "photos")
+
+
+@needs_shared_data
+def test_real_folders_are_read_whole():
+    folder = SHARED / "data" / "bccd"
+    annotations = [
+        voc_annotations.parse_annotation(path)
+        for path in voc_annotations.all_annotation_files(folder)
+    ]
+    finder = voc_annotations.ImageFinder(folder)
+    assert len(annotations) == 364
+    assert all(finder.find(item) for item in annotations)
+    assert voc_annotations.class_names(annotations) == ["Platelets", "RBC", "WBC"]
+    assert sum(len(item.objects) for item in annotations) == 4888
+    assert len(voc_annotations.annotation_files(folder, "test")) == 72

@@ -1,0 +1,94 @@
+"""Functions over many items in several processes."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from object_detection_mtl.dataset_tools import worker_pool
+
+
+def double(value):
+    return 2 * value
+
+
+def slow_at_first(value):
+    time.sleep(0.3 if value < 8 else 0)
+    return value
+
+
+def sleep_unless_first(value):
+    time.sleep(0 if value < 8 else 60)
+    return value
+
+
+def refuse(value):
+    if value == 11:
+        raise ValueError(f"not {value}")
+    return value
+
+
+def _exit():
+    os._exit(1)
+
+
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse_to_hear(_):
+    """Whether Ctrl-C, which a terminal sends to every process, is held back here."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_results_come_in_the_order_of_the_items(number):
+    assert list(worker_pool.map_in_order(double, range(100), number)) == list(range(0, 200, 2))
+    assert list(worker_pool.map_in_order(double, [], number)) == []
+
+
+def test_new_processes_are_initialized():
+    with pytest.raises(OSError, match="a worker process died"):
+        list(worker_pool.map_in_order(double, [1], 2, initializer=_exit))
+
+
+def test_a_slow_chunk_is_waited_for():
+    assert list(worker_pool.map_in_order(slow_at_first, range(40), 2)) == list(range(40))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_errors_arrive_after_the_results_before_them(number):
+    results = worker_pool.map_in_order(refuse, range(30), number)
+    with pytest.raises(ValueError, match="not 11"):
+        list(results)
+
+
+def test_a_dead_process_is_an_error_and_no_endless_wait():
+    with pytest.raises(OSError, match="a worker process died.*--num_workers=1"):
+        list(worker_pool.map_in_order(die, range(3), 2))
+
+
+def test_workers_do_not_hear_ctrl_c():
+    assert list(worker_pool.map_in_order(refuse_to_hear, range(2), 2)) == [True, True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_closing_does_not_wait_for_work_that_nobody_wants():
+    results = worker_pool.map_in_order(sleep_unless_first, range(100), 2)
+    assert next(results) == 0
+    start = time.monotonic()
+    results.close()
+    assert time.monotonic() - start < 20  # The next item takes a minute.
+    assert not multiprocessing.active_children()
+
+
+def test_the_number_of_processes(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert worker_pool.choose_number(5, 10) == 5
+    assert worker_pool.choose_number(0, 7.9) == 1
+    assert worker_pool.choose_number(0, 8.1) == 2
+    assert worker_pool.choose_number(0, 10**6) == 8
+    with pytest.raises(ValueError, match="--num_workers is -2"):
+        worker_pool.choose_number(-2, 10)

@@ -1,0 +1,20 @@
+"""Sheets and the page that shows them."""
+
+from object_detection_mtl.inspection import label_sheets
+
+
+def test_the_page_escapes_every_name():
+    name = '<script>alert("x")</script>&.jpg'
+    page = label_sheets.page([(name, "0001_a b#.png")], ["left out: <b>"])
+    assert "<script>" not in page and "<b>" not in page
+    assert page.count("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;.jpg") == 2
+    assert 'src="0001_a%20b%23.png"' in page and 'href="0001_a%20b%23.png"' in page
+    assert "left out: &lt;b&gt;" in page
+
+
+def test_file_names_are_safe_whatever_pictures_are_called():
+    assert label_sheets._safe("2007_000027.jpg") == "2007_000027.jpg"
+    assert label_sheets._safe("../../etc/pass wd") == "_.._etc_pass_wd"
+    assert label_sheets._safe("..") == "picture"
+    assert label_sheets._safe("Bär/ü") == "B_r_"
+    assert len(label_sheets._safe("x" * 500)) == 60

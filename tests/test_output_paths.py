@@ -1,0 +1,33 @@
+import pytest
+
+from object_detection_mtl import output_paths
+
+
+def test_make_directory_creates_parents_and_accepts_existing_directories(tmp_path):
+    output_paths.make_directory(tmp_path / "a" / "b")
+    output_paths.make_directory(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+    output_paths.make_directory("")  # the current one
+
+
+def test_error_names_the_parent_that_accepts_no_directories():
+    expected = r"^the directory '/proc/a/b' cannot be created: '/proc' accepts no new directories"
+    with pytest.raises(OSError, match=expected):
+        output_paths.make_directory("/proc/a/b")
+
+
+def test_make_directory_fails_where_a_file_has_the_name(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        output_paths.make_directory(tmp_path / "file")
+
+
+def test_shard_paths(tmp_path):
+    assert output_paths.shard_paths(tmp_path / "a.record", 1) == [tmp_path / "a.record"]
+    assert [path.name for path in output_paths.shard_paths("x/a.record", 3)] == [
+        "a.record-00000-of-00003",
+        "a.record-00001-of-00003",
+        "a.record-00002-of-00003",
+    ]
+    with pytest.raises(ValueError, match="--num_shards is 0"):
+        output_paths.shard_paths("a", 0)
