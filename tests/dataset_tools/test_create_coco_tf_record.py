@@ -159,7 +159,7 @@ def test_category_0_needs_a_label_map(tmp_path):
     arguments = (tmp_path, [image(1)], [thing(1, 0, 1, 1, 2, 2)], {"000001.jpg": JPEG})
     done, written = convert(*arguments, categories=categories)
     assert done.code == 1 and not written
-    assert "run from 0 to 1" in done.err and "--output_label_map" in done.err
+    assert "are 0 to 1" in done.err and "--output_label_map" in done.err
     done, [example] = convert(
         *arguments, f"--output_label_map={tmp_path}/map.pbtxt", categories=categories
     )

@@ -136,10 +136,10 @@ def test_a_data_set_of_another_origin_is_not_mixed_with(tmp_path, place):
 
 def test_the_command_writes_the_folder_and_loads_no_tensorflow(tmp_path):
     program = (
-        "import sys; from object_detection_mtl.dataset_tools import synthetic; "
+        "import sys; from object_detection_mtl.dataset_tools import synthetic_voc; "
         f"sys.argv = ['x', '--output_dir={tmp_path}', '--num_train=1', '--num_val=1', "
         "'--height=64', '--width=64']\n"
-        "try: synthetic.run()\n"
+        "try: synthetic_voc.run()\n"
         "finally: assert 'tensorflow' not in sys.modules"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
