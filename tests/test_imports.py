@@ -22,6 +22,7 @@ LEVELS = {
     "cli.process_settings": 0,
     "protos": 0,
     "config": 0,
+    "backbones.registry": 0,
     "ops": 1,
     "mtl.labels": 1,
     "mtl.auxiliary_metrics": 1,

@@ -16,7 +16,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm
+from object_detection_mtl.backbones.backbone import Backbone, check_stride
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 
 BLOCK35_UNITS, BLOCK17_UNITS, BLOCK8_UNITS = 10, 20, 9
 # What the residual branches are multiplied by; the last block8 has 1.
@@ -258,8 +259,7 @@ def build(
         trainable: False freezes the whole network.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.
     """
-    if output_stride not in (8, 16):
-        raise ValueError(f"output_stride is {output_stride}; Inception-ResNet-v2 supports 8 and 16")
+    check_stride("Inception-ResNet-v2", output_stride, (8, 16))
     options: dict[str, Any] = {
         "epsilon": EPSILON,
         "momentum": MOMENTUM,
@@ -279,5 +279,4 @@ def build(
         stage2.trainable = trainable
         return stage2
 
-    # Mixed_7a: 3x3 without padding.
-    return Backbone("InceptionResnetV2", stage1, make_stage2, normalize, smallest_stage2_side=3)
+    return Backbone("InceptionResnetV2", stage1, make_stage2, normalize)

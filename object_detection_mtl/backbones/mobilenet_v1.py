@@ -15,7 +15,11 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm
+from object_detection_mtl.backbones.backbone import Backbone, check_stride
+from object_detection_mtl.backbones.conv_batch_norm import (
+    ConvBatchNorm,
+    SeparableConvBatchNorm,
+)
 
 # Stride and output channels of the separable convolutions Conv2d_1 ... Conv2d_13.
 SEPARABLE_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
@@ -39,44 +43,6 @@ class Width(NamedTuple):
 def normalize(images: tf.Tensor) -> tf.Tensor:
     """0..255 to -1..1."""
     return images * (2.0 / 255.0) - 1.0
-
-
-class SeparableConvBatchNorm(ConvBatchNorm):
-    """Depthwise, then 1x1 convolution, batch norm, activation; the batch norm is folded."""
-
-    def __init__(self, filters: int, depthwise_size: int, *, strides: int = 1, **options: Any):
-        super().__init__(filters, 1, **options)
-        self.depthwise_size = depthwise_size
-        self.depthwise_strides = strides
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.depthwise_kernel = self.add_weight(
-            name="depthwise_kernel",
-            shape=(self.depthwise_size, self.depthwise_size, input_shape[-1], 1),
-            initializer=self.kernel_initializer,
-        )
-        super().build(input_shape)
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        stride = self.depthwise_strides
-        inputs = tf.nn.depthwise_conv2d(
-            inputs, self.depthwise_kernel, [1, stride, stride, 1], "SAME"
-        )
-        return super().call(inputs, training=training)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        stride = self.depthwise_strides
-        sides = [None if side is None else -(-side // stride) for side in input_shape[1:3]]
-        return (input_shape[0], *sides, self.filters)
-
-    def tf_slim_variables(self) -> dict[str, keras.Variable]:
-        names = super().tf_slim_variables()
-        pointwise = names.pop("weights")
-        return {
-            "depthwise_weights": self.depthwise_kernel,
-            "pointwise_weights": pointwise,
-            **names,
-        }
 
 
 def build_stage1(
@@ -124,6 +90,7 @@ def build_stage2(
 
 def build(
     *,
+    output_stride: int = 16,
     depth_multiplier: float = 1.0,
     min_depth: int = 16,
     conv_depth_ratio: float = 1.0,
@@ -136,6 +103,7 @@ def build(
     """MobileNet v1 cut for detection, stride 16.
 
     Args:
+        output_stride: of stage 1; must be 16.
         depth_multiplier: factor on the channels of every layer.
         min_depth: fewest channels of a layer.
         conv_depth_ratio: another factor, applied (and rounded down) before `depth_multiplier`.
@@ -146,6 +114,7 @@ def build(
         trainable: False freezes the whole network.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.
     """
+    check_stride("MobileNet v1", output_stride, (16,))
     options: dict[str, Any] = {
         "epsilon": EPSILON,
         "activation": tf.nn.relu6,

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm, freeze_layers
+from object_detection_mtl.backbones.backbone import Backbone, check_stride, freeze_layers
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 
 # Units of the blocks 1, 2, 3, 4, by the number of layers.
 UNITS: dict[int, tuple[int, int, int, int]] = {
@@ -208,13 +209,9 @@ def build(
     """
     if num_layers not in UNITS:
         raise ValueError(f"num_layers is {num_layers}; must be one of {sorted(UNITS)}")
+    form = "Keras" if keras_form else "TF-Slim"
     allowed = (16,) if keras_form else (8, 16)
-    if output_stride not in allowed:
-        form = "Keras" if keras_form else "TF-Slim"
-        raise ValueError(
-            f"output_stride is {output_stride}; ResNet v1 in the {form} form supports "
-            f"{' and '.join(map(str, allowed))}"
-        )
+    check_stride(f"ResNet v1 in the {form} form", output_stride, allowed)
     options: dict[str, Any] = {
         "epsilon": EPSILON,
         "momentum": MOMENTUM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from object_detection_mtl.backbones.common import Backbone
+from object_detection_mtl.backbones.backbone import Backbone
 from object_detection_mtl.builders import (
     anchor_generator_builder,
     backbone_builder,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from object_detection_mtl.backbones.common import Backbone
+from object_detection_mtl.backbones.backbone import Backbone
+from object_detection_mtl.backbones.registry import BACKBONES
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
 from object_detection_mtl.models.rfcn import MapSecondStage
@@ -33,7 +35,8 @@ def build(
     kind = predictor.WhichOneof("box_predictor_oneof")
     if kind == MAPS:
         head = MapHead(stage2, _map_predictor(predictor, stage2, config))
-        return MapSecondStage(head, smallest_map=backbone.smallest_stage2_side)
+        smallest_map = BACKBONES[config.feature_extractor.type].smallest_crop
+        return MapSecondStage(head, smallest_map=smallest_map)
     if kind == CROPS:
         return CropSecondStage(
             RoiHead(stage2, _crop_predictor(predictor, stage2, config)),
@@ -94,12 +97,16 @@ class RegionHeads:
                 f"{wanted}; both must be of one kind"
             )
         stage2 = self.backbone.make_stage2(name) if owns_stage2 else None
-        scope = self.backbone.slim_scope
+        options: dict[str, Any] = {
+            "stage2": stage2,
+            "backbone_scope": self.backbone.scope,
+            "stop_gradient": stop_gradient,
+        }
         if wanted == MAPS:
             maps = _map_predictor(predictor, self.stage2, self.config, name)
-            return MapRegionHead(maps, stage2=stage2, slim_scope=scope, stop_gradient=stop_gradient)
+            return MapRegionHead(maps, **options)
         crops = _crop_predictor(predictor, self.stage2, self.config, name)
-        return CropRegionHead(crops, stage2=stage2, slim_scope=scope, stop_gradient=stop_gradient)
+        return CropRegionHead(crops, **options)
 
 
 def _map_predictor(

@@ -43,7 +43,7 @@ def write_checkpoint(
         variables = native.named_variables(detector)
         _write_native({name: variables[name] for name in names}, prefix, step or 0)
     else:
-        _refuse_keras_form(detector.backbone.slim_scope)
+        _refuse_keras_form(detector.backbone.scope)
         variables = tf1_detection.name_map(detector)
         arrays = {name: v.numpy() for name, v in variables.items() if name in names}
         _write_names(arrays | {"global_step": np.array(step or 0, np.int64)}, prefix)

@@ -66,7 +66,7 @@ def _require_all(checkpoint: checkpoint_files.CheckpointFile, detector: Any) -> 
     raise ValueError(
         f"checkpoint {checkpoint.prefix!r} lacks {len(missing)} of the model's {len(names)} "
         f"variables: {', '.join(missing[:3])}{more}. "
-        f"{_likeness(native.networks(checkpoint), detector.backbone.slim_scope)} Give the config "
+        f"{_likeness(native.networks(checkpoint), detector.backbone.scope)} Give the config "
         "that the checkpoint was trained with"
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.backbones.backbone import checkpoint_names
 from object_detection_mtl.checkpoints import restore_plan
 from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
 from object_detection_mtl.predictors.predictor_layers import linear_names
@@ -32,13 +32,13 @@ def name_map(detector: Any) -> dict[str, keras.Variable]:
     Args:
         detector: a `TwoStageDetector`.
     """
-    scope = detector.backbone.slim_scope
-    names = tf_slim_name_map(detector.feature_extractor, f"FirstStageFeatureExtractor/{scope}")
+    scope = detector.backbone.scope
+    names = checkpoint_names(detector.feature_extractor, f"FirstStageFeatureExtractor/{scope}")
     rpn = detector.region_proposals
     names |= linear_names(rpn.name, (rpn.conv, rpn.box_head, rpn.class_head))
     if detector.second_stage is not None:
         head = detector.second_stage.head
-        names |= tf_slim_name_map(head.stage2, f"SecondStageFeatureExtractor/{scope}")
+        names |= checkpoint_names(head.stage2, f"SecondStageFeatureExtractor/{scope}")
         names |= linear_names(head.predictor.name, head.predictor.linear_layers)
     for part in detector.auxiliary_parts:
         names |= part.tf1_variables()

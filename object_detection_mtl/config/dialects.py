@@ -6,7 +6,7 @@ once and writes its defaults as explicit fields, so that no other module depends
 After `resolve`, builders rely on the following:
 
 * `config_dialect` is ODAPI or MTL_SSL, `dialect_resolved` is true.
-* `model.faster_rcnn.feature_extractor.type` is a canonical name (see `feature_extractors`): the
+* `model.faster_rcnn.feature_extractor.type` is a canonical name (see `backbones.registry`): the
   fork's `frcnn_mobilenet_v1` has become `faster_rcnn_mobilenet_v1` and its
   `faster_rcnn_inception_v2`, which is Inception-ResNet-v2 there, `faster_rcnn_inception_resnet_v2`.
 * `model.faster_rcnn.feature_extractor.freeze_layer` is set: "block1" in the fork, "" else.
@@ -37,6 +37,7 @@ import logging
 
 from google.protobuf.message import Message
 
+from object_detection_mtl.backbones.registry import BACKBONES
 from object_detection_mtl.config import proto_messages
 from object_detection_mtl.config.errors import ConfigError, listing
 from object_detection_mtl.protos import (
@@ -49,30 +50,18 @@ from object_detection_mtl.protos import (
 
 _logger = logging.getLogger(__name__)
 
+# The one name that means another network in the fork.
+_FORK_INCEPTION = "faster_rcnn_inception_v2"
 # The fork's names of feature extractors.
 _FORK_TYPES = {
     "frcnn_mobilenet_v1": "faster_rcnn_mobilenet_v1",
-    "faster_rcnn_inception_v2": "faster_rcnn_inception_resnet_v2",
+    _FORK_INCEPTION: "faster_rcnn_inception_resnet_v2",
 }
 # The fork's names of metrics.
 _FORK_METRICS = {
     "pascal_voc_metrics": "pascal_voc_detection_metrics",
     "coco_metrics": "coco_detection_metrics",
 }
-# Feature extractors that the Object Detection API has in TensorFlow 1 only: a configuration that
-# names one was trained with TensorFlow 1's resizing and clipping. TensorFlow 2 types have the
-# suffix _keras.
-_TF1_TYPES = frozenset(
-    {
-        "faster_rcnn_inception_resnet_v2",
-        "faster_rcnn_inception_v2",
-        "faster_rcnn_nas",
-        "faster_rcnn_pnas",
-        "faster_rcnn_resnet50",
-        "faster_rcnn_resnet101",
-        "faster_rcnn_resnet152",
-    }
-)
 # Fields with one default in each dialect: (Object Detection API, fork).
 _DEFAULTS = {
     "EvalConfig.eval_interval_secs": (300, 120),
@@ -119,12 +108,19 @@ def detect(config: pipeline_pb2.TrainEvalPipelineConfig) -> dialect_pb2.ConfigDi
             "the configuration mixes two dialects, whose defaults differ. Only the authors' fork "
             f"has {listing(fork)}; only the Object Detection API has {listing(odapi)}. Remove the "
             "fields of one of them, or choose whose defaults apply: config_dialect: ODAPI, or "
-            "config_dialect: MTL_SSL"
+            f"config_dialect: MTL_SSL{_heavier_network(config)}"
         )
     if fork:
         _logger.info("config dialect MTL_SSL, found from %s", listing(fork, 3))
         return dialect_pb2.MTL_SSL
     return dialect_pb2.ODAPI
+
+
+def _heavier_network(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
+    """Return what the fork's dialect means for the feature extractor, as the end of a message."""
+    if config.model.faster_rcnn.feature_extractor.type != _FORK_INCEPTION:
+        return ""
+    return f" (in which {_FORK_INCEPTION} means Inception-ResNet-v2, not Inception v2)"
 
 
 def resolve(
@@ -166,7 +162,8 @@ def _is_fork(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
 
 def _ran_on_tf1(config: pipeline_pb2.TrainEvalPipelineConfig) -> bool:
     """Return whether the configuration was written for TensorFlow 1."""
-    return _is_fork(config) or config.model.faster_rcnn.feature_extractor.type in _TF1_TYPES
+    entry = BACKBONES.get(config.model.faster_rcnn.feature_extractor.type)
+    return _is_fork(config) or (entry is not None and entry.is_tf1)
 
 
 def _fill(message: Message, name: str, value: object) -> None:
@@ -182,6 +179,12 @@ def _resolve_model(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
     is_fork = _is_fork(config)
     extractor = faster_rcnn.feature_extractor
     if is_fork and extractor.type in _FORK_TYPES:
+        if extractor.type == _FORK_INCEPTION:
+            _logger.warning(
+                "feature_extractor.type %s is Inception-ResNet-v2 in the authors' fork, whose "
+                "dialect this config has; for Inception v2 set config_dialect: ODAPI",
+                extractor.type,
+            )
         extractor.type = _FORK_TYPES[extractor.type]
     extractor.SetInParent()
     _fill(faster_rcnn, "number_of_stages", 1 if faster_rcnn.first_stage_only else 2)

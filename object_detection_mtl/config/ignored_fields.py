@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from object_detection_mtl.backbones.registry import BACKBONES, TYPE_FIELDS
 from object_detection_mtl.config import proto_messages
 from object_detection_mtl.protos import faster_rcnn_pb2, pipeline_pb2
 
@@ -184,7 +185,14 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 
 
-_OF_MOBILENET = ("faster_rcnn_mobilenet_v1", "only MobileNet v1 has a depth multiplier")
+# Values of a field of some types that are the same as no value.
+_TYPE_FIELD_DEFAULTS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(TYPE_FIELDS, ()),
+    "conv_depth_ratio_in_percentage": (100,),
+    "depth_multiplier": (1.0,),
+    "freeze_layer": ("",),
+    "skip_last_stride": (False,),
+}
 
 
 def _crops(config: faster_rcnn_pb2.FasterRcnn) -> bool:
@@ -195,19 +203,20 @@ def _samples(config: faster_rcnn_pb2.FasterRcnn) -> bool:
     return not config.HasField("hard_example_miner")
 
 
-# The same for fields that apply to some feature extractors only: the prefix of these types, why
-# the field has no effect on other types, harmless values.
-IGNORED_BY_OTHER_TYPES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
-    "FasterRcnnFeatureExtractor.freeze_layer": (
-        "faster_rcnn_resnet",
-        "only ResNet backbones have blocks to freeze",
-        ("",),
-    ),
-    "FasterRcnnFeatureExtractor.conv_depth_ratio_in_percentage": (*_OF_MOBILENET, (100,)),
-    "FasterRcnnFeatureExtractor.depth_multiplier": (*_OF_MOBILENET, (1.0,)),
-    "FasterRcnnFeatureExtractor.min_depth": (*_OF_MOBILENET, ()),
-    "FasterRcnnFeatureExtractor.skip_last_stride": (*_OF_MOBILENET, (False,)),
-}
+def _has_field(name: str) -> Callable[[faster_rcnn_pb2.FasterRcnnFeatureExtractor], bool]:
+    """Return whether a feature extractor's type has the field `name`."""
+
+    def applies(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> bool:
+        entry = BACKBONES.get(config.type)
+        return entry is not None and name in entry.fields
+
+    return applies
+
+
+def _of_types(name: str) -> str:
+    """Return the reason for other types to ignore the field `name`."""
+    types = [kind for kind, entry in BACKBONES.items() if name in entry.fields]
+    return f"applies to the types {', '.join(types)} only"
 
 
 # The same for fields that depend on the rest of their message: whether they apply in it.
@@ -215,6 +224,10 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
     **{
         f"FasterRcnn.{name}": (_crops, "only Faster R-CNN crops features of proposals", ())
         for name in ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride")
+    },
+    **{
+        f"FasterRcnnFeatureExtractor.{name}": (_has_field(name), _of_types(name), default)
+        for name, default in _TYPE_FIELD_DEFAULTS.items()
     },
     **{
         f"FasterRcnn.{name}": (_samples, "hard_example_miner uses all proposals", ())
@@ -235,10 +248,6 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
 
 def _why_ignored(node: proto_messages.Node) -> tuple[str, tuple[Any, ...]] | None:
     """Return the reason and the harmless values of an ignored field; None for other fields."""
-    if node.key in IGNORED_BY_OTHER_TYPES:
-        type_prefix, why, harmless = IGNORED_BY_OTHER_TYPES[node.key]
-        applies = getattr(node.owner, "type", "").startswith(type_prefix)
-        return None if applies else (why, harmless)
     if node.key in CONDITIONALLY_IGNORED:
         applies_in, why, harmless = CONDITIONALLY_IGNORED[node.key]
         return None if applies_in(node.owner) else (why, harmless)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.message import Message
 
+from object_detection_mtl.backbones.registry import BACKBONES
 from object_detection_mtl.config import feature_extractors, field_rules, proto_messages
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 from object_detection_mtl.protos import (
@@ -213,7 +214,7 @@ def _second_stage_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Ite
 def _crop_problems(config: faster_rcnn_pb2.FasterRcnn, path: str) -> Iterator[str]:
     """Yield a line if the pooled crop is too small for stage 2."""
     kind = config.feature_extractor.type
-    least = feature_extractors.smallest_crop(kind)
+    least = BACKBONES[kind].smallest_crop if kind in BACKBONES else 1
     pooled_from = config.initial_crop_size - config.maxpool_kernel_size
     if pooled_from < 0 or config.maxpool_kernel_size < 1 or config.maxpool_stride < 1:
         return  # Other rules refuse these values.

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import Backbone
+from object_detection_mtl.backbones.backbone import Backbone
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.models import (
     auxiliary_stage,

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.backbones.backbone import checkpoint_names
 from object_detection_mtl.predictors.predictor_layers import linear_names
 
 
@@ -30,19 +30,19 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         predictor: Any,
         *,
         stage2: keras.Model | None,
-        slim_scope: str,
+        backbone_scope: str,
         stop_gradient: bool = False,
     ) -> None:
         """Args:
         predictor: without boxes; has `linear_layers`.
         stage2: its own copy; None reads the features of the main stage 2.
-        slim_scope: the backbone's scope in TF-Slim checkpoints.
+        backbone_scope: the backbone's scope in TF-Slim checkpoints.
         stop_gradient: nothing before the head's own layers is trained through it.
         """
         super().__init__(name=predictor.name)
         self.predictor = predictor
         self.stage2 = stage2
-        self.slim_scope = slim_scope
+        self.backbone_scope = backbone_scope
         self.stop_gradient = stop_gradient
         self.built = True
 
@@ -50,5 +50,5 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         """Name in TF1 graphs -> variable."""
         names = linear_names(self.name, self.predictor.linear_layers)
         if self.stage2 is not None:
-            names |= tf_slim_name_map(self.stage2, f"{self.name}/{self.slim_scope}")
+            names |= checkpoint_names(self.stage2, f"{self.name}/{self.backbone_scope}")
         return names

@@ -50,6 +50,8 @@ def _initializers(detector: keras.layers.Layer) -> dict[int, Any]:
     found = {}
     for layer in detector._flatten_layers():
         initializer = getattr(layer, "kernel_initializer", None)
+        if initializer is None:  # Keras' depthwise convolutions
+            initializer = getattr(layer, "depthwise_initializer", None)
         for attribute in _KERNELS if initializer is not None else ():
             variable = getattr(layer, attribute, None)
             if variable is not None:

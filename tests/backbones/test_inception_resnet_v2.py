@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.backbones import inception_resnet_v2
-from object_detection_mtl.backbones.common import ConvBatchNorm, tf_slim_name_map
+from object_detection_mtl.backbones.backbone import checkpoint_names
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,13 @@ def test_nothing_trains_when_the_network_is_frozen():
 
 
 def test_names_are_those_of_tf_slim(backbone, stage2):
-    names = tf_slim_name_map(backbone.stage1, "InceptionResnetV2")
+    names = checkpoint_names(backbone.stage1, "InceptionResnetV2")
     # 156 convolutions with an offset and two averages, 30 projections with biases.
     assert len(names) == 4 * 156 + 2 * 30
     kernel = names["InceptionResnetV2/Repeat_1/block17_20/Branch_1/Conv2d_0b_1x7/weights"]
     assert kernel.shape == (1, 7, 128, 160)
     assert "InceptionResnetV2/Repeat/block35_10/Conv2d_1x1/biases" in names
-    names = tf_slim_name_map(stage2, "InceptionResnetV2")
+    names = checkpoint_names(stage2, "InceptionResnetV2")
     assert len(names) == 4 * 48 + 2 * 10
     assert "InceptionResnetV2/Block8/Conv2d_1x1/biases" in names
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.backbones import mobilenet_v1
-from object_detection_mtl.backbones.common import ConvBatchNorm, tf_slim_name_map
+from object_detection_mtl.backbones.backbone import checkpoint_names
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 
 
 def randomize(model: keras.Model) -> None:
@@ -130,11 +131,11 @@ def test_stage1_equals_keras_applications():
 
 def test_names_are_those_of_tf_slim():
     backbone = mobilenet_v1.build()
-    names = tf_slim_name_map(backbone.stage1, "MobilenetV1")
+    names = checkpoint_names(backbone.stage1, "MobilenetV1")
     assert len(names) == 5 * 23
     assert names["MobilenetV1/Conv2d_3_depthwise/depthwise_weights"].shape == (3, 3, 128, 1)
     assert "MobilenetV1/Conv2d_0/BatchNorm/moving_variance" in names
-    names = tf_slim_name_map(backbone.make_stage2("stage2"), "MobilenetV1")
+    names = checkpoint_names(backbone.make_stage2("stage2"), "MobilenetV1")
     assert set(names) == {
         f"MobilenetV1/Conv2d_{i}_pointwise/{suffix}"
         for i in (12, 13)

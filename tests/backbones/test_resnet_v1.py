@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.backbones import resnet_v1
-from object_detection_mtl.backbones.common import ConvBatchNorm, tf_slim_name_map
+from object_detection_mtl.backbones.backbone import checkpoint_names
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_nothing_trains_when_the_network_is_frozen():
 
 def test_the_keras_form_strides_first_and_trains_everything():
     backbone = resnet_v1.build(num_layers=50, keras_form=True)
-    assert backbone.slim_scope == "resnet_v1_50_keras"
+    assert backbone.scope == "resnet_v1_50_keras"
     stages = (backbone.stage1, backbone.make_stage2("stage2"))
     assert stages[0](tf.zeros([1, 65, 100, 3])).shape == (1, 5, 7, 1024)
     assert stages[1](tf.zeros([3, 7, 7, 1024])).shape == (3, 4, 4, 2048)
@@ -150,12 +151,12 @@ def assert_equal(actual, expected) -> None:
 
 
 def test_names_are_those_of_tf_slim(resnet50):
-    names = tf_slim_name_map(resnet50.stage1, "resnet_v1_50")
+    names = checkpoint_names(resnet50.stage1, "resnet_v1_50")
     # conv1; three convolutions in each of 3 + 4 + 6 units, a shortcut in each of three blocks.
     assert len(names) == 5 * (1 + 3 * 13 + 3)
     shortcut = names["resnet_v1_50/block2/unit_1/bottleneck_v1/shortcut/weights"]
     assert shortcut.shape == (1, 1, 256, 512)
-    names = tf_slim_name_map(resnet50.make_stage2("stage2"), "resnet_v1_50")
+    names = checkpoint_names(resnet50.make_stage2("stage2"), "resnet_v1_50")
     assert len(names) == 5 * (3 * 3 + 1)
     assert "resnet_v1_50/block4/unit_3/bottleneck_v1/conv3/BatchNorm/moving_mean" in names
 

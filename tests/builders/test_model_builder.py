@@ -15,7 +15,6 @@ from object_detection_mtl.builders import (
     post_processing_builder,
 )
 from object_detection_mtl.checkpoints import tf1_detection
-from object_detection_mtl.config import feature_extractors
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.protos import (
     anchor_generator_pb2,
@@ -160,10 +159,6 @@ def test_other_predictors_are_refused(text, words):
         model_builder.build(config.model, is_training=False)
 
 
-def test_every_valid_backbone_is_built():
-    assert set(backbone_builder.BUILDERS) == set(feature_extractors.BACKBONES)
-
-
 def test_backbone_refuses_unknown_types_and_strides():
     def build(text: str):
         return backbone_builder.build(parse(text, faster_rcnn_pb2.FasterRcnnFeatureExtractor()))
@@ -193,7 +188,7 @@ def test_resnet():
             faster_rcnn_pb2.FasterRcnnFeatureExtractor(),
         )
     )
-    assert backbone.slim_scope == "resnet_v1_50"
+    assert backbone.scope == "resnet_v1_50"
     assert backbone.stage1.get_layer("block3.unit_1.bottleneck_v1.conv2").dilation == 2
     trained = {v.path.split(".")[0] for v in backbone.stage1.trainable_variables}
     assert trained == {"block3"}

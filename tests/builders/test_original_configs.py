@@ -27,5 +27,5 @@ from tests.golden import original_configs
 def test_baseline(model, backbone, num_classes):
     config = pipeline.parse(original_configs.texts()[model])
     detector = model_builder.build(config.model, is_training=True)
-    assert detector.backbone.slim_scope == backbone
+    assert detector.backbone.scope == backbone
     assert detector.num_classes == num_classes

@@ -71,7 +71,7 @@ def test_a_checkpoint_with_a_variable_missing(tmp_path, trained, fresh):
 
 
 def test_a_checkpoint_of_another_backbone(tmp_path, trained):
-    other = tiny_detector(is_training=False, slim_scope="OtherNet")
+    other = tiny_detector(is_training=False, backbone_scope="OtherNet")
     with pytest.raises(
         ValueError, match="looks like a detector with OtherNet; .* one with TinyNet"
     ):

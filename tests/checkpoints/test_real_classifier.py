@@ -12,7 +12,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from PIL import Image
 
-from object_detection_mtl.backbones.common import ConvBatchNorm
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
 from object_detection_mtl.checkpoints.restore import restore

@@ -172,7 +172,7 @@ def test_checkpoints_of_other_models(tmp_path):
     wide = write_tf1(tmp_path / "wide.ckpt", classifier(tiny_detector(channels=6)))
     with pytest.raises(ValueError, match=r"is of another model: 10 variables .*\[8, 8, 3, 6\]"):
         restore(detector, wide)
-    path = save_native(tiny_detector(slim_scope="OtherNet"), tmp_path)
+    path = save_native(tiny_detector(backbone_scope="OtherNet"), tmp_path)
     with pytest.raises(ValueError, match="architecture, OtherNet; .* extractor is TinyNet"):
         restore(detector, path)
     stranger = tf.train.Checkpoint(net=tf.Variable(1.0)).save(str(tmp_path / "stranger"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from object_detection_mtl.backbones import inception_resnet_v2, resnet_v1
-from object_detection_mtl.backbones.common import tf_slim_name_map
+from object_detection_mtl.backbones.backbone import checkpoint_names
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.checkpoints.restore import restore
@@ -59,7 +59,7 @@ def test_inception_resnet_v2(tmp_path):
     shapes = {
         name: tuple(variable.shape)
         for stage in stages
-        for name, variable in tf_slim_name_map(stage, "InceptionResnetV2").items()
+        for name, variable in checkpoint_names(stage, "InceptionResnetV2").items()
     }
     head = {"InceptionResnetV2/Logits/Logits/biases": (10,), "global_step": ()}
     file = write_tf1(

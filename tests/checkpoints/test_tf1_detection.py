@@ -149,7 +149,9 @@ def test_moving_averages(tmp_path):
 
 def test_what_it_cannot_serve(tmp_path):
     detector = tiny_detector()
-    path = write_tf1(tmp_path / "model.ckpt", other_values(tiny_detector(slim_scope="OtherNet")))
+    path = write_tf1(
+        tmp_path / "model.ckpt", other_values(tiny_detector(backbone_scope="OtherNet"))
+    )
     with pytest.raises(ValueError, match="architecture, OtherNet; .* extractor is TinyNet"):
         restore(detector, path)
     with pytest.raises(ValueError, match="from_detection_checkpoint: true"):

@@ -94,9 +94,26 @@ def test_type_names_become_canonical(dialect, written, canonical):
     assert config.model.faster_rcnn.feature_extractor.type == canonical
 
 
-def test_inception_v2_of_the_object_detection_api_is_not_inception_resnet():
-    with pytest.raises(pipeline.ConfigError, match="config_dialect: MTL_SSL"):
-        parse(text=MINIMAL.replace("faster_rcnn_mobilenet_v1", "faster_rcnn_inception_v2"))
+INCEPTION_V2 = MINIMAL.replace("faster_rcnn_mobilenet_v1", "faster_rcnn_inception_v2")
+
+
+def test_inception_v2_is_inception_resnet_only_with_fields_of_the_fork(caplog):
+    config = parse(text=INCEPTION_V2)
+    assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_inception_v2"
+    # The Object Detection API has the network in TensorFlow 1 only.
+    assert config.train_config.gradient_clipping_mode == PER_VARIABLE
+    config = parse("model.mtl.window=true", text=INCEPTION_V2)
+    assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_inception_v2"
+    assert "Inception-ResNet-v2" not in caplog.text
+    config = parse(text=INCEPTION_V2 + "train_config { save_interval_secs: 600 }")
+    assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_inception_resnet_v2"
+    assert "for Inception v2 set config_dialect: ODAPI" in caplog.text
+
+
+def test_a_mix_of_dialects_tells_what_the_choice_means_for_inception_v2():
+    mix = "train_config { save_interval_secs: 600 use_bfloat16: false }"
+    with pytest.raises(pipeline.ConfigError, match="MTL_SSL .*means Inception-ResNet-v2"):
+        parse(text=INCEPTION_V2 + mix)
 
 
 def test_feature_extractors_of_tensorflow_1_keep_its_conventions():

@@ -56,7 +56,7 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
             f"{MODEL}.feature_extractor.type=faster_rcnn_resnet50_fpn_keras",
             "feature pyramids are not supported",
         ),
-        (f"{MODEL}.feature_extractor.type=resnet", "must be one of faster_rcnn_inception"),
+        (f"{MODEL}.feature_extractor.type=resnet", "must be one of faster_rcnn_efficientnet"),
         (f"{MODEL}.feature_extractor.type=", "type: is missing; allowed: faster_rcnn"),
         (
             f"{MODEL}.image_resizer.keep_aspect_ratio_resizer.min_dimension=2000",

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.backbones.common import Backbone, ConvBatchNorm
+from object_detection_mtl.backbones.backbone import Backbone
+from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 from object_detection_mtl.fields import Batch, Groundtruth, Losses
 from object_detection_mtl.models import rpn
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
@@ -27,7 +28,7 @@ from object_detection_mtl.predictors.roi_head import RoiHead
 CHANNELS = 4
 
 
-def tiny_backbone(slim_scope: str = "TinyNet", channels: int = CHANNELS) -> Backbone:
+def tiny_backbone(backbone_scope: str = "TinyNet", channels: int = CHANNELS) -> Backbone:
     """Stride 8 in one convolution; the second stage is another one."""
     regularizer = keras.regularizers.L2(1e-3)
     image = keras.Input((None, None, 3))
@@ -46,7 +47,7 @@ def tiny_backbone(slim_scope: str = "TinyNet", channels: int = CHANNELS) -> Back
         return keras.Model(crops, layer(crops), name=name)
 
     return Backbone(
-        slim_scope, keras.Model(image, conv(image)), make_stage2, lambda x: x / 127.5 - 1.0
+        backbone_scope, keras.Model(image, conv(image)), make_stage2, lambda x: x / 127.5 - 1.0
     )
 
 
@@ -55,13 +56,13 @@ def tiny_detector(
     *,
     is_training: bool = True,
     seed: int = 1,
-    slim_scope: str = "TinyNet",
+    backbone_scope: str = "TinyNet",
     channels: int = CHANNELS,
     dropout_keep_probability: float = 1.0,
 ) -> TwoStageDetector:
     """A `TwoStageDetector` of about 700 weights, the same for the same seed."""
     keras.utils.set_random_seed(seed)
-    backbone = tiny_backbone(slim_scope, channels)
+    backbone = tiny_backbone(backbone_scope, channels)
     predictor = MaskRcnnBoxPredictor(
         in_channels=channels,
         num_classes=num_classes,

@@ -3,7 +3,7 @@
 What is done, and why no more:
 
 * Weights become constants, and whatever hangs on constants alone is computed here: the kernels with
-  their batch norm folded in (`backbones.common` folds it in the graph), reshaped biases, the
+  their batch norm folded in (`backbones.backbone` folds it in the graph), reshaped biases, the
   anchors' base boxes. Parts that do not answer are cut off.
 * The folded kernels are then served as variables (`kernels`), which load sooner.
 * Functions are inlined, so that a loader has one flat graph to look at.

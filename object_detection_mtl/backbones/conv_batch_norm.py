@@ -1,62 +1,18 @@
-"""What every backbone offers to a detector, and the layer they are all made of.
+"""Convolutions with batch normalization and activation in one layer.
 
 Shape letters: B batch, H W height and width of a map, C channels.
 
 Layers are named after their TF-Slim scope, with "." for "/" (`block1.unit_1.bottleneck_v1.conv1`),
-and tell which TF-Slim variable each of their own is (`tf_slim_variables`). The name maps of
-`checkpoints/` are made of that alone.
+and `tf_slim_variables` gives the TF-Slim names of their variables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import tensorflow as tf
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A classification network cut in two for detection.
-
-    Attributes:
-        slim_scope: scope of its variables in TF-Slim checkpoints, such as `MobilenetV1`.
-        stage1: [B, H, W, 3] normalised -> [B, H/stride, W/stride, C] features shared by all heads.
-        make_stage2: name -> a new second-stage block, [N, h, w, C] -> [N, h', w', C'].
-            Every head that owns a copy calls it once.
-        normalize: float32 pictures in 0..255 -> what the network was trained on.
-        smallest_stage2_side: the least h and w that the second-stage block can take.
-    """
-
-    slim_scope: str
-    stage1: keras.Model
-    make_stage2: Callable[[str], keras.Model]
-    normalize: Callable[[tf.Tensor], tf.Tensor]
-    smallest_stage2_side: int = 1
-
-
-class HasTfSlimVariables(Protocol):
-    """A layer that can say which variables of a TF-Slim graph its own are."""
-
-    name: str
-
-    def tf_slim_variables(self) -> dict[str, keras.Variable]: ...
-
-
-def tf_slim_name_map(model: keras.Model, prefix: str) -> dict[str, keras.Variable]:
-    """TF-Slim variable name -> variable, for every layer of `model` that has some.
-
-    Args:
-        model: a model whose layers are named after their TF-Slim scope.
-        prefix: what stands before the scope, such as `FirstStageFeatureExtractor/MobilenetV1`.
-    """
-    names: dict[str, keras.Variable] = {}
-    for layer in model.layers:
-        for suffix, variable in getattr(layer, "tf_slim_variables", dict)().items():
-            names[f"{prefix}/{layer.name.replace('.', '/')}/{suffix}"] = variable
-    return names
 
 
 class ConvBatchNorm(keras.layers.Layer):
@@ -215,8 +171,65 @@ class ConvBatchNorm(keras.layers.Layer):
         return {suffix: variable for suffix, variable in names.items() if variable is not None}
 
 
-def freeze_layers(model: keras.Model, is_frozen: Callable[[str], bool]) -> None:
-    """Makes every layer whose name satisfies `is_frozen` untrainable."""
-    for layer in model.layers:
-        if is_frozen(layer.name):
-            layer.trainable = False
+class SeparableConvBatchNorm(ConvBatchNorm):
+    """Depthwise, then 1x1 convolution, batch norm, activation; the batch norm is folded."""
+
+    def __init__(
+        self,
+        filters: int,
+        depthwise_size: int,
+        *,
+        strides: int = 1,
+        depth_multiplier: int = 1,
+        **options: Any,
+    ) -> None:
+        """Make the layer.
+
+        Args:
+            filters: output channels of the 1x1 convolution.
+            depthwise_size: of the depthwise kernel, in pixels.
+            strides: of the depthwise convolution.
+            depth_multiplier: maps that the depthwise convolution makes of each channel.
+            **options: of `ConvBatchNorm`; the regularizer is that of the 1x1 convolution.
+        """
+        super().__init__(filters, 1, **options)
+        self.depthwise_size = depthwise_size
+        self.depthwise_strides = strides
+        self.depth_multiplier = depth_multiplier
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the variables."""
+        *rest, channels = input_shape
+        if channels is None:
+            raise ValueError(f"{self.name}: the channels of input {input_shape} must be known")
+        size = self.depthwise_size
+        self.depthwise_kernel = self.add_weight(
+            name="depthwise_kernel",
+            shape=(size, size, channels, self.depth_multiplier),
+            initializer=self.kernel_initializer,
+        )
+        super().build((*rest, channels * self.depth_multiplier))
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Return the layer's output [B, H/stride, W/stride, filters]."""
+        stride = self.depthwise_strides
+        inputs = tf.nn.depthwise_conv2d(
+            inputs, self.depthwise_kernel, [1, stride, stride, 1], "SAME"
+        )
+        return super().call(inputs, training=training)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the output."""
+        stride = self.depthwise_strides
+        sides = [None if side is None else -(-side // stride) for side in input_shape[1:3]]
+        return (input_shape[0], *sides, self.filters)
+
+    def tf_slim_variables(self) -> dict[str, keras.Variable]:
+        """Return TF-Slim name below the layer's scope -> variable."""
+        names = super().tf_slim_variables()
+        pointwise = names.pop("weights")
+        return {
+            "depthwise_weights": self.depthwise_kernel,
+            "pointwise_weights": pointwise,
+            **names,
+        }
