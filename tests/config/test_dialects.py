@@ -97,6 +97,10 @@ def test_type_names_become_canonical(dialect, written, canonical):
 INCEPTION_V2 = MINIMAL.replace("faster_rcnn_mobilenet_v1", "faster_rcnn_inception_v2")
 
 
+def with_training_field(text, field):
+    return text.replace("train_config {", f"train_config {{ {field}", 1)
+
+
 def test_inception_v2_is_inception_resnet_only_with_fields_of_the_fork(caplog):
     config = parse(text=INCEPTION_V2)
     assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_inception_v2"
@@ -105,15 +109,15 @@ def test_inception_v2_is_inception_resnet_only_with_fields_of_the_fork(caplog):
     config = parse("model.mtl.window=true", text=INCEPTION_V2)
     assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_inception_v2"
     assert "Inception-ResNet-v2" not in caplog.text
-    config = parse(text=INCEPTION_V2 + "train_config { save_interval_secs: 600 }")
+    config = parse(text=with_training_field(INCEPTION_V2, "save_interval_secs: 600"))
     assert config.model.faster_rcnn.feature_extractor.type == "faster_rcnn_inception_resnet_v2"
     assert "for Inception v2 set config_dialect: ODAPI" in caplog.text
 
 
 def test_a_mix_of_dialects_tells_what_the_choice_means_for_inception_v2():
-    mix = "train_config { save_interval_secs: 600 use_bfloat16: false }"
+    text = with_training_field(INCEPTION_V2, "save_interval_secs: 600 use_bfloat16: false")
     with pytest.raises(pipeline.ConfigError, match="MTL_SSL .*means Inception-ResNet-v2"):
-        parse(text=INCEPTION_V2 + mix)
+        parse(text=text)
 
 
 def test_feature_extractors_of_tensorflow_1_keep_its_conventions():
