@@ -1,0 +1,92 @@
+"""The ablation command, from a VOC directory to tables."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import ablation_bootstrap, ablation_results
+from tests.dataset_tools import voc_files
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=64",
+    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.max_dimension=64",
+    "model.faster_rcnn.first_stage_max_proposals=8",
+    "model.faster_rcnn.second_stage_batch_size=4",
+    "model.faster_rcnn.feature_extractor.depth_multiplier=0.25",
+    "model.mtl.num_windows=4",
+)
+
+
+def ablation(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.ablation", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Ten images of two classes, three of them test."""
+    names = [f"image{number}" for number in range(10)]
+    objects = voc_files.thing("b", 2, 4, 28, 30) + voc_files.thing("a", 5, 20, 25, 38)
+    return voc_files.make_folder(
+        tmp_path / "voc",
+        {name: voc_files.annotation(f"{name}.jpg", objects) for name in names},
+        {
+            f"{name}.jpg": voc_files.encoded(voc_files.picture(seed=i))
+            for i, name in enumerate(names)
+        },
+        {"trainval": "\n".join(names[:7]), "test": "\n".join(names[7:])},
+    )
+
+
+@pytest.mark.slow
+def test_from_voc_directory_to_tables(voc, tmp_path):
+    where = ["--dataset=tiny", "--experiment=short", f"--results_dir={tmp_path / 'results'}"]
+    command = [
+        "run",
+        *where,
+        f"--data_dir={voc}",
+        f"--work_dir={tmp_path / 'work'}",
+        "--variants=baseline,all+refine",
+        "--steps=2",
+        "--threads=1",
+        "--evaluate_on=test",
+        *(f"--override={override}" for override in SMALL),
+    ]
+    done = ablation(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = ablation(*command)
+    assert again.stdout.count("finished") == 2 and "starts" not in again.stdout
+
+    directory = tmp_path / "results" / "tiny" / "short"
+    path = directory / "all+refine__lr0.0015__seed1__test.json"
+    content = json.loads(path.read_text())
+    assert content["sizes"] == {"train": 6, "validation": 1, "test": 3}
+    assert content["curves"]["steps"] == [2]
+    assert content["curves"]["values"]["gradient_norm"][0] > 0
+    refined, main = (content["evaluations"][name] for name in ("as trained", "main logits"))
+    assert refined["images"] == main["images"] == 3
+    assert "mtl/foreground_iou" in refined["metrics"]
+    assert refined["by_number_of_classes"]["2"]["images"] == 3
+    assert all(cost["cpu_seconds"] > 0 and cost["exit_code"] == 0 for cost in content["costs"])
+
+    # What is stored of the detections gives the metric of the evaluation.
+    for result in ablation_results.load_results(directory):
+        matches = ablation_bootstrap.load_matches(result.detections, result.groundtruth)
+        stored = ablation_bootstrap.mean_ap(matches, np.ones((1, 3)))[0]
+        assert stored == pytest.approx(result.metric(ablation_results.MEAN_AP), abs=0.005)
+    table = ablation("table", *where)
+    assert table.returncode == 0, table.stderr
+    assert "| all+refine, main logits | 0.0015 | 1 |" in table.stdout
+    assert "no detections" not in table.stdout
