@@ -1,4 +1,4 @@
-"""The things that a configuration can do: train, evaluate, export, predict."""
+"""Train, evaluate, export and predict from a configuration."""
 
 from __future__ import annotations
 
@@ -51,21 +51,26 @@ def train(
     use_tpu: bool = False,
     tpu_name: str | None = None,
 ) -> TrainingResult:
-    """Trains, from the newest checkpoint of `model_dir` if there is one.
+    """Train a detector, from the newest checkpoint of `model_dir` if there is one.
 
     Args:
-        config: resolved; a copy of it is left in `model_dir`.
-        model_dir: gets checkpoints, and events in `train`.
-        num_train_steps: instead of train_config.num_steps.
+        config: resolved; a copy is written to `model_dir`.
+        model_dir: directory of the checkpoints, and of the events in `train`.
+        num_train_steps: overrides train_config.num_steps.
         checkpoint_every_n: steps between checkpoints.
-        record_summaries: write images of the input too.
-        log_every_n: steps whose mean losses are logged together.
-        jit_compile: let XLA compile the step.
-        num_workers, use_tpu, tpu_name: see `training.distribution.make_strategy`.
+        record_summaries: also write input images to the events.
+        log_every_n: steps between log lines, which give mean losses.
+        jit_compile: compile the training step with XLA.
+        num_workers: see `training.distribution.make_strategy`.
+        use_tpu: as `num_workers`.
+        tpu_name: as `num_workers`.
+
+    Returns:
+        The global step, the last checkpoint and the last metrics.
 
     Raises:
-        ConfigError, ValueError, FileNotFoundError: something in the config, its files or
-            `model_dir` cannot be used; the message says what.
+        ConfigError, ValueError, FileNotFoundError: the config, one of its files or `model_dir`
+            is unusable; the message says why.
         NonFiniteError: a loss became NaN or infinite.
     """
     # Orbit takes seconds to import, and only training needs it.
@@ -146,26 +151,28 @@ def evaluate(
     engine: str = "tensorflow",
     precision: str = "float32",
 ) -> dict[str, float]:
-    """Evaluates the newest checkpoint, then every new one until training ends.
+    """Evaluate the newest checkpoint, then every new one until training ends.
 
     Args:
         config: resolved. The first eval_input_reader is evaluated.
-        checkpoint_dir: directory of a run; with `once` also the prefix of one checkpoint.
-        model_dir: gets events and `metrics-<step>.json` in `eval/<name of the reader>`.
-        timeout: seconds without a new checkpoint after which this returns.
-        min_interval: seconds between two evaluations; None takes eval_config.eval_interval_secs.
+        checkpoint_dir: checkpoint directory; with `once` also a checkpoint prefix.
+        model_dir: directory of the events and `metrics-<step>.json`, in `eval/<reader name>`.
+        timeout: maximum seconds to wait for a new checkpoint.
+        min_interval: minimum seconds between two evaluations; None for
+            eval_config.eval_interval_secs.
         once: evaluate the newest checkpoint and return.
-        on_train_data: evaluate the train_input_reader, without augmentation, in `eval/train`
-            unless the reader has a name.
-        num_train_steps: step after which training ends, instead of train_config.num_steps.
-        engine, precision: what detects, and how; see `runtime_conversion.run_with`. Other engines
-            than TensorFlow give no losses and no metrics of auxiliary tasks.
+        on_train_data: evaluate the train_input_reader without augmentation; its default name is
+            "train".
+        num_train_steps: step after which training ends; overrides train_config.num_steps.
+        engine: see `runtime_conversion.run_with`. Engines other than TensorFlow give no losses and
+            no metrics of auxiliary tasks.
+        precision: see `runtime_conversion.run_with`.
 
     Returns:
         The metrics of the last evaluation.
 
     Raises:
-        ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint came in time.
+        ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint appeared in time.
     """
     runtime_conversion.require(engine, precision)
     if not on_train_data:
@@ -198,12 +205,12 @@ def evaluate(
 def _evaluated_reader(
     config: pipeline_pb2.TrainEvalPipelineConfig, on_train_data: bool
 ) -> tuple[input_reader_pb2.InputReader, str]:
-    """The reader to evaluate and the name of its results' directory."""
+    """Return the reader to evaluate and the name of its results' directory."""
     if on_train_data:
         return config.train_input_reader, config.train_input_reader.name or "train"
     if len(config.eval_input_reader) > 1:
         logging.getLogger(__name__).warning(
-            "the config has %d eval_input_readers; the first is evaluated, as in the OD API",
+            "the config has %d eval_input_readers; only the first is evaluated, as in the OD API",
             len(config.eval_input_reader),
         )
     return config.eval_input_reader[0], config.eval_input_reader[0].name
@@ -242,7 +249,7 @@ def _evaluation(
 
 
 def _preprocess_one(detector: TwoStageDetector) -> Any:
-    """`detector.preprocess` for a single picture [H, W, 3], as the input pipeline calls it."""
+    """Return `detector.preprocess` for a single image [H, W, 3], for the input pipeline."""
 
     def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         model_inputs, true_image_shapes = detector.preprocess(image[tf.newaxis])
@@ -257,20 +264,21 @@ def export(
     output_directory: str,
     options: ExportOptions | None = None,
 ) -> str:
-    """Exports a trained detector; see `export.saved_model` for the layout.
+    """Export a trained detector; see `export.saved_model` for the layout.
 
     Args:
         config: resolved, that of the training.
-        checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
-        output_directory: where to write; an earlier export in it is replaced.
-        options: what the SavedModel takes and how its graph is made; None for the default.
+        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
+        output_directory: output; an earlier export in it is replaced.
+        options: input type and graph of the SavedModel; None for the default.
 
     Returns:
-        The prefix of the checkpoint that was exported.
+        The prefix of the exported checkpoint.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: a checkpoint of another model, or an output directory of something else.
+        ValueError: the checkpoint belongs to another model, or the output directory has other
+            contents.
     """
     saved_model.check_output(output_directory)
     detector, prefix = _trained_detector(config, checkpoint_path)
@@ -294,14 +302,15 @@ def predict(
     engine: str = "tensorflow",
     precision: str = "float32",
 ) -> detection_run.Summary:
-    """Detects on picture files; see `inference.detection_run` for what is written.
+    """Detect in image files; see `inference.detection_run` for the outputs.
 
     Args:
         config: resolved, that of the training.
-        checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
+        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
         files: of `input_files.find`.
-        options: what to write and where.
-        engine, precision: what computes, and how; see `runtime_conversion.run_with`.
+        options: outputs and their directory.
+        engine: see `runtime_conversion.run_with`.
+        precision: see `runtime_conversion.run_with`.
 
     Raises:
         FileNotFoundError, ValueError: as `export`; the engine is not installed.
@@ -319,11 +328,11 @@ def predict(
 
 
 def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:
-    """The predictor that `predict` uses, from texts: for processes that have nothing else.
+    """Return the predictor of `predict`, for workers that get the config as text.
 
     Args:
         config_text: of a resolved config, by `pipeline.to_text`.
-        checkpoint_path: prefix of a checkpoint, or a directory whose newest is meant.
+        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
 
     Raises:
         FileNotFoundError, ValueError: as `export`.
@@ -335,7 +344,7 @@ def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:
 def _trained_detector(
     config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str
 ) -> tuple[TwoStageDetector, str]:
-    """The detector with the weights that are evaluated, too, and the prefix of their checkpoint."""
+    """Return the detector with the weights that evaluation uses, and their checkpoint prefix."""
     prefix = checkpoint_files.resolve_checkpoint(checkpoint_path)
     detector = model_builder.build(config.model, is_training=False)
     averages = config.eval_config.use_moving_averages

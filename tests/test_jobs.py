@@ -1,4 +1,4 @@
-"""Training and evaluation from a config, on real record files."""
+"""Training and evaluation from a config, on record files."""
 
 import json
 from pathlib import Path
@@ -29,20 +29,20 @@ LABELS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def records_dir(tmp_path_factory):
     path = tmp_path_factory.mktemp("records")
     records.write(path)
     return path
 
 
 def patch_builder(monkeypatch, make_detector):
-    """Builds a detector of the tests in place of the config's MobileNet."""
+    """Build a detector of the tests instead of the config's MobileNet."""
     monkeypatch.setattr(jobs.model_builder, "build", make_detector)
 
 
 @pytest.fixture
 def linear(monkeypatch):
-    """The smallest thing that trains."""
+    """The smallest trainable detector."""
     patch_builder(monkeypatch, lambda config, is_training: LinearDetector(noise=0.1))
     monkeypatch.setattr(
         native.tf1_detection, "name_map", lambda detector: detector.tf1_variable_names()
@@ -50,7 +50,7 @@ def linear(monkeypatch):
 
 
 def tiny(config, is_training):
-    """The smallest thing that detects."""
+    """Return the smallest detector."""
     return tiny_detector(config.faster_rcnn.num_classes, is_training=is_training)
 
 
@@ -61,8 +61,8 @@ def weights_of(prefix):
 
 
 @pytest.mark.slow
-def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
-    config = records.load(folder, "train_config.num_steps=2")
+def test_a_mobilenet_trains_and_is_evaluated(records_dir, tmp_path, capsys):
+    config = records.load(records_dir, "train_config.num_steps=2")
     result = jobs.train(config, tmp_path, log_every_n=1)
     assert result.step == 2
     assert result.checkpoint == str(tmp_path / "ckpt-2")
@@ -96,26 +96,26 @@ def test_a_mobilenet_trains_and_is_evaluated(folder, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_with_all_tasks_draws_what_they_predict(folder, tmp_path):
+def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
     tasks = [f"model.mtl.{task}=true" for task in ("window", "closeness", "edgemask", "refine")]
     weights = [
         f"model.mtl.{loss}_weight=1.0"
         for loss in ("window_class_loss", "closeness_loss", "edgemask_loss")
     ]
     kernel = "model.mtl.edgemask_predictor.kernel_size=1"
-    config = records.load(folder, "train_config.num_steps=1", *tasks, *weights, kernel)
+    config = records.load(records_dir, "train_config.num_steps=1", *tasks, *weights, kernel)
     jobs.train(config, tmp_path)
     metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
     assert {"mtl/window_map", "mtl/edgemask_ap", "Loss/MTL/window_class_loss"} <= set(metrics)
-    pictures = {name for name in events(tmp_path / "eval" / "val") if name.startswith("eval_")}
-    assert pictures == {
+    figures = {name for name in events(tmp_path / "eval" / "val") if name.startswith("eval_")}
+    assert figures == {
         f"eval_{kind}_{batch}_0" for kind in ("side_by_side", "auxiliary") for batch in (0, 1)
     }
 
 
-def test_proposals_alone_are_judged_as_objects(folder, tmp_path):
+def test_proposals_are_evaluated_as_one_class(records_dir, tmp_path):
     config = records.load(
-        folder, "train_config.num_steps=1", "model.faster_rcnn.number_of_stages=1"
+        records_dir, "train_config.num_steps=1", "model.faster_rcnn.number_of_stages=1"
     )
     jobs.train(config, tmp_path)
     metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
@@ -145,8 +145,8 @@ def test_proposals_alone_are_judged_as_objects(folder, tmp_path):
     ],
     ids=["none", "two"],
 )
-def test_labels_of_the_tasks_that_are_on(folder, tmp_path, monkeypatch, options, expected):
-    """They reach the losses of training and of evaluation."""
+def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, options, expected):
+    """The labels reach the losses of training and of evaluation."""
     specs = []
 
     def watch(*arguments, **keywords):
@@ -156,9 +156,9 @@ def test_labels_of_the_tasks_that_are_on(folder, tmp_path, monkeypatch, options,
 
     build_dataset = jobs.input_reader_builder.build_dataset
     monkeypatch.setattr(jobs.input_reader_builder, "build_dataset", watch)
-    config = records.load(folder, "train_config.num_steps=1", *options)
+    config = records.load(records_dir, "train_config.num_steps=1", *options)
     jobs.train(config, tmp_path)
-    evaluation = mock.Mock(**{"return_value.run.return_value": (1, {})})
+    evaluation = mock.Mock(**{"return_value.evaluate.return_value": (1, {})})
     monkeypatch.setattr(jobs, "CheckpointEvaluation", evaluation)
     jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
     assert len(specs) == 2
@@ -168,8 +168,8 @@ def test_labels_of_the_tasks_that_are_on(folder, tmp_path, monkeypatch, options,
 
 @pytest.mark.usefixtures("linear")
 class TestTrain:
-    def test_a_run_in_parts_is_the_whole_run(self, folder, tmp_path):
-        config = records.load(folder)
+    def test_a_resumed_run_equals_an_uninterrupted_run(self, records_dir, tmp_path):
+        config = records.load(records_dir)
         whole = jobs.train(config, tmp_path / "whole", num_train_steps=5)
         jobs.train(config, tmp_path / "parts", num_train_steps=2)
         parts = jobs.train(config, tmp_path / "parts", num_train_steps=5)
@@ -179,17 +179,17 @@ class TestTrain:
             np.testing.assert_array_equal(value, wanted[key])
 
     @pytest.mark.slow
-    def test_another_seed_is_another_run(self, folder, tmp_path):
+    def test_another_seed_gives_other_weights(self, records_dir, tmp_path):
         runs = []
         for seed in (5, 6):
-            config = records.load(folder, f"train_config.seed={seed}")
+            config = records.load(records_dir, f"train_config.seed={seed}")
             runs.append(weights_of(jobs.train(config, tmp_path / str(seed)).checkpoint))
         assert any(np.any(runs[0][key] != runs[1][key]) for key in runs[0])
 
-    def test_first_weights_come_from_a_checkpoint(self, folder, tmp_path):
-        pretrained = jobs.train(records.load(folder), tmp_path / "pretrained").checkpoint
+    def test_first_weights_come_from_a_checkpoint(self, records_dir, tmp_path):
+        pretrained = jobs.train(records.load(records_dir), tmp_path / "pretrained").checkpoint
         config = records.load(
-            folder,
+            records_dir,
             f"train_config.fine_tune_checkpoint={pretrained}",
             "train_config.fine_tune_checkpoint_type=full",
         )
@@ -198,40 +198,40 @@ class TestTrain:
         wanted = weights_of(pretrained)
         for key, value in weights_of(str(run / "ckpt-1")).items():
             np.testing.assert_array_equal(value, wanted[key])
-        # What the directory holds goes before what the config asks for, even if that is gone.
+        # A checkpoint in the directory takes precedence over fine_tune_checkpoint.
         Path(f"{pretrained}.index").unlink()
         assert jobs.train(config, run, num_train_steps=2).step == 2
 
-    def test_what_is_missing_is_said_first(self, folder, tmp_path):
+    def test_missing_inputs_are_reported_before_training(self, records_dir, tmp_path):
         with pytest.raises(ValueError, match="training steps is 0"):
-            jobs.train(records.load(folder, "train_config.num_steps=0"), tmp_path)
+            jobs.train(records.load(records_dir, "train_config.num_steps=0"), tmp_path)
         missing = "train_input_reader.tf_record_input_reader.input_path=nowhere.record"
         with pytest.raises(FileNotFoundError, match=r"nowhere\.record"):
-            jobs.train(records.load(folder, missing), tmp_path)
-        assert not list(tmp_path.iterdir())  # The config can be corrected and started again.
+            jobs.train(records.load(records_dir, missing), tmp_path)
+        assert not list(tmp_path.iterdir())  # Nothing was written.
 
-    def test_a_damaged_record_stops_the_run_by_name(self, folder, tmp_path):
-        record = tmp_path / "damaged.record"
-        data = bytearray((folder / "train.record").read_bytes())
+    def test_a_corrupt_record_is_named(self, records_dir, tmp_path):
+        record = tmp_path / "corrupt.record"
+        data = bytearray((records_dir / "train.record").read_bytes())
         data[200] ^= 0xFF
         record.write_bytes(data)
         config = records.load(
-            folder, f"train_input_reader.tf_record_input_reader.input_path={record}"
+            records_dir, f"train_input_reader.tf_record_input_reader.input_path={record}"
         )
         with pytest.raises(
-            ValueError, match=r"training step \d failed: .*damaged\.record"
+            ValueError, match=r"training step \d failed: .*corrupt\.record"
         ) as error:
             jobs.train(config, tmp_path / "run", num_train_steps=9)
         assert "{{" not in str(error.value)
 
 
 @pytest.fixture(scope="module")
-def run(folder, tmp_path_factory):
-    """Checkpoints of the steps 0, 2 and 3."""
+def run(records_dir, tmp_path_factory):
+    """Checkpoints of steps 0, 2 and 3."""
     directory = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as monkeypatch:
         patch_builder(monkeypatch, tiny)
-        jobs.train(records.load(folder), directory, checkpoint_every_n=2)
+        jobs.train(records.load(records_dir), directory, checkpoint_every_n=2)
     return directory
 
 
@@ -255,28 +255,28 @@ class TestEvaluate:
     def build_tiny(self, monkeypatch):
         patch_builder(monkeypatch, tiny)
 
-    def test_continuously_until_the_last_step(self, folder, run, tmp_path):
+    def test_continuously_until_the_last_step(self, records_dir, run, tmp_path):
         # The newest checkpoint is of step 3, the config's last: no second wait.
-        jobs.evaluate(records.load(folder), str(run), tmp_path, timeout=600, min_interval=0)
+        jobs.evaluate(records.load(records_dir), str(run), tmp_path, timeout=600, min_interval=0)
         assert [p.name for p in (tmp_path / "eval/val").glob("*.json")] == ["metrics-3.json"]
 
-    def test_continuously_until_nothing_comes(self, folder, run, tmp_path, caplog):
-        config = records.load(folder)
+    def test_continuously_until_the_timeout(self, records_dir, run, tmp_path, caplog):
+        config = records.load(records_dir)
         config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
         jobs.evaluate(config, str(run), tmp_path, timeout=0, min_interval=0, num_train_steps=100)
         assert (tmp_path / "eval/val/metrics-3.json").exists()
-        assert "has 2 eval_input_readers; the first is evaluated" in caplog.text
+        assert "has 2 eval_input_readers; only the first is evaluated" in caplog.text
 
-    def test_training_data_and_a_sample_of_them(self, folder, run, tmp_path):
-        config = records.load(folder, "train_input_reader.sample_1_of_n_examples=2")
+    def test_training_data_and_a_sample_of_them(self, records_dir, run, tmp_path):
+        config = records.load(records_dir, "train_input_reader.sample_1_of_n_examples=2")
         config.ClearField("eval_input_reader")
         jobs.evaluate(config, str(run), tmp_path, once=True, on_train_data=True)
         written = json.loads((tmp_path / "eval/train/metrics-3.json").read_text())
         assert written["num_images"] == 3
 
-    def test_one_checkpoint_two_examples_no_label_map(self, folder, run, tmp_path, loaded):
+    def test_one_checkpoint_two_examples_no_label_map(self, records_dir, run, tmp_path, loaded):
         config = records.load(
-            folder, "eval_config.num_examples=2", "eval_input_reader[0].label_map_path="
+            records_dir, "eval_config.num_examples=2", "eval_input_reader[0].label_map_path="
         )
         metrics = jobs.evaluate(config, str(run / "ckpt-2"), tmp_path, once=True)
         written = json.loads((tmp_path / "eval/val/metrics-2.json").read_text())
@@ -285,16 +285,16 @@ class TestEvaluate:
         own = tf.train.load_variable(str(run / "ckpt-2"), KEY.format(NAME))
         np.testing.assert_array_equal(loaded[0], own)
 
-    def test_moving_averages_where_the_config_asks(self, folder, run, tmp_path, loaded):
-        config = records.load(folder, "eval_config.use_moving_averages=true")
+    def test_moving_averages_if_configured(self, records_dir, run, tmp_path, loaded):
+        config = records.load(records_dir, "eval_config.use_moving_averages=true")
         jobs.evaluate(config, str(run), tmp_path, once=True)
         reader = tf.train.load_checkpoint(str(run / "ckpt-3"))
         average = reader.get_tensor(f"optimizer/average/{NAME}/.ATTRIBUTES/VARIABLE_VALUE")
         assert np.any(reader.get_tensor(KEY.format(NAME)) != average)
         np.testing.assert_array_equal(loaded[0], average)
 
-    def test_no_checkpoint(self, folder, tmp_path):
-        config = records.load(folder)
+    def test_no_checkpoint(self, records_dir, tmp_path):
+        config = records.load(records_dir)
         with pytest.raises(FileNotFoundError, match="no checkpoint appeared"):
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, timeout=0)
         with pytest.raises(FileNotFoundError, match="no checkpoint"):
