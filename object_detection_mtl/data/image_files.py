@@ -1,41 +1,47 @@
-"""Picture files as they go into a record: encoded bytes, true format, true size.
+"""Image files read with Pillow: encoded for records, decoded for detection.
 
-JPEG and PNG files are taken over byte for byte; only their header and their end are looked at, so
-that a data set is converted at the speed of the disk. What the format is, the content says.
+Shape letters: H W an image.
+
+Loads no TensorFlow. The format of a file is told from its content, not from its name.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# The largest picture that TensorFlow's JPEG decoder takes: 2**29 bytes of RGB.
+# The largest image that TensorFlow's JPEG decoder accepts: 2**29 bytes of RGB.
 MAX_PIXELS = 2**29 // 3
 _END_OF_JPEG = b"\xff\xd9"
 _END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112
+_ROTATED_BY_90_DEGREES = (5, 6, 7, 8)
 
 
 class ImageError(ValueError):
-    """A file that holds no usable picture. The message says why, without the file's name."""
+    """An image cannot be used. The message says why, without the name of the file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodedImage:
-    """An encoded picture.
+    """An encoded image.
 
     Attributes:
-      data: the bytes of a JPEG or PNG file.
-      format: "jpeg" or "png".
-      height, width: pixels, from the picture's own header.
-      reencoded: the file was of another format and `data` is a lossless PNG copy of it.
-      sideways: the EXIF header asks viewers to turn the picture by 90 degrees. Decoders of
-        training pipelines do not.
+        data: the bytes of a JPEG or PNG file.
+        format: "jpeg" or "png".
+        height: in pixels, from the header of the file.
+        width: in pixels, from the header of the file.
+        reencoded: the file has another format, and `data` is a lossless PNG copy of it.
+        rotated: the EXIF header asks viewers to rotate the image by 90 degrees. The decoders of
+            training pipelines ignore it.
     """
 
     data: bytes
@@ -43,49 +49,56 @@ class EncodedImage:
     height: int
     width: int
     reencoded: bool = False
-    sideways: bool = False
+    rotated: bool = False
 
 
-def read_image(path: str | Path, verify: bool = False) -> EncodedImage:
-    """Reads a picture file for a record.
+def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
+    """Read an image file for a record.
+
+    The bytes of JPEG and PNG files are kept; only their header and their end are read, so a dataset
+    is converted at the speed of the disk. Other formats are stored as PNG.
 
     Args:
-      path: the file.
-      verify: decode the whole picture, which finds damage in the middle of a file as well. Without
-        it a file is recognised as cut short by its missing end mark.
+        path: the file.
+        verify: decode the whole image, which also finds corrupt data in the middle of a file.
+            Without it, a truncated file is recognized by its missing end-of-image marker.
+
+    Returns:
+        The encoded image.
 
     Raises:
-      ImageError: not a picture, cut short, damaged, or larger than MAX_PIXELS.
-      OSError: the file cannot be read.
+        ImageError: the file is not an image, truncated, corrupt or larger than MAX_PIXELS.
+        OSError: the file cannot be read.
     """
     data = Path(path).read_bytes()
-    if not data:
-        raise ImageError("the file is empty")
-    with _open(data) as image:
+    with ignore_size_warnings(), _open(data) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
-                f"{image.width}x{image.height} pixels are more than the {MAX_PIXELS} that can be "
-                "decoded again"
+                f"too large: {image.width}x{image.height} pixels, at most {MAX_PIXELS} can be "
+                "decoded from a record"
             )
         if image.format not in ("JPEG", "MPO", "PNG"):
             return _as_png(image)
         format_name = "png" if image.format == "PNG" else "jpeg"
-        if verify or _end_is_doubtful(data, format_name):
-            _decode(image)
+        if verify or _has_data_after_end(data, format_name):
+            _load(image)
         return EncodedImage(
             data=data,
             format=format_name,
             height=image.height,
             width=image.width,
-            # Pillow decodes a whole PNG to look for EXIF; cameras write JPEG.
-            sideways=format_name == "jpeg" and _orientation(image) in (5, 6, 7, 8),
+            # Pillow decodes a whole PNG to find its EXIF header; cameras write JPEG.
+            rotated=format_name == "jpeg" and _orientation(image) in _ROTATED_BY_90_DEGREES,
         )
 
 
-def turned_upright(encoded: EncodedImage) -> EncodedImage:
-    """A copy turned as its EXIF header asks, without that header: for boxes drawn in a viewer."""
-    with _open(encoded.data) as image:
-        _decode(image)
+def rotate_upright(encoded: EncodedImage) -> EncodedImage:
+    """Return a copy that is rotated as its EXIF header asks, without that header.
+
+    For boxes that were drawn in a viewer that obeys the header.
+    """
+    with ignore_size_warnings(), _open(encoded.data) as image:
+        _load(image)
         upright = ImageOps.exif_transpose(image)
         buffer = io.BytesIO()
         if encoded.format == "jpeg":
@@ -95,50 +108,114 @@ def turned_upright(encoded: EncodedImage) -> EncodedImage:
     return EncodedImage(buffer.getvalue(), encoded.format, upright.height, upright.width)
 
 
-def _open(data: bytes) -> Image.Image:
-    """The header as Pillow reads it; its warning from half of MAX_PIXELS on is of no concern."""
+def read_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = True) -> np.ndarray:
+    """Read and decode an image file.
+
+    Args:
+        path: the file.
+        apply_exif_orientation: see `decode_image`.
+
+    Returns:
+        The image, [H, W, 3] uint8 RGB.
+
+    Raises:
+        ImageError: see `decode_image`.
+        OSError: the file cannot be read.
+    """
+    return decode_image(Path(path).read_bytes(), apply_exif_orientation=apply_exif_orientation)
+
+
+def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndarray:
+    """Decode the bytes of an image file as TensorFlow's decoders do with training data.
+
+    The first frame of an animation is decoded. Grayscale becomes three equal channels, CMYK is
+    converted, an alpha channel is dropped, 16 bits are reduced to their upper 8.
+
+    Args:
+        data: the bytes of the file.
+        apply_exif_orientation: rotate the image as its EXIF header asks, as viewers do.
+
+    Returns:
+        The image, [H, W, 3] uint8 RGB.
+
+    Raises:
+        ImageError: the data are not an image, truncated, corrupt, of too many pixels, or of values
+            that are not colors.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
+        with _open(data) as image:
+            _load(image)
+            upright = ImageOps.exif_transpose(image) if apply_exif_orientation else image
+            return _as_rgb(upright)
+    except MemoryError as error:
+        raise ImageError("too large: there is not enough memory to decode it") from error
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Return an image [H, W, 3] uint8 as the bytes of a PNG file, compressed little and fast."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+@contextmanager
+def ignore_size_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings of images between half of MAX_PIXELS and MAX_PIXELS.
+
+    Warning filters belong to the process: enter this once around threads, not in each of them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _open(data: bytes) -> Image.Image:
+    """Return the image as Pillow opens it: its header is read, its pixels are not decoded."""
+    if not data:
+        raise ImageError("the file is empty")
+    try:
+        return Image.open(io.BytesIO(data))
     except UnidentifiedImageError as error:
-        raise ImageError(f"not a picture (it starts with {data[:8]!r})") from error
+        raise ImageError(f"not an image (it starts with {data[:8]!r})") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"too large to be decoded again: {error}") from error
+        raise ImageError(f"too large: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"its header cannot be read: {error}") from error
+        raise ImageError(f"the header is unreadable: {error}") from error
+
+
+def _load(image: Image.Image) -> None:
+    """Decode the pixels."""
+    try:
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too large: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"cannot be decoded: {error}") from error
 
 
 def _orientation(image: Image.Image) -> int:
     return image.getexif().get(_EXIF_ORIENTATION, 1) if "exif" in image.info else 1
 
 
-def _decode(image: Image.Image) -> None:
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"it cannot be decoded: {error}") from error
-
-
-def _end_is_doubtful(data: bytes, format_name: str) -> bool:
-    """Whether something follows the end mark; then only decoding can tell what.
+def _has_data_after_end(data: bytes, format_name: str) -> bool:
+    """Return whether anything but zeros follows the end marker; then only decoding can verify it.
 
     Raises:
-      ImageError: there is no end mark at all.
+        ImageError: there is no end marker.
     """
-    mark = _END_OF_PNG if format_name == "png" else _END_OF_JPEG
-    if data.endswith(mark):
+    marker = _END_OF_PNG if format_name == "png" else _END_OF_JPEG
+    if data.endswith(marker):
         return False
-    if mark not in data:
-        raise ImageError("the file is cut short: it has no end-of-image mark")
-    return bool(data[data.rfind(mark) + len(mark) :].strip(b"\x00"))
+    if marker not in data:
+        raise ImageError("the file is truncated: it has no end-of-image marker")
+    return bool(data[data.rfind(marker) + len(marker) :].strip(b"\x00"))
 
 
 def _as_png(image: Image.Image) -> EncodedImage:
-    """Other formats are stored as PNG, which every reader of records decodes (first frame only)."""
-    _decode(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _sixteen_bit(image)
+    """Encode the first frame as PNG, which every reader of records decodes."""
+    _load(image)
+    if _is_deep(image):
+        image = Image.fromarray(_sixteen_bit_values(image))
     elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         image = image.convert("RGB")
     buffer = io.BytesIO()
@@ -146,13 +223,25 @@ def _as_png(image: Image.Image) -> EncodedImage:
     return EncodedImage(buffer.getvalue(), "png", image.height, image.width, reencoded=True)
 
 
-def _sixteen_bit(image: Image.Image) -> Image.Image:
-    """16-bit greyscale in whatever mode Pillow reads it; its own conversion cuts off at 255."""
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    if not _is_deep(image):
+        return np.array(image.convert("RGB"))
+    gray = (_sixteen_bit_values(image) >> 8).astype(np.uint8)
+    return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether Pillow would clip the pixels at 255 instead of scaling them."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _sixteen_bit_values(image: Image.Image) -> np.ndarray:
+    """Return 16-bit grayscale pixels [H, W] uint16, in whatever mode Pillow reads them."""
     if image.mode == "F":
-        raise ImageError("its pixels are floating-point numbers, whose range is not known")
+        raise ImageError("the pixels are floating-point numbers of unknown range")
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ImageError(
-            f"its pixels are {values.min()} to {values.max()}, expected 8 or 16 bits of grey"
+            f"the pixels are {values.min()} to {values.max()}, expected 8 or 16 bits of gray"
         )
-    return Image.fromarray(values.astype(np.uint16))
+    return values.astype(np.uint16)

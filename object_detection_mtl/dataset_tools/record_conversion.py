@@ -112,9 +112,9 @@ def _read_image(
         report.note(conversion_report.MISSING, picture.filename)
         return None
     try:
-        image = image_files.read_image(picture.path, verify)
-        if image.sideways and picture.size == (image.width, image.height):
-            image = image_files.turned_upright(image)
+        image = image_files.read_encoded_image(picture.path, verify)
+        if image.rotated and picture.size == (image.width, image.height):
+            image = image_files.rotate_upright(image)
             report.note(conversion_report.UPRIGHT, picture.path.name)
     except image_files.ImageError as error:
         report.note(conversion_report.UNREADABLE, f"{picture.path}: {error}")

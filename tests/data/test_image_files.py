@@ -1,6 +1,7 @@
-"""Picture files on their way into a record."""
+"""Image files: encoded for records, decoded for detection."""
 
 import io
+import warnings
 import zlib
 
 import numpy as np
@@ -11,9 +12,12 @@ from object_detection_mtl.data import image_files
 from tests.dataset_tools.voc_files import encoded, picture
 
 
-def read(tmp_path, data, verify=False, name="a.jpg"):
+def read_encoded(tmp_path, data, verify=False, name="a.jpg"):
     (tmp_path / name).write_bytes(data)
-    return image_files.read_image(tmp_path / name, verify)
+    return image_files.read_encoded_image(tmp_path / name, verify)
+
+
+# Encoded images for records ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -28,131 +32,243 @@ def read(tmp_path, data, verify=False, name="a.jpg"):
         ("PNG", "1", "png"),
     ],
 )
-def test_the_content_decides_and_bytes_stay(tmp_path, format_name, mode, expected):
+def test_format_is_told_from_the_content_and_bytes_are_kept(tmp_path, format_name, mode, expected):
     data = encoded(picture(40, 30, mode), format_name)
     for name in ("a.jpg", "a.png", "a"):
-        result = read(tmp_path, data, name=name)
+        result = read_encoded(tmp_path, data, name=name)
         assert result == image_files.EncodedImage(data, expected, height=30, width=40)
 
 
-def test_sixteen_bit_png_stays(tmp_path):
+def test_sixteen_bit_png_is_kept(tmp_path):
     data = encoded(Image.fromarray(np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000), "PNG")
-    assert read(tmp_path, data) == image_files.EncodedImage(data, "png", 3, 4)
+    assert read_encoded(tmp_path, data) == image_files.EncodedImage(data, "png", 3, 4)
 
 
 @pytest.mark.parametrize(("number_type", "mode"), [("<u2", "I;16"), (">u2", "I;16B"), ("<i4", "I")])
-def test_sixteen_bits_of_other_formats_stay_sixteen(tmp_path, number_type, mode):
+def test_sixteen_bits_of_other_formats_are_kept(tmp_path, number_type, mode):
     values = (np.arange(12).reshape(3, 4) * 5000).astype(number_type)
     grey = Image.frombytes(mode, (4, 3), values.tobytes())
-    result = read(tmp_path, encoded(grey, "TIFF"))
+    result = read_encoded(tmp_path, encoded(grey, "TIFF"))
     kept = np.asarray(Image.open(io.BytesIO(result.data)))
     np.testing.assert_array_equal(kept, values)
     assert result.reencoded
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         (np.full((3, 4), 0.5, np.float32), "floating-point"),
         (np.full((3, 4), 70000, np.int32), "70000"),
     ],
 )
-def test_numbers_that_are_no_colours_are_refused(tmp_path, values, says):
-    with pytest.raises(image_files.ImageError, match=says):
-        read(tmp_path, encoded(Image.fromarray(values), "TIFF"))
+def test_values_that_are_not_colors_are_an_error(tmp_path, values, message):
+    with pytest.raises(image_files.ImageError, match=message):
+        read_encoded(tmp_path, encoded(Image.fromarray(values), "TIFF"))
 
 
 @pytest.mark.parametrize("format_name", ["BMP", "GIF", "WEBP", "TIFF"])
-def test_other_formats_become_png_without_loss(tmp_path, format_name):
+def test_other_formats_are_stored_as_lossless_png(tmp_path, format_name):
     image = picture(20, 10, "P" if format_name == "GIF" else "RGB")
     options = {"lossless": True} if format_name == "WEBP" else {}
-    result = read(tmp_path, encoded(image, format_name, **options))
+    result = read_encoded(tmp_path, encoded(image, format_name, **options))
     assert (result.format, result.reencoded, result.height, result.width) == ("png", True, 10, 20)
     again = Image.open(io.BytesIO(result.data)).convert("RGB")
     np.testing.assert_array_equal(np.asarray(again), np.asarray(image.convert("RGB")))
 
 
-def test_one_pixel(tmp_path):
+def test_encoded_image_of_one_pixel(tmp_path):
     for format_name in ("JPEG", "PNG"):
-        result = read(tmp_path, encoded(picture(1, 1), format_name))
+        result = read_encoded(tmp_path, encoded(picture(1, 1), format_name))
         assert (result.height, result.width) == (1, 1)
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG"])
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
-def test_a_file_cut_short_is_refused(tmp_path, format_name, share):
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.9])
+def test_truncated_file_is_an_error(tmp_path, format_name, fraction):
     data = encoded(picture(200, 160), format_name)
-    with pytest.raises(image_files.ImageError, match="cut short|header|not a picture"):
-        read(tmp_path, data[: int(len(data) * share)])
+    with pytest.raises(image_files.ImageError, match="truncated|header|not an image"):
+        read_encoded(tmp_path, data[: int(len(data) * fraction)])
 
 
-def test_a_file_without_its_last_byte_is_refused(tmp_path):
+def test_file_without_its_last_byte_is_an_error(tmp_path):
     for format_name in ("JPEG", "PNG"):
-        with pytest.raises(image_files.ImageError, match="cut short"):
-            read(tmp_path, encoded(picture(), format_name)[:-1])
+        with pytest.raises(image_files.ImageError, match="truncated"):
+            read_encoded(tmp_path, encoded(picture(), format_name)[:-1])
 
 
-def test_the_end_mark_of_a_thumbnail_does_not_hide_a_cut(tmp_path):
+def test_truncation_is_found_despite_the_end_marker_of_a_thumbnail(tmp_path):
     thumbnail = encoded(picture(16, 16))
     data = encoded(picture(200, 160, seed=3), comment=b"x" + thumbnail)
     assert data.count(b"\xff\xd9") == 2
-    assert read(tmp_path, data).height == 160
+    assert read_encoded(tmp_path, data).height == 160
     with pytest.raises(image_files.ImageError, match="cannot be decoded"):
-        read(tmp_path, data[: len(data) * 3 // 4])
+        read_encoded(tmp_path, data[: len(data) * 3 // 4])
 
 
-def test_bytes_after_the_end_are_harmless(tmp_path):
+def test_bytes_after_the_end_are_accepted(tmp_path):
     for format_name in ("JPEG", "PNG"):
         data = encoded(picture(), format_name)
         for tail in (b"\0" * 64, b"trailing words"):
-            assert read(tmp_path, data + tail).data == data + tail
+            assert read_encoded(tmp_path, data + tail).data == data + tail
 
 
-def test_damage_in_the_middle_needs_verification(tmp_path):
+def test_corrupt_data_in_the_middle_are_found_by_verification(tmp_path):
     data = bytearray(encoded(picture(200, 160), "PNG"))
     data[len(data) // 2] ^= 0xFF
-    assert read(tmp_path, bytes(data)).width == 200
+    assert read_encoded(tmp_path, bytes(data)).width == 200
     with pytest.raises(image_files.ImageError, match="cannot be decoded"):
-        read(tmp_path, bytes(data), verify=True)
+        read_encoded(tmp_path, bytes(data), verify=True)
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "is empty"),
-        (b"<html>no picture</html>", "not a picture .*<html>"),
+        (b"<html>sorry</html>", "not an image .*<html>"),
         (b"\0" * 99, "not"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path, data, says):
-    with pytest.raises(image_files.ImageError, match=says):
-        read(tmp_path, data)
+def test_file_that_is_not_an_image_is_an_error(tmp_path, data, message):
+    with pytest.raises(image_files.ImageError, match=message):
+        read_encoded(tmp_path, data)
 
 
 def huge_png(width, height):
-    """A PNG that only says it is huge: its header is right, its pixels are missing."""
+    """Return a PNG whose header states this size; its pixels are those of a small image."""
     data = bytearray(encoded(picture(), "PNG"))
     data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     return bytes(data)
 
 
-def test_large_pictures_pass_without_warning_and_larger_ones_are_refused(tmp_path, recwarn):
-    assert read(tmp_path, huge_png(12000, 9000)).width == 12000
+def test_images_up_to_the_limit_are_read_without_warning(tmp_path, recwarn):
+    assert read_encoded(tmp_path, huge_png(12000, 9000)).width == 12000
     assert not [item for item in recwarn if "bomb" in str(item.message).lower()]
-    with pytest.raises(image_files.ImageError, match="too large|are more than"):
-        read(tmp_path, huge_png(30000, 9000))
+    with pytest.raises(image_files.ImageError, match="too large"):
+        read_encoded(tmp_path, huge_png(30000, 9000))
 
 
-def test_sideways_pictures_are_recognised_and_turned(tmp_path):
+def test_rotated_images_are_recognized_and_rotated_upright(tmp_path):
     image = picture(40, 30)
     exif = Image.Exif()
-    exif[0x0112] = 6  # Turn clockwise to view.
-    result = read(tmp_path, encoded(image, exif=exif, quality=95, subsampling=0))
-    assert result.sideways and (result.height, result.width) == (30, 40)
-    upright = image_files.turned_upright(result)
-    assert (upright.height, upright.width, upright.sideways) == (40, 30, False)
+    exif[0x0112] = 6  # rotate clockwise to view
+    result = read_encoded(tmp_path, encoded(image, exif=exif, quality=95, subsampling=0))
+    assert result.rotated and (result.height, result.width) == (30, 40)
+    upright = image_files.rotate_upright(result)
+    assert (upright.height, upright.width, upright.rotated) == (40, 30, False)
     pixels = np.asarray(Image.open(io.BytesIO(upright.data)), np.int64)
     expected = np.rot90(np.asarray(image, np.int64), k=-1)
     assert np.abs(pixels - expected).mean() < 5
-    assert not read(tmp_path, encoded(image)).sideways
+    assert not read_encoded(tmp_path, encoded(image)).rotated
+
+
+# Decoded images for detection -------------------------------------------------------------------
+
+
+def colors(height=4, width=6, channels=3):
+    return np.random.RandomState(0).randint(0, 256, (height, width, channels)).astype(np.uint8)
+
+
+def save(path, image, format_name, **options):
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    image.save(path, format_name, **options)
+    return path
+
+
+def check(path, expected, atol=0):
+    actual = image_files.read_image(path)
+    assert actual.dtype == np.uint8
+    assert actual.flags.c_contiguous
+    np.testing.assert_allclose(actual.astype(int), np.asarray(expected, int), atol=atol)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "PPM"])
+def test_decoded_colors(tmp_path, format_name):
+    check(save(tmp_path / "a", colors(), format_name), colors())
+
+
+def test_decoded_image_of_one_pixel(tmp_path):
+    check(save(tmp_path / "a", colors(1, 1), "PNG"), colors(1, 1))
+
+
+def test_grayscale_of_8_and_1_bits_becomes_three_equal_channels(tmp_path):
+    gray = colors()[..., 0]
+    three = np.repeat(gray[..., None], 3, axis=2)
+    check(save(tmp_path / "a", gray, "PNG"), three)
+    black_and_white = Image.fromarray(gray > 99)
+    check(save(tmp_path / "b", black_and_white, "PNG"), 255 * (three > 99))
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_not_clipped(tmp_path, format_name):
+    deep = np.array([[0, 255, 256], [1000, 40000, 65535]], np.uint16)
+    expected = np.repeat(np.array([[0, 0, 1], [3, 156, 255]])[..., None], 3, axis=2)
+    check(save(tmp_path / "a", deep, format_name), expected)
+
+
+def test_32_bits_with_16_bit_values(tmp_path):
+    check(save(tmp_path / "a", np.full((2, 2), 0x1200, np.int32), "TIFF"), np.full((2, 2, 3), 0x12))
+    path = save(tmp_path / "b", np.full((2, 2), -1, np.int32), "TIFF")
+    with pytest.raises(image_files.ImageError, match="the pixels are -1 to -1, expected 8 or 16"):
+        image_files.read_image(path)
+
+
+def test_cmyk_is_converted(tmp_path):
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    check(save(tmp_path / "a", image, "JPEG"), np.full((16, 16, 3), [255, 0, 0]), atol=4)
+
+
+def test_alpha_channel_is_dropped(tmp_path):
+    with_alpha = colors(channels=4)
+    check(save(tmp_path / "a", with_alpha, "PNG"), with_alpha[..., :3])
+
+
+def test_first_frame_of_an_animation_with_a_palette(tmp_path):
+    frames = [Image.fromarray(colors()).convert("P"), Image.new("P", (6, 4))]
+    path = save(tmp_path / "a", frames[0], "GIF", save_all=True, append_images=frames[1:])
+    check(path, frames[0].convert("RGB"))
+
+
+def test_exif_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is on the right of the file: rotate it by 90 degrees
+    path = save(tmp_path / "a.png", colors(), "PNG", exif=exif)
+    check(path, np.rot90(colors(), -1))
+    stored = image_files.read_image(path, apply_exif_orientation=False)
+    np.testing.assert_array_equal(stored, colors())
+
+
+def test_unreadable_files(tmp_path):
+    truncated = encoded(picture(64, 64))[:-300]
+    for data, message in [
+        (b"", "the file is empty"),
+        (b"<html>sorry", r"not an image \(it starts with b'<html>so'\)"),
+        (truncated, "cannot be decoded: image file is truncated"),
+    ]:
+        path = tmp_path / "a.jpg"
+        path.write_bytes(data)
+        with pytest.raises(image_files.ImageError, match=message):
+            image_files.read_image(path)
+    path = save(path, np.ones((2, 2), np.float32), "TIFF")
+    with pytest.raises(image_files.ImageError, match="floating-point"):
+        image_files.read_image(path)
+    with pytest.raises(FileNotFoundError):
+        image_files.read_image(tmp_path / "nowhere.jpg")
+
+
+def test_image_of_too_many_pixels_is_an_error_before_it_is_decoded(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(huge_png(100_000, 100_000))
+    with pytest.raises(image_files.ImageError, match="too large: .*10000000000 pixels"):
+        image_files.read_image(path)
+
+
+def test_108_million_pixels_are_decoded_without_a_warning(tmp_path):
+    path = save(tmp_path / "a.png", Image.new("1", (12000, 9000), 1), "PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with image_files.ignore_size_warnings():
+            image = image_files.read_image(path)
+    assert image.shape == (9000, 12000, 3)
+    assert image[::999, ::999].min() == 255

@@ -123,8 +123,8 @@ def test_what_is_wrong_with_pictures_and_boxes_is_said_once_at_the_end(tmp_path)
         f"{conversion_report.EMPTY}: 3 (good.jpg)",
         f"{conversion_report.CLIPPED}: 1 (good.jpg)",
         f"{conversion_report.MISSING}: 2 (gone.jpg, lost.jpg)",
-        f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/pictures/short.jpg: the file is cut short: "
-        "it has no end-of-image mark)",
+        f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/pictures/short.jpg: the file is truncated: "
+        "it has no end-of-image marker)",
         "annotations of pictures that the file does not list: 1",
     ]
     assert [values(example, "image/source_id") for example in written] == [[b"1"], [b"5"]]

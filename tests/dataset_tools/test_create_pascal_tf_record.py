@@ -128,7 +128,7 @@ def test_bad_pictures_are_left_out_and_named(tmp_path):
     lines = "\n".join(report.lines())
     assert "no such file: 1 (gone.jpg)" in lines
     assert "pictures left out: 2 (" in lines
-    assert "short.jpg: " in lines and "text.jpg: not a picture" in lines
+    assert "short.jpg: " in lines and "text.jpg: not an image" in lines
 
 
 def test_a_folder_without_any_of_the_pictures_is_said(tmp_path):

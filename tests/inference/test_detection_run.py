@@ -65,7 +65,7 @@ def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(folder, tmp_pa
     assert (summary.num_files, summary.num_done, summary.num_detections) == (3, 2, 6)
     assert list(summary.failures) == [str(folder / "b.jpg")]
     [line] = capsys.readouterr().err.splitlines()
-    assert line == f"{folder / 'b.jpg'}: left out, not a picture (it starts with b'no pictu')"
+    assert line == f"{folder / 'b.jpg'}: left out, not an image (it starts with b'no pictu')"
 
     detections = read(output / "detections.json")
     assert [(row["image_id"], row["category_id"]) for row in detections] == [

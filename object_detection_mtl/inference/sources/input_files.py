@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import enum
 import glob
-import io
 import os
 import re
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from object_detection_mtl.config.errors import suggestion
 from object_detection_mtl.data import record_files
+from object_detection_mtl.data.image_files import ImageError as PictureError  # noqa: F401
+from object_detection_mtl.data.image_files import decode_image as decode  # noqa: F401
+from object_detection_mtl.data.image_files import encode_png as to_png  # noqa: F401
+from object_detection_mtl.data.image_files import (  # noqa: F401
+    ignore_size_warnings as large_pictures_without_warning,
+)
+from object_detection_mtl.data.image_files import read_image as read  # noqa: F401
 
 # What is taken from a folder. A file that is named is tried whatever it is called.
 ENDINGS = frozenset(
@@ -32,10 +35,6 @@ VIDEO_ENDINGS = frozenset(
 # train.record, train.tfrecord, train.record-00003-of-00010
 _RECORD_NAME = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$", re.IGNORECASE)
 _PATTERN_LETTERS = frozenset("*?[")
-
-
-class PictureError(ValueError):
-    """A file that holds no usable picture. The message says why, without the file's name."""
 
 
 class Kind(enum.Enum):
@@ -162,85 +161,7 @@ def _starts_like_record(path: Path) -> bool:
         return False
 
 
-def read(path: str | os.PathLike[str], *, apply_exif_orientation: bool = True) -> np.ndarray:
-    """Reads a picture file; see `decode`.
-
-    Raises:
-        PictureError: see `decode`.
-        OSError: the file cannot be read.
-    """
-    return decode(Path(path).read_bytes(), apply_exif_orientation=apply_exif_orientation)
-
-
-def decode(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndarray:
-    """The picture in the bytes of a file, as [H, W, 3] uint8 RGB.
-
-    Of an animation the first frame. Greyscale becomes three equal channels, CMYK is converted, an
-    alpha channel is left out, 16 bits become their upper 8: what TensorFlow's decoders do with
-    training data.
-
-    Args:
-        data: of the file.
-        apply_exif_orientation: turn the picture as its EXIF header asks, as viewers do.
-
-    Raises:
-        PictureError: no picture, damaged, of too many pixels, or of numbers that are no colours.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            turned = ImageOps.exif_transpose(picture) if apply_exif_orientation else picture
-            return _as_rgb(turned)
-    except UnidentifiedImageError:
-        raise PictureError(_why_unidentified(data)) from None
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"too large: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, PictureError):
-            raise
-        raise PictureError(f"cannot be decoded: {error}") from error
-    except MemoryError as error:
-        raise PictureError("too large: there is not enough memory to decode it") from error
-
-
-def _why_unidentified(data: bytes) -> str:
-    return f"not a picture (it starts with {data[:8]!r})" if data else "the file is empty"
-
-
-def to_png(picture: np.ndarray) -> bytes:
-    """[H, W, 3] uint8 -> a PNG file, fast rather than small."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _as_rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode == "F":
-        raise PictureError("its pixels are floating-point numbers, whose range is not known")
-    if picture.mode.startswith("I"):  # Pillow cuts these off at 255 instead of scaling
-        grey = _upper_byte(np.asarray(picture))
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    return np.array(picture.convert("RGB"))
-
-
-def _upper_byte(values: np.ndarray) -> np.ndarray:
-    """16-bit greyscale [H, W], in whatever type Pillow gives it, -> uint8."""
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise PictureError(
-            f"its pixels are {values.min()} to {values.max()}, expected 8 or 16 bits of grey"
-        )
-    return (values.astype(np.uint16) >> 8).astype(np.uint8)
-
-
 def with_size(error: Exception, picture: np.ndarray) -> str:
     """What is wrong with a picture [H, W, 3], where its size may be the reason."""
     height, width = picture.shape[:2]
     return f"{error} ({width}x{height} pixels)"
-
-
-@contextmanager
-def large_pictures_without_warning() -> Iterator[None]:
-    """Pillow warns from 89 million pixels on and refuses from 179 million on; no warnings here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield

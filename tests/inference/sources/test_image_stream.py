@@ -106,7 +106,7 @@ def test_bad_records_among_good_ones(tmp_path):
     read, troubles = look_at(path)
     assert not troubles
     assert [str(read[number][1]) for number in (1, 2, 3, 4)] == [
-        "not a picture (it starts with b'no pictu')",
+        "not an image (it starts with b'no pictu')",
         "the record is no tf.train.Example",
         "the record has no picture under 'image/encoded' (it has image/encoded, image/height)",
         "the record is damaged: its checksum is another one",
