@@ -11,7 +11,7 @@ from object_detection_mtl.reporting.evaluated_images import (
 )
 from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
 from object_detection_mtl.reporting.tide_errors import TIDE_KINDS, tide_errors
-from tests.evaluation.sets import GOLDEN, shared_folder
+from tests.evaluation.sets import GOLDEN, shared_directory
 from tests.reporting.hand_made import CAT, DOG, FAR, LOOSE_A, NEAR_A, A, B, image, recorded_set
 
 RECORDED = json.loads((GOLDEN / "tide_errors.json").read_text())
@@ -81,7 +81,7 @@ def test_no_detections_are_missed_objects():
 
 @pytest.mark.golden
 def test_equal_to_tidecv_on_voc_images():
-    directory = shared_folder("data", "voc100")
+    directory = shared_directory("data", "voc100")
     truth = read_groundtruth(
         directory,
         label_map_path=samples.path("pascal_label_map.pbtxt"),

@@ -1,0 +1,309 @@
+"""Charts of a report as inline SVG, drawn by matplotlib.
+
+matplotlib is installed with tf-models-official; a library with charts in JavaScript would add
+1 to 5 MB to every page. Lines and text take the color of the page, so one drawing serves light and
+dark pages.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from object_detection_mtl.evaluation.error_analysis import KINDS
+from object_detection_mtl.reporting.breakdowns import BreakdownRow
+from object_detection_mtl.reporting.confusion import ConfusionMatrix
+from object_detection_mtl.reporting.report_contents import (
+    IOU_THRESHOLDS,
+    SCORE_GRID,
+    ClassNumbers,
+)
+from object_detection_mtl.reporting.score_curves import Calibration, at_thresholds
+
+# Becomes the text color of the page.
+_INK = "#010203"
+# Okabe and Ito's colors: distinguishable with color blindness, visible on black and white.
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_MAX_NAMED_CURVES = 6
+_MAX_CURVES = 40
+MAX_MATRIX_CLASSES = 24
+_MAX_CURVE_POINTS = 200
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 10,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "text.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+}
+_numbers = itertools.count()
+
+
+Drawing = TypeVar("Drawing", bound=Callable[..., Markup])
+
+
+def _styled(draw: Drawing) -> Drawing:
+    """Return a drawing function that runs with the settings of a report."""
+
+    @functools.wraps(draw)
+    def styled(*arguments: Any, **options: Any) -> Markup:
+        import matplotlib
+
+        # Names in the SVG (clip paths) must differ from those of the page's other charts.
+        salt = f"chart {next(_numbers)}"
+        with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": salt}):
+            return draw(*arguments, **options)
+
+    return styled  # type: ignore[return-value]
+
+
+def _new_axes(width: float = 4.6, height: float = 3.2) -> Any:
+    """Return the axes of a new figure; inches at 72 dots each."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def _svg(axes: Any, label: str) -> Markup:
+    """Return the drawing; `label` is what a screen reader says."""
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        # The browser has the glyphs of every script; matplotlib's font measures them only.
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph")
+        axes.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text).replace(_INK, "currentColor")
+    text = re.sub(r' d="[^"]*"', _rounded, text)
+    head = f'<svg class="chart" role="img" aria-label="{escape(label)}"'
+    return Markup(re.sub(r"^<svg", lambda _: head, text, count=1))
+
+
+def _rounded(match: re.Match[str]) -> str:
+    """Return the coordinates of a path with two decimals."""
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", match.group())
+
+
+def _unit_axes(axes: Any, title: str, x_label: str, y_label: str) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title, xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.25)
+
+
+def _most_frequent(classes: Sequence[ClassNumbers]) -> list[ClassNumbers]:
+    known = [item for item in classes if item.num_objects]
+    return sorted(known, key=lambda item: -item.num_objects)
+
+
+def _thinned(*columns: np.ndarray) -> list[np.ndarray]:
+    """Return at most _MAX_CURVE_POINTS rows, the first and the last included."""
+    count = len(columns[0])
+    rows = np.unique(np.linspace(0, count - 1, min(count, _MAX_CURVE_POINTS)).astype(int))
+    return [column[rows] for column in columns]
+
+
+@_styled
+def precision_recall_chart(
+    classes: Sequence[ClassNumbers], threshold: float, *, with_legend: bool
+) -> Markup:
+    """Return precision over recall at an IoU threshold: mean, and a line for each class."""
+    axes = _new_axes(width=6.2 if with_legend else 4.6)
+    sampled = []
+    for number, item in enumerate(_most_frequent(classes)):
+        curve = item.curves[threshold]
+        envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
+        places = np.searchsorted(curve.recall, SCORE_GRID)
+        sampled.append(np.append(envelope, 0.0)[places])
+        if number < _MAX_CURVES and len(envelope):
+            recall, precision = _thinned(
+                np.append(0.0, curve.recall), np.append(envelope[0], envelope)
+            )
+            _class_line(axes, recall, precision, number, item.name)
+    _mean_line(axes, sampled)
+    _unit_axes(axes, f"IoU {threshold}", "recall", "precision")
+    if with_legend:
+        _side_legend(axes)
+    return _svg(axes, f"Precision over recall at IoU {threshold}, a line for each class")
+
+
+def _mean_line(axes: Any, values: list[np.ndarray]) -> None:
+    if values:
+        mean = np.mean(values, axis=0)
+        axes.plot(SCORE_GRID, mean, color=_INK, linewidth=2.2, label="mean of all classes")
+
+
+def _class_line(axes: Any, x: np.ndarray, y: np.ndarray, number: int, name: str) -> None:
+    style: dict = {"color": _INK, "alpha": 0.25, "linewidth": 0.7}
+    if number < _MAX_NAMED_CURVES:
+        style = {"color": COLORS[number], "linewidth": 1.3, "label": shortened(name)}
+    axes.plot(x, y, **style)
+
+
+def _side_legend(axes: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def shortened(name: str, length: int = 22) -> str:
+    """Return a name that fits into a chart."""
+    return name if len(name) <= length else f"{name[: length - 1]}\u2026"
+
+
+@_styled
+def f1_chart(classes: Sequence[ClassNumbers]) -> Markup:
+    """Return F1 over the score threshold: mean, and a line for each class."""
+    axes = _new_axes(width=6.2)
+    values = []
+    for number, item in enumerate(_most_frequent(classes)):
+        _, _, f1 = at_thresholds(item.curves[IOU_THRESHOLDS[0]], SCORE_GRID)
+        values.append(f1)
+        if number < _MAX_CURVES:
+            _class_line(axes, SCORE_GRID, f1, number, item.name)
+    _mean_line(axes, values)
+    _unit_axes(axes, "F1 at IoU 0.5", "score threshold", "F1")
+    _side_legend(axes)
+    return _svg(axes, "F1 over the score threshold, a line for each class")
+
+
+@_styled
+def confusion_chart(matrix: ConfusionMatrix, names: Mapping[int, str]) -> Markup:
+    """Return the matrix as shares of the true class, with counts; the most frequent classes."""
+    totals = matrix.counts[:-1].sum(axis=1) + matrix.counts[:, :-1].sum(axis=0)
+    shown = np.sort(np.argsort(-totals, kind="stable")[:MAX_MATRIX_CLASSES])
+    rows = np.append(shown, len(matrix.class_ids))
+    counts = matrix.counts[np.ix_(rows, rows)]
+    labels = [shortened(names[matrix.class_ids[i]], 14) for i in shown] + ["background"]
+    sums = counts.sum(axis=1, keepdims=True)
+    fractions = np.divide(counts, sums, out=np.zeros(counts.shape), where=sums > 0)
+    side = 2.2 + 0.3 * len(labels)
+    axes = _new_axes(side + 0.6, side)
+    # Vector squares: an image inside of the SVG would not follow the page.
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        value = float(fractions[row, column])
+        axes.add_patch(_square(column, row, value))
+        # The text is dark or light by its square, not by the page.
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]}",
+            ha="center",
+            va="center",
+            fontsize=7 if counts.max() < 1000 else 5.5,
+            color="#ffffff" if value > 0.5 else _INK,
+        )
+    ticks = range(len(labels))
+    axes.set_xticks(ticks, labels, rotation=90)
+    axes.set_yticks(ticks, labels)
+    axes.set(
+        xlim=(-0.5, len(labels) - 0.5),
+        ylim=(len(labels) - 0.5, -0.5),
+        xlabel="detected",
+        ylabel="true",
+        aspect="equal",
+    )
+    return _svg(axes, "Confusion matrix of true and detected classes with background")
+
+
+def _square(column: int, row: int, value: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (column - 0.5, row - 0.5), 1, 1, facecolor=COLORS[0], alpha=0.06 + 0.94 * value, linewidth=0
+    )
+
+
+@_styled
+def error_kinds_chart(counts: np.ndarray, thresholds: Sequence[float]) -> Markup:
+    """Return stacked bars of the paper's kinds, all classes together, at each score threshold."""
+    axes = _new_axes(width=6.2)
+    totals = counts.sum(axis=1)
+    bottom = np.zeros(len(thresholds))
+    places = np.arange(len(thresholds))
+    colors = (COLORS[2], COLORS[1], COLORS[3], COLORS[4], "#8c8c8c", COLORS[5])
+    for index, kind in enumerate(KINDS):
+        axes.bar(places, totals[:, index], 0.7, bottom, color=colors[index], label=KIND_NAMES[kind])
+        bottom = bottom + totals[:, index]
+    axes.set_xticks(places, [f"\u2265 {threshold:g}" for threshold in thresholds])
+    axes.set(xlabel="score", ylabel="detections, missed objects")
+    _side_legend(axes)
+    return _svg(axes, "Number of detections and missed objects of each kind at score thresholds")
+
+
+KIND_NAMES = {
+    "TruePositive": "true positive",
+    "Localisation": "localization",
+    "Classification": "classification",
+    "Redundancy": "redundancy",
+    "Background": "background",
+    "FalseNegative": "missed object",
+}
+
+
+@_styled
+def cost_chart(values: Mapping[str, float], label: str, unit: str) -> Markup:
+    """Return one horizontal bar for each value."""
+    axes = _new_axes(width=5.2, height=0.7 + 0.3 * len(values))
+    places = np.arange(len(values))
+    numbers = np.nan_to_num(list(values.values()))
+    axes.barh(places, numbers, 0.65, color=COLORS[0])
+    for place, number in zip(places, numbers, strict=True):
+        axes.text(number, place, f" {number:.1f}", va="center")
+    axes.set_yticks(places, list(values))
+    axes.set(xlabel=unit, ylim=(len(values) - 0.5, -0.5), xlim=(0, max(1.0, 1.12 * numbers.max())))
+    return _svg(axes, label)
+
+
+@_styled
+def breakdown_chart(rows: Sequence[BreakdownRow], title: str, min_score: float) -> Markup:
+    """Return mAP and recall of each group."""
+    axes = _new_axes(width=4.2, height=2.6)
+    places = np.arange(len(rows))
+    axes.bar(places - 0.2, [row.mean_ap for row in rows], 0.38, color=COLORS[0], label="mAP")
+    label = f"recall at score \u2265 {min_score:g}"
+    axes.bar(places + 0.2, [row.recall for row in rows], 0.38, color=COLORS[1], label=label)
+    axes.set_xticks(places, [f"{row.label}\n({row.num_objects})" for row in rows])
+    axes.set(ylim=(0, 1.02), title=title)
+    axes.grid(axis="y", alpha=0.25)
+    axes.figure.legend(loc="outside lower center", ncols=2)
+    return _svg(axes, f"mAP and recall by: {title}")
+
+
+@_styled
+def calibration_chart(calibration: Calibration) -> Markup:
+    """Return precision over mean score."""
+    axes = _new_axes()
+    known = calibration.counts > 0
+    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linewidth=0.9, linestyle="--")
+    axes.plot(
+        calibration.mean_scores[known], calibration.precision[known], color=COLORS[0], marker="o"
+    )
+    _unit_axes(axes, "Calibration at IoU 0.5", "mean score", "precision")
+    return _svg(axes, "Precision over mean score")
+
+
+@_styled
+def score_histogram(calibration: Calibration) -> Markup:
+    """Return the number of detections by score."""
+    axes = _new_axes()
+    centers = (calibration.edges[1:] + calibration.edges[:-1]) / 2
+    axes.bar(centers, calibration.counts, 0.9 * np.diff(calibration.edges), color=COLORS[1])
+    axes.set(xlim=(0, 1), xlabel="score", ylabel="detections", title="Detections by score")
+    return _svg(axes, "Number of detections by score")

@@ -1,0 +1,41 @@
+"""HTML pages from templates, written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from object_detection_mtl import output_paths
+
+
+def render_page(template: str, values: Mapping[str, Any]) -> str:
+    """Return a page; texts among `values` are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("object_detection_mtl.reporting"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def write_atomically(path: str | Path, content: str | bytes) -> None:
+    """Write a file under a temporary name, then rename it; its directory is made.
+
+    Raises:
+        OSError: the file cannot be written; an earlier one is unchanged.
+    """
+    path = Path(path)
+    output_paths.make_directory(path.parent)
+    data = content.encode("utf-8", "xmlcharrefreplace") if isinstance(content, str) else content
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.incomplete")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,24 @@
+import pytest
+
+from object_detection_mtl.reporting import page
+
+
+def test_a_file_appears_complete(tmp_path):
+    path = tmp_path / "new" / "report.html"
+    page.write_atomically(path, "\u732b")
+    assert path.read_text(encoding="utf-8") == "\u732b"
+    assert [item.name for item in path.parent.iterdir()] == ["report.html"]
+
+
+def test_an_interrupted_write_leaves_the_earlier_file(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("earlier")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        page.write_atomically(path, "later")
+    assert path.read_text() == "earlier"
+    assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
