@@ -116,6 +116,9 @@ def main(arguments: list[str]) -> int:
         raise app.UsageError(f"got {arguments[1:]}; expected one command of {', '.join(commands)}")
     try:
         return commands[arguments[1]]()
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
     except (ablation_runs.RunError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -140,8 +140,8 @@ def _classes(data_dir: Path, ids: list[str]) -> set[str]:
 
     names: set[str] = set()
     for image in ids:
-        root = ElementTree.parse(data_dir / "Annotations" / f"{image}.xml").getroot()
-        names.update(name.text.strip() for name in root.findall("object/name"))
+        annotation = ElementTree.parse(data_dir / "Annotations" / f"{image}.xml")
+        names.update((name.text or "").strip() for name in annotation.findall("object/name"))
     return names
 
 

@@ -7,6 +7,7 @@ process works on to that process.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from benchmarks.ablation_runs import Run, RunError, make_config
 
 CHECKPOINT_EVERY_N = 500
 _RUN, _COSTS, _LOG = "run.json", "costs.json", "log.txt"
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _TRAIN, _EVALUATE = "training", "evaluation"
 # What model_main_tf2 says when a loss or the gradient is no number.
 _DIVERGED = "became NaN or infinite"
@@ -66,9 +68,21 @@ class StepError(Exception):
     """A subprocess failed; the message has the end of its output."""
 
 
-def execute_all(experiment: Experiment, runs: Iterable[Run]) -> int:
-    """Train and evaluate every run that has no result; return the number of failed runs."""
-    failures = 0
+def execute_all(experiment: Experiment, runs: Sequence[Run]) -> int:
+    """Train and evaluate every run that has no result; return the number of failed runs.
+
+    Runs that another process works on are tried once more at the end.
+    """
+    failures, left = _execute_each(experiment, runs)
+    if left:
+        more, left = _execute_each(experiment, left)
+        failures += more
+    return failures
+
+
+def _execute_each(experiment: Experiment, runs: Sequence[Run]) -> tuple[int, list[Run]]:
+    """Return the number of failed runs, and the runs of other processes."""
+    failures, left = 0, []
     for run in runs:
         path = experiment.result_path(run)
         directory = experiment.directory / run.name
@@ -82,11 +96,12 @@ def execute_all(experiment: Experiment, runs: Iterable[Run]) -> int:
                 execute(experiment, run, directory, descriptor)
                 print(f"{run.name}: written to {path}", flush=True)
         except ablation_files.LockedError as error:
+            left.append(run)
             print(f"{run.name}: left to another process ({error})", flush=True)
         except StepError as error:
             failures += 1
             print(f"{run.name}: failed. {error}", flush=True)
-    return failures
+    return failures, left
 
 
 def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) -> None:
@@ -242,7 +257,12 @@ class _Processes:
         """
         costs = ablation_files.read_json(self._directory / _COSTS, [])
         # Kept if this process is killed: the attempt is then counted, its times are unknown.
-        entry = {"phase": phase, "wall_seconds": None, "cpu_seconds": None, "exit_code": None}
+        entry: dict[str, Any] = {
+            "phase": phase,
+            "wall_seconds": None,
+            "cpu_seconds": None,
+            "exit_code": None,
+        }
         costs.append(entry)
         ablation_files.write_json(self._directory / _COSTS, costs)
         start, log = time.monotonic(), self._directory / _LOG
@@ -255,6 +275,9 @@ class _Processes:
                 cwd=ablation_machine.ROOT,
                 env=self._environment,
                 pass_fds=(self._descriptor,),
+                # Signals come from this process alone: a second one would stop without saving.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
             code, usage = _wait(process)
         entry |= {
@@ -269,6 +292,12 @@ class _Processes:
             text = log.read_bytes()[position:].decode(errors="replace")
             end = "\n".join(text.splitlines()[-30:])
             raise StepError(f"{' '.join(arguments)} ended with exit code {code}:\n{end}")
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process (SIGTERM: training saves) when its parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:

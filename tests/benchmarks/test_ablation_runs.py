@@ -1,8 +1,10 @@
 """Splits, names, configs, locks and steps of an ablation's runs."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -245,6 +247,28 @@ class TestExecution:
         assert [cost["exit_code"] for cost in costs] == [0, 1]
         assert all(cost["cpu_seconds"] >= 0 for cost in costs)
 
+    @pytest.mark.parametrize("number", [15, 9])
+    def test_a_process_ends_with_the_command_that_started_it(self, tmp_path, number):
+        """Killed or told to stop, it leaves no child behind that would hold the lock."""
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from benchmarks import ablation_files, ablation_training\n"
+            "with ablation_files.lock(Path('lock').resolve()) as descriptor:\n"
+            "    processes = ablation_training._Processes(Path.cwd(), descriptor, None)\n"
+            "    processes.call('training', ['http.server', '0', '--bind', '127.0.0.1'])\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        parent = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: (tmp_path / "log.txt").exists() and child_of(parent.pid))
+        time.sleep(0.5)  # until the parent forwards signals
+        os.kill(parent.pid, number)
+        assert parent.wait(timeout=20) in (-2, -9)  # Python's KeyboardInterrupt, or killed
+        wait_until(lambda: is_free(tmp_path / "lock"))
+        costs = json.loads((tmp_path / "costs.json").read_text())
+        assert (costs[0]["exit_code"] is None) == (number == 9)
+
     def test_only_the_newest_checkpoint_stays(self, tmp_path):
         for number in (1, 9, 10):
             for ending in ("index", "data-00000-of-00001"):
@@ -252,6 +276,25 @@ class TestExecution:
         ablation_training._remove_old_checkpoints(tmp_path)
         names = sorted(path.name for path in tmp_path.iterdir())
         assert names == ["ckpt-10.data-00000-of-00001", "ckpt-10.index"]
+
+
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "too slow"
+        time.sleep(0.05)
+
+
+def child_of(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+
+
+def is_free(path):
+    try:
+        with ablation_files.lock(path):
+            return True
+    except ablation_files.LockedError:
+        return False
 
 
 EVALUATION = {"evaluations": {"as trained": {"metrics": {}}}, "curves": {"steps": []}}
