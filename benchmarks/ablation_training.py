@@ -7,14 +7,8 @@ process works on to that process.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +17,11 @@ from typing import Any
 from benchmarks import ablation_files, ablation_machine
 from benchmarks.ablation_data import TEST, Dataset
 from benchmarks.ablation_files import GROUNDTRUTH, OUTPUT, detections_file
+from benchmarks.ablation_processes import COSTS, RunProcesses, StepError
 from benchmarks.ablation_runs import Run, RunError, make_config
 
 CHECKPOINT_EVERY_N = 500
-_RUN, _COSTS, _LOG = "run.json", "costs.json", "log.txt"
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_RUN = "run.json"
 _TRAIN, _EVALUATE = "training", "evaluation"
 # What model_main_tf2 says when a loss or the gradient is no number.
 _DIVERGED = "became NaN or infinite"
@@ -62,10 +56,6 @@ class Experiment:
     def result_path(self, run: Run) -> Path:
         """Return the path of a run's JSON file."""
         return self.results / f"{run.name}__{self.split}.json"
-
-
-class StepError(Exception):
-    """A subprocess failed; the message has the end of its output."""
 
 
 def execute_all(experiment: Experiment, runs: Sequence[Run]) -> int:
@@ -118,7 +108,7 @@ def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) 
         StepError: a subprocess failed.
     """
     begun = _begin(experiment, run, directory)
-    processes = _Processes(directory, descriptor, experiment.threads)
+    processes = RunProcesses(directory, descriptor, experiment.threads)
     diverged = begun.get("diverged")
     if diverged is None and not _is_trained(directory):
         diverged = _train(processes, directory)
@@ -134,7 +124,7 @@ def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) 
         content |= ablation_files.read_json(output / OUTPUT)
         if experiment.split == TEST:
             _publish_detections(experiment, run, output, list(content["evaluations"]))
-    content["costs"] = ablation_files.read_json(directory / _COSTS)
+    content["costs"] = ablation_files.read_json(directory / COSTS)
     content["evaluated_by"] = ablation_machine.commit()
     ablation_files.write_json(experiment.result_path(run), content)
     _remove_old_checkpoints(directory)
@@ -193,11 +183,11 @@ def _portable_text(config: Any, experiment: Experiment) -> str:
 
 def _is_trained(directory: Path) -> bool:
     """Return whether a training has ended; one that was interrupted has another exit code."""
-    costs = ablation_files.read_json(directory / _COSTS, [])
+    costs = ablation_files.read_json(directory / COSTS, [])
     return any(entry["phase"] == _TRAIN and entry["exit_code"] == 0 for entry in costs)
 
 
-def _train(processes: _Processes, directory: Path) -> str | None:
+def _train(processes: RunProcesses, directory: Path) -> str | None:
     """Train to the end; return why if the training diverged."""
     arguments = [
         "object_detection_mtl.model_main_tf2",
@@ -235,82 +225,3 @@ def _remove_old_checkpoints(directory: Path) -> None:
     for path in paths[:-1]:
         for part in directory.glob(f"{path.stem}.*"):
             part.unlink()
-
-
-class _Processes:
-    """Subprocesses of one run: their log, what they cost, how they end."""
-
-    def __init__(self, directory: Path, descriptor: int, threads: int | None) -> None:
-        self._directory = directory
-        self._descriptor = descriptor
-        self._environment = dict(os.environ)
-        if threads is not None:
-            for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-                self._environment[name] = str(threads)
-
-    def call(self, phase: str, arguments: list[str]) -> None:
-        """Run `python -m <arguments>` and add what it costs to the run's record.
-
-        Raises:
-            StepError: it failed.
-            KeyboardInterrupt: it was interrupted, as this process was.
-        """
-        costs = ablation_files.read_json(self._directory / _COSTS, [])
-        # Kept if this process is killed: the attempt is then counted, its times are unknown.
-        entry: dict[str, Any] = {
-            "phase": phase,
-            "wall_seconds": None,
-            "cpu_seconds": None,
-            "exit_code": None,
-        }
-        costs.append(entry)
-        ablation_files.write_json(self._directory / _COSTS, costs)
-        start, log = time.monotonic(), self._directory / _LOG
-        with log.open("ab") as output:
-            position = output.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=ablation_machine.ROOT,
-                env=self._environment,
-                pass_fds=(self._descriptor,),
-                # Signals come from this process alone: a second one would stop without saving.
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
-            code, usage = _wait(process)
-        entry |= {
-            "wall_seconds": round(time.monotonic() - start, 1),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-            "exit_code": code,
-        }
-        ablation_files.write_json(self._directory / _COSTS, costs)
-        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM):
-            raise KeyboardInterrupt
-        if code:
-            text = log.read_bytes()[position:].decode(errors="replace")
-            end = "\n".join(text.splitlines()[-30:])
-            raise StepError(f"{' '.join(arguments)} ended with exit code {code}:\n{end}")
-
-
-def _end_with_parent() -> None:
-    """Have Linux end this process (SIGTERM: training saves) when its parent is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
-    """Wait for a process, which gets the signals that end this one; return code and usage."""
-
-    def forward(number: int, _: Any) -> None:
-        process.send_signal(number)
-
-    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage

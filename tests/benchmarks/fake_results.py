@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ablation_data
 from benchmarks.ablation_results import COCO_AP, MEAN_AP
 
 CLASS = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/"
@@ -56,3 +57,10 @@ def write(
     path = directory / f"{variant}__lr{rate}__seed{seed}__{split}.json"
     path.write_text(json.dumps(content))
     return path
+
+
+def dataset(folder: Path) -> ablation_data.Dataset:
+    """A dataset whose files do not exist."""
+    records = {split: folder / f"{split}.record" for split in ("train", "validation", "test")}
+    sizes = dict.fromkeys(records, 1)
+    return ablation_data.Dataset("d", ("a", "b"), folder / "map.pbtxt", records, sizes)

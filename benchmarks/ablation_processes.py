@@ -1,0 +1,106 @@
+"""Subprocesses of a run: their log, what they cost, how they end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ablation_files, ablation_machine
+
+COSTS, _LOG = "costs.json", "log.txt"
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+class StepError(Exception):
+    """A subprocess failed; the message has the end of its output."""
+
+
+class RunProcesses:
+    """Runs subprocesses one after another.
+
+    Args:
+        directory: of the run; gets log and costs.
+        descriptor: of the run's lock, which subprocesses inherit.
+        threads: of a process; None leaves them to TensorFlow.
+    """
+
+    def __init__(self, directory: Path, descriptor: int, threads: int | None) -> None:
+        self._directory = directory
+        self._descriptor = descriptor
+        self._environment = dict(os.environ)
+        if threads is not None:
+            for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+                self._environment[name] = str(threads)
+
+    def call(self, phase: str, arguments: list[str]) -> None:
+        """Run `python -m <arguments>` and add what it costs to the run's record.
+
+        Raises:
+            StepError: it failed.
+            KeyboardInterrupt: it was interrupted, as this process was.
+        """
+        costs = ablation_files.read_json(self._directory / COSTS, [])
+        # Kept if this process is killed: the attempt is then counted, its times are unknown.
+        entry: dict[str, Any] = {
+            "phase": phase,
+            "wall_seconds": None,
+            "cpu_seconds": None,
+            "exit_code": None,
+        }
+        costs.append(entry)
+        ablation_files.write_json(self._directory / COSTS, costs)
+        start, log = time.monotonic(), self._directory / _LOG
+        with log.open("ab") as output:
+            position = output.tell()
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ablation_machine.ROOT,
+                env=self._environment,
+                pass_fds=(self._descriptor,),
+                # Signals come from this process alone: a second one would stop without saving.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+            code, usage = _wait(process)
+        entry |= {
+            "wall_seconds": round(time.monotonic() - start, 1),
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+            "exit_code": code,
+        }
+        ablation_files.write_json(self._directory / COSTS, costs)
+        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM):
+            raise KeyboardInterrupt
+        if code:
+            text = log.read_bytes()[position:].decode(errors="replace")
+            end = "\n".join(text.splitlines()[-30:])
+            raise StepError(f"{' '.join(arguments)} ended with exit code {code}:\n{end}")
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process (SIGTERM: training saves) when its parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
+    """Wait for a process, which gets the signals that end this one; return code and usage."""
+
+    def forward(number: int, _: Any) -> None:
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage
