@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from object_detection_mtl.evaluation.error_analysis import KINDS
 from object_detection_mtl.reporting.breakdowns import BreakdownRow
 from object_detection_mtl.reporting.confusion import ConfusionMatrix
+from object_detection_mtl.reporting.detector_comparison import Difference
 from object_detection_mtl.reporting.report_contents import (
     IOU_THRESHOLDS,
     SCORE_GRID,
@@ -307,3 +308,28 @@ def score_histogram(calibration: Calibration) -> Markup:
     axes.bar(centers, calibration.counts, 0.9 * np.diff(calibration.edges), color=COLORS[1])
     axes.set(xlim=(0, 1), xlabel="score", ylabel="detections", title="Detections by score")
     return _svg(axes, "Number of detections by score")
+
+
+@_styled
+def differences_chart(difference: Difference, names: Mapping[int, str]) -> Markup:
+    """Return the difference of every class with its interval; the largest ones of many."""
+    known = [
+        (names[class_id], interval)
+        for class_id, interval in difference.by_class.items()
+        if not np.isnan(interval.low)
+    ]
+    known.sort(key=lambda item: -abs(item[1].difference))
+    known = sorted(known[:_MAX_CURVES], key=lambda item: -item[1].difference)
+    rows = [*known, ("mean of all classes", difference.mean)]
+    axes = _new_axes(width=6.6, height=1.0 + 0.22 * len(rows))
+    for place, (_, interval) in enumerate(rows):
+        color = "#8c8c8c"
+        if interval.excludes_zero:
+            color = COLORS[2] if interval.difference > 0 else COLORS[5]
+        axes.plot([interval.low, interval.high], [place, place], color=color, linewidth=2)
+        axes.plot([interval.difference], [place], color=color, marker="o", markersize=5)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [shortened(name) for name, _ in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference of AP", title=difference.name)
+    axes.grid(axis="x", alpha=0.25)
+    return _svg(axes, f"Difference of AP of {difference.name} for every class, with intervals")
