@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs every check: style, types, the quick tests, then the slow ones. Makes its own environment.
+# Run the checks: style, types, quick tests, slow tests. Makes its own virtual environment.
 #
-#   scripts/test.sh              everything
-#   scripts/test.sh quick        the quick tests alone
-#   scripts/test.sh slow         the slow tests alone
-#   scripts/test.sh lint         style and types alone
+#   scripts/test.sh              all that CI runs: lint, quick, slow
+#   scripts/test.sh lint         style and types
+#   scripts/test.sh quick        tests of a few seconds each, 5 minutes in all
+#   scripts/test.sh slow         large models, exports, trainings, several processes
+#   scripts/test.sh long         full-size repetitions of slow tests; not in CI
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
@@ -18,15 +19,17 @@ lint() {
   ruff format --check .
   mypy
 }
-quick() { python -m pytest -q -n 2 --dist loadfile --durations=10 -m "not slow"; }
-# The two processes take up to 15 GB together.
-slow() { python -m pytest -q -n 2 --dist loadfile --durations=10 -m slow; }
+# The two processes of the slow tests take up to 15 GB together.
+run_tests() { python -m pytest -q -n 2 --dist loadfile --durations=15 -m "$1"; }
+quick() { run_tests "not slow and not long"; }
+slow() { run_tests "slow and not long"; }
+long() { run_tests "long"; }
 
 case "${1:-all}" in
   all) lint && quick && slow ;;
-  lint | quick | slow) "$1" ;;
+  lint | quick | slow | long) "$1" ;;
   *)
-    echo "usage: $0 [all|quick|slow|lint]" >&2
+    echo "usage: $0 [all|lint|quick|slow|long]" >&2
     exit 2
     ;;
 esac

@@ -20,7 +20,7 @@ import pytest
 from tests.golden import original_configs
 
 ROOT = Path(__file__).parents[1]
-PICTURES = Path(__file__).parent / "golden" / "pictures"
+PICTURES = Path(__file__).parent / "golden" / "images"
 
 OBJECT = """
   <object>

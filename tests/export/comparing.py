@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "golden" / "pictures").glob("*.jpg"))
+PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "golden" / "images").glob("*.jpg"))
 # Scores that differ by less may change places.
 TIE = 2e-5
 

@@ -1,8 +1,8 @@
-"""Runs a detector on a model golden's inputs, with the golden's weights.
+"""Run a detector on a model golden's inputs, with the golden's weights.
 
 `python -m tests.golden.model_runner CONFIG GOLDEN OUTPUT` writes predictions, losses and gradient
 norms of a training golden to OUTPUT (.npz). Gradients are compared in a process of their own with
-TF_ENABLE_ONEDNN_OPTS=0: oneDNN's order of summation moves gradient norms by up to 6e-4.
+TF_ENABLE_ONEDNN_OPTS=0: oneDNN's order of summation changes gradient norms by up to 6e-4.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ AUXILIARY_LABELS = {
 
 
 def build(config_name: str, is_training: bool) -> Any:
-    """The detector of a sample config with the goldens' overrides and weights."""
+    """Return the detector of a sample config with the goldens' overrides and weights."""
     config = pipeline.load(str(SAMPLES / config_name), overrides=OVERRIDES)
     detector = model_builder.build(config.model, is_training=is_training)
     for name, variable in tf1_detection.name_map(detector).items():
@@ -54,7 +54,7 @@ def build(config_name: str, is_training: bool) -> Any:
 
 
 def groundtruth(golden: Any) -> dict[str, tf.Tensor]:
-    """The padded ground truth of a training golden, as a batch of one."""
+    """Return the padded ground truth of a training golden, as a batch of one."""
     boxes = golden["gt_boxes_normalized"][np.newaxis]
     truth = {
         Groundtruth.boxes: tf.constant(boxes),
@@ -66,7 +66,7 @@ def groundtruth(golden: Any) -> dict[str, tf.Tensor]:
 
 
 def train(detector: Any, golden: Any) -> dict[str, np.ndarray]:
-    """Predictions, weighted losses under `loss/`, gradient norms under `grad/`."""
+    """Return predictions, weighted losses under `loss/`, gradient norms under `grad/`."""
     inputs, shapes = detector.preprocess(golden["image_uint8"][np.newaxis])
     truth = groundtruth(golden)
     names = tf1_detection.name_map(detector)
@@ -90,8 +90,8 @@ def train(detector: Any, golden: Any) -> dict[str, np.ndarray]:
     return outputs
 
 
-def round_like_the_ancestors(detector: Any, golden: Any) -> None:
-    """Crops may end beyond the map; to the last bit they are those of the golden's proposals."""
+def round_like_the_authors(detector: Any, golden: Any) -> None:
+    """Let crops end beyond the map, and crop exactly the golden's proposals."""
     coordinate_frames.LAST_ON_MAP = 1.0
     keys = (Predictions.proposal_boxes, Predictions.proposal_boxes_normalized)
     proposals = {key: tf.constant(golden[key]) for key in keys}
@@ -100,7 +100,7 @@ def round_like_the_ancestors(detector: Any, golden: Any) -> None:
 
 
 def exact_regularization_loss(detector: Any) -> float:
-    """In double precision: float32 sums of millions of squares are off by up to 2e-5."""
+    """Return the float64 sum; float32 sums of millions of squares are off by up to 2e-5."""
     return sum(
         float(variable.regularizer.l2) * np.square(variable.numpy().astype(np.float64)).sum()
         for variable in detector.variables
@@ -109,9 +109,9 @@ def exact_regularization_loss(detector: Any) -> float:
 
 
 def unused_regularization_loss(detector: Any, golden: Any) -> float:
-    """The share of the golden's regularisation loss that belongs to layers not built here.
+    """Return the part of the golden's regularization loss of layers not built here.
 
-    The ancestors' first stage holds the ResNet block that only their second stage uses.
+    The authors' first stage contains the ResNet block that only their second stage uses.
     """
     ours = tf1_detection.name_map(detector)
     total = 0.0
@@ -125,8 +125,8 @@ def unused_regularization_loss(detector: Any, golden: Any) -> float:
 def main(config_name: str, golden_name: str, output: str, *options: str) -> None:
     golden = np.load(GOLDEN / f"{golden_name}.npz")
     detector = build(config_name, is_training=True)
-    if "--ancestors_rounding" in options:
-        round_like_the_ancestors(detector, golden)
+    if "--authors_rounding" in options:
+        round_like_the_authors(detector, golden)
     outputs = train(detector, golden)
     np.savez(output, **outputs)
 
