@@ -67,6 +67,8 @@ COMMAND_LINES = (
     "cli.inspect_labels",
     "cli.inspect_checkpoint",
     "cli.convert_checkpoint",
+    "cli.evaluate_detections",
+    "cli.compare_detectors",
     "dataset_tools.create_pascal_tf_record",
     "dataset_tools.create_coco_tf_record",
     "dataset_tools.synthetic_voc",

@@ -32,7 +32,8 @@ def run(
       define_flags: calls absl's flags.DEFINE_*.
       main: does the work; returns an exit code or None for 0.
       usage: what --help says above the flags.
-      positional: name of the flag that an argument without one is the value of.
+      positional: name of the flag that an argument without one is the value of; all arguments
+        where the flag may be given repeatedly and its default is a list.
     """
     # What TensorFlow says of the CPU is noise. Without NVIDIA's driver so is its error that there
     # is no GPU; with it, errors of the GPU are worth reading.
@@ -68,9 +69,10 @@ def _guarded(
     main: Callable[[], int | None], surplus: list[str], defined: Iterable[str], positional: str
 ) -> int:
     if positional and surplus and not flags.FLAGS[positional].present:
-        setattr(flags.FLAGS, positional, surplus[0])
+        takes_all = isinstance(flags.FLAGS[positional].default, list)
+        setattr(flags.FLAGS, positional, surplus if takes_all else surplus[0])
         flags.FLAGS[positional].present = 1
-        surplus = surplus[1:]
+        surplus = [] if takes_all else surplus[1:]
     if surplus:
         print(f"error: unexpected arguments {surplus}; every option is a --flag", file=sys.stderr)
         return 1
