@@ -16,13 +16,13 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.builders import model_builder, optimizer_builder
-from object_detection_mtl.data import auxiliary_labels
 from object_detection_mtl.data.augmentation import IMAGE
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
-from object_detection_mtl.mtl.closeness_task import ClosenessTask
-from object_detection_mtl.mtl.foreground_task import ForegroundTask
-from object_detection_mtl.mtl.window_task import WindowTask
+from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTask
+from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
+from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 
 NUM_BOXES = 8
@@ -71,9 +71,10 @@ def training_batch(detector: Any, image: tf.Tensor) -> dict[str, tf.Tensor]:
             random.randint(1, detector.num_classes + 1, NUM_BOXES), tf.int32
         ),
     }
-    labels = auxiliary_labels.make_labels(
-        example, auxiliary_labels.LabelOptions(), detector.num_classes, tf.constant([0, 0])
+    maker = LabelMaker(
+        (WindowLabels(), ClosenessLabels(), ForegroundLabels()), detector.num_classes
     )
+    labels = maker.label(example, tf.shape(example[IMAGE])[:2], tf.constant([0, 0]))
     inputs, shapes = detector.preprocess(image)
     truth = {**example, **labels, Groundtruth.num_boxes: tf.constant(NUM_BOXES)}
     del truth[IMAGE]

@@ -69,11 +69,17 @@ def make_datasets(config: Any, path: Path) -> dict[str, Any]:
     """The training pipeline of the configuration without and with all three labels."""
     import tensorflow as tf
 
-    from object_detection_mtl.builders import augmentation_builder, image_resizer_builder
+    from object_detection_mtl.builders import (
+        augmentation_builder,
+        image_resizer_builder,
+        label_builder,
+    )
     from object_detection_mtl.data import input_pipeline
-    from object_detection_mtl.data.auxiliary_labels import LabelOptions
 
     resize = image_resizer_builder.build(config.model.faster_rcnn.image_resizer)
+    model = type(config.model)()
+    model.CopyFrom(config.model)
+    model.mtl.window = model.mtl.closeness = model.mtl.edgemask = True
     steps = augmentation_builder.build_all(config.train_config.data_augmentation_options)
 
     def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -90,7 +96,7 @@ def make_datasets(config: Any, path: Path) -> dict[str, Any]:
             augmentations=steps,
             labels=labels,
         )
-        for name, labels in (("without", None), ("with", LabelOptions()))
+        for name, labels in (("without", None), ("with", label_builder.build(model)))
     }
 
 

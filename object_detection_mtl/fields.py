@@ -88,6 +88,9 @@ class Metrics:
     closeness_accuracy = "mtl/closeness_accuracy"
     edgemask_ap = "mtl/edgemask_ap"
     foreground_iou = "mtl/foreground_iou"
+    # Of a mask that is foreground everywhere, and nowhere: what the head has to beat.
+    foreground_iou_of_all = "mtl/foreground_iou_of_all_foreground"
+    foreground_iou_of_none = "mtl/foreground_iou_of_no_foreground"
 
 
 class Detections:
@@ -140,6 +143,7 @@ class TfExample:
     window_xmin = "image/window/bbox/xmin"
     window_ymax = "image/window/bbox/ymax"
     window_xmax = "image/window/bbox/xmax"
+    window_box = (window_ymin, window_xmin, window_ymax, window_xmax)
     window_labels = "image/window/labels/text"  # a text of K+1 numbers for each window
     closeness = "image/object/closeness/text"  # the same for each object
     edgemask = "image/edgemask/masks"  # mask, then weight, row by row

@@ -118,7 +118,7 @@ def train(
             seed=train_config.seed,
             start_example=start_example,
             max_boxes=train_config_builder.max_boxes(train_config),
-            labels=label_builder.build(config.model.mtl),
+            labels=label_builder.build(config.model),
             input_context=context,
         )
 
@@ -237,7 +237,7 @@ def _evaluation(
         batch_size=config.eval_config.batch_size,
         is_training=False,
         retain_original_images=options.num_visualizations > 0,
-        labels=label_builder.build(config.model.mtl),  # For the losses.
+        labels=label_builder.build(config.model),  # For the losses.
     )
     if detector.second_stage is None:
         categories, dataset = (

@@ -54,7 +54,7 @@ LEVEL_2 = {
     "backbones": set(),
     "predictors": {"backbones"},
     "mtl": {"backbones", "predictors"},
-    "data": {"mtl"},
+    "data": set(),
     "dataset_tools": {"data", "mtl"},
     "visualization": {"data"},
     "checkpoints": {"backbones", "predictors", "mtl", "data"},

@@ -9,7 +9,7 @@ import tensorflow as tf
 from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.config import label_map
 from object_detection_mtl.data import input_pipeline
-from object_detection_mtl.data.auxiliary_labels import LabelOptions
+from object_detection_mtl.mtl.task_labels import LabelMaker
 from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
 
 
@@ -25,7 +25,7 @@ def build_dataset(
     start_example: int = 0,
     max_boxes: int | None = None,
     retain_original_images: bool = False,
-    labels: LabelOptions | None = None,
+    labels: LabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Build the dataset that an input reader describes; see data.input_pipeline for its batches.

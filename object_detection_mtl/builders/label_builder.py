@@ -1,13 +1,14 @@
-"""`MTL` -> which labels the input pipeline adds for the auxiliary tasks."""
+"""`DetectionModel` -> the labels that the input pipeline makes for the auxiliary tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from object_detection_mtl.data.auxiliary_labels import LabelOptions
+from object_detection_mtl.builders import mtl_builder
+from object_detection_mtl.mtl.task_labels import LabelMaker
 from object_detection_mtl.protos import model_pb2, preprocessor_pb2
 
-# Steps that leave stored labels true: colours, scale, and the flip, which mirrors them too.
+# Steps that keep stored labels valid: colors, scale, and the flip, which mirrors them too.
 _HARMLESS = (
     "random_horizontal_flip",
     "random_image_scale",
@@ -21,39 +22,58 @@ _HARMLESS = (
 )
 
 
-def build(config: model_pb2.MTL) -> LabelOptions | None:
-    """The labels that the tasks which are on need; None if none is."""
-    if not (config.window or config.closeness or config.edgemask):
+def build(config: model_pb2.DetectionModel) -> LabelMaker | None:
+    """Return the maker of the enabled tasks' labels; None for a baseline.
+
+    Args:
+        config: resolved.
+
+    Raises:
+        ValueError: records cannot store the labels of an enabled task, but are to supply them.
+    """
+    mtl = config.mtl
+    tasks = {
+        field: entry.build_labels(mtl) for field, entry in mtl_builder.enabled_tasks(mtl).items()
+    }
+    if not tasks:
         return None
-    return LabelOptions(
-        windows=config.window,
-        closeness=config.closeness,
-        foreground=config.edgemask,
-        from_records=config.label_source == model_pb2.MTL.RECORD,
-        num_windows=config.num_windows,
-        mask_size=config.edgemask_size,
-        transform=model_pb2.MTL.WindowLabelTransform.Name(config.window_label_transform),
-        from_crowd=config.labels_from_crowd,
-        from_difficult=config.labels_from_difficult,
+    from_records = mtl.label_source == model_pb2.MTL.RECORD
+    not_stored = [field for field, labels in tasks.items() if not labels.stored]
+    if from_records and not_stored:
+        raise ValueError(
+            f"mtl: label_source is RECORD, but records cannot store labels of "
+            f"{', '.join(not_stored)}; set label_source: ON_THE_FLY"
+        )
+    return LabelMaker(
+        tuple(tasks.values()),
+        config.faster_rcnn.num_classes,
+        from_records=from_records,
+        from_crowd=mtl.labels_from_crowd,
+        from_difficult=mtl.labels_from_difficult,
     )
 
 
 def check_augmentation(
-    options: LabelOptions | None, steps: Iterable[preprocessor_pb2.PreprocessingStep]
+    labels: LabelMaker | None, steps: Iterable[preprocessor_pb2.PreprocessingStep]
 ) -> None:
-    """Refuses augmentation that would make stored labels stale.
+    """Raise an error for augmentation that would make stored labels stale.
+
+    Args:
+        labels: of `build`.
+        steps: of `train_config.data_augmentation_options`.
 
     Raises:
-      ValueError: labels come from the records and a step is none that they can follow.
+        ValueError: labels come from the records and a step changes the image in another way than
+            the stored labels.
     """
-    if options is None or not options.from_records:
+    if labels is None or not labels.from_records:
         return
     for step in steps:
         name = step.WhichOneof("preprocessing_step")
         if name not in _HARMLESS:
             raise ValueError(
                 f"train_config.data_augmentation_options: {name} would make the labels stale that "
-                "the records store (mtl { label_source: RECORD }); with these they stay true: "
+                "the records store (mtl { label_source: RECORD }); with these they stay valid: "
                 f"{', '.join(_HARMLESS)}. Remove the step, or set label_source: "
                 "ON_THE_FLY, which makes labels after augmentation"
             )

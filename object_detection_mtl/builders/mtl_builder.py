@@ -1,6 +1,7 @@
-"""`MTL` -> auxiliary tasks and refiner.
+"""`MTL` -> auxiliary tasks, their labels, and the refiner.
 
-A further task is one more entry of `TASKS`: the field that switches it on, and what makes it.
+A new task is a new entry of `TASKS`, beside its fields in model.proto, the rules for their values
+in config/field_rules.py, and its own module.
 """
 
 from __future__ import annotations
@@ -11,26 +12,24 @@ from dataclasses import dataclass
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.builders.second_stage_builder import RegionHeads
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, RegionHead
-from object_detection_mtl.mtl.closeness_task import ClosenessTask
-from object_detection_mtl.mtl.foreground_task import ForegroundTask
+from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTask
+from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.window_task import WindowTask
-from object_detection_mtl.protos import box_predictor_pb2, model_pb2
+from object_detection_mtl.mtl.task_labels import TaskLabels
+from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
+from object_detection_mtl.protos import box_predictor_pb2, model_pb2, train_pb2
 
 OWN_STAGE2 = "proposal_feature_maps"
 SHARED_STAGE2 = "classifier_feature_maps"
 
-# Scope of the variables of a task's region head, by the task's field.
-REGION_HEAD_SCOPES = {"window": "WindowBoxPredictor", "closeness": "ClosenessBoxPredictor"}
-
 
 @dataclass(frozen=True)
 class Parts:
-    """What the tasks of a detector are made with.
+    """What the tasks of a detector are built from.
 
     Attributes:
         config: `mtl {}`.
-        region_heads: makes heads like that of the detector's second stage.
+        region_heads: builds heads like that of the detector's second stage.
         in_channels: of the shared feature map.
     """
 
@@ -43,33 +42,62 @@ class Parts:
         """K."""
         return self.region_heads.config.num_classes
 
-    def region_head(self, field: str, predictor: box_predictor_pb2.BoxPredictor) -> RegionHead:
-        """The head of the task that `field` switches on."""
+    def region_head(self, scope: str, predictor: box_predictor_pb2.BoxPredictor) -> RegionHead:
+        """Return a region head whose variables are in `scope`."""
         return self.region_heads.make(
             predictor,
-            REGION_HEAD_SCOPES[field],
+            scope,
             owns_stage2=self.config.shared_feature == OWN_STAGE2,
             stop_gradient=self.config.stop_gradient_for_aux_tasks,
         )
 
 
+@dataclass(frozen=True)
+class TaskEntry:
+    """How one task is built.
+
+    Attributes:
+        build: builds the task of a detector.
+        build_labels: builds its labels in the input pipeline.
+        scope: of its variables in checkpoints.
+        restore_field: of `train_config`, whether a detection checkpoint fills the scope; None:
+            it always does.
+        has_region_head: the scope holds a region head, which may own a stage-2 block.
+    """
+
+    build: Callable[[Parts], AuxiliaryTask]
+    build_labels: Callable[[model_pb2.MTL], TaskLabels]
+    scope: str
+    restore_field: str | None = None
+    has_region_head: bool = False
+
+
+_WINDOW_SCOPE = "WindowBoxPredictor"
+_CLOSENESS_SCOPE = "ClosenessBoxPredictor"
+
+
 def _window(parts: Parts) -> AuxiliaryTask:
     config = parts.config
     return WindowTask(
-        parts.region_head("window", config.window_box_predictor),
+        parts.region_head(_WINDOW_SCOPE, config.window_box_predictor),
         num_classes=parts.num_classes,
         loss_weight=config.window_class_loss_weight,
         chunk_size=config.refine_chunk_size,
     )
 
 
+def _window_labels(config: model_pb2.MTL) -> TaskLabels:
+    transform = model_pb2.MTL.WindowLabelTransform.Name(config.window_label_transform)
+    return WindowLabels(num_windows=config.num_windows, transform=transform)
+
+
 def _closeness(parts: Parts) -> AuxiliaryTask:
     config = parts.config
     return ClosenessTask(
-        parts.region_head("closeness", config.closeness_box_predictor),
+        parts.region_head(_CLOSENESS_SCOPE, config.closeness_box_predictor),
         num_classes=parts.num_classes,
         loss_weight=config.closeness_loss_weight,
-        global_evidence=config.global_closeness,
+        global_mean=config.global_closeness,
     )
 
 
@@ -87,36 +115,54 @@ def _edgemask(parts: Parts) -> AuxiliaryTask:
     )
 
 
-# Field of `mtl {}` -> what makes the task; the order is that of the refiner's inputs.
-TASKS: dict[str, Callable[[Parts], AuxiliaryTask]] = {
-    "window": _window,
-    "closeness": _closeness,
-    "edgemask": _edgemask,
+# Field of `mtl {}` that switches a task on -> the task; the order is that of the refiner's inputs.
+TASKS: dict[str, TaskEntry] = {
+    "window": TaskEntry(
+        _window, _window_labels, _WINDOW_SCOPE, "restore_window", has_region_head=True
+    ),
+    "closeness": TaskEntry(
+        _closeness,
+        lambda config: ClosenessLabels(),
+        _CLOSENESS_SCOPE,
+        "restore_closeness",
+        has_region_head=True,
+    ),
+    "edgemask": TaskEntry(
+        _edgemask,
+        lambda config: ForegroundLabels(mask_size=config.edgemask_size),
+        "EdgeMaskPredictor",
+        "restore_edgemask",
+    ),
 }
+
+
+def enabled_tasks(config: model_pb2.MTL) -> dict[str, TaskEntry]:
+    """Return the entries of the tasks that `mtl {}` switches on, by field."""
+    return {field: entry for field, entry in TASKS.items() if getattr(config, field)}
 
 
 def build(
     config: model_pb2.MTL, region_heads: RegionHeads, in_channels: int
 ) -> tuple[tuple[AuxiliaryTask, ...], Refiner | None]:
-    """The tasks that `mtl {}` switches on, and the refiner or None.
+    """Return the tasks that `mtl {}` switches on, and the refiner or None.
 
     Args:
         config: `mtl {}`; an empty one gives a baseline.
-        region_heads: makes heads like that of the detector's second stage.
+        region_heads: builds heads like that of the detector's second stage.
         in_channels: of the shared feature map.
 
     Raises:
-        ValueError: an unknown `shared_feature`, a number out of range, or what the predictors
-            raise.
+        ValueError: an unknown `shared_feature`, a number out of range, or an error of the
+            predictors.
     """
     _check(config)
     parts = Parts(config, region_heads, in_channels)
-    tasks = tuple(make(parts) for field, make in TASKS.items() if getattr(config, field))
+    tasks = tuple(entry.build(parts) for entry in enabled_tasks(config).values())
     if not config.refine:
         return tasks, None
     return tasks, Refiner(
         num_classes=parts.num_classes,
-        evidence_width=sum(task.evidence_width for task in tasks),
+        auxiliary_width=sum(task.auxiliary_width for task in tasks),
         num_hidden_layers=config.refine_num_fc_layers,
         hyperparams=hyperparams_builder.build(config.refiner_fc_hyperparams),
         keep_probability=config.refine_dropout_rate,
@@ -128,10 +174,19 @@ def build(
 
 
 def fresh_scopes(config: model_pb2.MTL) -> tuple[str, ...]:
-    """Scopes of the heads whose stage-2 blocks an ImageNet checkpoint does not fill."""
+    """Return scopes of the heads whose stage-2 blocks an ImageNet checkpoint does not fill."""
     if config.share_second_stage_init:
         return ()
-    return tuple(f"{scope}/" for scope in REGION_HEAD_SCOPES.values())
+    return tuple(f"{entry.scope}/" for entry in TASKS.values() if entry.has_region_head)
+
+
+def restored_scopes(config: train_pb2.TrainConfig) -> tuple[str, ...]:
+    """Return scopes of the tasks that a detection checkpoint fills."""
+    return tuple(
+        f"{entry.scope}/"
+        for entry in TASKS.values()
+        if entry.restore_field is None or getattr(config, entry.restore_field)
+    )
 
 
 def _check(config: model_pb2.MTL) -> None:

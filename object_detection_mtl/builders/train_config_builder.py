@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from object_detection_mtl.builders import optimizer_builder
+from object_detection_mtl.builders import mtl_builder, optimizer_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.keras_applications import IMAGENET
 from object_detection_mtl.checkpoints.restore import restore
@@ -16,12 +16,10 @@ from object_detection_mtl.training import gradients
 from object_detection_mtl.training.training_loop import LoopOptions, TrainableModel
 from object_detection_mtl.training.training_step import StepOptions
 
-# What each restore_* field of the authors' dialect loads besides the feature extractors.
+# What each restore_* field of the authors' dialect loads besides the feature extractors; those of
+# the auxiliary tasks stand with the tasks.
 _RESTORE_SCOPES = {
     "restore_box_predictor": ("FirstStageBoxPredictor/", "SecondStageBoxPredictor/"),
-    "restore_window": ("WindowBoxPredictor/",),
-    "restore_closeness": ("ClosenessBoxPredictor/",),
-    "restore_edgemask": ("EdgeMaskPredictor/",),
     "restore_mtl_refine": ("MTLClassRefiner/",),
 }
 
@@ -151,6 +149,7 @@ def restore_request(
         if getattr(config, field)
         for scope in scopes
     )
+    include += mtl_builder.restored_scopes(config)
     if checkpoint_type is None:
         checkpoint_type = config.fine_tune_checkpoint_type
     return RestoreRequest(checkpoint_type, include, fresh_scopes, use_moving_averages)

@@ -19,6 +19,7 @@ from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.ops import boxes as box_ops
 
 IMAGE = "image"  # [H, W, 3], uint8 as decoded
+MIRRORED = "mirrored"  # bool [], where asked for: whether the example is mirrored left to right
 
 # What is known of every object, [N, ...] each.
 OBJECT_LISTS = (
@@ -29,7 +30,6 @@ OBJECT_LISTS = (
     Groundtruth.difficult,
     Groundtruth.group_of,
     Groundtruth.area,
-    Groundtruth.closeness,
 )
 
 Example = dict[str, tf.Tensor]
@@ -56,12 +56,11 @@ def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
 
 
 def flip_left_right(example: Example) -> Example:
-    """The mirrored example; windows and mask that its record brought along are mirrored too."""
+    """Return the mirrored example; an example with `MIRRORED` notes it there."""
     flipped = {**example, IMAGE: tf.reverse(example[IMAGE], axis=[1])}
-    for key in example.keys() & {Groundtruth.boxes, Groundtruth.window_boxes}:
-        flipped[key] = box_ops.flip_left_right(example[key])
-    if Groundtruth.edgemask in example:
-        flipped[Groundtruth.edgemask] = tf.reverse(example[Groundtruth.edgemask], axis=[-1])
+    flipped[Groundtruth.boxes] = box_ops.flip_left_right(example[Groundtruth.boxes])
+    if MIRRORED in example:
+        flipped[MIRRORED] = ~example[MIRRORED]
     return flipped
 
 

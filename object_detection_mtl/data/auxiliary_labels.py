@@ -1,126 +1,95 @@
-"""Labels of the auxiliary tasks for pictures of the input pipeline.
+"""Auxiliary labels in the input pipeline, made for a chunk of examples at a time.
 
-Shape letters: N objects of one picture, W windows, K classes without background,
-S side of the mask, H W the picture.
+Shape letters: C examples of a chunk, N padded boxes of a chunk.
 
-On the fly, they are made of the boxes that the model will see, after all augmentation, with new
-windows in every epoch; so any augmentation may move boxes, and any record will do. All objects
-count, crowds and difficult ones too, as in the authors' converters, unless `LabelOptions` says
-otherwise. Windows are at least 32 pixels high and wide, in pixels of the picture before it is
-resized, where the authors count them too.
+Which labels there are is the label maker's concern (`mtl.task_labels.LabelMaker`, made by the
+builder from the auxiliary tasks).
+
+Labels are made from a handful of boxes, and most of the time goes into starting operations. So the
+labels of C examples are made together. Their images wait beside them in a window of the dataset,
+which does not copy them, at the size of the model's input: decoded images may be much larger.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import tensorflow as tf
 
-from object_detection_mtl.data.augmentation import IMAGE, Example
+from object_detection_mtl.data.augmentation import Example
 from object_detection_mtl.fields import Groundtruth
-from object_detection_mtl.mtl import labels
+
+# Fewer start more operations for each example, more hold more images in memory.
+CHUNK = 16
 
 
-@dataclass(frozen=True)
-class LabelOptions:
-    """Which labels a run needs and how they are made.
+class LabelMaker(Protocol):
+    """What the input pipeline needs of a label maker.
 
     Attributes:
-        windows, closeness, foreground: the tasks that are trained.
-        from_records: read the labels that the records hold instead of making them.
-        num_windows: W.
-        mask_size: S.
-        transform: "SQRT" or "AREA", see `mtl.labels.window_labels`.
-        from_crowd, from_difficult: whether such objects make labels.
+        from_records: labels are read from the records instead of made.
+        object_keys: keys of labels with one row per ground-truth box.
     """
 
-    windows: bool = True
-    closeness: bool = True
-    foreground: bool = True
-    from_records: bool = False
-    num_windows: int = 64
-    mask_size: int = 64
-    transform: str = "SQRT"
-    from_crowd: bool = True
-    from_difficult: bool = True
+    @property
+    def from_records(self) -> bool: ...
+    @property
+    def object_keys(self) -> frozenset[str]: ...
+
+    def sources(self, example: Example, image_size: tf.Tensor, seed: tf.Tensor) -> Example:
+        """Return what the labels of an augmented example are made from."""
+
+    def make(self, sources: Example) -> Example:
+        """Return the labels of a padded chunk of sources; examples do not influence each other."""
+
+    def take_rows(self, labels: Example, number: tf.Tensor) -> Example:
+        """Return the labels for the first `number` boxes of an image."""
+
+    def parsing_spec(self) -> dict[str, tf.io.FixedLenSequenceFeature]:
+        """Return the features of a record that hold labels."""
+
+    def read(self, parsed: Example, image_id: tf.Tensor) -> Example:
+        """Return the labels that a parsed record stores."""
+
+    def flip_left_right(self, example: Example) -> Example:
+        """Return the example with its stored labels mirrored."""
 
 
-def make_labels(
-    example: Example, options: LabelOptions, num_classes: int, seed: tf.Tensor
-) -> Example:
-    """The labels of a decoded and augmented example: `labels_of` its `sources`."""
-    return labels_of(sources(example, options, seed), options, num_classes)
-
-
-def sources(example: Example, options: LabelOptions, seed: tf.Tensor) -> Example:
-    """What the labels of an example are made of.
+def with_labels(pairs: tf.data.Dataset, labels: LabelMaker, *, endless: bool) -> tf.data.Dataset:
+    """Return examples with their labels, from pairs (example, sources of its labels), in order.
 
     Args:
-      example: decoded and augmented, with "image" [H, W, 3], boxes [N, 4], classes [N] and flags
-        [N].
-      options: which labels.
-      seed: int32 [2] of the windows.
-
-    Returns:
-      "boxes" [N, 4], "classes" [N] int32, 0 for what makes no labels, "image_size" [2] int32,
-      "seed" [2].
+        pairs: dictionaries; lists of the sources are padded to N >= 1 boxes.
+        labels: makes the labels.
+        endless: whether the dataset is; the chunks then have a static size.
     """
-    classes = example[Groundtruth.classes]
-    if not options.from_crowd:
-        classes = tf.where(example[Groundtruth.is_crowd], 0, classes)
-    if not options.from_difficult:
-        classes = tf.where(example[Groundtruth.difficult], 0, classes)
+
+    @tf.autograph.experimental.do_not_convert
+    def label_chunk(examples: dict, sources: dict) -> tf.data.Dataset:
+        together = tf.data.Dataset.zip(sources).padded_batch(CHUNK, drop_remainder=endless)
+        made = together.map(lambda source: labels.make(_with_rows(source))).unbatch()
+        return tf.data.Dataset.zip((tf.data.Dataset.zip(examples), made))
+
+    @tf.autograph.experimental.do_not_convert
+    def merge(example: Example, made: Example) -> Example:
+        # The pads of the chunk are longer than an example's own list, see `pipeline`.
+        rows = tf.shape(example[Groundtruth.boxes])[0]
+        return example | labels.take_rows(made, rows)
+
+    return pairs.window(CHUNK, drop_remainder=endless).flat_map(label_chunk).map(merge)
+
+
+def _with_rows(source: Example) -> Example:
+    """Return lists [C, N, ...] with a row of zeros where no image of the chunk has any box.
+
+    Labels for no rows at all would be tensors without elements, on which TensorFlow's `unbatch`
+    ends the process.
+    """
     return {
-        "boxes": example[Groundtruth.boxes],
-        "classes": classes,
-        "image_size": tf.shape(example[IMAGE])[:2],
-        "seed": seed,
+        key: _with_a_row(value) if value.shape.rank > 1 else value for key, value in source.items()
     }
 
 
-def labels_of(source: Example, options: LabelOptions, num_classes: int) -> Example:
-    """The labels of a picture, or of a padded batch of pictures, which get the same.
-
-    Args:
-      source: of `sources`; in a batch, each has one more dimension in front, and the boxes are
-        padded with rows of class 0.
-      options: which labels.
-      num_classes: K.
-
-    Returns:
-      Of the keys of fields.Groundtruth: window_boxes [..., W, 4], window_classes [..., W, K+1] and
-      num_windows [...], which is 1 for a picture without object; closeness [..., N, K+1]; edgemask
-      [..., 2, S, S].
-    """
-    boxes, classes, image_size = source["boxes"], source["classes"], source["image_size"]
-    valid = classes > 0
-    made: Example = {}
-    if options.windows:
-        windows = labels.sample_windows(
-            boxes, image_size, options.num_windows, seed=source["seed"], valid=valid
-        )
-        made[Groundtruth.window_boxes] = windows
-        made[Groundtruth.window_classes] = labels.window_labels(
-            boxes, classes, windows, num_classes, transform=options.transform
-        )
-        made[Groundtruth.num_windows] = labels.count_windows(
-            boxes, options.num_windows, valid=valid
-        )
-    if options.closeness:
-        made[Groundtruth.closeness] = labels.closeness_labels(
-            boxes, classes, image_size, num_classes
-        )
-    if options.foreground:
-        made[Groundtruth.edgemask] = labels.foreground_mask(boxes, options.mask_size, valid=valid)
-    return made
-
-
-def for_rows(made: Example, example: Example) -> Example:
-    """The labels of a picture of a padded batch, for as many boxes as its example has rows.
-
-    Both have at least one, see `label_chunks` and `pipeline`.
-    """
-    if Groundtruth.closeness not in made:
-        return made
-    rows = tf.shape(example[Groundtruth.boxes])[0]
-    return made | {Groundtruth.closeness: made[Groundtruth.closeness][:rows]}
+def _with_a_row(value: tf.Tensor) -> tf.Tensor:
+    missing = tf.maximum(0, 1 - tf.shape(value)[1])
+    return tf.pad(value, [[0, 0], [0, missing]] + [[0, 0]] * (value.shape.rank - 2))

@@ -24,9 +24,8 @@ from typing import Any, Protocol
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import stored_labels
 from object_detection_mtl.data.augmentation import IMAGE, Example
-from object_detection_mtl.data.auxiliary_labels import LabelOptions
+from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.data.example_format import BOX_KEYS, parsing_spec
 from object_detection_mtl.data.image_decoding import decode_picture
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
@@ -50,7 +49,7 @@ def make_decoder(
     label_map: Sequence[LabelMapItem] | None = None,
     *,
     prefer_display_name: bool = False,
-    stored: LabelOptions | None = None,
+    stored: LabelMaker | None = None,
 ) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Example]:
     """Returns decode(parsed, name) -> example.
 
@@ -69,7 +68,7 @@ def make_decoder(
       num_classes: K. A class number beyond it is an error.
       label_map: items with id, name and display_name; None: the class numbers count.
       prefer_display_name: look class texts up among the display names first.
-      stored: which auxiliary labels of the record to add, see stored_labels.py; None: none.
+      stored: reads the auxiliary labels that the record stores; None: adds none.
     """
     lookup = _class_lookup(label_map, prefer_display_name) if label_map is not None else None
 
@@ -86,23 +85,21 @@ def make_decoder(
         }
         example = {IMAGE: image, Batch.image_id: image_id}
         if stored is not None:
-            example |= stored_labels.of_picture(parsed, stored, num_classes, image_id)
-            if stored.closeness:
-                rows = stored_labels.closeness(parsed, num_classes, image_id)
-                groundtruth[Groundtruth.closeness] = rows
+            for key, label in stored.read(parsed, image_id).items():
+                (groundtruth if key in stored.object_keys else example)[key] = label
         return {**example, **_usable(groundtruth)}
 
     return decode
 
 
-def parse(serialized: tf.Tensor, *, with_labels: bool = False) -> dict[str, tf.Tensor]:
+def parse(serialized: tf.Tensor, *, stored: LabelMaker | None = None) -> dict[str, tf.Tensor]:
     """Parses the features of `example.parsing_spec`; absent lists are empty, absent texts ''.
 
-    with_labels: those of `stored_labels.parsing_spec` too.
+    stored: adds the features of its `parsing_spec`.
     """
     spec: dict[str, Any] = {**parsing_spec()}
-    if with_labels:
-        spec |= stored_labels.parsing_spec()
+    if stored is not None:
+        spec |= stored.parsing_spec()
     return tf.io.parse_single_example(serialized, spec)
 
 
@@ -139,10 +136,10 @@ def first_or(attempt: tf.data.Dataset, fallback: Any) -> Any:
     return attempt.ignore_errors().concatenate(otherwise).take(1).get_single_element()
 
 
-def empty_features(*, with_labels: bool = False) -> dict[str, tf.Tensor]:
+def empty_features(*, stored: LabelMaker | None = None) -> dict[str, tf.Tensor]:
     """What `parse` returns for a record that holds nothing."""
     nothing = tf.constant(tf.train.Example().SerializeToString())
-    return parse(nothing, with_labels=with_labels)
+    return parse(nothing, stored=stored)
 
 
 def _first_nonempty(*texts: tf.Tensor) -> tf.Tensor:

@@ -18,12 +18,7 @@ import tensorflow as tf
 from object_detection_mtl.fields import TfExample
 
 BOX_KEYS = (TfExample.ymin, TfExample.xmin, TfExample.ymax, TfExample.xmax)
-WINDOW_KEYS = (
-    TfExample.window_ymin,
-    TfExample.window_xmin,
-    TfExample.window_ymax,
-    TfExample.window_xmax,
-)
+WINDOW_KEYS = TfExample.window_box
 
 
 def build_example(

@@ -14,21 +14,15 @@ needed.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import augmentation, example_decoder, label_chunks, record_files
-from object_detection_mtl.data.augmentation import IMAGE, Augmentation, Example
-from object_detection_mtl.data.auxiliary_labels import (
-    LabelOptions,
-    for_rows,
-    labels_of,
-    sources,
-)
+from object_detection_mtl.data import augmentation, auxiliary_labels, example_decoder, record_files
+from object_detection_mtl.data.augmentation import IMAGE, MIRRORED, Augmentation, Example
+from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -55,7 +49,7 @@ def make_dataset(
     num_prefetch_batches: int = 2,
     sample_1_of_n: int = 1,
     retain_original_images: bool = False,
-    labels: LabelOptions | None = None,
+    labels: LabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Builds the data set of a training or evaluation run.
@@ -84,7 +78,7 @@ def make_dataset(
       sample_1_of_n: use every n-th record only.
       retain_original_images: add original_images [B, H, W, 3] uint8, padded with zeros: the picture
         as augmented, which the boxes fit.
-      labels: which labels of the auxiliary tasks to add, see auxiliary_labels.py; None: none.
+      labels: makes or reads the labels of the auxiliary tasks; None: there are none.
       input_context: of a tf.distribute strategy; its pipelines share the examples between them.
 
     Returns:
@@ -112,6 +106,9 @@ def make_dataset(
         places = tf.data.Dataset.range(len(index)).map(lambda number: (number, number))
         places = _own_share(places, input_context, 0)
     stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
+    object_keys = frozenset(augmentation.OBJECT_LISTS) | (
+        labels.object_keys if labels else frozenset()
+    )
     decode = example_decoder.make_decoder(
         num_classes, label_map, prefer_display_name=prefer_display_name, stored=stored
     )
@@ -120,25 +117,22 @@ def make_dataset(
     def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Any:
         example = decode(parsed, name)
         change_seed, label_seed = _example_seeds(seed, number)
-        example = augmentation.apply_all(example, augmentations, change_seed)
-        # Labels count in pixels of the picture before it is resized, and surplus boxes make some.
-        made_of = None if on_the_fly is None else sources(example, on_the_fly, label_seed)
-        example = _limit_boxes(example, max_boxes)
-        example = _model_input(example, preprocess_fn, retain_original_images)
-        return example if made_of is None else (example, made_of)
+        example = _augment(example, augmentations, change_seed, stored)
+        sources = None
+        if on_the_fly is not None:
+            # Labels count in pixels of the image before it is resized, and surplus boxes make some.
+            size = tf.shape(example[IMAGE])[:2]
+            sources = on_the_fly.sources(example, size, label_seed)
+        example = _limit_boxes(example, max_boxes, object_keys)
+        example = _model_input(example, preprocess_fn, retain_original_images, object_keys)
+        return example if sources is None else (example, sources)
 
-    @_without_autograph
-    def merge(example: Example, made: Example) -> Example:
-        return example | for_rows(made, example)
-
-    read = _make_reader(index, with_labels=stored is not None)
+    read = _make_reader(index, stored)
     examples = places.map(read, num_parallel_calls=max(1, num_readers))
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if on_the_fly is not None:
-        make_labels = functools.partial(labels_of, options=on_the_fly, num_classes=num_classes)
-        examples = label_chunks.with_labels(examples, make_labels, endless=is_training)
-        examples = examples.map(merge)
-    batches = _padded_batches(examples, batch_size, max_boxes, drop_remainder=is_training)
+        examples = auxiliary_labels.with_labels(examples, on_the_fly, endless=is_training)
+    batches = _padded_batches(examples, batch_size, max_boxes, object_keys, is_training)
     return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())
 
 
@@ -208,18 +202,34 @@ def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return augmentation, windows
 
 
-def _make_reader(index: record_files.RecordIndex, *, with_labels: bool) -> Callable[..., tuple]:
+def _augment(
+    example: Example,
+    augmentations: Sequence[Augmentation],
+    seed: tf.Tensor,
+    stored: LabelMaker | None,
+) -> Example:
+    """Return the augmented example; stored labels are mirrored with the image."""
+    if stored is None:
+        return augmentation.apply_all(example, augmentations, seed)
+    example = augmentation.apply_all({**example, MIRRORED: tf.constant(False)}, augmentations, seed)
+    mirrored = example.pop(MIRRORED)
+    return tf.cond(mirrored, lambda: stored.flip_left_right(example), lambda: dict(example))
+
+
+def _make_reader(
+    index: record_files.RecordIndex, stored: LabelMaker | None
+) -> Callable[..., tuple]:
     """read(example number, record number) -> (example number, parsed features, name)."""
     files = tf.constant(index.files)
     file_numbers = tf.constant(index.file_numbers)
     offsets = tf.constant(index.offsets)
-    nothing = example_decoder.empty_features(with_labels=with_labels)
+    nothing = example_decoder.empty_features(stored=stored)
 
     @_without_autograph
     def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
         path, offset = files[file_numbers[record]], offsets[record]
         attempt = record_files.record_at(path, offset).map(
-            lambda data: (True, example_decoder.parse(data, with_labels=with_labels))
+            lambda data: (True, example_decoder.parse(data, stored=stored))
         )
         succeeded, parsed = example_decoder.first_or(attempt, (tf.constant(False), nothing))
         place = tf.strings.join([path, " at byte ", tf.strings.as_string(offset)])
@@ -233,7 +243,7 @@ def _make_reader(index: record_files.RecordIndex, *, with_labels: bool) -> Calla
     return read
 
 
-def _limit_boxes(example: Example, max_boxes: int | None) -> Example:
+def _limit_boxes(example: Example, max_boxes: int | None, object_keys: frozenset[str]) -> Example:
     if max_boxes is None:
         return example
     number = tf.shape(example[Groundtruth.boxes])[0]
@@ -246,7 +256,7 @@ def _limit_boxes(example: Example, max_boxes: int | None) -> Example:
     )
     with tf.control_dependencies([log]):
         return {
-            key: value[:max_boxes] if key in augmentation.OBJECT_LISTS else value
+            key: value[:max_boxes] if key in object_keys else value
             for key, value in example.items()
         }
 
@@ -267,7 +277,10 @@ def _log_surplus_once(number: int, max_boxes: int, image_id: bytes) -> None:
 
 
 def _model_input(
-    example: Example, preprocess_fn: PreprocessFn, retain_original_images: bool
+    example: Example,
+    preprocess_fn: PreprocessFn,
+    retain_original_images: bool,
+    object_keys: frozenset[str],
 ) -> Example:
     """The example as it goes into a batch."""
     image = example.pop(IMAGE)
@@ -281,18 +294,22 @@ def _model_input(
     example[Groundtruth.num_boxes] = number
     # One row of padding where there is no box: a reduction over G = 0 rows has no result.
     missing = tf.maximum(0, 1 - number)
-    for key in example.keys() & set(augmentation.OBJECT_LISTS):
+    for key in example.keys() & object_keys:
         values = example[key]
         example[key] = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
     return example
 
 
 def _padded_batches(
-    examples: tf.data.Dataset, batch_size: int, max_boxes: int | None, drop_remainder: bool
+    examples: tf.data.Dataset,
+    batch_size: int,
+    max_boxes: int | None,
+    object_keys: frozenset[str],
+    drop_remainder: bool,
 ) -> tf.data.Dataset:
     """Batches padded with zeros: classes 0, weights 0, and 0 of the normalised inputs."""
     shapes = {key: spec.shape for key, spec in examples.element_spec.items()}
-    for key in shapes.keys() & set(augmentation.OBJECT_LISTS):
+    for key in shapes.keys() & object_keys:
         shapes[key] = tf.TensorShape([max_boxes]).concatenate(shapes[key][1:])
     return examples.padded_batch(batch_size, shapes, drop_remainder=drop_remainder)
 

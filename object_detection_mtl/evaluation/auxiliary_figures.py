@@ -1,6 +1,6 @@
-"""Pictures of what auxiliary tasks predict, next to their labels.
+"""Figures of the auxiliary tasks: predictions beside their labels.
 
-No task is known here, only the forms of `mtl.auxiliary_task`.
+The forms are those of `mtl.auxiliary_task.Comparison`, whatever the task.
 
 Shape letters: B batch.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from object_detection_mtl.evaluation.evaluator import CategoryLike, names_by_id
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.mtl.auxiliary_task import Comparison, Maps
+from object_detection_mtl.mtl.auxiliary_task import Comparison, MapComparison
 from object_detection_mtl.visualization import prediction_comparison as drawing
 
 
@@ -26,11 +26,11 @@ def draw_comparisons(
     batch_number: int = 0,
     max_images: int | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Draws the images of a batch, a sheet for each with a part for each comparison.
+    """Yield a sheet for each image of a batch, with a part for each comparison.
 
     Args:
         batch: as in `loop.visualize_examples`.
-        comparisons: of the batch; caption -> predictions and labels. Nothing is drawn without.
+        comparisons: of the batch; caption -> predictions and labels. If empty, nothing is drawn.
         categories: for the class names.
         batch_number: i of the tag.
         max_images: at most so many of this batch; None for all.
@@ -50,7 +50,7 @@ def draw_comparisons(
         parts = []
         for title, comparison in comparisons.items():
             values = type(comparison)(*(np.asarray(value[j]) for value in comparison))
-            if isinstance(values, Maps):
+            if isinstance(values, MapComparison):
                 part = drawing.draw_maps(
                     title, image, label=values.labels, predicted=values.predicted
                 )

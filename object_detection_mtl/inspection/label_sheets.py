@@ -15,10 +15,13 @@ from tqdm import tqdm
 from object_detection_mtl import output_paths
 from object_detection_mtl.data import example_decoder
 from object_detection_mtl.data.augmentation import IMAGE, Example
-from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.dataset_tools import label_writing
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.inspection.label_sources import Source
+from object_detection_mtl.mtl.closeness_task import ClosenessLabels
+from object_detection_mtl.mtl.foreground_task import ForegroundLabels
+from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.window_task import WindowLabels
 from object_detection_mtl.visualization import label_sheet as drawing
 
 Decode = Callable[[bytes, str], Example]
@@ -51,8 +54,12 @@ def write(
       FileExistsError: the folder is a file.
     """
     output_dir = Path(output_dir)
-    options = LabelOptions(from_records=stored_labels, num_windows=num_windows)
-    decode = _make_decode(source, options, seed)
+    labels = LabelMaker(
+        (WindowLabels(num_windows=num_windows), ClosenessLabels(), ForegroundLabels()),
+        source.num_classes,
+        from_records=stored_labels,
+    )
+    decode = _make_decode(source, labels, seed)
     drawn: list[tuple[str, str]] = []
     first = itertools.islice(source.examples, num_images)
     for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
@@ -68,26 +75,23 @@ def write(
     return index
 
 
-def _make_decode(source: Source, options: LabelOptions, seed: int) -> Decode:
-    """(serialised record, its name) -> example with labels, stored or made as the options say."""
-    decode = example_decoder.make_decoder(
-        source.num_classes, source.categories, stored=options if options.from_records else None
-    )
+def _make_decode(source: Source, labels: LabelMaker, seed: int) -> Decode:
+    """Return (serialized record, its name) -> example with labels, stored or made."""
+    stored = labels if labels.from_records else None
+    decode = example_decoder.make_decoder(source.num_classes, source.categories, stored=stored)
 
     def run(serialized: bytes, name: str) -> Example:
-        if options.from_records:
+        if labels.from_records:
             _refuse_without_labels(serialized, name)
         try:
-            parsed = example_decoder.parse(
-                tf.constant(serialized), with_labels=options.from_records
-            )
+            parsed = example_decoder.parse(tf.constant(serialized), stored=stored)
             example = decode(parsed, tf.constant(name))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"{name} cannot be used: {error.message}") from error
-        if options.from_records:
+        if labels.from_records:
             return example
         window_seed = tf.constant([seed, label_writing.number_of(_text(example[Batch.image_id]))])
-        return example | make_labels(example, options, source.num_classes, window_seed)
+        return example | labels.label(example, tf.shape(example[IMAGE])[:2], window_seed)
 
     return run
 

@@ -1,4 +1,4 @@
-"""The auxiliary tasks and the refinement inside a detector: what runs when.
+"""Auxiliary tasks and refinement inside a detector: predictions, losses, metrics.
 
 Shape letters: B batch, P proposals, K classes without background.
 """
@@ -28,12 +28,14 @@ def predict(
     *,
     training: bool,
 ) -> Tensors:
-    """What the tasks predict, and the refined class logits.
+    """Return the tasks' predictions and the refined class logits.
 
     Args:
+        tasks: in the order of the refiner's inputs.
+        refiner: None without refinement.
         predictions: of both stages.
         regions: what the second stage read.
-        groundtruth: `fields.Groundtruth`; may be empty in detecting.
+        groundtruth: `fields.Groundtruth`; may be empty in inference.
         training: whether dropout and the like are on.
     """
     context = Context(
@@ -56,8 +58,10 @@ def predict(
     for task in tasks:
         outputs |= task.predict(context)
     if refiner is not None:
-        evidence = [task.evidence(outputs, context) for task in tasks if task.evidence_width]
-        outputs[Predictions.refined_classes] = refiner.refine(class_logits, evidence, context)
+        auxiliary = [
+            task.auxiliary_logits(outputs, context) for task in tasks if task.auxiliary_width
+        ]
+        outputs[Predictions.refined_classes] = refiner.refine(class_logits, auxiliary, context)
     return outputs
 
 
@@ -69,9 +73,10 @@ def losses(
     *,
     require_labels: bool,
 ) -> Tensors:
-    """The tasks' losses; those of tasks without labels are left out, or are an error.
+    """Return the tasks' losses; those of tasks without labels are skipped, or are an error.
 
     Args:
+        tasks: of the detector.
         predictions: all of the detector's.
         groundtruth: `fields.Groundtruth`.
         assigned: the ground truth of the proposals.
@@ -89,7 +94,8 @@ def losses(
         elif require_labels:
             raise ValueError(
                 f"{', '.join(task.loss_weights)}: the ground truth has no {', '.join(missing)}; "
-                "training with an auxiliary task needs its labels"
+                "training with an auxiliary task needs its labels. Build the dataset with the "
+                "model's label maker"
             )
     return terms
 
@@ -100,10 +106,10 @@ def metrics(
     groundtruth: Mapping[str, tf.Tensor],
     assigned: Targets,
 ) -> Tensors:
-    """The metrics of the tasks whose labels are there; arguments as in `losses`."""
+    """Return the metrics of the tasks whose labels are given; see `losses` for the arguments."""
     matched = _matched(groundtruth, assigned)
     found: Tensors = {}
-    for task in _labelled(tasks, groundtruth):
+    for task in _labeled(tasks, groundtruth):
         found |= task.metrics(predictions, matched)
     return found
 
@@ -114,22 +120,26 @@ def compare(
     groundtruth: Mapping[str, tf.Tensor],
     assigned: Targets,
 ) -> dict[str, Comparison]:
-    """Caption -> what the tasks whose labels are there predict, next to them; as in `losses`."""
+    """Return caption -> predictions beside labels, of the tasks whose labels are given.
+
+    See `losses` for the arguments.
+    """
     matched = _matched(groundtruth, assigned)
     found: dict[str, Comparison] = {}
-    for task in _labelled(tasks, groundtruth):
+    for task in _labeled(tasks, groundtruth):
         found |= task.compare(predictions, matched)
     return found
 
 
-def _labelled(
+def _labeled(
     tasks: Sequence[AuxiliaryTask], groundtruth: Mapping[str, tf.Tensor]
 ) -> list[AuxiliaryTask]:
-    """Those whose labels are there."""
+    """Return the tasks whose labels are given."""
     return [task for task in tasks if all(key in groundtruth for key in task.labels)]
 
 
 def _matched(groundtruth: Mapping[str, tf.Tensor], assigned: Targets) -> dict[str, tf.Tensor]:
+    """Return the ground truth with the object that each proposal is matched to."""
     return {
         **groundtruth,
         Groundtruth.proposal_matches: assigned.matches,

@@ -77,7 +77,7 @@ class TwoStageDetector(keras.layers.Layer):
         loss_weights: loss name -> weight; tasks and refiner bring their own.
         is_training: sample proposals and leave out anchors that cross the image's border.
         aux_tasks: a baseline has none.
-        refiner: replaces the class logits by those it makes of them and of the tasks' evidence.
+        refiner: replaces the class logits by those it makes of them and of the auxiliary logits.
         hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
         clip_anchors: in training, end anchors at the image's border instead of leaving out those
             that cross it.

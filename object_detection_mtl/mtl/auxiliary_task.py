@@ -1,10 +1,12 @@
-"""What an auxiliary task is to a detector: one object that predicts and has a loss.
+"""Auxiliary task: the interface between one task and the detector.
 
-A detector is given a tuple of tasks and loops over them; it knows none by name. Nor do training,
-evaluation and export, which see predictions, losses and weights by their keys.
+A detector has a tuple of tasks and loops over them without knowing their kinds. Training,
+evaluation and export read predictions, losses and weights by their keys. The labels of a task in
+the input pipeline are a `task_labels.TaskLabels`.
 
 Shape letters: B batch, fh fw C the shared (stage-1) feature map, P proposals, R proposals that are
-refined, K classes without background. Boxes are normalised to the true image.
+refined, N other regions, S side of a map, K classes without background. Boxes are normalized to the
+true image.
 """
 
 from __future__ import annotations
@@ -21,34 +23,34 @@ Tensors = dict[str, tf.Tensor]
 
 @dataclass(frozen=True)
 class RefinedProposals:
-    """The proposals that the refinement wants evidence on.
+    """The proposals whose class logits are refined.
 
     Attributes:
         boxes: [B, R, 4].
-        rows: [B, R] int32, which of the P proposals they are; None when they are all of them.
+        rows: [B, R] int32, which of the P proposals they are; None if all of them.
     """
 
     boxes: tf.Tensor
     rows: tf.Tensor | None = None
 
     def of(self, values: tf.Tensor) -> tf.Tensor:
-        """Rows [B, R, ...] of a tensor [B, P, ...] with a row per proposal."""
+        """Return the rows [B, R, ...] of a tensor [B, P, ...] with one row per proposal."""
         return values if self.rows is None else tf.gather(values, self.rows, batch_dims=1)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a task may read while it predicts.
+    """What a task may read in `predict`.
 
     Attributes:
         features: the shared feature map [B, fh, fw, C].
-        regions: what the detector's second stage read of it, for heads that read the same.
+        regions: what the detector's second stage read of the map, for heads that read the same.
         proposals: [B, P, 4].
         num_proposals: [B] int32; the rest of P is padding.
         to_map: boxes [B, N, 4] -> the same relative to the feature map, which covers the padding.
-        groundtruth: `fields.Groundtruth`; empty in detecting.
+        groundtruth: `fields.Groundtruth`; empty in inference.
         training: whether dropout and the like are on.
-        refined: what the refinement asks about; None without refinement.
+        refined: the proposals to refine; None without refinement.
     """
 
     features: tf.Tensor
@@ -61,23 +63,23 @@ class Context:
     refined: RefinedProposals | None = None
 
 
-class RegionShares(NamedTuple):
-    """Shares of the classes, background first, in regions of the image."""
+class RegionComparison(NamedTuple):
+    """Soft labels over the classes, background first, of regions of the image."""
 
-    regions: tf.Tensor  # [B, R, 4], normalised to the true image
-    exists: tf.Tensor  # [B, R] bool
-    labels: tf.Tensor  # [B, R, K + 1]
-    predicted: tf.Tensor  # [B, R, K + 1]; all zero where nothing was predicted
+    regions: tf.Tensor  # [B, N, 4], normalized to the true image
+    exists: tf.Tensor  # [B, N] bool
+    labels: tf.Tensor  # [B, N, K + 1]
+    predicted: tf.Tensor  # [B, N, K + 1]; all zero where nothing was predicted
 
 
-class Maps(NamedTuple):
+class MapComparison(NamedTuple):
     """Numbers from 0 to 1 that cover the true image."""
 
     labels: tf.Tensor  # [B, S, S]
     predicted: tf.Tensor  # [B, S, S]
 
 
-Comparison: TypeAlias = RegionShares | Maps
+Comparison: TypeAlias = RegionComparison | MapComparison
 
 
 class AuxiliaryTask(Protocol):
@@ -88,24 +90,23 @@ class AuxiliaryTask(Protocol):
         optional_labels: keys of the ground truth that `loss` reads where they are present.
         loss_weights: key of a loss -> its weight in the total.
         outputs: keys of the predictions that an export can serve.
-        evidence_width: values per proposal that `evidence` gives; 0: the task has nothing to say
-            in the refinement.
+        auxiliary_width: values per proposal that `auxiliary_logits` gives to the refiner; 0: none.
     """
 
     labels: tuple[str, ...]
     optional_labels: tuple[str, ...]
     loss_weights: Mapping[str, float]
     outputs: tuple[str, ...]
-    evidence_width: int
+    auxiliary_width: int
 
     def predict(self, context: Context) -> Tensors:
-        """Predictions by key, each [B, ...]."""
+        """Return predictions by key, each [B, ...]."""
 
-    def evidence(self, predictions: Tensors, context: Context) -> tf.Tensor:
-        """What `predictions` say about the refined proposals: [B, R, evidence_width]."""
+    def auxiliary_logits(self, predictions: Tensors, context: Context) -> tf.Tensor:
+        """Return what the refiner reads of `predictions`: [B, R, auxiliary_width]."""
 
     def loss(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
-        """Unweighted scalars, means over the images of the batch.
+        """Return unweighted scalars by key, means over the images of the batch.
 
         Args:
             predictions: all of the detector's.
@@ -114,45 +115,45 @@ class AuxiliaryTask(Protocol):
         """
 
     def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
-        """Name in reports -> [2]: a sum and what to divide it by, both to add up over batches.
+        """Return name in reports, "mtl/...", -> [2]: a sum and a count, both added over batches.
 
-        Args: as in `loss`.
+        See `loss` for the arguments.
         """
 
     def compare(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
     ) -> dict[str, Comparison]:
-        """Caption -> predictions next to their labels, for the pictures of an evaluation.
+        """Return caption -> predictions beside their labels, for the figures of an evaluation.
 
-        Args: as in `loss`.
+        See `loss` for the arguments.
         """
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
-        """Name in TF1 graphs and in this package's checkpoints -> variable."""
+        """Return name in TF1 graphs and in this package's checkpoints -> variable."""
 
 
 class RegionReader(Protocol):
-    """A head that has read a batch's feature map and can be asked about its regions."""
+    """A head that has read a batch's feature map and computes logits of its regions."""
 
     def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
-        """Logits [B, P, K + 1] of the detector's proposals, or of those in the rows [B, R]."""
+        """Return logits [B, P, K + 1] of the proposals, or of those in the rows [B, R]."""
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
-        """Logits [B, N, K + 1] of boxes [B, N, 4] relative to the feature map."""
+        """Return logits [B, N, K + 1] of boxes [B, N, 4] relative to the feature map."""
 
 
 class RegionHead(Protocol):
-    """Class logits of regions, made the way the detector's second stage makes its own."""
+    """Class logits of regions, computed as the detector's second stage computes its own."""
 
     def read(self, regions: Any, *, training: bool) -> RegionReader:
-        """A reader of what the second stage read (`Context.regions`)."""
+        """Return a reader of what the second stage read (`Context.regions`)."""
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
-        """As `AuxiliaryTask.tf1_variables`."""
+        """Return name in TF1 graphs -> variable, as `AuxiliaryTask.tf1_variables`."""
 
 
 def mean_over_valid(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Mean of the first count [B] rows of [B, N] or [B, N, D]; 0 where there is none."""
+    """Return the mean of the first count [B] rows of [B, N] or [B, N, D]; 0 where count is 0."""
     valid = tf.sequence_mask(count, tf.shape(values)[1])
     valid = tf.reshape(valid, tf.concat([tf.shape(valid), [1] * (values.shape.rank - 2)], axis=0))
     total = tf.reduce_sum(tf.where(valid, values, 0.0), axis=1)

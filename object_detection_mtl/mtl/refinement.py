@@ -1,7 +1,7 @@
-"""Refined class logits: a small network over what the detector and its auxiliary tasks say.
+"""Refiner: class logits from main and auxiliary logits.
 
 Shape letters: B batch, P proposals, R refined proposals, K classes without background,
-D values per proposal that go into the network.
+D inputs per proposal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Refiner(keras.layers.Layer):
         self,
         *,
         num_classes: int,
-        evidence_width: int,
+        auxiliary_width: int,
         num_hidden_layers: int = 0,
         hyperparams: LayerHyperparams | None = None,
         keep_probability: float = 1.0,
@@ -33,20 +33,23 @@ class Refiner(keras.layers.Layer):
         loss_weight: float = 1.0,
         name: str = "MTLClassRefiner",
     ) -> None:
-        """Args:
-        num_classes: K.
-        evidence_width: values per proposal of all tasks together.
-        num_hidden_layers: each as wide as the input, with the hyperparams' activation.
-        hyperparams: of all layers.
-        keep_probability: of the dropout after each hidden layer.
-        residue: add the main logits to the result.
-        stop_gradient_of_residue: the refined loss does not train the main logits.
-        top_k: in detecting, refine this many proposals of an image, those with the greatest
-            foreground score; the rest keep their main logits. 0 is all.
-        loss_weight: of the refined classification loss.
+        """Initialize the refiner.
+
+        Args:
+            num_classes: K.
+            auxiliary_width: values per proposal of all tasks together.
+            num_hidden_layers: each as wide as the input, with the hyperparams' activation.
+            hyperparams: of all layers.
+            keep_probability: of the dropout after each hidden layer.
+            residue: add the main logits to the result.
+            stop_gradient_of_residue: the refined loss does not train the main logits.
+            top_k: in inference, refine this many proposals of an image, those with the greatest
+                foreground score; the others keep their main logits. 0: all.
+            loss_weight: of the refined classification loss.
+            name: of the layer.
         """
         super().__init__(name=name)
-        width = num_classes + 1 + evidence_width
+        width = num_classes + 1 + auxiliary_width
         hyperparams = hyperparams or LayerHyperparams()
         self.activation = hyperparams.activation
         self.residue = residue
@@ -66,7 +69,7 @@ class Refiner(keras.layers.Layer):
         self.built = True
 
     def choose(self, class_logits: tf.Tensor, context: Context) -> RefinedProposals:
-        """The proposals to refine: all, or the best `top_k` in detecting.
+        """Return the proposals to refine: all, or the best `top_k` in inference.
 
         Args:
             class_logits: main [B, P, K + 1].
@@ -81,19 +84,19 @@ class Refiner(keras.layers.Layer):
         return RefinedProposals(tf.gather(proposals, rows, batch_dims=1), rows)
 
     def refine(
-        self, class_logits: tf.Tensor, evidence: Sequence[tf.Tensor], context: Context
+        self, class_logits: tf.Tensor, auxiliary: Sequence[tf.Tensor], context: Context
     ) -> tf.Tensor:
-        """Refined logits [B, P, K + 1].
+        """Return refined logits [B, P, K + 1].
 
         Args:
             class_logits: main [B, P, K + 1].
-            evidence: of the tasks, each [B, R, D_task], in the order of the tasks.
-            context: with the refined proposals, which the evidence is on.
+            auxiliary: logits of the tasks, each [B, R, D_task], in the order of the tasks.
+            context: with the refined proposals, which the auxiliary logits are of.
         """
         refined = context.refined
         assert refined is not None
         main = refined.of(class_logits)
-        hidden = tf.stop_gradient(tf.concat([main, *evidence], axis=-1))
+        hidden = tf.stop_gradient(tf.concat([main, *auxiliary], axis=-1))
         for layer in self.linear_layers[:-1]:
             hidden = layer(hidden)
             if self.activation is not None:
@@ -108,11 +111,11 @@ class Refiner(keras.layers.Layer):
         return _replace_rows(class_logits, refined.rows, logits)
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
-        """Name in TF1 graphs -> variable."""
+        """Return name in TF1 graphs -> variable."""
         return linear_names(self.name, tuple(self.linear_layers))
 
 
 def _replace_rows(values: tf.Tensor, rows: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-    """values [B, P, D] with `new` [B, R, D] in the rows [B, R]."""
+    """Return values [B, P, D] with `new` [B, R, D] in the rows [B, R]."""
     images = tf.broadcast_to(tf.range(tf.shape(rows)[0])[:, tf.newaxis], tf.shape(rows))
     return tf.tensor_scatter_nd_update(values, tf.stack([images, rows], axis=-1), new)

@@ -1,33 +1,113 @@
-"""Multi-object soft labels: which classes a window of the image holds, and how much of it.
+"""Window task: which classes a window of the image holds, and their area.
 
 Shape letters: B batch, W padded windows of an image, P proposals, R refined proposals,
-K classes without background. Boxes are normalised to the true image.
+K classes without background. Boxes are normalized to the true image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
-from object_detection_mtl.mtl import auxiliary_metrics
+from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions, TfExample
+from object_detection_mtl.mtl import auxiliary_metrics, labels
 from object_detection_mtl.mtl.auxiliary_task import (
     Comparison,
     Context,
     RefinedProposals,
+    RegionComparison,
     RegionHead,
     RegionReader,
-    RegionShares,
     Tensors,
     mean_over_valid,
 )
+from object_detection_mtl.mtl.labels import stored_labels
+from object_detection_mtl.mtl.task_labels import LabelInputs, LabelSpec, StoredInputs, TaskLabels
+from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import losses as loss_ops
 from object_detection_mtl.ops import lowering
 
-# Windows per proposal in the refinement: the proposal itself, three on the way, the whole image.
+# Windows per proposal in the refinement: the proposal itself, three larger ones, the whole image.
 NUM_EXPANDED = 5
+
+
+@dataclass(frozen=True)
+class WindowLabels(TaskLabels):
+    """Random windows and their multi-object soft labels.
+
+    Attributes:
+        num_windows: W of labels that are made.
+        transform: "SQRT" or "AREA", see `labels.window_labels`.
+    """
+
+    num_windows: int = 64
+    transform: str = "SQRT"
+
+    stored = {
+        **dict.fromkeys(TfExample.window_box, tf.float32),
+        TfExample.window_labels: tf.string,
+    }
+
+    def specs(self, num_classes: int) -> dict[str, LabelSpec]:
+        """Return the specs of windows, their number and their labels; records have any number."""
+        return {
+            Groundtruth.window_boxes: LabelSpec((None, 4)),
+            Groundtruth.window_classes: LabelSpec((None, num_classes + 1)),
+            Groundtruth.num_windows: LabelSpec((), tf.int32),
+        }
+
+    def make(self, inputs: LabelInputs) -> Tensors:
+        """Return new windows; of an image without objects one counts."""
+        windows = labels.sample_windows(
+            inputs.boxes,
+            inputs.image_size,
+            self.num_windows,
+            seed=inputs.seed,
+            valid=inputs.valid,
+        )
+        return {
+            Groundtruth.window_boxes: windows,
+            Groundtruth.window_classes: labels.window_labels(
+                inputs.boxes,
+                inputs.classes,
+                windows,
+                inputs.num_classes,
+                transform=self.transform,
+            ),
+            Groundtruth.num_windows: labels.count_windows(
+                inputs.boxes, self.num_windows, valid=inputs.valid
+            ),
+        }
+
+    def read(self, inputs: StoredInputs) -> Tensors:
+        """Return the windows of a record.
+
+        A record of the authors' COCO converter without any object has no window: num_windows is 0,
+        and one row of zeros is padding.
+        """
+        boxes = tf.stack([inputs.features[key] for key in TfExample.window_box], axis=-1)
+        number = tf.shape(boxes)[0]
+        rows = stored_labels.soft_label_rows(
+            inputs.features[TfExample.window_labels],
+            number,
+            inputs.num_classes,
+            TfExample.window_labels,
+            inputs.image_id,
+        )
+        missing = tf.maximum(0, 1 - number)
+        return {
+            Groundtruth.window_boxes: tf.pad(boxes, [[0, missing], [0, 0]]),
+            Groundtruth.window_classes: tf.pad(rows, [[0, missing], [0, 0]]),
+            Groundtruth.num_windows: number,
+        }
+
+    def flip_left_right(self, labels: Tensors) -> Tensors:
+        """Return mirrored windows."""
+        key = Groundtruth.window_boxes
+        return {key: box_ops.flip_left_right(labels[key])}
 
 
 class WindowTask(keras.layers.Layer):
@@ -46,22 +126,25 @@ class WindowTask(keras.layers.Layer):
         chunk_size: int = 0,
         name: str = "window",
     ) -> None:
-        """Args:
-        head: gives K + 1 logits per region.
-        num_classes: K.
-        loss_weight: of the window loss.
-        chunk_size: refined proposals whose expanded windows are run at a time; 0 is all, see
-            `_between`.
+        """Initialize the task.
+
+        Args:
+            head: gives K + 1 logits per region.
+            num_classes: K.
+            loss_weight: of the window loss.
+            chunk_size: refined proposals whose expanded windows are computed at a time, to bound
+                memory; 0: all.
+            name: of the layer.
         """
         super().__init__(name=name)
         self.head = head
         self.chunk_size = chunk_size
         self.loss_weights = {Losses.window: loss_weight}
-        self.evidence_width = NUM_EXPANDED * (num_classes + 1)
+        self.auxiliary_width = NUM_EXPANDED * (num_classes + 1)
         self.built = True
 
     def predict(self, context: Context) -> Tensors:
-        """Logits of the given windows [B, W, K + 1] and of expanded proposals [B, R, 5, K + 1]."""
+        """Return logits of given windows [B, W, K + 1] and expanded proposals [B, R, 5, K + 1]."""
         reader = self.head.read(context.regions, training=context.training)
         predictions: Tensors = {}
         windows = context.groundtruth.get(Groundtruth.window_boxes)
@@ -72,7 +155,10 @@ class WindowTask(keras.layers.Layer):
         return predictions
 
     def _expanded(self, reader: RegionReader, context: Context) -> tf.Tensor:
-        """Nothing is run twice: the innermost window is the proposal, the outermost one image."""
+        """Return logits of expanded windows, each distinct window computed once.
+
+        The innermost window is the proposal, the outermost is the image for all proposals.
+        """
         refined = context.refined
         assert refined is not None
         innermost = reader.proposals(refined.rows)
@@ -81,20 +167,20 @@ class WindowTask(keras.layers.Layer):
         image = tf.tile(image, [tf.shape(refined.boxes)[0], 1, 1])
         outermost = tf.broadcast_to(reader.at(context.to_map(image)), tf.shape(innermost))
         logits = tf.concat([innermost[:, :, None], between, outermost[:, :, None]], axis=2)
-        # The refinement learns what to make of the logits, not the logits.
+        # The refined loss trains the refiner, not these logits.
         return tf.stop_gradient(logits)
 
     def _between(
         self, reader: RegionReader, context: Context, refined: RefinedProposals
     ) -> tf.Tensor:
-        """Logits [B, R, 3, K + 1] of the windows between proposal and image.
+        """Return logits [B, R, 3, K + 1] of the windows between proposal and image.
 
-        In detecting the three windows come in turn: at once their crops would take three times the
-        memory of the second stage, in no less time. Training keeps more than that for its
-        gradients, and other runtimes go their own way.
+        In inference the three windows are computed in turn: at once their crops would take three
+        times the memory of the second stage, in no less time. Training keeps more than that for its
+        gradients, and other runtimes have their own execution order.
         """
 
-        def run(boxes: tf.Tensor) -> tf.Tensor:
+        def compute_all(boxes: tf.Tensor) -> tf.Tensor:
             windows = expanded_windows(boxes)[:, :, 1:-1]  # [B, r, 3, 4]
             batch, number, steps, _ = windows.shape
             batch, number = batch or tf.shape(windows)[0], number or tf.shape(windows)[1]
@@ -102,20 +188,25 @@ class WindowTask(keras.layers.Layer):
             return tf.reshape(logits, [batch, number, steps, logits.shape[-1]])
 
         if self.chunk_size:
-            return in_chunks(run, refined.boxes, self.chunk_size)
+            return map_in_chunks(compute_all, refined.boxes, self.chunk_size)
         if context.training or not lowering.is_for_tensorflow():
-            return run(refined.boxes)
+            return compute_all(refined.boxes)
         windows = tf.unstack(expanded_windows(refined.boxes)[:, :, 1:-1], axis=2)
-        return tf.stack(in_turn(lambda boxes: reader.at(context.to_map(boxes)), windows), axis=2)
+        return tf.stack(
+            map_in_turn(lambda boxes: reader.at(context.to_map(boxes)), windows), axis=2
+        )
 
-    def evidence(self, predictions: Tensors, context: Context) -> tf.Tensor:
-        """The five windows' logits, innermost first: [B, R, 5 * (K + 1)]."""
+    def auxiliary_logits(self, predictions: Tensors, context: Context) -> tf.Tensor:
+        """Return the five windows' logits, innermost first: [B, R, 5 * (K + 1)]."""
         logits = predictions[Predictions.expanded_windows]
         batch, number = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
-        return tf.reshape(logits, [batch, number, self.evidence_width])
+        return tf.reshape(logits, [batch, number, self.auxiliary_width])
 
     def loss(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
-        """Cross-entropy against the soft labels: the mean over an image's windows, then images."""
+        """Return the cross-entropy with the soft labels: mean over an image's windows, then images.
+
+        See `AuxiliaryTask.loss` for the arguments.
+        """
         logits = predictions[Predictions.windows]
         count = _num_windows(groundtruth)
         exists = tf.sequence_mask(count, tf.shape(logits)[1], dtype=tf.float32)
@@ -125,6 +216,7 @@ class WindowTask(keras.layers.Layer):
         return {Losses.window: tf.reduce_mean(mean_over_valid(losses, count))}
 
     def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
+        """Return the mean average precision and the divergence of the windows."""
         logits, classes = predictions[Predictions.windows], groundtruth[Groundtruth.window_classes]
         exists = tf.sequence_mask(_num_windows(groundtruth), tf.shape(logits)[1])
         return {
@@ -135,62 +227,68 @@ class WindowTask(keras.layers.Layer):
     def compare(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
     ) -> dict[str, Comparison]:
-        """The given windows."""
+        """Return the soft labels of the given windows, labeled and predicted."""
         logits = predictions[Predictions.windows]
-        shares = RegionShares(
+        comparison = RegionComparison(
             regions=groundtruth[Groundtruth.window_boxes],
             exists=tf.sequence_mask(_num_windows(groundtruth), tf.shape(logits)[1]),
             labels=groundtruth[Groundtruth.window_classes],
             predicted=tf.nn.softmax(logits),
         )
-        return {"windows: what the bright part shows": shares}
+        return {"windows: classes in the bright part": comparison}
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
+        """Return name in TF1 graphs -> variable."""
         return self.head.tf1_variables()
 
 
 def _num_windows(groundtruth: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """[B]; all of them where it is not said."""
+    """Return the number of windows [B]; all of them where it is not given."""
     windows = groundtruth[Groundtruth.window_boxes]
     count = groundtruth.get(Groundtruth.num_windows)
     return tf.fill(tf.shape(windows)[:1], tf.shape(windows)[1]) if count is None else count
 
 
 def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:
-    """[B, N, 4] -> [B, N, 5, 4]: each box grown by i/4 of the way to each border, i = 0 .. 4."""
+    """Return boxes [B, N, 4] grown by i/4 of the way to each border, i = 0..4: [B, N, 5, 4]."""
     steps = tf.range(NUM_EXPANDED, dtype=tf.float32)[:, tf.newaxis] / (NUM_EXPANDED - 1)
     boxes = boxes[:, :, tf.newaxis, :]
     image = tf.constant([0.0, 0.0, 1.0, 1.0])
     return boxes + (image - boxes) * steps
 
 
-def in_turn(run: Callable[[tf.Tensor], tf.Tensor], inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """run(input) of each; one waits for the other, so that only one of them is in memory.
+def map_in_turn(
+    function: Callable[[tf.Tensor], tf.Tensor], inputs: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Return function(input) of each; one waits for the other, so that one at a time is in memory.
 
-    Unlike a loop, they stay parts of one flat graph, which can be frozen and narrowed. Only
-    TensorFlow's executor minds the order.
+    Unlike a loop, this stays part of one flat graph, which can be frozen and cast to bfloat16. Only
+    TensorFlow's executor keeps the order.
     """
     results: list[tf.Tensor] = []
     for tensor in inputs:
         with tf.control_dependencies(results[-1:]):
             tensor = tf.identity(tensor)
-        results.append(run(tensor))
+        results.append(function(tensor))
     return results
 
 
-def in_chunks(
-    run: Callable[[tf.Tensor], tf.Tensor], boxes: tf.Tensor, chunk_size: int
+def map_in_chunks(
+    function: Callable[[tf.Tensor], tf.Tensor], boxes: tf.Tensor, chunk_size: int
 ) -> tf.Tensor:
-    """run([B, chunk_size, 4]) -> [B, chunk_size, ...], one chunk of boxes [B, N, 4] at a time.
+    """Return function(boxes [B, N, 4]), computed for one chunk of boxes at a time.
 
-    The chunks come one after the other, so that only one of them is in memory.
+    Args:
+        function: [B, chunk_size, 4] -> [B, chunk_size, ...].
+        boxes: [B, N, 4].
+        chunk_size: boxes of one chunk; only one chunk at a time is in memory.
     """
     number = boxes.shape[1] or tf.shape(boxes)[1]
     num_chunks = -(-number // chunk_size)
     boxes = tf.pad(boxes, [[0, 0], [0, num_chunks * chunk_size - number], [0, 0]])
     batch = tf.shape(boxes)[0]
     chunks = tf.transpose(tf.reshape(boxes, [batch, num_chunks, chunk_size, 4]), [1, 0, 2, 3])
-    logits = tf.map_fn(run, chunks, parallel_iterations=1)  # [chunks, B, chunk_size, ...]
+    logits = tf.map_fn(function, chunks, parallel_iterations=1)  # [chunks, B, chunk_size, ...]
     order = [1, 0, *range(2, logits.shape.rank)]
     shape = tf.concat([[batch, num_chunks * chunk_size], tf.shape(logits)[3:]], axis=0)
     joined = tf.reshape(tf.transpose(logits, order), shape)[:, :number]

@@ -2,12 +2,16 @@ import pytest
 from google.protobuf import text_format
 
 from object_detection_mtl.builders import augmentation_builder, label_builder
-from object_detection_mtl.data.auxiliary_labels import LabelOptions
+from object_detection_mtl.mtl.closeness_task import ClosenessLabels
+from object_detection_mtl.mtl.foreground_task import ForegroundLabels
+from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.window_task import WindowLabels
 from object_detection_mtl.protos import model_pb2, preprocessor_pb2
 
 
 def build(text):
-    return label_builder.build(text_format.Parse(text, model_pb2.MTL()))
+    text = f"faster_rcnn {{ num_classes: 7 }} mtl {{ {text} }}"
+    return label_builder.build(text_format.Parse(text, model_pb2.DetectionModel()))
 
 
 def steps(*names):
@@ -20,22 +24,19 @@ def test_a_baseline_makes_no_labels():
 
 
 def test_the_authors_values_are_the_defaults():
-    assert build("window: true closeness: true edgemask: true") == LabelOptions()
+    expected = LabelMaker((WindowLabels(), ClosenessLabels(), ForegroundLabels()), 7)
+    assert build("window: true closeness: true edgemask: true") == expected
 
 
 def test_every_field_arrives():
-    options = build(
-        "closeness: true label_source: RECORD num_windows: 3 edgemask_size: 5 "
+    maker = build(
+        "window: true edgemask: true label_source: RECORD num_windows: 3 edgemask_size: 5 "
         "window_label_transform: AREA labels_from_crowd: false labels_from_difficult: false"
     )
-    assert options == LabelOptions(
-        windows=False,
-        closeness=True,
-        foreground=False,
+    assert maker == LabelMaker(
+        (WindowLabels(num_windows=3, transform="AREA"), ForegroundLabels(mask_size=5)),
+        7,
         from_records=True,
-        num_windows=3,
-        mask_size=5,
-        transform="AREA",
         from_crowd=False,
         from_difficult=False,
     )

@@ -7,15 +7,21 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.data import augmentation, augmentation_crops, input_pipeline
-from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.data.example_format import WINDOW_KEYS, add_auxiliary_labels
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.mtl import labels
+from object_detection_mtl.mtl.closeness_task import ClosenessLabels
+from object_detection_mtl.mtl.foreground_task import ForegroundLabels
+from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.window_task import WindowLabels
 from tests.data.record_files import example, with_floats, write
 
 K = 3
-SMALL = LabelOptions(num_windows=5, mask_size=8)
+WINDOWS_ONLY, CLOSENESS_ONLY = WindowLabels(num_windows=5), ClosenessLabels()
+MASK_ONLY = ForegroundLabels(mask_size=8)
+SMALL = LabelMaker((WINDOWS_ONLY, CLOSENESS_ONLY, MASK_ONLY), K)
 STORED = dataclasses.replace(SMALL, from_records=True)
+SIZE = tf.constant([60, 80])
 TWO = {"boxes": [[0, 0, 0.5, 0.5], [0.5, 0.25, 1, 0.75]], "classes": [1, 3]}
 
 
@@ -37,7 +43,6 @@ def first(batches):
 def decoded(boxes=TWO["boxes"], classes=TWO["classes"], **flags):
     number = len(boxes)
     return {
-        "image": tf.zeros([60, 80, 3], tf.uint8),
         Groundtruth.boxes: tf.reshape(tf.constant(boxes, tf.float32), [-1, 4]),
         Groundtruth.classes: tf.constant(classes, tf.int32),
         Groundtruth.is_crowd: tf.constant(flags.get("crowd", [False] * number), tf.bool),
@@ -138,31 +143,30 @@ def test_only_what_is_asked_for(tmp_path):
         Groundtruth.edgemask,
     }
     assert not everything & first(dataset(path, None)).keys()
-    for field, keys in (
-        ("windows", everything - {Groundtruth.closeness, Groundtruth.edgemask}),
-        ("closeness", {Groundtruth.closeness}),
-        ("foreground", {Groundtruth.edgemask}),
+    for task, keys in (
+        (WINDOWS_ONLY, everything - {Groundtruth.closeness, Groundtruth.edgemask}),
+        (CLOSENESS_ONLY, {Groundtruth.closeness}),
+        (MASK_ONLY, {Groundtruth.edgemask}),
     ):
-        off = {"windows": False, "closeness": False, "foreground": False, field: True}
-        options = dataclasses.replace(SMALL, **off)
-        assert everything & first(dataset(path, options)).keys() == keys
+        assert everything & first(dataset(path, LabelMaker((task,), K))).keys() == keys
 
 
 @pytest.mark.parametrize("flag", ["crowd", "difficult"])
 def test_crowd_and_difficult_objects_count_unless_asked_otherwise(flag):
     flagged = decoded(**{flag: [False, True]})
     seed = tf.constant([1, 2])
-    counted = make_labels(flagged, SMALL, K, seed)
+    counted = SMALL.label(flagged, SIZE, seed)
     np.testing.assert_allclose(counted[Groundtruth.closeness], [[0, 0, 0, 1], [0, 1, 0, 0]])
-    left_out = make_labels(flagged, dataclasses.replace(SMALL, **{f"from_{flag}": False}), K, seed)
-    np.testing.assert_allclose(left_out[Groundtruth.closeness], [[1, 0, 0, 0], [0, 0, 0, 0]])
-    assert not left_out[Groundtruth.window_classes].numpy()[:, 3].any()
-    assert left_out[Groundtruth.edgemask][0].numpy()[5:].sum() == 0
+    without = dataclasses.replace(SMALL, **{f"from_{flag}": False})
+    ignored = without.label(flagged, SIZE, seed)
+    np.testing.assert_allclose(ignored[Groundtruth.closeness], [[1, 0, 0, 0], [0, 0, 0, 0]])
+    assert not ignored[Groundtruth.window_classes].numpy()[:, 3].any()
+    assert ignored[Groundtruth.edgemask][0].numpy()[5:].sum() == 0
 
 
 def test_transform_and_sizes():
-    options = dataclasses.replace(SMALL, transform="AREA", num_windows=7, mask_size=4)
-    made = make_labels(decoded(), options, K, tf.constant([1, 2]))
+    maker = LabelMaker((WindowLabels(7, "AREA"), ForegroundLabels(mask_size=4)), K)
+    made = maker.label(decoded(), SIZE, tf.constant([1, 2]))
     windows = made[Groundtruth.window_boxes]
     expected = labels.window_labels(
         TWO["boxes"], TWO["classes"], windows.numpy(), K, transform="AREA"
@@ -279,7 +283,7 @@ def test_stored_labels_come_as_they_are(tmp_path):
     np.testing.assert_allclose(batch[Groundtruth.edgemask][0].ravel(), np.arange(128))
 
 
-def test_closeness_follows_its_object_where_another_is_left_out(tmp_path):
+def test_closeness_follows_its_object_where_another_is_ignored(tmp_path):
     """The first box has no area: its row goes with it."""
     record = with_labels(example("0", **TWO))
     with_floats(record, TfExample.ymax, [0.0, 1.0])

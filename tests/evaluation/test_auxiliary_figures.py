@@ -5,7 +5,7 @@ import numpy as np
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation.auxiliary_figures import draw_comparisons
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.mtl.auxiliary_task import Maps, RegionShares
+from object_detection_mtl.mtl.auxiliary_task import MapComparison, RegionComparison
 from object_detection_mtl.visualization import prediction_comparison as drawing
 from object_detection_mtl.visualization import sheet_layout
 
@@ -17,13 +17,13 @@ BATCH = {
     Groundtruth.classes: np.array([[2, 0]] * 2),
     Groundtruth.num_boxes: np.array([1, 0]),
 }
-SHARES = RegionShares(
+SHARES = RegionComparison(
     regions=np.tile([0.0, 0.0, 0.5, 0.5], [2, 3, 1]),
     exists=np.array([[True, True, False], [True, False, False]]),
     labels=np.tile([0.0, 0.5, 0.5], [2, 3, 1]),
     predicted=np.tile([0.0, 1.0, 0.0], [2, 3, 1]),
 )
-MAPS = Maps(labels=np.zeros([2, 8, 8]), predicted=np.full([2, 8, 8], 0.5))
+MAPS = MapComparison(labels=np.zeros([2, 8, 8]), predicted=np.full([2, 8, 8], 0.5))
 
 
 def test_a_sheet_for_each_image(monkeypatch):

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data.auxiliary_labels import LabelOptions, make_labels
 from object_detection_mtl.evaluation.evaluation_step import make_infer_fn
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.models import rpn
+from object_detection_mtl.mtl.closeness_task import ClosenessLabels
+from object_detection_mtl.mtl.foreground_task import ForegroundLabels
+from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.window_task import WindowLabels
 from tests.models import tiny as toy
 from tests.training import tiny
 
@@ -104,11 +107,11 @@ def test_losses_of_auxiliary_tasks_where_the_labels_are():
         Groundtruth.weights: tf.ones([1, 2]),
     }
     example = {
-        "image": tf.zeros([64, 80, 3], tf.uint8),
         Groundtruth.boxes: batch[Groundtruth.boxes][0],
         Groundtruth.classes: batch[Groundtruth.classes][0],
     }
-    made = make_labels(example, LabelOptions(num_windows=4), 3, tf.constant([1, 2]))
+    maker = LabelMaker((WindowLabels(4), ClosenessLabels(), ForegroundLabels()), 3)
+    made = maker.label(example, tf.constant([64, 80]), tf.constant([1, 2]))
     labels = {key: value[tf.newaxis] for key, value in made.items()}
     without, found = (
         {key: float(value) for key, value in outcome.items() if key.startswith("Loss/MTL/")}
@@ -134,7 +137,7 @@ class Brightness(keras.layers.Layer):
     labels = ("image_brightness",)
     optional_labels = ("brightness_weight",)
     outputs = ()
-    evidence_width = 0
+    auxiliary_width = 0
     loss_weights = {"brightness_loss": 2.0}
 
     def __init__(self, metric="mtl/brightness_error"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -269,53 +268,6 @@ def test_where_the_gradient_of_the_refinement_ends(residue, stop, expected):
         f"model.mtl.stop_gradient_for_prediction_org={stop}",
         loss=Losses.refined_classification,
     )
-
-
-class CountingTask(keras.layers.Layer):
-    """A made-up fourth task: how many objects there are, from the mean of the map."""
-
-    labels = (Groundtruth.num_boxes,)
-    outputs = ("count",)
-    evidence_width = 1
-
-    def __init__(self):
-        super().__init__(name="counting")
-        self.loss_weights = {"counting_loss": 0.5}
-        self.linear = keras.layers.Dense(1, name="linear")
-        self.linear.build((None, 512))
-        self.built = True
-
-    def predict(self, context):
-        return {"count": self.linear(tf.reduce_mean(context.features, axis=[1, 2]))[:, 0]}
-
-    def evidence(self, predictions, context):
-        shape = tf.shape(context.refined.boxes)[:2]
-        return tf.broadcast_to(predictions["count"][:, None], shape)[..., None]
-
-    def loss(self, predictions, groundtruth):
-        error = predictions["count"] - tf.cast(groundtruth[Groundtruth.num_boxes], tf.float32)
-        return {"counting_loss": tf.reduce_mean(tf.abs(error))}
-
-    def metrics(self, predictions, groundtruth):
-        error = predictions["count"] - tf.cast(groundtruth[Groundtruth.num_boxes], tf.float32)
-        return {"mtl/counting": tf.stack([tf.reduce_sum(tf.abs(error)), 2.0])}
-
-    def compare(self, predictions, groundtruth):
-        return {}
-
-    def tf1_variables(self):
-        return {"Counting/weights": self.linear.kernel, "Counting/biases": self.linear.bias}
-
-
-def test_a_fourth_task_is_one_more_entry(monkeypatch):
-    """Here under the switch of the closeness task, which has no other entry then."""
-    monkeypatch.setitem(mtl_builder.TASKS, "closeness", lambda parts: CountingTask())
-    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
-    _, losses, gradients = run(detector, groundtruth(0, 1), tiny.images(2))
-    assert detector.loss_weights["counting_loss"] == 0.5
-    assert float(losses["counting_loss"]) > 0 and Losses.closeness not in losses
-    assert detector.refiner.linear_layers[-1].kernel.shape == (4 + 5 * 4 + 1, 4)
-    assert all(gradient is not None for gradient in gradients.values())
 
 
 def test_evaluation_reports_losses_and_metrics_of_the_tasks():

@@ -27,7 +27,7 @@ def context(training=False, num_proposals=3):
 
 
 def refiner(**options):
-    return Refiner(num_classes=1, evidence_width=1, **options)
+    return Refiner(num_classes=1, auxiliary_width=1, **options)
 
 
 def set_weights(layer, kernel, bias):
@@ -35,7 +35,7 @@ def set_weights(layer, kernel, bias):
 
 
 def test_one_linear_layer_and_the_residue():
-    kernel = [[1, 0], [0, 2], [0.1, 0]]  # main background, main class, evidence
+    kernel = [[1, 0], [0, 2], [0.1, 0]]  # main background, main class, auxiliary
     for residue, expected in (
         (False, [[2.5, 3.5], [5.5, -0.5], [3.5, 9.5]]),
         (True, [[3.5, 5.5], [8.5, -0.5], [3.5, 14.5]]),
@@ -60,12 +60,12 @@ def test_hidden_layers_are_as_wide_as_their_input_and_have_an_activation():
 
 
 def test_the_dropout_rate_is_a_probability_to_keep_and_acts_in_training_alone():
-    layer = Refiner(num_classes=1, evidence_width=998, num_hidden_layers=1, keep_probability=0.75)
+    layer = Refiner(num_classes=1, auxiliary_width=998, num_hidden_layers=1, keep_probability=0.75)
     set_weights(layer.linear_layers[0], np.eye(1000), np.zeros(1000))
     set_weights(layer.linear_layers[1], np.full([1000, 2], 0.001), [0, 0])
-    main, evidence = tf.ones([1, 3, 2]), tf.ones([1, 3, 998])
-    np.testing.assert_allclose(layer.refine(main, [evidence], context()), 1.0, rtol=1e-5)
-    outputs = layer.refine(main, [evidence], context(training=True)).numpy()
+    main, auxiliary = tf.ones([1, 3, 2]), tf.ones([1, 3, 998])
+    np.testing.assert_allclose(layer.refine(main, [auxiliary], context()), 1.0, rtol=1e-5)
+    outputs = layer.refine(main, [auxiliary], context(training=True)).numpy()
     # A sum of 1000 values, each 0 or 1 / 0.75: mean 1, standard deviation 0.018.
     np.testing.assert_allclose(outputs, 1.0, atol=0.1)
     assert np.ptp(outputs) > 0
@@ -80,11 +80,11 @@ def test_the_refined_loss_reaches_the_main_logits_through_the_residue_alone(stop
     with tf.GradientTape() as tape:
         tape.watch([MAIN, EVIDENCE])
         total = tf.reduce_sum(layer.refine(MAIN, [EVIDENCE], context()))
-    main, evidence = tape.gradient(
+    main, auxiliary = tape.gradient(
         total, [MAIN, EVIDENCE], unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     np.testing.assert_allclose(main, reaches * np.ones([1, 3, 2]))
-    np.testing.assert_allclose(evidence, np.zeros([1, 3, 1]))
+    np.testing.assert_allclose(auxiliary, np.zeros([1, 3, 1]))
 
 
 def test_the_best_are_refined_and_the_rest_keep_their_main_logits():

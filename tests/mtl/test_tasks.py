@@ -11,7 +11,7 @@ from object_detection_mtl.mtl.closeness_task import ClosenessTask
 from object_detection_mtl.mtl.foreground_task import ForegroundTask
 
 
-def test_closeness_evidence_is_the_images_mean_or_each_ones_own():
+def test_closeness_logits_are_the_images_mean_or_each_proposals_own():
     """Of two existing proposals; the third is padding."""
     logits = tf.constant([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]]])
     predictions = {Predictions.closeness: logits}
@@ -19,9 +19,9 @@ def test_closeness_evidence_is_the_images_mean_or_each_ones_own():
         num_proposals=tf.constant([2]), refined=RefinedProposals(tf.zeros([1, 3, 4]))
     )
     both = {}
-    for global_evidence in (True, False):
-        task = ClosenessTask(None, num_classes=1, global_evidence=global_evidence)
-        both[global_evidence] = task.evidence(predictions, context).numpy()
+    for global_mean in (True, False):
+        task = ClosenessTask(None, num_classes=1, global_mean=global_mean)
+        both[global_mean] = task.auxiliary_logits(predictions, context).numpy()
     np.testing.assert_allclose(both[True], [[[2, 4]] * 3])
     np.testing.assert_allclose(both[False], logits)
 
