@@ -37,7 +37,7 @@ def test_metrics_are_printed_and_a_report_is_written(results, tmp_path):
     assert done.out.splitlines()[0] == "mine: 3 images"
     assert done.out.splitlines()[-1] == str(report / "report.html")
     found = values(done.out)
-    # The cat of image a is found, so is the dog of image b (IoU 3/4).
+    # The cat of image a is found, so is the dog of image b (IoU 30/38).
     assert found["AP@0.5IOU/cat"] == found["AP@0.5IOU/dog"] == "1.0000"
     assert found["PascalBoxes_Precision/mAP@0.5IOU"] == "1.0000"
     assert "Evaluation of mine" in (report / "report.html").read_text()
