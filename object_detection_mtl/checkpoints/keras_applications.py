@@ -1,4 +1,4 @@
-"""Weights of `keras.applications`: ImageNet classifiers for the Keras form of a backbone.
+"""ImageNet classifiers of `keras.applications` for the Keras form of a backbone.
 
 The word `imagenet` (Keras downloads them), or a local file: `.weights.h5`, `.h5` or `.keras`. Its
 layers stand in Keras' order (`keras_order.py`). In two things ResNet differs from the OD API's, and
@@ -9,16 +9,19 @@ turned around.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import zipfile
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
 
+from object_detection_mtl.backbones.registry import BACKBONES, entry_of_scope
 from object_detection_mtl.checkpoints import restore_plan
 from object_detection_mtl.checkpoints.checkpoint_files import (
     CheckpointFile,
@@ -26,17 +29,11 @@ from object_detection_mtl.checkpoints.checkpoint_files import (
     stored_value,
 )
 from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
-from object_detection_mtl.checkpoints.odapi_tf2 import CLASSIFIER_KERNELS
 
 IMAGENET = "imagenet"
 SUFFIXES = (".h5", ".keras")
-APPLICATIONS = {
-    "resnet_v1_50_keras": "ResNet50",
-    "resnet_v1_101_keras": "ResNet101",
-    "resnet_v1_152_keras": "ResNet152",
-    "InceptionResnetV2": "InceptionResNetV2",
-}
 BLUE_FIRST = "resnet_v1"
+MAX_TOP_CONVOLUTIONS = 2
 
 
 class KerasWeights:
@@ -70,46 +67,60 @@ def is_keras(path: str | os.PathLike[str]) -> bool:
 
 
 def open_weights(path: str | os.PathLike[str], network: str = "") -> CheckpointFile:
-    """The weights that a path means.
+    """Open the weights that a path means.
 
     Args:
         path: the word `imagenet` or a file.
-        network: which ImageNet weights; not needed for a file.
+        network: of the detector that is to be filled; needed for `imagenet`. A file is recognized
+            faster if it holds this network.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, holds no network that is known here, or there are no ImageNet
+        ValueError: it cannot be read, holds no network of the registry, or there are no ImageNet
             weights for `network`.
     """
     text = os.path.expanduser(os.fspath(path))
     if text == IMAGENET:
         weights = KerasWeights(network, _download(network))
     else:
-        network = network_in(text)
-        weights = KerasWeights(network, _load(text, APPLICATIONS[network]))
+        network = _network_in(text, network)
+        weights = KerasWeights(network, _load(text, application_of(network)))
     return CheckpointFile(text, weights.shapes(), True, weights)
 
 
-def network_in(path: str) -> str:
-    """The network of a file, by its number of convolutions."""
+def application_of(network: str) -> str:
+    """Return the model of `keras.applications` whose weights fit a network, or ""."""
+    entry = entry_of_scope(network)
+    return entry.application if entry else ""
+
+
+def _networks_with_application() -> list[str]:
+    """Return the scopes of the networks that have weights in `keras.applications`."""
+    return list(dict.fromkeys(e.scope for e in BACKBONES.values() if e.application))
+
+
+def _network_in(path: str, expected: str) -> str:
+    """Return the network of a file, by the shapes of its kernels; `expected` is tried first."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file {path!r}")
-    kernels = _count_kernels(path)
-    if kernels not in CLASSIFIER_KERNELS:
-        raise ValueError(
-            f"{path!r} holds a network of {kernels} convolutions; expected weights of "
-            f"keras.applications' {', '.join(APPLICATIONS.values())}"
-        )
-    return CLASSIFIER_KERNELS[kernels]
+    kernels = _kernels_in(path)
+    known = _networks_with_application()
+    for network in sorted(known, key=lambda name: name != expected):
+        if _are_kernels_of(kernels, application_of(network)):
+            return network
+    raise ValueError(
+        f"{path!r} holds an unknown network of {kernels.total()} convolutions; expected weights of "
+        f"keras.applications' {', '.join(map(application_of, known))}"
+    )
 
 
-def _count_kernels(path: str) -> int:
-    kernels = 0
+def _kernels_in(path: str) -> Counter[tuple[int, ...]]:
+    """Return the shapes of a file's kernels, and how often each occurs."""
+    kernels: Counter[tuple[int, ...]] = Counter()
 
     def count(name: str, item: Any) -> None:
-        nonlocal kernels
         if isinstance(item, h5py.Dataset) and item.ndim == 4 and "optimizer" not in name:
-            kernels += 1
+            kernels[item.shape] += 1
 
     try:
         with open(path, "rb") as file:
@@ -121,9 +132,25 @@ def _count_kernels(path: str) -> int:
                 weights.visititems(count)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path!r} is no file of Keras weights, or is damaged ({error})"
+            f"{path!r} is not a file of Keras weights, or is corrupt ({error})"
         ) from error
     return kernels
+
+
+def _are_kernels_of(kernels: Counter[tuple[int, ...]], application: str) -> bool:
+    """Return whether these are all kernels of an application, with or without a classifier."""
+    expected = _kernels_of(application)
+    # A classifier on top may consist of 1x1 convolutions too, as in MobileNet v3.
+    rest = kernels - expected
+    is_top = rest.total() <= MAX_TOP_CONVOLUTIONS and all(s[:2] == (1, 1) for s in rest)
+    return is_top and not expected - kernels
+
+
+@functools.cache
+def _kernels_of(application: str) -> Counter[tuple[int, ...]]:
+    """Return the same of a model of `keras.applications` without a classifier."""
+    network = getattr(keras.applications, application)(weights=None, include_top=False)
+    return Counter(tuple(w.shape) for w in network.weights if len(w.shape) == 4)
 
 
 def _load(path: str, application: str) -> keras.Model:
@@ -146,17 +173,19 @@ def _load(path: str, application: str) -> keras.Model:
 
 
 def _download(network: str) -> keras.Model:
-    if network not in APPLICATIONS:
+    application = application_of(network)
+    if not application:
         raise ValueError(
-            f'fine_tune_checkpoint "{IMAGENET}" is there for {", ".join(APPLICATIONS)}; the '
-            f"model's feature extractor is {network or 'not given'}"
+            f'fine_tune_checkpoint "{IMAGENET}" is there for '
+            f"{', '.join(_networks_with_application())}; the model's feature extractor is "
+            f"{network or 'not given'}"
         )
     try:
-        build = getattr(keras.applications, APPLICATIONS[network])
+        build = getattr(keras.applications, application)
         return build(weights=IMAGENET, include_top=False)
     except Exception as error:  # What urllib raises, wrapped by Keras into a bare Exception.
         raise ValueError(
-            f"the ImageNet weights of {APPLICATIONS[network]} could not be downloaded ({error}); "
+            f"the ImageNet weights of {application} could not be downloaded ({error}); "
             "give a local .weights.h5 file instead"
         ) from error
 
@@ -166,7 +195,7 @@ def _weights_of(checkpoint: CheckpointFile) -> KerasWeights:
 
 
 def _plan(
-    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+    checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
     """The whole network into every copy of its two parts."""
     weights = _weights_of(checkpoint)
@@ -175,18 +204,39 @@ def _plan(
     restore_plan.require_network(checkpoint, {weights.network}, network)
     restore_plan.require_averages(checkpoint, False, request)
     wanted = restore_plan.backbone_names(names, network, request.exclude)
-    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
-    values = _values(checkpoint, stage1, weights.layers[: len(stage1)])
-    for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
-        if f"{part}/" != restore_plan.FIRST_STAGE:
-            stage2 = keras_layers(names, f"{part}/{network}/")
-            values |= _values(checkpoint, stage2, weights.layers[len(stage1) :])
+    values = _values_by_name(checkpoint, wanted, network)
     return restore_plan.RestorePlan(
-        description=f"{SOURCE.title} ({APPLICATIONS[network]})",
-        values=values,
+        description=f"{SOURCE.title} ({application_of(network)})",
+        values=values or _values_by_order(checkpoint, names, wanted, network),
         wanted=frozenset(wanted),
         weights=frozenset(checkpoint.shapes),
     )
+
+
+def _values_by_name(
+    checkpoint: CheckpointFile, wanted: list[str], network: str
+) -> dict[str, CheckpointValue]:
+    """Return the values of a backbone whose layers have Keras' names; else nothing."""
+    keys = {name: name.split(f"/{network}/", 1)[1] for name in wanted}
+    return {
+        name: stored_value(checkpoint, key)
+        for name, key in keys.items()
+        if key in checkpoint.shapes
+    }
+
+
+def _values_by_order(
+    checkpoint: CheckpointFile, names: Mapping[str, Any], wanted: list[str], network: str
+) -> dict[str, CheckpointValue]:
+    """Return the values of a backbone whose layers stand in Keras' order."""
+    layers = _weights_of(checkpoint).layers
+    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
+    values = _values(checkpoint, stage1, layers[: len(stage1)])
+    for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
+        if f"{part}/" != restore_plan.FIRST_STAGE:
+            stage2 = keras_layers(names, f"{part}/{network}/")
+            values |= _values(checkpoint, stage2, layers[len(stage1) :])
+    return values
 
 
 def _values(

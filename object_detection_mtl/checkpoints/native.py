@@ -8,7 +8,7 @@ of Python attributes that TensorFlow 2 would write: code may move, files stay re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -77,7 +77,7 @@ def has_averages(checkpoint: CheckpointFile) -> bool:
 
 
 def _plan(
-    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+    checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
     """The same names."""
     restore_plan.require_detection(checkpoint, request)

@@ -9,9 +9,10 @@ All layouts are the same here and there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
-from object_detection_mtl.checkpoints import restore_plan
+from object_detection_mtl.checkpoints import kernel_shapes, restore_plan
 from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, CheckpointFile
 from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
 
@@ -19,19 +20,6 @@ STAGE1 = "model/_feature_extractor_for_proposal_features"
 STAGE2 = "model/_feature_extractor_for_box_classifier_features"
 CLASSIFIER = "feature_extractor"
 AVERAGE_SUFFIX = f"/.OPTIMIZER_SLOT/optimizer/average{VALUE_SUFFIX}"
-# Convolutions of the first stage, and of the whole network, to its name.
-STAGE1_KERNELS = {
-    43: "resnet_v1_50_keras",
-    94: "resnet_v1_101_keras",
-    145: "resnet_v1_152_keras",
-    186: "InceptionResnetV2",
-}
-CLASSIFIER_KERNELS = {
-    53: "resnet_v1_50_keras",
-    104: "resnet_v1_101_keras",
-    155: "resnet_v1_152_keras",
-    244: "InceptionResnetV2",
-}
 _RPN = "model/_first_stage_box_predictor"
 _RPN_HEADS = f"{_RPN}/_prediction_heads"
 _BOX_HEADS = "model/_mask_rcnn_box_predictor"
@@ -69,40 +57,57 @@ def _has(checkpoint: CheckpointFile, start: str) -> bool:
     return any(key.startswith(start) for key in checkpoint.shapes)
 
 
-def _network(checkpoint: CheckpointFile, root: str, by_kernels: dict[int, str]) -> set[str]:
-    """The network, by its number of convolutions."""
-    kernels = [
-        key
-        for key in checkpoint.shapes
-        if key.startswith(f"{root}/") and key.endswith(f"/kernel{VALUE_SUFFIX}")
-    ]
-    return {
-        by_kernels.get(len(kernels), f"a network of {len(kernels)} convolutions that is not built")
-    }
+def _named(name: str, kernels: kernel_shapes.Shapes) -> set[str]:
+    """Return the network of a file; an unknown one by what is known of it."""
+    return {name or f"an unknown network of {len(kernels)} convolutions"}
 
 
 def _detector_networks(checkpoint: CheckpointFile) -> set[str]:
-    return _network(checkpoint, STAGE1, STAGE1_KERNELS)
+    kernels = kernel_shapes.kernels_in_objects(checkpoint.shapes, STAGE1)
+    return _named(kernel_shapes.name_of_stage1(kernels), kernels)
 
 
 def _classifier_networks(checkpoint: CheckpointFile) -> set[str]:
-    return _network(checkpoint, CLASSIFIER, CLASSIFIER_KERNELS)
+    kernels = kernel_shapes.kernels_in_objects(checkpoint.shapes, CLASSIFIER)
+    return _named(kernel_shapes.name_of_network(kernels), kernels)
+
+
+def _require_kernels(
+    checkpoint: CheckpointFile,
+    root: str,
+    layers: list[KerasLayer],
+    variables: Mapping[str, Any],
+    find_networks: Callable[[CheckpointFile], set[str]],
+) -> None:
+    """Raise ValueError unless the network below `root` is that of the detector.
+
+    Args:
+        checkpoint: the file.
+        root: of the network there.
+        layers: of the detector's network.
+        variables: the detector's.
+        find_networks: names the file's network; slow, it builds those of the registry.
+    """
+    network = restore_plan.network_of(variables)
+    ours = kernel_shapes.kernels_of_layers(layers, variables)
+    same = kernel_shapes.kernels_in_objects(checkpoint.shapes, root) == ours
+    if not (same and kernel_shapes.has_keras_form(network)):
+        restore_plan.require_network(checkpoint, find_networks(checkpoint), network)
 
 
 def _plan_detector(
-    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+    checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
+    """Plan both stages, and the heads that are asked for."""
     restore_plan.require_detection(checkpoint, request)
     network = restore_plan.network_of(names)
-    restore_plan.require_network(checkpoint, _detector_networks(checkpoint), network)
+    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
+    _require_kernels(checkpoint, STAGE1, stage1, names, _detector_networks)
     has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
     restore_plan.require_averages(checkpoint, has_averages, request)
+    stage2 = keras_layers(names, f"{restore_plan.SECOND_STAGE}{network}/")
     objects = _head_objects(checkpoint, names)
-    for part, root in (
-        ("FirstStageFeatureExtractor", STAGE1),
-        ("SecondStageFeatureExtractor", STAGE2),
-    ):
-        objects |= _counted(root, keras_layers(names, f"{part}/{network}/"))
+    objects |= _counted(STAGE1, stage1) | _counted(STAGE2, stage2)
     wanted = restore_plan.detector_names(names, request)
     keys = {
         name: (objects[stored] + VALUE_SUFFIX, objects[stored] + AVERAGE_SUFFIX)
@@ -118,17 +123,16 @@ def _plan_detector(
 
 
 def _plan_classifier(
-    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+    checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
-    """The whole network into every copy of its two parts."""
-    in_file = _classifier_networks(checkpoint)
-    what = f"{BACKBONE.title} ({', '.join(in_file)})"
-    restore_plan.require_classification(checkpoint, what, request)
+    """Plan the whole network into every copy of its two parts."""
+    restore_plan.require_classification(checkpoint, BACKBONE.title, request)
     network = restore_plan.network_of(names)
-    restore_plan.require_network(checkpoint, in_file, network)
+    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
+    stage2 = keras_layers(names, f"{restore_plan.SECOND_STAGE}{network}/")
+    _require_kernels(checkpoint, CLASSIFIER, stage1 + stage2, names, _classifier_networks)
     restore_plan.require_averages(checkpoint, False, request)
     wanted = restore_plan.backbone_names(names, network, request.exclude)
-    stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
     objects = _counted(CLASSIFIER, stage1)
     for part in dict.fromkeys(name.split(f"/{network}/")[0] for name in wanted):
         if f"{part}/" != restore_plan.FIRST_STAGE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from object_detection_mtl.checkpoints.checkpoint_files import (
     CheckpointFile,
@@ -59,7 +60,7 @@ class CheckpointSource:
         recognises: whether a file is of this kind.
         networks: the feature extractors in a file, by the names that detectors use.
         is_detector: whether there is a whole detector in a file.
-        plan: (checkpoint, the detector's variable names in the order of its layers, request) ->
+        plan: (checkpoint, the detector's variables by name in the order of its layers, request) ->
             what it has for them.
     """
 
@@ -67,7 +68,7 @@ class CheckpointSource:
     recognises: Callable[[CheckpointFile], bool]
     networks: Callable[[CheckpointFile], set[str]]
     is_detector: Callable[[CheckpointFile], bool]
-    plan: Callable[[CheckpointFile, Collection[str], RestoreRequest], RestorePlan]
+    plan: Callable[[CheckpointFile, Mapping[str, Any], RestoreRequest], RestorePlan]
 
 
 def network_of(names: Collection[str]) -> str:

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from object_detection_mtl.checkpoints.checkpoint_files import (
 # Batch norm epsilon of TF-Slim's MobileNet.
 EPSILON = 1e-3
 RELU6_CEILING = 6.0
+GAMMA = "/BatchNorm/gamma"
 SEPARABLE = re.compile(
     r"(?P<block>.*)_pointwise/(?P<leaf>depthwise_weights|pointwise_weights|BatchNorm/moving_mean)$"
 )
@@ -85,7 +87,21 @@ def values(
             found[name] = value
         elif slim_name in checkpoint.shapes:
             found[name] = stored_value(checkpoint, slim_name)
+        elif (factor := _absent_factor(checkpoint, slim_name)) is not None:
+            found[name] = factor
     return found
+
+
+def _absent_factor(checkpoint: CheckpointFile, slim_name: str) -> CheckpointValue | None:
+    """Return ones for the factor (gamma) of a batch norm that has none in the classifier.
+
+    The classifiers of TF-Slim's Inception networks normalize without a factor.
+    """
+    scope = slim_name.removesuffix(GAMMA)
+    shape = checkpoint.shapes.get(f"{scope}/BatchNorm/beta")
+    if scope == slim_name or shape is None:
+        return None
+    return CheckpointValue((), shape, lambda: np.ones(shape, np.float32))
 
 
 def _separable(
@@ -162,7 +178,7 @@ def _normal_cdf(x: np.ndarray) -> np.ndarray:
 
 
 def _plan(
-    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+    checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
     """An ImageNet classifier: its variables into every copy of the network."""
     in_file = networks(checkpoint)

@@ -8,7 +8,7 @@ A TF1 graph names its variables `FirstStageFeatureExtractor/MobilenetV1/Conv2d_0
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -57,7 +57,7 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
 
 
 def _plan(
-    checkpoint: CheckpointFile, names: Collection[str], request: restore_plan.RestoreRequest
+    checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
     """The same names, without a root."""
     restore_plan.require_detection(checkpoint, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from object_detection_mtl.backbones import inception_resnet_v2, resnet_v1
 from object_detection_mtl.backbones.backbone import checkpoint_names
@@ -12,15 +13,16 @@ from object_detection_mtl.checkpoints import tf1_detection
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.config import pipeline, samples
 from tests.checkpoints.tf1_files import write_tf1
-from tests.checkpoints.tf_slim_networks import run_resnet_v1
+from tests.checkpoints.tf_slim_networks import run_inception_v2, run_resnet_v1
 from tests.golden.weight_rule import make_weight
 
 
-def detector_of(backbone: str):
-    """A detector with a backbone of this type."""
-    override = f"model.faster_rcnn.feature_extractor.type={backbone}"
+def detector_of(backbone: str, *overrides: str):
+    """Return a detector with a backbone of this type."""
+    extractor = "model.faster_rcnn.feature_extractor"
     config = str(samples.path("faster_rcnn_resnet101_voc07.config"))
-    model = pipeline.load(config, overrides=[override]).model
+    changes = [f"{extractor}.type={backbone}", *(f"{extractor}.{text}" for text in overrides)]
+    model = pipeline.load(config, overrides=["config_dialect=ODAPI", *changes]).model
     return model_builder.build(model, is_training=False)
 
 
@@ -49,6 +51,74 @@ def test_resnet(tmp_path, num_layers, units):
     # Nothing dilates the classifier's own block4.
     stage2 = detector.second_stage.head.stage2
     assert_equal(stage2(points[None][f"{name}/block3"]), points[None][f"{name}/block4"])
+
+
+PIXELS = np.random.RandomState(0).uniform(-1, 1, (1, 97, 129, 3)).astype(np.float32)
+# Variables of the two stages: convolutions, and one more kernel of the separable one.
+INCEPTION_V2_CONVOLUTIONS = 50 + 19
+
+
+def read_variables(prefix):
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+@pytest.mark.parametrize(
+    ("options", "overrides"),
+    [
+        ({}, ()),
+        (
+            {"depth_multiplier": 0.5, "min_depth": 24},
+            ("depth_multiplier=0.5", "min_depth=24"),
+        ),
+    ],
+)
+def test_inception_v2(tmp_path, options, overrides):
+    """The features of `tf_slim.nets.inception_v2`, from the file that its Saver writes."""
+    points = run_inception_v2(PIXELS, tmp_path / "inception.ckpt", **options)
+    detector = detector_of("faster_rcnn_inception_v2", *overrides)
+    report = restore(detector, tmp_path / "inception.ckpt", verbose=False)
+    assert len(report.loaded) == 5 * INCEPTION_V2_CONVOLUTIONS + 1
+    assert not report.missing
+    logits = "InceptionV2/Logits/Conv2d_1c_1x1"
+    assert report.unused == (f"{logits}/biases", f"{logits}/weights")
+    stage1 = detector.backbone.stage1
+    assert_equal(stage1(PIXELS), points["Mixed_4e"])
+    stage2 = detector.second_stage.head.stage2
+    assert_equal(stage2(points["Mixed_4e"]), points["Mixed_5c"])
+    # The classifier has no gamma: it is 1.
+    gamma = stage1.get_layer("Mixed_3b.Branch_0.Conv2d_0a_1x1").gamma
+    np.testing.assert_array_equal(gamma, np.ones(gamma.shape))
+
+
+def test_inception_v2_with_stride_8_has_the_features_of_stride_16_at_every_second_cell(tmp_path):
+    points = run_inception_v2(PIXELS, tmp_path / "inception.ckpt")
+    detector = detector_of("faster_rcnn_inception_v2", "first_stage_features_stride=8")
+    restore(detector, tmp_path / "inception.ckpt", verbose=False)
+    features = detector.backbone.stage1(PIXELS)
+    assert features.shape == (1, 13, 17, 576)
+    assert_equal(features[:, ::2, ::2], points["Mixed_4e"])
+
+
+def test_inception_v2_from_a_detector_of_tensorflow_1(tmp_path):
+    """Names of the OD API, whose detector has a gamma; its classifier's weights, otherwise."""
+    run_inception_v2(PIXELS, tmp_path / "inception.ckpt")
+    classifier = read_variables(tmp_path / "inception.ckpt")
+    stored = {}
+    for name, value in classifier.items():
+        part = "Second" if "/Mixed_5" in name else "First"
+        stored[f"{part}StageFeatureExtractor/{name}"] = value
+        if name.endswith("/beta"):
+            gamma = name.replace("/beta", "/gamma")
+            stored[f"{part}StageFeatureExtractor/{gamma}"] = make_weight(gamma, value.shape)
+    file = write_tf1(tmp_path / "model.ckpt", stored | {"global_step": np.int64(7)})
+    detector = detector_of("faster_rcnn_inception_v2")
+    report = restore(detector, file, checkpoint_type="detection", verbose=False)
+    assert report.source == "TF1 detection checkpoint with InceptionV2"
+    assert not report.missing
+    for name, variable in tf1_detection.name_map(detector).items():
+        if "FeatureExtractor/" in name:
+            np.testing.assert_array_equal(variable, stored[name])
 
 
 @pytest.mark.slow
