@@ -34,10 +34,9 @@ from object_detection_mtl.checkpoints.checkpoint_files import (
     stored_value,
 )
 
-# Batch norm epsilon of TF-Slim's MobileNet.
+# Batch norm epsilon of TF-Slim's MobileNet and Inception.
 EPSILON = 1e-3
 RELU6_CEILING = 6.0
-GAMMA = "/BatchNorm/gamma"
 SEPARABLE = re.compile(
     r"(?P<block>.*)_pointwise/(?P<leaf>depthwise_weights|pointwise_weights|BatchNorm/moving_mean)$"
 )
@@ -87,21 +86,32 @@ def values(
             found[name] = value
         elif slim_name in checkpoint.shapes:
             found[name] = stored_value(checkpoint, slim_name)
-        elif (factor := _absent_factor(checkpoint, slim_name)) is not None:
-            found[name] = factor
+        elif (absent := _absent_batch_norm(checkpoint, slim_name)) is not None:
+            found[name] = absent
     return found
 
 
-def _absent_factor(checkpoint: CheckpointFile, slim_name: str) -> CheckpointValue | None:
-    """Return ones for the factor (gamma) of a batch norm that has none in the classifier.
+def _absent_batch_norm(checkpoint: CheckpointFile, slim_name: str) -> CheckpointValue | None:
+    """Return what a batch norm variable is that the classifier has no need of.
 
-    The classifiers of TF-Slim's Inception networks normalize without a factor.
+    TF-Slim's Inception networks normalize without a factor: gamma is 1. The first convolution of
+    Inception v2 has biases instead of a batch norm: the same is one with beta = biases, of averages
+    that change nothing.
     """
-    scope = slim_name.removesuffix(GAMMA)
-    shape = checkpoint.shapes.get(f"{scope}/BatchNorm/beta")
-    if scope == slim_name or shape is None:
+    layer, _, leaf = slim_name.partition("/BatchNorm/")
+    beta, biases = f"{layer}/BatchNorm/beta", f"{layer}/biases"
+    if leaf == "gamma" and beta in checkpoint.shapes:
+        return _constant(checkpoint.shapes[beta], 1.0)
+    if not leaf or beta in checkpoint.shapes or biases not in checkpoint.shapes:
         return None
-    return CheckpointValue((), shape, lambda: np.ones(shape, np.float32))
+    if leaf == "beta":
+        return stored_value(checkpoint, biases)
+    value = {"gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1.0 - EPSILON}[leaf]
+    return _constant(checkpoint.shapes[biases], value)
+
+
+def _constant(shape: tuple[int, ...], value: float) -> CheckpointValue:
+    return CheckpointValue((), shape, lambda: np.full(shape, value, np.float32))
 
 
 def _separable(

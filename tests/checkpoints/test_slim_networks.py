@@ -101,24 +101,22 @@ def test_inception_v2_with_stride_8_has_the_features_of_stride_16_at_every_secon
 
 
 def test_inception_v2_from_a_detector_of_tensorflow_1(tmp_path):
-    """Names of the OD API, whose detector has a gamma; its classifier's weights, otherwise."""
-    run_inception_v2(PIXELS, tmp_path / "inception.ckpt")
-    classifier = read_variables(tmp_path / "inception.ckpt")
+    """Its network has a gamma, and a batch norm after the first convolution."""
+    points = run_inception_v2(PIXELS, tmp_path / "inception.ckpt", as_in_detectors=True)
     stored = {}
-    for name, value in classifier.items():
-        part = "Second" if "/Mixed_5" in name else "First"
-        stored[f"{part}StageFeatureExtractor/{name}"] = value
-        if name.endswith("/beta"):
-            gamma = name.replace("/beta", "/gamma")
-            stored[f"{part}StageFeatureExtractor/{gamma}"] = make_weight(gamma, value.shape)
+    for name, value in read_variables(tmp_path / "inception.ckpt").items():
+        if "/Logits/" not in name:
+            part = "Second" if "/Mixed_5" in name else "First"
+            stored[f"{part}StageFeatureExtractor/{name}"] = value
     file = write_tf1(tmp_path / "model.ckpt", stored | {"global_step": np.int64(7)})
     detector = detector_of("faster_rcnn_inception_v2")
     report = restore(detector, file, checkpoint_type="detection", verbose=False)
     assert report.source == "TF1 detection checkpoint with InceptionV2"
     assert not report.missing
-    for name, variable in tf1_detection.name_map(detector).items():
-        if "FeatureExtractor/" in name:
-            np.testing.assert_array_equal(variable, stored[name])
+    assert len(report.loaded) == len(stored) == 5 * INCEPTION_V2_CONVOLUTIONS + 1
+    assert_equal(detector.backbone.stage1(PIXELS), points["Mixed_4e"])
+    stage2 = detector.second_stage.head.stage2
+    assert_equal(stage2(points["Mixed_4e"]), points["Mixed_5c"])
 
 
 @pytest.mark.slow

@@ -59,12 +59,16 @@ def run_resnet_v1(
     return _run_network(build, module.resnet_arg_scope(), images, prefix)
 
 
-def run_inception_v2(images: np.ndarray, prefix: Path, **options: Any) -> Mapping[str, np.ndarray]:
+def run_inception_v2(
+    images: np.ndarray, prefix: Path, *, as_in_detectors: bool = False, **options: Any
+) -> Mapping[str, np.ndarray]:
     """Run the classifier with weights made from its variables' names, and save them.
 
     Args:
         images: [B, H, W, 3], normalized.
         prefix: of the checkpoint that is written.
+        as_in_detectors: normalize after the first convolution too, and with a gamma, as the OD API
+            does.
         **options: of `tf_slim.nets.inception_v2.inception_v2`.
 
     Returns:
@@ -78,7 +82,17 @@ def run_inception_v2(images: np.ndarray, prefix: Path, **options: Any) -> Mappin
         )
         return points
 
-    return _run_network(build, module.inception_v2_arg_scope(), images, prefix)
+    arg_scope = module.inception_v2_arg_scope()
+    if as_in_detectors:
+        slim = importlib.import_module("tf_slim")
+        normalization = {"scale": True, "decay": 0.9997, "epsilon": 0.001}
+        with slim.arg_scope(
+            [slim.conv2d, slim.separable_conv2d],
+            normalizer_fn=slim.batch_norm,
+            normalizer_params=normalization,
+        ) as arg_scope:
+            pass
+    return _run_network(build, arg_scope, images, prefix)
 
 
 def _run_network(
