@@ -1,11 +1,11 @@
-"""The authors' own configurations go all the way: train, evaluate, export, serve.
+"""The authors' own configurations: train, evaluate, export, serve.
 
 `benchmarks/original_configs.py` does it for all eighteen, which takes long and, for model22, more
-memory than a test should need. Here is one of each kind: MobileNet with and without the tasks, at
-full size; on small pictures, Faster R-CNN with ResNet-101 on COCO's classes at its batch size of
-three, and R-FCN with all tasks. model3x have the models of model1x, model7x of model4x, model8x of
-model5x, model9x of model6x; model1x differ from model2x by classes and crop size.
-Inception-ResNet-v2 (model6x) is left to the goldens and the command: it takes as long as all these.
+memory than a test should need. Here is one of each kind: MobileNet with and without the tasks, on
+small images and at full size; Faster R-CNN with ResNet-101 on COCO's classes at its batch size of
+three, and R-FCN with all tasks, on small images. model3x have the models of model1x, model7x of
+model4x, model8x of model5x, model9x of model6x; model1x differ from model2x by classes and crop
+size. The goldens test Inception-ResNet-v2 (model6x), which takes as long as all of these.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from tests.golden import original_configs
 
 ROOT = Path(__file__).parents[1]
-PICTURES = Path(__file__).parent / "golden" / "images"
+IMAGES = Path(__file__).parent / "golden" / "images"
 
 OBJECT = """
   <object>
@@ -30,13 +30,13 @@ OBJECT = """
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The configurations, and a VOC folder: photographs of 640x480 with made-up objects."""
+def directory(tmp_path_factory):
+    """The configurations, and a VOC directory: images of 640x480 with made-up objects."""
     root = tmp_path_factory.mktemp("originals")
     original_configs.write(root)
     for name in ("Annotations", "JPEGImages"):
         (root / "voc" / name).mkdir(parents=True)
-    for number, path in enumerate(sorted(PICTURES.iterdir())):
+    for number, path in enumerate(sorted(IMAGES.iterdir())):
         objects = [
             OBJECT.format(name=name, left=left, top=top, right=left + 200, bottom=top + 150)
             for name, left, top in [("person", 40 * number, 30), ("tvmonitor", 300, 200)]
@@ -48,17 +48,20 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("models", "max_side"),
-    [(["model51", "model52"], 0), (["model21", "model42"], 160)],
-    ids=["MobileNet at full size", "ResNet-101 on small pictures"],
+    [
+        pytest.param(["model51", "model52"], 160, marks=pytest.mark.slow),
+        pytest.param(["model51", "model52"], 0, marks=pytest.mark.long),
+        pytest.param(["model21", "model42"], 160, marks=pytest.mark.long),
+    ],
+    ids=["MobileNet on small images", "MobileNet at full size", "ResNet-101 on small images"],
 )
-def test_the_whole_way(folder, tmp_path, models, max_side):
+def test_from_records_to_detections(directory, tmp_path, models, max_side):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.original_configs"),
-            *(f"--configs_dir={folder}", f"--data_dir={folder / 'voc'}", "--pictures=2"),
+            *(f"--configs_dir={directory}", f"--data_dir={directory / 'voc'}", "--pictures=2"),
             *(f"--work_dir={tmp_path}", f"--max_side={max_side}", f"--models={','.join(models)}"),
         ],
         cwd=ROOT,

@@ -22,7 +22,7 @@ from tests.golden.model_runner import GOLDEN
     [
         ("model51", "faster_rcnn_mobilenet_v1_voc07"),
         ("model52", "faster_rcnn_mobilenet_v1_mtl_voc07"),
-        pytest.param("model12", "faster_rcnn_resnet101_mtl_voc07", marks=pytest.mark.slow),
+        pytest.param("model12", "faster_rcnn_resnet101_mtl_voc07", marks=pytest.mark.long),
         pytest.param("model42", "rfcn_resnet101_mtl_voc07", marks=pytest.mark.slow),
         pytest.param(
             "model62", "faster_rcnn_inception_resnet_v2_mtl_voc07", marks=pytest.mark.slow

@@ -30,8 +30,13 @@ def assert_equal(actual, expected):
     np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("num_layers", "units"), [(50, 16), (101, 33)])
+@pytest.mark.parametrize(
+    ("num_layers", "units"),
+    [
+        pytest.param(50, 16, marks=pytest.mark.slow),
+        pytest.param(101, 33, marks=pytest.mark.long),
+    ],
+)
 def test_resnet(tmp_path, num_layers, units):
     """The features of `tf_slim.nets.resnet_v1`, from the file that its Saver writes."""
     name = f"resnet_v1_{num_layers}"

@@ -315,7 +315,7 @@ def test_serving_imports_nothing_but_tensorflow():
     alone(sys.executable, OURS, "-I")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_serving_in_an_environment_with_only_tensorflow(tmp_path):
     """Needs a package index; without one the environment cannot be made."""
     venv.create(tmp_path / "env", with_pip=True)

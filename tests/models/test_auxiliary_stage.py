@@ -134,8 +134,16 @@ def test_a_batch_of_three_equals_three_batches_of_one(architecture, shared):
         np.testing.assert_allclose(gradient, mean, atol=2e-3 * scale, err_msg=path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("count", range(5))
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(2, marks=pytest.mark.long),
+        pytest.param(3, marks=pytest.mark.long),
+        pytest.param(4, marks=pytest.mark.slow),
+    ],
+)
 def test_every_subset_of_tasks_and_refinement(count):
     names = list(AUXILIARY_LOSSES)
     for chosen in itertools.combinations(names, count):

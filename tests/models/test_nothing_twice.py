@@ -58,12 +58,15 @@ def twins(graph: tf.Graph) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
 @pytest.mark.parametrize(
     "options",
-    [(), (BEST_THREE,), (SHARED,), (SHARED, BEST_THREE)],
-    ids=["all", "best", "shared", "best shared"],
+    [
+        pytest.param((), marks=pytest.mark.slow, id="all"),
+        pytest.param((BEST_THREE,), marks=pytest.mark.long, id="best"),
+        pytest.param((SHARED,), marks=pytest.mark.long, id="shared"),
+        pytest.param((SHARED, BEST_THREE), marks=pytest.mark.slow, id="best shared"),
+    ],
 )
 def test_nothing_is_computed_twice(architecture, options):
     detector = tiny.detector(*tiny.ARCHITECTURES[architecture], *ALL, *options, is_training=False)

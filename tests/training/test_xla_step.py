@@ -89,7 +89,7 @@ def toy_batch(detector):
             voc("faster_rcnn_resnet101_voc07.config"),
             functools.partial(golden_batch, "model11"),
             1e-3,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
         pytest.param(toy(*TASKS), toy_batch, 1e-3, marks=pytest.mark.slow),
         pytest.param(toy(*small.RFCN, *TASKS, MINER), toy_batch, 1e-3, marks=pytest.mark.slow),

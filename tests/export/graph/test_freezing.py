@@ -104,15 +104,14 @@ def test_two_frozen_graphs_live_in_one_process(tmp_path):
         comparing.check_same_detections(detect(tf.constant(files)), fast.detect(files))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        "rfcn_mobilenet_v1_bccd",
-        "rfcn_resnet101_mtl_voc07",
-        "faster_rcnn_resnet101_voc07",
-        "faster_rcnn_mobilenet_v1_mtl_voc07",
-        "faster_rcnn_inception_resnet_v2_voc07",
+        pytest.param("rfcn_mobilenet_v1_mtl_bccd", marks=pytest.mark.slow),
+        pytest.param("rfcn_resnet101_mtl_voc07", marks=pytest.mark.long),
+        pytest.param("faster_rcnn_resnet101_voc07", marks=pytest.mark.slow),
+        pytest.param("faster_rcnn_mobilenet_v1_mtl_voc07", marks=pytest.mark.slow),
+        pytest.param("faster_rcnn_inception_resnet_v2_voc07", marks=pytest.mark.slow),
     ],
 )
 def test_other_architectures(name):

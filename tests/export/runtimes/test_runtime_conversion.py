@@ -1,6 +1,7 @@
 """Detecting and evaluating with other engines than TensorFlow, as users ask for it."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_auto_says_what_it_takes_and_why(tmp_path):
     _, out = detections(tmp_path / "auto", saved_model(), "--engine=auto")
     [line, _] = out.splitlines()
     assert "the fastest here of those that find what TensorFlow finds (" in line
-    assert "tensorflow 0." in line and "openvino 0." in line
+    assert re.search(r"tensorflow \d+\.\d+", line)
+    assert re.search(r"openvino \d+\.\d+", line)
 
 
 @pytest.mark.slow
