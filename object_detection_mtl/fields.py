@@ -101,6 +101,9 @@ class Detections:
     classes = "detection_classes"  # [B, D] float32, 0-based (1-based in the exported model)
     num_detections = "num_detections"  # [B] float32
     multiclass_scores = "detection_multiclass_scores"  # [B, D, K+1]
+    # Of a detector with refinement, in evaluation: the best class by the main class logits.
+    main_scores = "main_detection_scores"  # [B, D]
+    main_classes = "main_detection_classes"  # [B, D], 0-based
     anchor_indices = "detection_anchor_indices"  # [B, D] float32, row of the proposal
     raw_boxes = "raw_detection_boxes"  # [B, P, 4] before non-maximum suppression
     raw_scores = "raw_detection_scores"  # [B, P, K+1] before non-maximum suppression

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -33,6 +34,8 @@ from object_detection_mtl.inference.sources.input_files import PictureFile
 from object_detection_mtl.inference.stages import StagedPredictor
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
+from object_detection_mtl.reporting.checkpoint_report import CheckpointReport, DetectionCollector
+from object_detection_mtl.reporting.report_contents import ReportOptions
 
 if TYPE_CHECKING:
     from object_detection_mtl.training.training_loop import TrainableModel, TrainingResult
@@ -150,6 +153,8 @@ def evaluate(
     num_train_steps: int | None = None,
     engine: str = "tensorflow",
     precision: str = "float32",
+    report_dir: str | None = None,
+    report_options: ReportOptions | None = None,
 ) -> dict[str, float]:
     """Evaluate the newest checkpoint, then every new one until training ends.
 
@@ -167,6 +172,8 @@ def evaluate(
         engine: see `runtime_conversion.run_with`. Engines other than TensorFlow give no losses and
             no metrics of auxiliary tasks.
         precision: see `runtime_conversion.run_with`.
+        report_dir: directory of a report of the evaluated checkpoint, with `once`.
+        report_options: of the report.
 
     Returns:
         The metrics of the last evaluation.
@@ -181,7 +188,17 @@ def evaluate(
     last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
     if min_interval is None:
         min_interval = config.eval_config.eval_interval_secs
-    evaluation = _evaluation(config, reader, EvaluationWriter(model_dir, name), engine, precision)
+    if report_dir and not once:
+        raise ValueError("a report is of one checkpoint; evaluate once, or give no report_dir")
+    evaluation = _evaluation(
+        config,
+        reader,
+        EvaluationWriter(model_dir, name),
+        engine,
+        precision,
+        report_dir,
+        report_options,
+    )
     prefixes: Iterator[str] = (
         iter([checkpoint_files.resolve_checkpoint(checkpoint_dir)])
         if once
@@ -222,6 +239,8 @@ def _evaluation(
     writer: EvaluationWriter,
     engine: str,
     precision: str,
+    report_dir: str | None,
+    report_options: ReportOptions | None,
 ) -> CheckpointEvaluation:
     detector = model_builder.build(config.model, is_training=False)
     categories = input_reader_builder.load_label_map(reader, detector.num_classes) or [
@@ -245,7 +264,16 @@ def _evaluation(
             checkpoint_evaluation.as_objects(dataset),
         )
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
-    return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options)
+    report = None
+    if report_dir:
+        report = CheckpointReport(
+            Path(report_dir),
+            categories,
+            list(reader.tf_record_input_reader.input_path),
+            report_options or ReportOptions(),
+            DetectionCollector(categories),
+        )
+    return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options, report)
 
 
 def _preprocess_one(detector: TwoStageDetector) -> Any:

@@ -10,7 +10,8 @@ directory, TensorBoard's events in its folder `train`.
 
 evaluates the newest checkpoint and then every new one, until training has ended or --eval_timeout
 seconds bring none; with --eval_once the newest alone. Metrics are printed and written to
-`run/eval/<name of the input reader>`, for TensorBoard and as JSON.
+`run/eval/<name of the input reader>`, for TensorBoard and as JSON. With --eval_once and --report a
+page shows what the detector gets wrong.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ def define_flags() -> None:
         "eval_timeout", 3600, "Seconds to wait for a new checkpoint before evaluation ends."
     )
     flags.DEFINE_bool("eval_once", False, "Evaluate the newest checkpoint alone.")
+    flags.DEFINE_string(
+        "report", None, "With --eval_once: directory of a report, one HTML page and its numbers."
+    )
     flags.DEFINE_bool(
         "eval_on_train_data", False, "Evaluate on the train_input_reader's data, not augmented."
     )
@@ -113,13 +117,15 @@ def _check_flags() -> None:
     if FLAGS.eval_timeout < 0:
         raise ValueError(f"--eval_timeout={FLAGS.eval_timeout}: expected seconds, 0 or more")
     if not FLAGS.checkpoint_dir:
-        names = ("eval_once", "eval_on_train_data", "engine", "engine_precision")
+        names = ("eval_once", "report", "eval_on_train_data", "engine", "engine_precision")
         given = [name for name in names if FLAGS[name].value != FLAGS[name].default]
         if given:
             raise ValueError(
                 f"--{given[0]} is about evaluation, which --checkpoint_dir asks for; without it "
                 "this command trains"
             )
+    if FLAGS.report and not FLAGS.eval_once:
+        raise ValueError("--report is of one checkpoint; it needs --eval_once")
 
 
 def _train(config: Any) -> int:
@@ -176,6 +182,7 @@ def _evaluate(config: Any) -> int:
         num_train_steps=FLAGS.num_train_steps,
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
+        report_dir=FLAGS.report,
     )
     return 0
 

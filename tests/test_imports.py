@@ -67,6 +67,7 @@ COMMAND_LINES = (
     "cli.inspect_labels",
     "cli.inspect_checkpoint",
     "cli.convert_checkpoint",
+    "cli.evaluate_detector",
     "cli.evaluate_detections",
     "cli.compare_detectors",
     "dataset_tools.create_pascal_tf_record",

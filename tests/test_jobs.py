@@ -105,7 +105,14 @@ def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
     kernel = "model.mtl.edgemask_predictor.kernel_size=1"
     config = records.load(records_dir, "train_config.num_steps=1", *tasks, *weights, kernel)
     jobs.train(config, tmp_path)
-    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
+    report = tmp_path / "report"
+    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True, report_dir=str(report))
+    text = (report / "report.html").read_text(encoding="utf-8")
+    assert "What the refinement changed" in text
+    assert text.count("<figcaption>auxiliary") == 2
+    written = json.loads((report / "metrics.json").read_text())
+    for name in ("PascalBoxes_Precision/mAP@0.5IOU", "Loss/total_loss", "mtl/window_map"):
+        assert written["metrics"][name] == pytest.approx(metrics[name])
     assert {"mtl/window_map", "mtl/edgemask_ap", "Loss/MTL/window_class_loss"} <= set(metrics)
     figures = {name for name in events(tmp_path / "eval" / "val") if name.startswith("eval_")}
     assert figures == {

@@ -118,6 +118,7 @@ def test_a_checkpoint_dir_means_evaluation(folder, calls):
         "on_train_data": False,
         "engine": "tensorflow",
         "precision": "float32",
+        "report_dir": None,
         "num_train_steps": None,
     }
 
@@ -150,6 +151,8 @@ def test_mistakes_are_one_line(folder, calls, monkeypatch, tmp_path):
     assert "--num_train_steps=0: expected at least 1" in error(run(folder, "--num_train_steps=0"))
     assert "--eval_timeout=-1" in error(run(folder, "--checkpoint_dir=c", "--eval_timeout=-1"))
     assert "which --checkpoint_dir asks for" in error(run(folder, "--eval_once"))
+    assert "which --checkpoint_dir asks for" in error(run(folder, "--report=out"))
+    assert "it needs --eval_once" in error(run(folder, "--checkpoint_dir=c", "--report=out"))
     assert "does not exist" in error(run(tmp_path / "nowhere"))
     assert "batch_sise" in error(run(folder, "--override=train_config.batch_sise=3"))
     assert not calls

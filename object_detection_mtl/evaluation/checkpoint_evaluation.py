@@ -24,6 +24,7 @@ from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEva
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORFLOW
 from object_detection_mtl.fields import Batch, Groundtruth
+from object_detection_mtl.reporting.checkpoint_report import CheckpointReport
 from object_detection_mtl.training import failures
 
 # The only class of a detector without a second stage, whose detections are proposals.
@@ -65,6 +66,7 @@ class CheckpointEvaluation:
         evaluators: of the metrics.
         categories: the classes.
         writer: writes metrics and images.
+        report: writes a report of every checkpoint; None for no report.
         options: see `EvaluationOptions`.
     """
 
@@ -76,6 +78,7 @@ class CheckpointEvaluation:
         categories: Sequence[CategoryLike],
         writer: EvaluationWriter,
         options: EvaluationOptions,
+        report: CheckpointReport | None = None,
     ) -> None:
         self._detector = detector
         self._dataset = dataset
@@ -83,6 +86,7 @@ class CheckpointEvaluation:
         self._categories = categories
         self._writer = writer
         self._options = options
+        self._report_writer = report
         self._engine = options.engine
         self._infer = make_infer_fn(
             detector, dataset.element_spec, compare=options.num_visualizations > 0
@@ -109,8 +113,12 @@ class CheckpointEvaluation:
         figures: NamedImages = []
         drawn = 0
 
-        def draw(number: int, batch: Tensors, detections: Tensors) -> None:
+        collectors = [self._report_writer.collector] if self._report_writer else []
+
+        def observe(number: int, batch: Tensors, detections: Tensors) -> None:
             nonlocal drawn
+            for collector in collectors:
+                collector.add_main_branches(detections)
             remaining = self._options.num_visualizations - drawn
             if remaining > 0:
                 figures.extend(self._draw(number, batch, detections, remaining))
@@ -120,9 +128,9 @@ class CheckpointEvaluation:
             result = evaluate_detections(
                 self._dataset,
                 infer,
-                self._evaluators,
+                [*self._evaluators, *collectors],
                 num_examples=self._options.num_examples,
-                observe=draw,
+                observe=observe,
             )
         except failures.EXPLAINED as error:
             raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
@@ -170,6 +178,9 @@ class CheckpointEvaluation:
             )
         )
         print(f"written to {path}", flush=True)
+        if self._report_writer:
+            page = self._report_writer.write(f"{prefix}, step {step}", result.metrics, figures)
+            print(f"report written to {page}", flush=True)
 
 
 def as_objects(dataset: tf.data.Dataset) -> tf.data.Dataset:

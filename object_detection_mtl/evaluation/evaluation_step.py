@@ -42,8 +42,10 @@ def make_infer_fn(
     The function returns `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
     `Loss/...`: each term with its weight, the regularization, the total. All proposals count in
     them, not the sample that training draws; anchors are sampled as in training, but from all
-    that propose. Auxiliary tasks whose labels the dataset has also return their losses and their
-    metrics [2]: sum and count. A task without its labels is named in a warning.
+    that propose. With a refinement it also returns what the main class head says of every
+    detection, `Detections.main_scores` and `main_classes`. Auxiliary tasks whose labels the
+    dataset has also return their losses and their metrics [2]: sum and count. A task without its
+    labels is named in a warning.
 
     Args:
         detector: built for inference (`is_training=False`).
@@ -63,12 +65,27 @@ def make_infer_fn(
         )
         detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
         found: dict[str, Any] = {key: detections[key] for key in _RETURNED}
+        found |= _main_branch(detector, predictions, detections)
         found |= _metrics(detector, predictions, batch)
         if compare:
             found[COMPARISONS] = detector.auxiliary_comparisons(predictions, batch)
         return found | _losses(detector, predictions, batch)
 
     return lambda batch: infer({key: batch[key] for key in keys})
+
+
+def _main_branch(detector: Any, predictions: Tensors, detections: Tensors) -> Tensors:
+    """Return the best main class [B, D] of every detection and its score, with a refinement."""
+    if Predictions.refined_classes not in predictions:
+        return {}
+    convert = detector.detection_selection.score_converter
+    scores = convert(predictions[Predictions.class_predictions])[..., 1:]
+    rows = tf.cast(detections[Detections.anchor_indices], tf.int32)
+    of_detections = tf.gather(scores, rows, batch_dims=1)
+    return {
+        Detections.main_classes: tf.argmax(of_detections, axis=-1),
+        Detections.main_scores: tf.reduce_max(of_detections, axis=-1),
+    }
 
 
 def _label_keys(detector: Any, element_spec: Mapping[str, tf.TypeSpec]) -> list[str]:

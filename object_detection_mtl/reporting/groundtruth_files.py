@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -161,6 +162,35 @@ def read_examples(pattern: str) -> Iterable[tuple[Any, Callable[[], bytes]]]:
         example = Example.FromString(_record_bytes(path, int(offset)))
         example.features.feature.pop(TfExample.encoded, None)
         yield example, functools.partial(_encoded_image, path, int(offset))
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSource:
+    """Where the size and the pixels of an image are.
+
+    Attributes:
+        height, width: pixels; None where the record lacks them.
+        read_bytes: returns the encoded image.
+    """
+
+    height: int | None
+    width: int | None
+    read_bytes: Callable[[], bytes]
+
+
+def image_sources(patterns: Iterable[str]) -> dict[str, ImageSource]:
+    """Return source id (or file name) -> source of every record; records without both are skipped.
+
+    Of several records of one name the first counts.
+    """
+    sources: dict[str, ImageSource] = {}
+    for pattern in patterns:
+        for example, read_bytes in read_examples(pattern):
+            height, width = size_of_example(example) or (None, None)
+            source = ImageSource(height, width, read_bytes)
+            sources.setdefault(name_of_example(example), source)
+    sources.pop("", None)
+    return sources
 
 
 def _record_bytes(path: str, offset: int) -> bytes:

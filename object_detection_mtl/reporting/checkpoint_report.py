@@ -1,0 +1,158 @@
+"""Report of an evaluated checkpoint, from what the evaluation feeds to its evaluators.
+
+Shape letters: B batch, D detections of one image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.data.image_files import encode_png
+from object_detection_mtl.evaluation.evaluator import DetectionEvaluator
+from object_detection_mtl.fields import Detections
+from object_detection_mtl.reporting import groundtruth_files, html_report
+from object_detection_mtl.reporting.evaluated_images import (
+    EvaluatedImage,
+    EvaluationSet,
+    MainBranch,
+)
+from object_detection_mtl.reporting.report_contents import ReportOptions, report_contents
+
+# Figures of auxiliary predictions on the page: so many, and so many bytes of PNG files together.
+_MAX_FIGURES = 12
+_MAX_FIGURE_BYTES = 4_000_000
+_AUXILIARY_FIGURE = "eval_auxiliary"
+
+
+class DetectionCollector(DetectionEvaluator):
+    """Evaluator without metrics that keeps images with their detections."""
+
+    def clear(self) -> None:
+        """Forget every image."""
+        super().clear()
+        self._known: dict[Hashable, np.ndarray] = {}
+        self._branches: list[MainBranch | None] = []
+
+    def add_detections(self, image_id: Hashable, boxes: Any, scores: Any, classes: Any) -> None:
+        """Add the detections of an image; see `DetectionEvaluator.add_detections`."""
+        super().add_detections(image_id, boxes, scores, classes)
+        self._known[image_id] = np.isin(np.asarray(classes).astype(np.int64), self._known_ids)
+
+    def add_main_branches(self, detections: Mapping[str, Any]) -> None:
+        """Add what the main class head says of the images that were added last.
+
+        Args:
+            detections: of one batch, [B, D, ...]; without `fields.Detections.main_scores` nothing
+                is added.
+        """
+        if Detections.main_scores not in detections:
+            return
+        scores = np.asarray(detections[Detections.main_scores])
+        classes = np.asarray(detections[Detections.main_classes]).astype(np.int64) + 1
+        counts = np.asarray(detections[Detections.num_detections]).astype(int)
+        # An evaluation may end inside of a batch.
+        missing = self.num_images - len(self._branches)
+        for row in range(min(len(counts), missing)):
+            count = counts[row]
+            self._branches.append(MainBranch(classes[row, :count], scores[row, :count]))
+
+    def evaluate(self) -> dict[str, float]:
+        """Return no metrics."""
+        return {}
+
+    def evaluation_set(
+        self,
+        name: str,
+        categories: Sequence[Category],
+        sources: Mapping[str, groundtruth_files.ImageSource],
+    ) -> EvaluationSet:
+        """Return the images added so far.
+
+        Args:
+            name: of the detector.
+            categories: the classes.
+            sources: image id -> where its size and its pixels are.
+        """
+        images = []
+        for number, (key, (truth, found)) in enumerate(
+            zip(self._groundtruth, self._images(), strict=True)
+        ):
+            source = sources.get(str(key))
+            branch = self._branches[number] if number < len(self._branches) else None
+            if branch is not None:
+                known = self._known[key]
+                branch = MainBranch(branch.classes[known], branch.scores[known])
+            images.append(
+                EvaluatedImage(
+                    str(key),
+                    truth,
+                    found,
+                    height=source.height if source else None,
+                    width=source.width if source else None,
+                    read_bytes=source.read_bytes if source else None,
+                    main_branch=branch,
+                )
+            )
+        return EvaluationSet(name, categories, images)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointReport:
+    """Where and of what the report of a checkpoint is written.
+
+    Attributes:
+        directory: of the report.
+        categories: the classes.
+        record_patterns: the record files that are evaluated, for sizes and thumbnails.
+        options: of the report.
+        collector: is fed by the evaluation.
+    """
+
+    directory: Path
+    categories: Sequence[Category]
+    record_patterns: Sequence[str]
+    options: ReportOptions
+    collector: DetectionCollector
+
+    def write(
+        self,
+        name: str,
+        metrics: Mapping[str, float],
+        figures: Iterable[tuple[str, np.ndarray]],
+    ) -> Path:
+        """Write the report of what was collected; return the path of the page.
+
+        Args:
+            name: of the checkpoint.
+            metrics: of the evaluation; losses and those of auxiliary tasks join the page.
+            figures: (TensorBoard name, image [h, w, 3] uint8) of the evaluation; those of
+                auxiliary predictions join the page.
+        """
+        sources = groundtruth_files.image_sources(self.record_patterns)
+        evaluation = self.collector.evaluation_set(name, self.categories, sources)
+        more = {k: v for k, v in metrics.items() if k.startswith(("Loss/", "mtl/"))}
+        contents = report_contents(
+            evaluation, self.options, figures=_auxiliary_figures(figures), more_metrics=more
+        )
+        return html_report.write_report(contents, self.directory)
+
+
+def _auxiliary_figures(figures: Iterable[tuple[str, np.ndarray]]) -> dict[str, bytes]:
+    """Return the first figures of auxiliary predictions as PNG files."""
+    found: dict[str, bytes] = {}
+    size = 0
+    for name, pixels in figures:
+        if not name.startswith(_AUXILIARY_FIGURE) or len(found) == _MAX_FIGURES:
+            continue
+        data = encode_png(pixels)
+        size += len(data)
+        if size > _MAX_FIGURE_BYTES:
+            break
+        found[name.removeprefix("eval_").replace("_", " ")] = data
+    return found

@@ -1,0 +1,79 @@
+import pytest
+
+from object_detection_mtl import jobs
+from object_detection_mtl.cli import evaluate_detector
+from tests import command_line, records
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("records")
+    records.write(path)
+    return path
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Evaluations that are noted and not made."""
+    noted = []
+
+    def evaluate(config, checkpoint_dir, model_dir, **options):
+        noted.append((config, checkpoint_dir, model_dir, options))
+        return {}
+
+    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    return noted
+
+
+def run(directory, *arguments):
+    return command_line.run(
+        evaluate_detector, f"--pipeline_config_path={directory}/pipeline.config", *arguments
+    )
+
+
+def test_it_evaluates_once_beside_the_checkpoints(directory, calls, tmp_path):
+    assert run(directory, f"--checkpoint_dir={tmp_path}").code == 0
+    assert run(directory, f"--checkpoint_dir={tmp_path}/ckpt-3").code == 0
+    for (config, checkpoint, model_dir, options), expected in zip(
+        calls, (str(tmp_path), f"{tmp_path}/ckpt-3"), strict=True
+    ):
+        assert (checkpoint, model_dir) == (expected, str(tmp_path))
+        assert options["once"] is True
+        assert options["report_dir"] is None
+        assert config.eval_input_reader[0].sample_1_of_n_examples == 1
+
+
+def test_every_flag_arrives(directory, calls, tmp_path):
+    done = run(
+        directory,
+        "--checkpoint_dir=run",
+        f"--model_dir={tmp_path}",
+        "--report=report",
+        "--eval_on_train_data",
+        "--sample_1_of_n_eval_examples=4",
+        "--engine=auto",
+        "--engine_precision=bfloat16",
+        "--min_score=0.3",
+        "--gallery_images=-1",
+        "--override=eval_config.batch_size=2",
+    )
+    assert done.code == 0, done.err
+    [(config, _, model_dir, options)] = calls
+    assert config.eval_config.batch_size == 2
+    assert config.train_input_reader.sample_1_of_n_examples == 4
+    assert model_dir == str(tmp_path)
+    report_options = options.pop("report_options")
+    assert (report_options.min_score, report_options.max_gallery_images) == (0.3, None)
+    assert options == {
+        "once": True,
+        "on_train_data": True,
+        "engine": "auto",
+        "precision": "bfloat16",
+        "report_dir": "report",
+    }
+
+
+def test_a_wrong_score_is_refused(directory, calls):
+    done = run(directory, "--checkpoint_dir=run", "--min_score=2")
+    assert done.code == 1
+    assert not calls
