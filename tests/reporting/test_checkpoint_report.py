@@ -46,7 +46,7 @@ def test_images_sizes_and_main_branches(tmp_path):
     assert (second.height, second.read_bytes) == (None, None)
 
 
-def test_without_refinement_there_are_no_main_branches():
+def test_a_detector_without_refinement_has_none_of_them():
     collector = collected()
     collector.add_main_branches({Detections.num_detections: np.zeros(2)})
     images = collector.evaluation_set("name", NAMES, {}).images

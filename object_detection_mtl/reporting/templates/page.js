@@ -43,7 +43,9 @@ function applyFilters(id) {
   if (count) count.textContent = shown;
 }
 for (const field of fields) {
-  field.addEventListener("input", () => applyFilters(field.dataset.filters));
+  for (const event of ["input", "change"]) {
+    field.addEventListener(event, () => applyFilters(field.dataset.filters));
+  }
 }
 for (const id of new Set(fields.map((field) => field.dataset.filters))) applyFilters(id);
 // Check boxes with data-hides="<class>" hide the boxes of all images.
