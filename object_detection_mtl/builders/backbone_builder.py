@@ -14,7 +14,7 @@ from object_detection_mtl.protos import faster_rcnn_pb2
 _logger = logging.getLogger(__name__)
 
 # Config field that only some types have -> the argument of `build` and its value.
-_TYPE_ARGUMENTS: dict[
+TYPE_ARGUMENTS: dict[
     str, tuple[str, Callable[[faster_rcnn_pb2.FasterRcnnFeatureExtractor], Any]]
 ] = {
     "conv_depth_ratio_in_percentage": (
@@ -43,7 +43,7 @@ def build(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
             f"feature_extractor: type {config.type!r} is not supported; "
             f"supported: {', '.join(sorted(BACKBONES))}"
         )
-    of_type = dict(_TYPE_ARGUMENTS[name] for name in entry.fields)
+    of_type = dict(TYPE_ARGUMENTS[name] for name in entry.fields)
     return entry.build(
         output_stride=config.first_stage_features_stride,
         regularizer=_regularizer(config),
