@@ -1,8 +1,7 @@
-"""What is timed of a detector: an inference call, a training step, and parts of both.
+"""Timed functions of a detector: inference call, training step, parts of both.
 
-Parts are cumulative: each function computes what the one before it does, and one thing more, so
-that the differences of their times add up to the whole. TensorFlow leaves out whatever a function
-does not return.
+Parts are cumulative: each function computes one part more than the one before it, so the
+differences of their times add up to the whole. TensorFlow prunes what a function does not return.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ NUM_BOXES = 8
 
 
 def inference(config: Any, image: tf.Tensor) -> Any:
-    """A `tf.function`: picture [1, H, W, 3] uint8 in, detections out."""
+    """Return a `tf.function` that detects on an image [1, H, W, 3] uint8."""
     detector = model_builder.build(config.model, is_training=False)
 
     @tf.function(autograph=False)
@@ -40,19 +39,19 @@ def inference(config: Any, image: tf.Tensor) -> Any:
 
 
 def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
-    """The same of a picture [1, H, W, 3] that is given, as it is when it is exported."""
+    """Return the exported function, whose input is an image [1, H, W, 3]."""
     detector = model_builder.build(config.model, is_training=False)
 
-    def detect(picture: tf.Tensor) -> dict[str, tf.Tensor]:
-        return detector.postprocess(*_predict(detector, picture))
+    def detect(given: tf.Tensor) -> dict[str, tf.Tensor]:
+        return detector.postprocess(*_predict(detector, given))
 
     spec = tf.TensorSpec(image.shape, image.dtype)
     module = SimpleNamespace(detect=tf.function(detect, input_signature=[spec], autograph=False))
-    return freezing.optimized(module, precision).detect
+    return freezing.optimize_module(module, precision).detect
 
 
 def training(config: Any, image: tf.Tensor) -> Any:
-    """A `tf.function`: one step on one picture with eight boxes and all auxiliary labels."""
+    """Return a `tf.function`: a training step on an image with 8 boxes and all auxiliary labels."""
     detector = model_builder.build(config.model, is_training=True)
     step = _training_step(config, detector)
     batch = training_batch(detector, image)
@@ -60,7 +59,7 @@ def training(config: Any, image: tf.Tensor) -> Any:
 
 
 def training_batch(detector: Any, image: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A batch of one picture; a baseline does not read the labels of the tasks."""
+    """Return a batch of one image; a baseline does not read the labels of the tasks."""
     random = np.random.RandomState(0)
     corners = random.uniform(0.0, 0.6, (NUM_BOXES, 2))
     boxes = np.concatenate([corners, corners + random.uniform(0.1, 0.4, (NUM_BOXES, 2))], axis=-1)
@@ -86,7 +85,7 @@ def training_batch(detector: Any, image: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def inference_parts(config: Any, image: tf.Tensor) -> dict[str, Any]:
-    """Name of a part -> `tf.function` that ends with it, in the order in which they run."""
+    """Return the name of a part -> `tf.function` that ends with it, in the order of execution."""
     detector = model_builder.build(config.model, is_training=False)
     tasks = {type(task) for task in detector.aux_tasks}
     names = [
@@ -113,12 +112,12 @@ def inference_parts(config: Any, image: tf.Tensor) -> dict[str, Any]:
     return {name: up_to(name) for name in names}
 
 
-# Parts of the part that follows, so not to be asked for beside it.
+# Parts of the next part, which is returned instead.
 _INSIDE = ("crops and stage-2 block", "window head on proposals")
 
 
 def _inference_values(detector: Any, image: tf.Tensor) -> dict[str, Any]:
-    """Name of a part -> what it computes."""
+    """Return the name of a part -> what it computes."""
     real, regions = detector.second_stage.read, []
 
     def read(*inputs: Any, **options: Any) -> Any:
@@ -148,7 +147,7 @@ def _inference_values(detector: Any, image: tf.Tensor) -> dict[str, Any]:
     return values
 
 
-# Part -> losses that it ends with.
+# Part -> the losses that it ends with.
 TRAINING_LOSSES = {
     "first stage": (Losses.rpn_localization, Losses.rpn_objectness),
     "second stage": (Losses.box_localization, Losses.box_classification),
@@ -157,11 +156,11 @@ TRAINING_LOSSES = {
     "given windows": (Losses.window,),
     "refinement": (Losses.refined_classification,),
 }
-UPDATE = "regularisation, clipping, update"
+UPDATE = "regularization, clipping, update"
 
 
 def training_parts(config: Any, image: tf.Tensor) -> dict[str, Any]:
-    """Name of a part -> `tf.function` that ends with it: losses so far and their gradients."""
+    """Return the name of a part -> `tf.function` that ends with it: losses and their gradients."""
     detector = model_builder.build(config.model, is_training=True)
     batch = training_batch(detector, image)
     seed = tf.constant([0, 0])

@@ -1,4 +1,4 @@
-"""The forms in which a model is exported: the plain graph, the frozen one, other engines' files."""
+"""Forms of an exported model: plain and frozen graphs, files of other engines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
-from object_detection_mtl.export.runtimes.runtime_choice import Run
+from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
 
 TENSORFLOW: dict[str, dict[str, Any]] = {
     "plain": {"optimize": False},
@@ -29,30 +29,34 @@ ENGINES: dict[str, dict[str, Any]] = {
 FORMS = TENSORFLOW | ENGINES
 
 
-def installed() -> list[str]:
-    """Names of the forms whose packages are there; says which are left out."""
+def installed_forms() -> list[str]:
+    """Return the names of the installed forms; print those that are skipped."""
     found = list(TENSORFLOW)
     for form in ENGINES:
         try:
-            runtime_conversion.require(form.split()[0])
+            runtime_conversion.require_conversion(form.split()[0])
         except ValueError as error:
-            print(f"{form}: left out, {error}", flush=True)
+            print(f"{form}: skipped, {error}", flush=True)
         else:
             found.append(form)
     return found
 
 
-def export(
+def export_forms(
     write: Callable[[str, ExportOptions], object], root: str, forms: Sequence[str]
 ) -> dict[str, str]:
-    """Form -> its SavedModel, or the file of another engine.
+    """Export a model in some forms.
 
     Args:
-        write: exports a model to a directory.
-        forms: names of FORMS.
+        write: Export the model to a directory.
+        root: Directory of all exports.
+        forms: Names of FORMS.
+
+    Returns:
+        Form -> its SavedModel, or the file of another engine.
 
     Raises:
-        ValueError: an unknown form.
+        ValueError: A form is unknown.
     """
     paths = {}
     for form in forms:
@@ -60,27 +64,27 @@ def export(
             raise ValueError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
         options = ExportOptions(**FORMS[form])
         write(str(Path(root) / form), options)
-        # Of an engine's files the first is what it loads.
+        # An engine loads the first of its files.
         [name, *_] = saved_model.FILES[options.format]
         paths[form] = str(Path(root) / form / name)
     return paths
 
 
 def export_untrained(config: Any, root: str, forms: Sequence[str]) -> dict[str, str]:
-    """As `export`, of a config's model with random weights."""
+    """Export a config's model with random weights, as `export_forms`."""
     detector = model_builder.build(config.model, is_training=False)
 
     def write(directory: str, options: ExportOptions) -> None:
         text = pipeline.to_text(config)
-        saved_model.export(detector, directory, config_text=text, options=options)
+        saved_model.export_detector(detector, directory, config_text=text, options=options)
 
-    return export(write, root, forms)
+    return export_forms(write, root, forms)
 
 
-def load(path: str) -> Run:
-    """What `export` wrote, as a function from arrays by name to arrays by name."""
+def load_form(path: str) -> ModelFunction:
+    """Load an export of `export_forms` as a function from arrays by name to arrays by name."""
     if not Path(path).is_dir():
-        return runtime_models.load(path).run
+        return runtime_models.load_model(path).run
     serve = tf.saved_model.load(path).signatures[saved_model.SIGNATURE]
 
     def run(inputs: Mapping[str, np.ndarray]) -> runtime_models.Arrays:

@@ -1,13 +1,12 @@
-"""What the precision of an export costs in mAP, on the data that its config evaluates on.
+"""Effect of the precision of an export on mAP, on the evaluation data of its config.
 
     python -m benchmarks.precision --model_dir=bccd_model
     python -m benchmarks.precision --model_dir=bccd_model --forms='fast,openvino,openvino bfloat16'
 
-Exports the newest checkpoint of a run as users do, in float32 and in bfloat16 (forms of
-benchmarks/forms.py, those of other engines as well), evaluates the models on the first
-eval_input_reader, and prints the metrics side by side. The pictures go through the models' own
-preprocessing, as they do when a model is served. With --exported_models, models that were exported
-before are evaluated instead; they must take image_tensor.
+Exports the newest checkpoint of a run in float32 and in bfloat16 (forms of benchmarks/forms.py,
+also of other engines), evaluates the models on the first eval_input_reader, and prints the metrics
+in columns. Images are preprocessed by the models, as in serving. With --exported_models, existing
+exports are evaluated instead; they must take image_tensor.
 """
 
 from __future__ import annotations
@@ -20,25 +19,29 @@ from typing import Any
 
 from absl import app, flags
 
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Of a training run.", required=True)
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir", None, "Model directory of a training run.", required=True
+)
 _OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of its config: a.b.c=value.")
-_FORMS = flags.DEFINE_list("forms", ["fast", "bfloat16"], "What to export; the first is compared.")
+_FORMS = flags.DEFINE_list(
+    "forms", ["fast", "bfloat16"], "Forms to export; the others are compared with the first."
+)
 _EXPORTED = flags.DEFINE_list(
-    "exported_models", [], "Folders with saved_model.pb, or files of other engines."
+    "exported_models", [], "Directories with saved_model.pb, or files of other engines."
 )
 
 
-def export(config: Any, root: str) -> dict[str, str]:
-    """Form -> its SavedModel, or the file of another engine."""
+def export_checkpoint(config: Any, root: str) -> dict[str, str]:
+    """Export all forms; return form -> its SavedModel, or the file of another engine."""
     from benchmarks import forms
     from object_detection_mtl import jobs
 
     write = functools.partial(jobs.export, config, _MODEL_DIR.value)
-    return forms.export(write, root, _FORMS.value)
+    return forms.export_forms(write, root, _FORMS.value)
 
 
-def evaluate(config: Any, path: str) -> dict[str, float]:
-    """Metrics of an exported model of image_tensor, by their names in TensorBoard."""
+def evaluate_export(config: Any, path: str) -> dict[str, float]:
+    """Return the metrics of an exported model of image_tensor, by their names in TensorBoard."""
     import tensorflow as tf
 
     from benchmarks import forms
@@ -49,7 +52,7 @@ def evaluate(config: Any, path: str) -> dict[str, float]:
     reader, num_classes = config.eval_input_reader[0], config.model.faster_rcnn.num_classes
     dataset = input_reader_builder.build_dataset(
         reader,
-        # The model preprocesses; what the pipeline makes of the pictures is not used.
+        # The model preprocesses the original images; these are not used.
         preprocess_fn=lambda image: (tf.cast(image, tf.float32), tf.shape(image)),
         num_classes=num_classes,
         batch_size=1,
@@ -58,7 +61,7 @@ def evaluate(config: Any, path: str) -> dict[str, float]:
     )
     categories = input_reader_builder.load_label_map(reader, num_classes)
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
-    run = forms.load(path)
+    run = forms.load_form(path)
 
     def infer(batch: Mapping[str, tf.Tensor]) -> dict[str, Any]:
         outputs = run({"input_tensor": batch[Batch.original_images].numpy()})
@@ -70,8 +73,8 @@ def evaluate(config: Any, path: str) -> dict[str, float]:
     return result.metrics
 
 
-def report(metrics: Mapping[str, Mapping[str, float]]) -> None:
-    """Prints a row for each metric; differences in points, that is hundredths, to the first."""
+def print_metrics(metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a row for each metric, with differences to the first model in points (hundredths)."""
     first, *others = metrics
     print("\n| metric |" + "".join(f" {name} |" for name in metrics) + " difference, points |")
     print("|---" * (len(metrics) + 2) + "|")
@@ -82,6 +85,7 @@ def report(metrics: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def main(_: list[str]) -> None:
+    """Evaluate and compare all exports."""
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(os.path.join(_MODEL_DIR.value, "pipeline.config"), _OVERRIDE.value)
@@ -90,8 +94,8 @@ def main(_: list[str]) -> None:
         if name not in sets:
             sets.append(name)
     with tempfile.TemporaryDirectory() as root:
-        paths = {path: path for path in _EXPORTED.value} or export(config, root)
-        report({name: evaluate(config, path) for name, path in paths.items()})
+        paths = {path: path for path in _EXPORTED.value} or export_checkpoint(config, root)
+        print_metrics({name: evaluate_export(config, path) for name, path in paths.items()})
 
 
 if __name__ == "__main__":

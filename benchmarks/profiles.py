@@ -1,7 +1,7 @@
-"""What each kind of operation of a model takes in another engine, as the engine itself counts it.
+"""Time of each kind of operation of a model in another engine, from the engine's own profile.
 
-By the clock and in one thread. A busy machine makes operations look longer, and the long ones most:
-of all calls the shortest counts.
+Wall-clock time in one thread. Load on the machine lengthens operations, long ones most: the
+shortest of all calls counts.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import numpy as np
 
 from object_detection_mtl.export.runtimes import runtime_models
 
-# The engines' names of convolutions and matrix products, fused with what follows or not.
+# The engines' names of convolutions and matrix products, fused with the next operation or not.
 PRODUCTS = frozenset(
-    "Convolution GroupConvolution FullyConnected MatMul "  # OpenVINO
-    "Conv FusedConv Gemm FusedGemm FusedMatMul".split()  # onnxruntime
+    ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")  # OpenVINO
+    + ("Conv", "FusedConv", "Gemm", "FusedGemm", "FusedMatMul")  # ONNX Runtime
 )
-# onnxruntime counts what is inside of these by itself.
-_CONTAINERS = frozenset("If Loop Scan".split())
+# ONNX Runtime lists the operations inside of these separately.
+_CONTAINERS = frozenset(("If", "Loop", "Scan"))
 _SHOWN = 8
 
 
 class Operation(NamedTuple):
+    """An operation of a model."""
+
     name: str
     kind: str
 
@@ -34,23 +36,28 @@ class Operation(NamedTuple):
 Seconds = dict[Operation, float]
 
 
-def measure(
+def measure_operations(
     paths: Mapping[str, str], inputs: Mapping[str, np.ndarray], *, rounds: int, warmup: int = 2
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of every kind of operation of some models, which are called in turn.
+    """Return the milliseconds of every kind of operation of some models, called alternately.
 
     Args:
-        paths: names -> files that `runtimes.load` reads.
+        paths: Names -> files that `runtime_models.load_model` reads.
+        inputs: Inputs of all models.
+        rounds: Number of calls that count.
+        warmup: Number of calls before them.
     """
-    models = {name: _MODELS[runtime_models.engine_of(path)](path) for name, path in paths.items()}
+    models = {
+        name: _MODELS[runtime_models.engine_of_file(path)](path) for name, path in paths.items()
+    }
     for _ in range(warmup + rounds):
         for model in models.values():
             model.call(inputs)
     return {name: _by_kind(_shortest(model.finish()[warmup:])) for name, model in models.items()}
 
 
-def show(milliseconds: Mapping[str, Mapping[str, float]]) -> None:
-    """Prints a table of what `measure` found, kinds of operation that take long first."""
+def print_table(milliseconds: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table of the times of `measure_operations`, longest kinds first."""
     longest: dict[str, float] = {}
     for operations in milliseconds.values():
         for kind, value in operations.items():
@@ -68,7 +75,7 @@ def show(milliseconds: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def of_products(milliseconds: Mapping[str, float]) -> float:
-    """Sum of the convolutions and matrix products of `measure`."""
+    """Return the sum of the convolutions and matrix products of `measure_operations`."""
     return sum(value for kind, value in milliseconds.items() if kind in PRODUCTS)
 
 
@@ -92,7 +99,7 @@ class _OpenVINO:
         import openvino
 
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",  # as `runtimes.load`
+            "INFERENCE_PRECISION_HINT": "f32",  # as in `runtime_models.load_model`
             "INFERENCE_NUM_THREADS": 1,
             "PERF_COUNT": True,
         }
@@ -136,14 +143,14 @@ class _ONNXRuntime:
         return [self._seconds(events, run["ts"], run["ts"] + run["dur"]) for run in runs]
 
     def _seconds(self, events: list[dict[str, Any]], start: int, end: int) -> Seconds:
-        """Of the call between two points of time."""
+        """Return the times of the call between two points in time."""
         found: Seconds = {}
         for event in events:
             if event["cat"] != "Node" or not event["name"].endswith("_kernel_time"):
                 continue
             operation = Operation(event["name"], event["args"]["op_name"])
             if start <= event["ts"] <= end and operation.kind not in _CONTAINERS:
-                # What a loop runs is there once for every turn.
+                # The operations of a loop are listed once per iteration.
                 found[operation] = found.get(operation, 0.0) + 1e-6 * event["dur"]
         return found
 

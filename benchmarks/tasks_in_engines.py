@@ -1,9 +1,9 @@
-"""What the auxiliary tasks and the refinement cost in the forms of an exported model.
+"""Cost of auxiliary tasks and refinement in the forms of an exported model.
 
-Both models are timed as users load them, turn by turn with their convolutions and matrix products,
-run bare in TensorFlow in the form's precision (benchmarks/bare_products.py): no engine is asked to
-make more of the additional products than TensorFlow does. Where the time of other engines goes,
-they tell by a profile (benchmarks/profiles.py).
+Both models are timed as users load them, interleaved with their bare convolutions and matrix
+products, which run in TensorFlow in the precision of the form (benchmarks/bare_products.py): no
+engine is expected to compute the additional products faster than TensorFlow. For other engines a
+profile shows the time of each kind of operation (benchmarks/profiles.py).
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import tensorflow as tf
 
 from benchmarks import bare_products, calls, forms, pairs, profiles, timing
 
-# By the names of `pairs`.
+# Keys: the names of `pairs`.
 Functions = dict[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Of one form.
+class FormComparison:
+    """Times of both models in one form.
 
     Attributes:
-        milliseconds: of both models and of their products, and the ratios; see `pairs.summary`.
-        operations: name of the model -> kind of operation -> milliseconds, by the engine's own
+        milliseconds: Times of both models and of their products, and the ratios; see
+            `pairs.summary`.
+        operations: Name of the model -> kind of operation -> milliseconds, by the engine's own
             profile (`profiles.measure`); empty for TensorFlow.
     """
 
@@ -37,7 +38,7 @@ class Comparison:
     operations: dict[str, dict[str, float]]
 
 
-def compare(
+def compare_in_form(
     baseline: Any,
     tasks: Any,
     image: tf.Tensor,
@@ -45,14 +46,16 @@ def compare(
     *,
     rounds: int,
     clock: Callable[[], float],
-) -> Comparison:
-    """What both models take in one form.
+) -> FormComparison:
+    """Time both models in one form.
 
     Args:
-        baseline, tasks: configs.
+        baseline: Config of the baseline.
+        tasks: Config of the model with tasks.
         image: [1, H, W, 3] uint8.
-        form: one of `forms.FORMS`.
-        rounds, clock: see `timing.interleaved_seconds`.
+        form: One of `forms.FORMS`.
+        rounds: See `timing.interleaved_seconds`.
+        clock: See `timing.interleaved_seconds`.
     """
     configs = dict(zip(pairs.NAMES, (baseline, tasks), strict=True))
     inputs = {"input_tensor": image.numpy()}
@@ -65,16 +68,16 @@ def compare(
         seconds = timing.interleaved_seconds(functions, rounds=rounds, clock=clock)
         operations = {}
         if form in forms.ENGINES:
-            operations = profiles.measure(paths, inputs, rounds=rounds)
-    return Comparison(pairs.summary(seconds), operations)
+            operations = profiles.measure_operations(paths, inputs, rounds=rounds)
+    return FormComparison(pairs.summary(seconds), operations)
 
 
 def _models(paths: Mapping[str, str], inputs: Mapping[str, Any]) -> Functions:
-    return {name: functools.partial(forms.load(path), inputs) for name, path in paths.items()}
+    return {name: functools.partial(forms.load_form(path), inputs) for name, path in paths.items()}
 
 
 def _bare_products(configs: Mapping[str, Any], image: tf.Tensor, form: str) -> Functions:
-    """Those of the frozen graph; the plain one has the same."""
+    """Return the products of the frozen graph; the plain graph has the same."""
     precision = forms.FORMS[form].get("precision", "float32")
     functions = {}
     for name, config in configs.items():

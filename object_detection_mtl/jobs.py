@@ -29,9 +29,10 @@ from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion
 from object_detection_mtl.inference import detection_run, model_files, predictor, runtime_predictor
-from object_detection_mtl.inference.detection_options import Options
-from object_detection_mtl.inference.sources.input_files import PictureFile
-from object_detection_mtl.inference.stages import StagedPredictor
+from object_detection_mtl.inference.detection_options import DetectionOptions
+from object_detection_mtl.inference.predictor import StagedPredictor
+from object_detection_mtl.inference.sources import image_stream
+from object_detection_mtl.inference.sources.input_files import InputFile
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
 from object_detection_mtl.reporting.checkpoint_report import CheckpointReport, DetectionCollector
@@ -169,9 +170,9 @@ def evaluate(
         on_train_data: evaluate the train_input_reader without augmentation; its default name is
             "train".
         num_train_steps: step after which training ends; overrides train_config.num_steps.
-        engine: see `runtime_conversion.run_with`. Engines other than TensorFlow give no losses and
-            no metrics of auxiliary tasks.
-        precision: see `runtime_conversion.run_with`.
+        engine: see `runtime_conversion.function_in_engine`. Engines other than TensorFlow give no
+            losses and no metrics of auxiliary tasks.
+        precision: see `runtime_conversion.function_in_engine`.
         report_dir: directory of a report of the evaluated checkpoint, with `once`.
         report_options: of the report.
 
@@ -181,7 +182,7 @@ def evaluate(
     Raises:
         ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint appeared in time.
     """
-    runtime_conversion.require(engine, precision)
+    runtime_conversion.require_conversion(engine, precision)
     if not on_train_data:
         validation.require_evaluation(config)
     reader, name = _evaluated_reader(config, on_train_data)
@@ -308,9 +309,9 @@ def export(
         ValueError: the checkpoint belongs to another model, or the output directory has other
             contents.
     """
-    saved_model.check_output(output_directory)
+    saved_model.check_output_directory(output_directory)
     detector, prefix = _trained_detector(config, checkpoint_path)
-    saved_model.export(
+    saved_model.export_detector(
         detector,
         output_directory,
         config_text=pipeline.to_text(config),
@@ -324,33 +325,33 @@ def export(
 def predict(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     checkpoint_path: str,
-    files: Sequence[PictureFile],
-    options: Options,
+    files: Sequence[InputFile],
+    options: DetectionOptions,
     *,
     engine: str = "tensorflow",
     precision: str = "float32",
-) -> detection_run.Summary:
+) -> detection_run.DetectionSummary:
     """Detect in image files; see `inference.detection_run` for the outputs.
 
     Args:
         config: resolved, that of the training.
         checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
-        files: of `input_files.find`.
+        files: of `input_files.find_input_files`.
         options: outputs and their directory.
-        engine: see `runtime_conversion.run_with`.
-        precision: see `runtime_conversion.run_with`.
+        engine: see `runtime_conversion.function_in_engine`.
+        precision: see `runtime_conversion.function_in_engine`.
 
     Raises:
         FileNotFoundError, ValueError: as `export`; the engine is not installed.
     """
-    runtime_conversion.require(engine, precision)
+    runtime_conversion.require_conversion(engine, precision)
     detector, prefix = _trained_detector(config, checkpoint_path)
     digest = hashlib.sha256(pipeline.to_text(config).encode()).hexdigest()
     options = dataclasses.replace(
-        options, model=f"{os.path.abspath(prefix)} {digest} {engine} {precision}"
+        options, model_version=f"{os.path.abspath(prefix)} {digest} {engine} {precision}"
     )
-    made = runtime_predictor.from_detector(
-        detector, engine, precision, lambda: runtime_predictor.first_picture(files)
+    made = runtime_predictor.from_detector_in_engine(
+        detector, engine, precision, lambda: image_stream.first_image(files)
     )
     return detection_run.detect_files(made, files, options)
 

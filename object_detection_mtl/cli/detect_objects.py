@@ -1,21 +1,21 @@
-"""Finds objects on pictures with a trained detector: boxes drawn on them, JSON or TFRecord.
+r"""Detect objects in images with a trained detector.
 
     detect_objects --saved_model_dir=exported/saved_model --images=photos --output_dir=found
-    detect_objects --pipeline_config_path=faster_rcnn.config --checkpoint_dir=model_dir \\
+    detect_objects --pipeline_config_path=faster_rcnn.config --checkpoint_dir=model_dir \
         --images=one.jpg --images='more/*.png' --output_dir=found
-    detect_objects --saved_model_dir=exported/saved_model --images='val.record-*' \\
+    detect_objects --saved_model_dir=exported/saved_model --images='val.record-*' \
         --output_dir=found --output_format=tfrecord --nosave_images
 
 Writes detections.json (a list in the COCO results format: image_id, category_id, bbox [x, y, width,
-height] in pixels, score, file_name), images.json (the pictures and the classes) and pictures/ (the
-pictures with boxes); with --output_format=tfrecord or both, detections.record: examples with the
-detections added, under the keys of the Object Detection API's infer_detections. Pictures are turned
-as their EXIF header asks, those of records excepted; boxes refer to that.
+height] in pixels, score, file_name), images.json (images and classes) and drawn_images/ (the images
+with boxes); with --output_format=tfrecord or both, detections.record: examples with detections in
+the keys of the Object Detection API's infer_detections. Images are rotated as their EXIF header
+asks, except those of records; boxes refer to the rotated image.
 
-A run that was interrupted goes on where it ended when it is started again with the same flags.
+The same command resumes an interrupted run.
 
-A picture that is none, or is damaged, is named in one line and left out. The exit code is 1 if
-nothing could be looked at, else 0.
+Unreadable images are skipped and reported, one line each. The exit code is 1 if no image was
+detected on, else 0.
 """
 
 from __future__ import annotations
@@ -34,107 +34,118 @@ from object_detection_mtl.cli import command_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from object_detection_mtl.inference.detection_options import Options
-    from object_detection_mtl.inference.detection_run import Summary
-    from object_detection_mtl.inference.sources.input_files import PictureFile
-    from object_detection_mtl.inference.stages import Predictor
+    from object_detection_mtl.inference.detection_options import DetectionOptions
+    from object_detection_mtl.inference.detection_run import DetectionSummary
+    from object_detection_mtl.inference.predictor import Predictor
+    from object_detection_mtl.inference.sources.input_files import InputFile
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string(
-        "saved_model_dir", None, "SavedModel of exporter_main_v2, of any --input_type."
-    )
-    flags.DEFINE_string(
-        "pipeline_config_path", None, "In place of a SavedModel: the config that was trained ..."
-    )
-    flags.DEFINE_string(
-        "checkpoint_dir",
-        None,
-        "... and the directory of its checkpoints, of which the newest is taken, or the prefix of "
-        "one.",
-    )
-    flags.DEFINE_string(
-        "exported_model", None, "In place of both: model.xml or model.onnx of exporter_main_v2."
-    )
-    flags.DEFINE_enum(
-        "engine",
-        None,
-        ("tensorflow", "openvino", "onnxruntime", "auto"),
-        "What computes. Default: TensorFlow, or what reads --exported_model. Other engines convert "
-        "the model first, a SavedModel's from the checkpoint and the pipeline.config that were "
-        "exported beside it. auto takes the fastest one installed that finds what TensorFlow finds "
-        "on the first picture.",
-    )
-    flags.DEFINE_enum(
-        "engine_precision",
-        "float32",
-        ("float32", "bfloat16"),
-        "Of the convolutions in OpenVINO. bfloat16 is for processors that multiply it.",
-    )
-    flags.DEFINE_multi_string("override", [], "A field of the config and its value, a.b.c=value.")
-    flags.DEFINE_multi_string(
-        "images",
-        None,
-        "A picture, a folder of pictures, a TFRecord of tf.train.Examples, a video (needs "
-        "object_detection_mtl[video]), or a quoted pattern such as 'photos/*.jpg' or "
-        "'val.record-*'. TFRecords are known by their content, videos by their endings; in a "
-        "folder only pictures are looked for. Can be given repeatedly.",
-    )
-    flags.DEFINE_bool("recursive", False, "Search the folders in a folder, too.")
-    flags.DEFINE_string("output_dir", None, "Where to write; created if it does not exist.")
-    flags.DEFINE_string(
-        "label_map_path",
-        None,
-        "Label map with the names of the classes. Default: the one that was exported with the "
-        "SavedModel, or that the config names; classes without a name are called by number.",
-    )
-    flags.DEFINE_float(
-        "min_score", 0.5, "Draw detections from this score on.", lower_bound=0, upper_bound=1
-    )
-    flags.DEFINE_integer(
-        "max_detections", 100, "Of one picture, at most so many, the best.", lower_bound=1
-    )
-    flags.DEFINE_bool("save_images", True, "Draw the boxes on the pictures.")
-    flags.DEFINE_bool(
-        "exif_orientation", True, "Turn pictures as their EXIF header asks, as viewers do."
-    )
-    flags.DEFINE_enum(
-        "output_format",
-        "json",
-        ["json", "tfrecord", "both"],
-        "Files of detections: COCO-style JSON, a TFRecord, or both.",
-    )
-    flags.DEFINE_bool(
-        "discard_image_pixels", False, "Leave the pictures themselves out of the TFRecord."
-    )
-    flags.DEFINE_integer(
-        "batch_size",
-        1,
-        "Detect on up to so many pictures at once, of those that are equally large in the model: "
-        "with a checkpoint, or a SavedModel that takes batches (--dynamic_batch, or an "
-        "--input_type of strings).",
-        lower_bound=1,
-    )
-    flags.DEFINE_integer(
-        "num_readers",
-        0,
-        "Threads that decode pictures while the model is at work. 0: one for every processor, 8 "
-        "at most.",
-        lower_bound=0,
-    )
+    """Define the flags of the command."""
+    _define_model_flags()
+    _define_input_flags()
+    _define_output_flags()
     beam_runtime.define_flags("Detect")
     flags.DEFINE_integer(
         "num_shards",
         1,
-        "With --runner: number of files of detections, named like detections-00000-of-00004.json.",
+        "With --runner: number of detection files, named like detections-00000-of-00004.json.",
         lower_bound=1,
     )
     flags.mark_flags_as_required(["images", "output_dir"])
 
 
+def _define_model_flags() -> None:
+    flags.DEFINE_string(
+        "saved_model_dir", None, "SavedModel of exporter_main_v2, of any --input_type."
+    )
+    flags.DEFINE_string(
+        "pipeline_config_path",
+        None,
+        "Instead of a SavedModel: the config that the detector was trained with ...",
+    )
+    flags.DEFINE_string(
+        "checkpoint_dir",
+        None,
+        "... and its checkpoint directory (the newest checkpoint is used) or a checkpoint prefix.",
+    )
+    flags.DEFINE_string(
+        "exported_model", None, "Instead of both: model.xml or model.onnx of exporter_main_v2."
+    )
+    flags.DEFINE_enum(
+        "engine",
+        None,
+        ("tensorflow", "openvino", "onnxruntime", "auto"),
+        "Runtime that computes the detector. Default: TensorFlow, or the runtime of "
+        "--exported_model. Other engines convert the model first; for a SavedModel they convert "
+        "the checkpoint and pipeline.config that were exported beside it. auto takes the fastest "
+        "installed engine whose detections equal TensorFlow's on the first image.",
+    )
+    flags.DEFINE_enum(
+        "engine_precision",
+        "float32",
+        ("float32", "bfloat16"),
+        "Precision of the convolutions in OpenVINO. bfloat16 is for CPUs with bfloat16 arithmetic.",
+    )
+    flags.DEFINE_multi_string("override", [], "A field of the config and its value, a.b.c=value.")
+    flags.DEFINE_string(
+        "label_map_path",
+        None,
+        "Label map with the class names. Default: the label map that was exported with the "
+        "SavedModel, or that of the config; classes without a name are named by number.",
+    )
+
+
+def _define_input_flags() -> None:
+    flags.DEFINE_multi_string(
+        "images",
+        None,
+        "An image, a directory of images, a TFRecord of tf.train.Examples, a video (needs "
+        "object_detection_mtl[video]), or a quoted pattern such as 'photos/*.jpg' or "
+        "'val.record-*'. TFRecords are recognized by content, videos by extension; a directory "
+        "is searched for images only. Can be given repeatedly.",
+    )
+    flags.DEFINE_bool("recursive", False, "Search the subdirectories of a directory, too.")
+    flags.DEFINE_bool(
+        "exif_orientation", True, "Rotate images as their EXIF header asks, as viewers do."
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        1,
+        "Maximum number of images in a batch; they have one size in the model. Needs a checkpoint, "
+        "or a SavedModel that takes batches (--dynamic_batch, or an --input_type of strings).",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "num_readers",
+        0,
+        "Threads that decode images during detection. 0: one per CPU, at most 8.",
+        lower_bound=0,
+    )
+
+
+def _define_output_flags() -> None:
+    flags.DEFINE_string("output_dir", None, "Output directory; created if it does not exist.")
+    flags.DEFINE_float(
+        "min_score", 0.5, "Score from which detections are drawn.", lower_bound=0, upper_bound=1
+    )
+    flags.DEFINE_integer(
+        "max_detections", 100, "Maximum number of detections of an image.", lower_bound=1
+    )
+    flags.DEFINE_bool("save_images", True, "Draw the boxes on the images.")
+    flags.DEFINE_enum(
+        "output_format",
+        "json",
+        ["json", "tfrecord", "both"],
+        "Format of the detections: COCO-style JSON, a TFRecord, or both.",
+    )
+    flags.DEFINE_bool("discard_image_pixels", False, "Drop the encoded images from the TFRecord.")
+
+
 def main() -> int:
+    """Detect on all images; return the exit code."""
     _check_model_flags()
     _check_runner_flags()
     _check_engine_flags()
@@ -144,21 +155,24 @@ def main() -> int:
     output_dir = Path(FLAGS.output_dir).expanduser()
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"--output_dir={FLAGS.output_dir} is a file; give a directory")
-    result_shards.refuse_others(output_dir, FLAGS.num_shards)  # before the model is loaded
+    result_shards.check_directory(output_dir, FLAGS.num_shards)  # before the model is loaded
     find = functools.partial(
-        input_files.find, list(FLAGS.images), recursive=FLAGS.recursive, without=output_dir
+        input_files.find_input_files,
+        list(FLAGS.images),
+        recursive=FLAGS.recursive,
+        without=output_dir,
     )
     files = find()
     try:
         if FLAGS.runner:
             summary = _detect_with_beam(find, output_dir)
         else:
-            summary = _detect(files, output_dir)
+            summary = _detect_here(files, output_dir)
     except KeyboardInterrupt:
         if FLAGS.runner:
             raise
         print(
-            f"stopped; {output_dir} holds what was found so far, and the same command goes on",
+            f"stopped; {output_dir} has the detections so far, and the same command resumes",
             file=sys.stderr,
         )
         return 130
@@ -188,19 +202,19 @@ def _check_engine_flags() -> None:
     from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
 
     if FLAGS.exported_model:
-        reader = runtime_models.engine_of(FLAGS.exported_model)
-        if FLAGS.engine not in (None, reader):
+        engine = runtime_models.engine_of_file(FLAGS.exported_model)
+        if FLAGS.engine not in (None, engine):
             raise ValueError(
                 f"--engine={FLAGS.engine} cannot read --exported_model={FLAGS.exported_model}, "
-                f"which is for {reader}; leave the flag out"
+                f"which is for {engine}; drop --engine"
             )
         if FLAGS.engine_precision != runtime_models.FLOAT32:
             raise ValueError(
-                f"--engine_precision={FLAGS.engine_precision} is for models that are converted "
-                "here; an --exported_model has that of exporter_main_v2 --precision"
+                f"--engine_precision={FLAGS.engine_precision} is for models that detect_objects "
+                "converts; an --exported_model has the precision of exporter_main_v2 --precision"
             )
         return
-    runtime_conversion.require(_engine(), FLAGS.engine_precision)
+    runtime_conversion.require_conversion(_engine(), FLAGS.engine_precision)
     if FLAGS.runner and _engine() != runtime_models.TENSORFLOW:
         raise ValueError(
             f"--engine={FLAGS.engine} with --runner would convert the model in every worker; "
@@ -215,21 +229,23 @@ def _engine() -> str:
 def _check_runner_flags() -> None:
     if FLAGS.runner and FLAGS.num_readers:
         raise ValueError(
-            "--num_readers is for one machine; with --runner say how many work by its own "
+            "--num_readers is for one machine; with --runner set the number of workers by its own "
             "--runner_option, such as direct_num_workers=4"
         )
     if not FLAGS.runner and (FLAGS.runner_option or FLAGS.num_shards > 1):
         raise ValueError("--runner_option and --num_shards need --runner")
 
 
-def _detect_with_beam(find: Callable[[], Sequence[PictureFile]], output_dir: Path) -> Summary:
-    from object_detection_mtl.inference import beam_detection, stages
+def _detect_with_beam(
+    find: Callable[[], Sequence[InputFile]], output_dir: Path
+) -> DetectionSummary:
+    from object_detection_mtl.inference import beam_detection, predictor
 
-    load, class_names = _loader()
-    options = _options(output_dir, class_names)
-    # What is wrong with the model is said here, and not by every worker.
-    stages.require_batches(stages.staged(load()), options.batch_size)
-    summary = beam_detection.detect(
+    load, class_names = _make_loader()
+    options = _make_options(output_dir, class_names)
+    # An error of the model is reported here rather than by every worker.
+    predictor.check_batch_size(predictor.as_staged_predictor(load()), options.batch_size)
+    summary = beam_detection.detect_with_beam(
         load,
         find,
         options,
@@ -242,17 +258,17 @@ def _detect_with_beam(find: Callable[[], Sequence[PictureFile]], output_dir: Pat
     return summary
 
 
-def _loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
-    """What makes the predictor on another machine, and the names of the classes."""
+def _make_loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
+    """Return a function that loads the predictor on another machine, and the class names."""
     from object_detection_mtl.inference import model_files, predictor, runtime_predictor
 
     if FLAGS.exported_model:
         path = os.path.expanduser(FLAGS.exported_model)
-        load = functools.partial(runtime_predictor.from_model, path)
-        return load, _given_names() or runtime_predictor.class_names(path)
+        load = functools.partial(runtime_predictor.from_exported_model, path)
+        return load, _given_names() or model_files.names_from_exported_model(path)
     if FLAGS.saved_model_dir:
-        directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
-        class_names = _given_names() or model_files.from_saved_model(directory)
+        directory = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
+        class_names = _given_names() or model_files.names_from_saved_model(directory)
         return functools.partial(predictor.from_saved_model, directory), class_names
 
     from object_detection_mtl import jobs
@@ -260,47 +276,48 @@ def _loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
     load = functools.partial(jobs.load_predictor, pipeline.to_text(config), FLAGS.checkpoint_dir)
-    return load, _given_names() or model_files.from_config(config)
+    return load, _given_names() or model_files.names_from_config(config)
 
 
-def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
+def _detect_here(files: list[InputFile], output_dir: Path) -> DetectionSummary:
     from object_detection_mtl.inference import (
         detection_run,
         model_files,
         predictor,
         runtime_predictor,
     )
-    from object_detection_mtl.inference.sources.image_source import version_of
+    from object_detection_mtl.inference.sources.image_source import file_version
 
     if FLAGS.exported_model:
         path = os.path.expanduser(FLAGS.exported_model)
-        model = runtime_predictor.from_model(path)
-        class_names = _given_names() or runtime_predictor.class_names(path)
-        version = version_of(Path(path))
-        return detection_run.detect_files(model, files, _options(output_dir, class_names, version))
+        model = runtime_predictor.from_exported_model(path)
+        class_names = _given_names() or model_files.names_from_exported_model(path)
+        options = _make_options(output_dir, class_names, file_version(Path(path)))
+        return detection_run.detect_files(model, files, options)
     if FLAGS.saved_model_dir and _engine() == "tensorflow":
-        directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
-        class_names = _given_names() or model_files.from_saved_model(directory)
-        options = _options(output_dir, class_names, predictor.version(directory))
+        directory = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
+        class_names = _given_names() or model_files.names_from_saved_model(directory)
+        version = model_files.saved_model_version(directory)
+        options = _make_options(output_dir, class_names, version)
         return detection_run.detect_files(predictor.from_saved_model(directory), files, options)
 
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
 
     if FLAGS.saved_model_dir:
-        directory = predictor.saved_model_directory(os.path.expanduser(FLAGS.saved_model_dir))
-        config_path, checkpoint = runtime_predictor.trained_beside(directory)
+        directory = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
+        config_path, checkpoint = model_files.find_exported_checkpoint(directory)
         config = pipeline.load(config_path)
-        class_names = _given_names() or model_files.from_saved_model(directory)
+        class_names = _given_names() or model_files.names_from_saved_model(directory)
     else:
         checkpoint = FLAGS.checkpoint_dir
         config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-        class_names = _given_names() or model_files.from_config(config)
+        class_names = _given_names() or model_files.names_from_config(config)
     return jobs.predict(
         config,
         checkpoint,
         files,
-        _options(output_dir, class_names),
+        _make_options(output_dir, class_names),
         engine=_engine(),
         precision=FLAGS.engine_precision,
     )
@@ -309,20 +326,24 @@ def _detect(files: list[PictureFile], output_dir: Path) -> Summary:
 def _given_names() -> dict[int, str] | None:
     from object_detection_mtl.inference import model_files
 
-    return model_files.from_label_map(FLAGS.label_map_path) if FLAGS.label_map_path else None
+    if not FLAGS.label_map_path:
+        return None
+    return model_files.names_from_label_map(FLAGS.label_map_path)
 
 
-def _options(output_dir: Path, class_names: dict[int, str], model: str = "") -> Options:
-    from object_detection_mtl.inference import detection_options
+def _make_options(
+    output_dir: Path, class_names: dict[int, str], model_version: str = ""
+) -> DetectionOptions:
+    from object_detection_mtl.inference.detection_options import DetectionOptions
 
-    return detection_options.Options(
+    return DetectionOptions(
         output_dir=output_dir,
-        names=class_names,
+        class_names=class_names,
         min_score=FLAGS.min_score,
         max_detections=FLAGS.max_detections,
         save_images=FLAGS.save_images,
         apply_exif_orientation=FLAGS.exif_orientation,
-        model=model,
+        model_version=model_version,
         output_format=FLAGS.output_format,
         discard_image_pixels=FLAGS.discard_image_pixels,
         batch_size=FLAGS.batch_size,
@@ -330,17 +351,18 @@ def _options(output_dir: Path, class_names: dict[int, str], model: str = "") -> 
     )
 
 
-def _report(summary: Summary, output_dir: Path) -> str:
-    failed = f", {len(summary.failures)} left out" if summary.failures else ""
+def _report(summary: DetectionSummary, output_dir: Path) -> str:
+    details = f", {len(summary.failures)} skipped" if summary.failures else ""
     if summary.num_resumed:
-        failed += f", {summary.num_resumed} of an interrupted run"
+        details += f", {summary.num_resumed} done by an interrupted run"
     return (
-        f"{summary.num_done} of {summary.num_files} pictures{failed}: {summary.num_detections} "
+        f"{summary.num_done} of {summary.num_files} images{details}: {summary.num_detections} "
         f"detections in {summary.seconds:.1f} s, written to {output_dir}"
     )
 
 
 def run() -> None:
+    """Run the command."""
     command_line.run(define_flags, main, __doc__ or "")
 
 

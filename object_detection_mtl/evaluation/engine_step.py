@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.evaluation.evaluation_loop import Tensors
-from object_detection_mtl.export.exported_module import served
+from object_detection_mtl.export.exported_module import served_detections
 from object_detection_mtl.export.runtimes import runtime_conversion
 from object_detection_mtl.fields import Batch, Detections
 
@@ -45,7 +45,7 @@ class InputsModule(tf.Module):
         def detect(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
             predictions = detector.predict(inputs, true_image_shapes)
             detections = detector.postprocess(predictions, true_image_shapes)
-            return served({key: detections[key] for key in _RETURNED})
+            return served_detections({key: detections[key] for key in _RETURNED})
 
         specs = [tf.TensorSpec.from_spec(element_spec[key], name=key) for key in _KEYS]
         self.detect = tf.function(detect, input_signature=specs)
@@ -61,14 +61,14 @@ def make_infer_fn(
     Args:
         detector: built for inference.
         dataset: of the evaluation; engine 'auto' is chosen by its first batch.
-        engine: see `runtime_conversion.run_with`.
-        precision: see `runtime_conversion.run_with`.
+        engine: see `runtime_conversion.function_in_engine`.
+        precision: see `runtime_conversion.function_in_engine`.
     """
 
     def arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {key: np.asarray(batch[key]) for key in _KEYS}
 
-    chosen, run = runtime_conversion.run_with(
+    chosen, run = runtime_conversion.function_in_engine(
         engine,
         lambda: InputsModule(detector, dataset.element_spec),
         precision=precision,

@@ -1,0 +1,1 @@
+"""Export of detectors: SavedModel, ONNX, OpenVINO."""

@@ -1,4 +1,4 @@
-"""What an exported model says about itself: where it comes from, and what its classes are."""
+"""Metadata of an exported model: its origin and its classes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from object_detection_mtl import __version__
 from object_detection_mtl.config import label_map
 from object_detection_mtl.export.export_options import ExportOptions
 
-# Of the file's layout; a reader that finds another one should look twice.
+# Version of the file's layout, for readers.
 FORMAT_VERSION = 1
 
 
-def describe(
+def describe_export(
     *,
     config_text: str,
     checkpoint: str,
@@ -26,14 +26,14 @@ def describe(
     label_map_path: str | None,
     options: ExportOptions,
 ) -> dict[str, Any]:
-    """What goes into metadata.json.
+    """Return the content of metadata.json.
 
     Args:
-        config_text: the resolved configuration.
-        checkpoint: prefix of the checkpoint that the weights are from.
-        num_classes: without background.
-        label_map_path: gives the classes their names; without one they go by their numbers.
-        options: of the export.
+        config_text: The resolved config.
+        checkpoint: Prefix of the checkpoint of the weights.
+        num_classes: Without background.
+        label_map_path: Label map with the class names; without one, classes are named by number.
+        options: Options of the export.
     """
     names = {str(number): str(number) for number in range(1, num_classes + 1)}
     if label_map_path:
@@ -53,6 +53,7 @@ def describe(
     }
 
 
-def write(description: Mapping[str, Any], path: str) -> None:
+def write_metadata(description: Mapping[str, Any], path: str) -> None:
+    """Write the description as JSON."""
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(description, indent=2, ensure_ascii=False) + "\n")

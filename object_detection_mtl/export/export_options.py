@@ -1,4 +1,4 @@
-"""What an export is to be: what it takes, and how its graph is made."""
+"""Options of an export: input type, format, precision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from object_detection_mtl.export.serving_inputs import InputType, input_type
+from object_detection_mtl.export.serving_inputs import InputType, find_input_type
 
 FLOAT32 = "float32"
 BFLOAT16 = "bfloat16"
@@ -20,17 +20,17 @@ TFLITE = "tflite"
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How to export.
+    """Options of an export.
 
     Attributes:
-        input_type: one of `inputs.INPUT_TYPES`.
-        dynamic_batch: image_tensor takes any number of pictures of one size, not just one.
-        optimize: freeze and fold the graph (`fast_inference`); otherwise it is the detector's own,
+        input_type: One of `serving_inputs.INPUT_TYPES`.
+        dynamic_batch: Let image_tensor take any number of images of one size, not just one.
+        optimize: Freeze and fold the graph (`freezing`); otherwise it is the detector's own graph,
             with variables.
-        precision: of the convolutions, one of PRECISIONS (`bfloat16`).
-        auxiliary_outputs: serve what the auxiliary tasks predict, too, by the predictions' names.
-        format: one of FORMATS. ONNX (`onnx`) and OpenVINO's (`openvino`) are made of the frozen
-            graph, ONNX in float32, and take arrays.
+        precision: Precision of the convolutions, one of PRECISIONS (`bfloat16_convolutions`).
+        format: One of FORMATS. ONNX (`onnx_conversion`) and OpenVINO (`openvino_conversion`) are
+            converted from the frozen graph, ONNX in float32, and take arrays.
+        auxiliary_outputs: Also serve the predictions of the auxiliary tasks, by their names.
     """
 
     input_type: str = "image_tensor"
@@ -41,11 +41,11 @@ class ExportOptions:
     auxiliary_outputs: bool = False
 
     def __post_init__(self) -> None:
-        kind = input_type(self.input_type)
-        if self.dynamic_batch and kind.shape[0] is None:
+        input_type = find_input_type(self.input_type)
+        if self.dynamic_batch and input_type.shape[0] is None:
             raise ValueError(
                 f"dynamic_batch is for input type 'image_tensor'; {self.input_type!r} takes any "
-                "number of pictures anyway, leave it out"
+                "number of images anyway, drop the option"
             )
         if self.precision not in PRECISIONS:
             raise ValueError(
@@ -53,35 +53,34 @@ class ExportOptions:
             )
         if self.precision != FLOAT32 and not self.optimize:
             raise ValueError(
-                f"precision {self.precision!r} is an optimisation of the frozen graph: leave out "
-                "the one or the other"
+                f"precision {self.precision!r} is an optimization of the frozen graph: drop "
+                "precision or no_optimize"
             )
-
         if self.format == TFLITE:
             raise ValueError(
-                "format 'tflite' is not supported: TFLite has no crop of regions, no suppression "
-                "of a batch; half of the detector would be left out, or need TensorFlow's own "
-                f"kernels beside it; use one of {', '.join(FORMATS)}"
+                "format 'tflite' is not supported: TFLite has no operation that crops regions or "
+                "suppresses the boxes of a batch, so half of the detector would be missing or need "
+                f"TensorFlow's own kernels; use one of {', '.join(FORMATS)}"
             )
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}, expected one of {', '.join(FORMATS)}")
         if self.format != SAVED_MODEL:
-            self._check_for_other_runtimes(kind)
+            self._check_converted_format(input_type)
 
-    def _check_for_other_runtimes(self, kind: InputType) -> None:
-        if kind.dtype == tf.string:
+    def _check_converted_format(self, input_type: InputType) -> None:
+        if input_type.dtype == tf.string:
             raise ValueError(
-                f"input type {self.input_type!r} cannot become {self.format}, which decodes no "
-                "picture files; use image_tensor or float_image_tensor"
+                f"input type {self.input_type!r} is unsupported in format {self.format}, which "
+                "decodes no image files; use image_tensor or float_image_tensor"
             )
         if not self.optimize or (self.precision != FLOAT32 and self.format != OPENVINO):
             raise ValueError(
-                f"{self.format} is always made of the frozen float32 graph; leave out no_optimize "
-                f"and precision (which is for {SAVED_MODEL} and {OPENVINO})"
+                f"format {self.format} is always converted from the frozen float32 graph; drop "
+                f"no_optimize and precision (which is for {SAVED_MODEL} and {OPENVINO})"
             )
 
     @property
     def input(self) -> InputType:
-        """What the graph takes."""
-        kind = input_type(self.input_type)
-        return kind.of_any_batch() if self.dynamic_batch else kind
+        """Return the input type of the graph."""
+        input_type = find_input_type(self.input_type)
+        return input_type.of_any_batch() if self.dynamic_batch else input_type

@@ -1,4 +1,4 @@
-"""The detector as a function of one tensor: what a SavedModel serves.
+"""Exported module: a detector as a function of one tensor.
 
 Shape letters: B batch, P proposals, K classes without background, D detections.
 """
@@ -17,65 +17,73 @@ from object_detection_mtl.fields import Detections
 
 
 class DetectionModule(tf.Module):
-    """Answers with the OD API's outputs, all float32.
+    """A detector with the OD API's outputs, all float32.
 
     detection_boxes [B, D, 4], detection_scores [B, D], detection_classes [B, D] (1-based, and 1 in
     padding rows), num_detections [B], detection_multiclass_scores [B, D, K + 1],
     detection_anchor_indices [B, D], raw_detection_boxes [B, P, 4], raw_detection_scores
-    [B, P, K + 1]; see `fields.Detections`. D is max_total_detections, always.
+    [B, P, K + 1]; see `fields.Detections`. D is always max_total_detections.
 
-    The detector itself is not part of the module: a SavedModel would describe it as Keras layers,
-    and reading those needs more than TensorFlow. What is saved is the graph and, under the names
-    that they have in a checkpoint, the variables.
+    The detector itself is not part of the module: a SavedModel would store its Keras layers, which
+    can only be loaded with Keras. The module holds the graph and the variables, named as in a
+    checkpoint.
 
     Attributes:
-        detect: the function. Calling the module is the same.
+        model: The variables.
+        detect: The function. Calling the module is the same.
     """
 
     def __init__(self, detector: Any, options: ExportOptions) -> None:
-        """Args:
-        detector: built for inference.
-        options: of which the input and the auxiliary outputs are used.
+        """Make the module.
+
+        Args:
+            detector: Built for inference.
+            options: Options of the export, of which input and auxiliary outputs matter here.
 
         Raises:
-            ValueError: a detector built for training, or auxiliary outputs of one without tasks.
+            ValueError: The detector is built for training, or auxiliary outputs are asked for and
+                it has no auxiliary tasks.
         """
         super().__init__(name="detection_module")
         if detector.is_training:
             raise ValueError("build the detector with is_training=False to serve it")
-        chosen = options.input
-        auxiliary = auxiliary_outputs(detector) if options.auxiliary_outputs else ()
+        input_type = options.input
+        auxiliary = auxiliary_output_names(detector) if options.auxiliary_outputs else ()
         self.model = native.tree(plain_variables(native.named_variables(detector)))
 
         def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
-            inputs, true_image_shapes = chosen.to_inputs(detector, input_tensor)
+            inputs, true_image_shapes = input_type.to_inputs(detector, input_tensor)
             predictions = detector.predict(inputs, true_image_shapes)
-            outputs = served(detector.postprocess(predictions, true_image_shapes))
+            outputs = served_detections(detector.postprocess(predictions, true_image_shapes))
             return outputs | {key: predictions[key] for key in auxiliary if key in predictions}
 
-        self.detect = tf.function(detect, input_signature=[chosen.spec()])
-        # Users of the OD API call what `tf.saved_model.load` gives them.
+        self.detect = tf.function(detect, input_signature=[input_type.spec()])
+        # OD API users call the object that `tf.saved_model.load` returns.
         self.__call__ = self.detect
 
 
-def served(detections: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Detections as the detector gives them -> as they are served."""
+def served_detections(detections: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Return the detector's detections as they are served: float32, classes from 1."""
     outputs = {name: tf.cast(value, tf.float32) for name, value in detections.items()}
     outputs[Detections.classes] += 1.0
     return outputs
 
 
-def auxiliary_outputs(detector: Any) -> tuple[str, ...]:
-    """Names of the predictions of the auxiliary tasks that are served where asked for."""
+def auxiliary_output_names(detector: Any) -> tuple[str, ...]:
+    """Return the names of the predictions of the auxiliary tasks.
+
+    Raises:
+        ValueError: The detector has no auxiliary tasks.
+    """
     names = tuple(name for task in detector.aux_tasks for name in task.outputs)
     if not names:
         raise ValueError(
             "export_auxiliary_outputs: the model has no auxiliary tasks; switch some on in "
-            "model { mtl {} } or leave the flag out"
+            "model { mtl {} } or drop the flag"
         )
     return names
 
 
 def plain_variables(names: Mapping[str, keras.Variable]) -> dict[str, tf.Variable]:
-    """TensorFlow's variables inside of Keras's, under the same names."""
+    """Return the TensorFlow variables of Keras variables, under the same names."""
     return {name: variable.value for name, variable in names.items()}

@@ -1,18 +1,17 @@
-"""Writes a detector in the layout of the OD API's exporter.
+"""Export of a detector in the directory layout of the OD API.
 
     <output>/pipeline.config
     <output>/checkpoint/            checkpoint, ckpt-0.index, ckpt-0.data-...
     <output>/saved_model/           saved_model.pb, variables/, assets/
-    <output>/saved_model/assets/metadata.json               see metadata.py
-    <output>/saved_model/assets/label_map.pbtxt             where the label map is known
-    <output>/saved_model/assets.extra/                      see warmup.py
+    <output>/saved_model/assets/metadata.json               see export_metadata.py
+    <output>/saved_model/assets/label_map.pbtxt             if the label map is known
+    <output>/saved_model/assets.extra/                      see warmup_request.py
 
-In place of saved_model/ there is model.onnx, or model.xml and model.bin, where that is asked for
-(see onnx.py and openvino.py). Metadata and label map are assets in TensorFlow's sense:
-`tf.saved_model.load(...)` knows them as `metadata` and `label_map`, and whoever copies a SavedModel
-takes them along. A new export appears only when it is complete: it is written beside the output
-directory first, and then takes the place of the old one. Other files of the directory are left
-alone.
+Other formats have model.onnx, or model.xml and model.bin, in place of saved_model/ (see
+onnx_conversion.py and openvino_conversion.py). Metadata and label map are assets of the SavedModel:
+`tf.saved_model.load(...)` has them as `metadata` and `label_map`, and they are copied with it. An
+export is written beside the output directory and replaces an earlier one when it is complete. Other
+files of the directory are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import tensorflow as tf
 from absl import logging
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.export import export_metadata, warmup_request
+from object_detection_mtl.export.export_metadata import describe_export, write_metadata
 from object_detection_mtl.export.export_options import (
     FLOAT32,
     ONNX,
@@ -36,7 +35,8 @@ from object_detection_mtl.export.export_options import (
 )
 from object_detection_mtl.export.exported_module import DetectionModule
 from object_detection_mtl.export.formats import onnx_conversion, openvino_conversion
-from object_detection_mtl.export.graph import freezing
+from object_detection_mtl.export.graph.freezing import optimize_module
+from object_detection_mtl.export.warmup_request import write_warmup_request
 
 CONFIG_NAME = "pipeline.config"
 CHECKPOINT_NAME = "checkpoint"
@@ -46,8 +46,8 @@ LABEL_MAP = os.path.join(ASSETS, "label_map.pbtxt")
 METADATA = os.path.join(ASSETS, "metadata.json")
 SIGNATURE = "serving_default"
 
-_OTHER_FORMATS: dict[str, Any] = {ONNX: onnx_conversion, OPENVINO: openvino_conversion}
-# Format -> names of the model's files and folders.
+_CONVERTED_FORMATS: dict[str, Any] = {ONNX: onnx_conversion, OPENVINO: openvino_conversion}
+# Format -> names of the model's files and directories.
 FILES = {
     SAVED_MODEL: (SAVED_MODEL_NAME,),
     ONNX: onnx_conversion.FILES,
@@ -57,7 +57,7 @@ FILES = {
 _CHECKPOINT_NUMBER = 0
 
 
-def export(
+def export_detector(
     detector: Any,
     output_directory: str,
     *,
@@ -66,30 +66,30 @@ def export(
     label_map_path: str | None = None,
     checkpoint: str = "",
 ) -> None:
-    """Exports a detector that has its weights.
+    """Export a detector with loaded weights.
 
     Args:
-        detector: built for inference.
-        output_directory: created where it does not exist; an earlier export in it is replaced.
-        config_text: the resolved configuration, written as pipeline.config.
-        options: what the SavedModel takes and how its graph is made; None for the default.
-        label_map_path: a label map to put into the SavedModel, or None.
-        checkpoint: where the weights are from, to be told in the metadata.
+        detector: Built for inference.
+        output_directory: Created if it does not exist; an earlier export in it is replaced.
+        config_text: The resolved config, written as pipeline.config.
+        options: Options of the export; None for the default.
+        label_map_path: Label map to copy into the SavedModel, or None.
+        checkpoint: Prefix of the checkpoint of the weights, for the metadata.
 
     Raises:
-        ValueError: an output directory that is something else's.
-        OSError: the directory cannot be written.
+        ValueError: The output directory belongs to a training run or is a file.
+        OSError: The directory cannot be written.
     """
     output_directory = output_directory.rstrip("/") or output_directory
-    check_output(output_directory)
+    check_output_directory(output_directory)
     options = options or ExportOptions()
-    if options.format in _OTHER_FORMATS:
-        _OTHER_FORMATS[options.format].require_converter()
+    if options.format in _CONVERTED_FORMATS:
+        _CONVERTED_FORMATS[options.format].require_converter()
     module = DetectionModule(detector, options)
     scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
     try:
         tf.io.gfile.makedirs(scratch)
-        _write(
+        _write_parts(
             module,
             detector,
             scratch,
@@ -98,8 +98,8 @@ def export(
             label_map_path=label_map_path,
             checkpoint=checkpoint,
         )
-        model = FILES[options.format]
-        _replace(output_directory, scratch, (CONFIG_NAME, CHECKPOINT_NAME, *model))
+        parts = (CONFIG_NAME, CHECKPOINT_NAME, *FILES[options.format])
+        _replace_parts(output_directory, scratch, parts)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
@@ -107,11 +107,11 @@ def export(
             tf.io.gfile.rmtree(scratch)
 
 
-def check_output(output_directory: str) -> None:
-    """Refuses a directory into which an export would not fit.
+def check_output_directory(output_directory: str) -> None:
+    """Check that an export can be written to a directory.
 
     Raises:
-        ValueError: it is a file, or a training run's directory.
+        ValueError: The path is empty, a file, or the directory of a training run.
     """
     if not output_directory:
         raise ValueError("the output directory is empty; give the path of a directory")
@@ -122,12 +122,12 @@ def check_output(output_directory: str) -> None:
     state = os.path.join(output_directory, CHECKPOINT_NAME)
     if tf.io.gfile.exists(state) and not tf.io.gfile.isdir(state):
         raise ValueError(
-            f"output directory {output_directory!r} is the model directory of a training run (it "
-            f"has a file {CHECKPOINT_NAME!r}, which an export has as a folder); give another one"
+            f"output directory {output_directory!r} is the model directory of a training run (its "
+            f"{CHECKPOINT_NAME!r} is a file, in an export it is a directory); give another one"
         )
 
 
-def _write(
+def _write_parts(
     module: DetectionModule,
     detector: Any,
     directory: str,
@@ -138,23 +138,25 @@ def _write(
     checkpoint: str,
 ) -> None:
     _write_checkpoint(detector, directory, config_text)
-    description = export_metadata.describe(
+    description = describe_export(
         config_text=config_text,
         checkpoint=checkpoint,
         num_classes=detector.num_classes,
         label_map_path=label_map_path,
         options=options,
     )
-    if options.format in _OTHER_FORMATS:
-        runtime = _OTHER_FORMATS[options.format]
-        narrowed = {} if options.precision == FLOAT32 else {"precision": options.precision}
-        runtime.write(runtime.convert(module, **narrowed), directory, description)
+    if options.format in _CONVERTED_FORMATS:
+        conversion = _CONVERTED_FORMATS[options.format]
+        precision = {} if options.precision == FLOAT32 else {"precision": options.precision}
+        conversion.write_model(
+            conversion.convert_module(module, **precision), directory, description
+        )
         return
     served: Any = module
     if options.optimize:
-        served = freezing.optimized(module, options.precision, kernels_apart=True)
+        served = optimize_module(module, options.precision, kernels_as_variables=True)
     _write_saved_model(served, directory, description, label_map_path)
-    warmup_request.write(os.path.join(directory, SAVED_MODEL_NAME), options, SIGNATURE)
+    write_warmup_request(os.path.join(directory, SAVED_MODEL_NAME), options, SIGNATURE)
 
 
 def _write_checkpoint(detector: Any, directory: str, config_text: str) -> None:
@@ -170,37 +172,34 @@ def _write_checkpoint(detector: Any, directory: str, config_text: str) -> None:
 def _write_saved_model(
     module: Any, directory: str, description: Mapping[str, Any], label_map_path: str | None
 ) -> None:
-    """Args:
-    module: with `detect`, what is served.
-    description: the metadata.
-    """
+    """Write the SavedModel of a module with the function `detect`, and its assets."""
     # An asset has the name of the file that it is copied from.
     sources = os.path.join(directory, "sources")
     tf.io.gfile.makedirs(os.path.join(sources, ASSETS))
-    export_metadata.write(description, os.path.join(sources, METADATA))
+    write_metadata(description, os.path.join(sources, METADATA))
     module.metadata = tf.saved_model.Asset(os.path.join(sources, METADATA))
     if label_map_path:
         tf.io.gfile.copy(label_map_path, os.path.join(sources, LABEL_MAP))
         module.label_map = tf.saved_model.Asset(os.path.join(sources, LABEL_MAP))
     saved_model = os.path.join(directory, SAVED_MODEL_NAME)
-    # Not a concrete function of it: saving would trace, and write, another one beside it.
+    # Not a concrete function: saving would trace, and write, another one beside it.
     tf.saved_model.save(module, saved_model, signatures={SIGNATURE: module.detect})
 
 
-def _replace(output_directory: str, scratch: str, parts: Sequence[str]) -> None:
-    """Moves each finished part to its place, or leaves the old one there if that fails."""
+def _replace_parts(output_directory: str, scratch: str, parts: Sequence[str]) -> None:
+    """Move each part to the output directory; restore the old part if that fails."""
     tf.io.gfile.makedirs(output_directory)
     for name in parts:
-        place = os.path.join(output_directory, name)
-        aside = os.path.join(scratch, f"replaced_{name}")
-        is_replaced = tf.io.gfile.exists(place)
+        target = os.path.join(output_directory, name)
+        backup = os.path.join(scratch, f"replaced_{name}")
+        is_replaced = tf.io.gfile.exists(target)
         if is_replaced:
-            tf.io.gfile.rename(place, aside)
+            tf.io.gfile.rename(target, backup)
         try:
-            tf.io.gfile.rename(os.path.join(scratch, name), place)
+            tf.io.gfile.rename(os.path.join(scratch, name), target)
         except tf.errors.OpError:
             if is_replaced:
-                tf.io.gfile.rename(aside, place)
+                tf.io.gfile.rename(backup, target)
             raise
         if is_replaced:
-            logging.info("replaced %s", place)
+            logging.info("replaced %s", target)

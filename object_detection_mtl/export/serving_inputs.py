@@ -1,9 +1,8 @@
-"""What a served model takes: pictures in one of four forms, turned into the detector's inputs.
+"""Input types of exported models, as in the OD API's exporter.
 
-Shape letters: B batch, H W pictures, h w resized and padded inputs.
+Shape letters: B batch, H W images, h w resized and padded inputs.
 
-The names and tensors are those of the OD API's exporter. Everything here is part of the exported
-graph, so it is made of TensorFlow's own operations only.
+The code here is traced into the exported graph, so it uses TensorFlow operations only.
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ INPUT_NAME = "input_tensor"
 
 @dataclass(frozen=True)
 class InputType:
-    """One form of the input.
+    """One input type.
 
     Attributes:
-        dtype, shape: of the signature's one input.
-        to_inputs: what the detector gets from it.
+        dtype: Type of the signature's input.
+        shape: Shape of the signature's input.
+        to_inputs: Convert the input to the detector's inputs.
     """
 
     dtype: tf.DType
@@ -39,16 +39,17 @@ class InputType:
     to_inputs: ToInputs
 
     def spec(self) -> tf.TensorSpec:
+        """Return the spec of the signature's input."""
         return tf.TensorSpec(self.shape, self.dtype, name=INPUT_NAME)
 
     def of_any_batch(self) -> InputType:
-        """The same for any number of pictures."""
+        """Return the same type for any batch size."""
         return dataclasses.replace(self, shape=(None, *self.shape[1:]))
 
 
-def from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Pictures [B, H, W, 3] of one size, values 0..255."""
-    # Loaders let other shapes pass, and convolutions complain of them in words of their own.
+def inputs_from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Convert images [B, H, W, 3] of one size, values 0..255."""
+    # Loaders do not check shapes, and the error of a convolution would be less clear.
     images = tf.ensure_shape(images, [images.shape[0], None, None, 3])
     if images.shape[0] is None:
         count = _at_least_one(tf.shape(images)[0])
@@ -57,69 +58,62 @@ def from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     return detector.preprocess(images)
 
 
-def from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Picture files [B] string of any sizes; see `decode_picture` for the formats.
+def inputs_from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Convert image files [B] string of any sizes; see `decode_picture` for the formats.
 
-    Each is decoded and resized by itself, as the training data are. Inputs of different sizes are
-    padded with zeros below and to the right, to the largest height and width of the batch.
+    Each image is decoded and resized alone, as in training. Inputs of different sizes are padded
+    with zeros at the bottom and right, to the largest height and width of the batch.
     """
     encoded = tf.ensure_shape(encoded, [None])
     count = _at_least_one(tf.size(encoded))
     inputs = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, None, 3])
     shapes = tf.TensorArray(tf.int32, count, element_shape=[3])
-    known: list[tf.TensorShape] = []
+    static_sizes: list[tf.TensorShape] = []
 
     def add(i: tf.Tensor, inputs: tf.TensorArray, shapes: tf.TensorArray, sides: tf.Tensor) -> Any:
         resized, shape = detector.preprocess(decode_picture(encoded[i])[tf.newaxis])
-        known.append(resized.shape[1:3])
+        static_sizes.append(resized.shape[1:3])
         sides = tf.maximum(sides, tf.shape(resized)[1:3])
         return i + 1, inputs.write(i, resized[0]), shapes.write(i, shape[0]), sides
 
     state = (0, inputs, shapes, tf.zeros([2], tf.int32))
     _, inputs, shapes, sides = tf.while_loop(lambda i, *_: i < count, add, state)
     padded = tf.map_fn(
-        lambda i: _padded(inputs.read(i), sides),
+        lambda i: _pad(inputs.read(i), sides),
         tf.range(count),
         fn_output_signature=tf.TensorSpec([None, None, 3], tf.float32),
     )
-    # A resizer of one fixed size shows in the inputs' shape, and with it in that of the anchors.
-    static = functools.reduce(tf.TensorShape.most_specific_compatible_shape, known)
+    # A fixed-shape resizer makes the shape of the inputs static, and with it that of the anchors.
+    static = functools.reduce(tf.TensorShape.most_specific_compatible_shape, static_sizes)
     return tf.ensure_shape(padded, [None, *static, 3]), shapes.stack()
 
 
-def _at_least_one(count: tf.Tensor) -> tf.Tensor:
-    """`count`, or an error: convolutions cannot answer an empty batch, and say so less clearly."""
-    message = ["the batch holds no picture; send at least one"]
-    with tf.control_dependencies([tf.debugging.Assert(count > 0, message)]):
-        return tf.identity(count)
-
-
-def from_examples(detector: Any, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Serialised `tf.train.Example` records [B] string with the feature `image/encoded`."""
+def inputs_from_examples(detector: Any, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Convert serialized `tf.train.Example`s [B] string with the feature `image/encoded`."""
     spec = {TfExample.encoded: tf.io.FixedLenFeature([], tf.string)}
-    return from_encoded(detector, tf.io.parse_example(serialized, spec)[TfExample.encoded])
+    return inputs_from_encoded(detector, tf.io.parse_example(serialized, spec)[TfExample.encoded])
 
 
-def as_example(encoded: bytes) -> bytes:
-    """A picture file as the serialised record that `from_examples` reads."""
+def make_encoded_example(encoded: bytes) -> bytes:
+    """Return an image file as the serialized example that `inputs_from_examples` reads."""
     values = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
     features = tf.train.Features(feature={TfExample.encoded: values})
     return tf.train.Example(features=features).SerializeToString()
 
 
 INPUT_TYPES: dict[str, InputType] = {
-    "image_tensor": InputType(tf.uint8, (1, None, None, 3), from_images),
-    "float_image_tensor": InputType(tf.float32, (None, None, None, 3), from_images),
-    "encoded_image_string_tensor": InputType(tf.string, (None,), from_encoded),
-    "tf_example": InputType(tf.string, (None,), from_examples),
+    "image_tensor": InputType(tf.uint8, (1, None, None, 3), inputs_from_images),
+    "float_image_tensor": InputType(tf.float32, (None, None, None, 3), inputs_from_images),
+    "encoded_image_string_tensor": InputType(tf.string, (None,), inputs_from_encoded),
+    "tf_example": InputType(tf.string, (None,), inputs_from_examples),
 }
 
 
-def input_type(name: str) -> InputType:
-    """The input type of that name.
+def find_input_type(name: str) -> InputType:
+    """Return the input type of a name.
 
     Raises:
-        ValueError: there is none, or it needs a model that this package does not build.
+        ValueError: The type is unknown or unsupported.
     """
     if name == "image_and_boxes_tensor":
         raise ValueError(
@@ -131,6 +125,13 @@ def input_type(name: str) -> InputType:
     return INPUT_TYPES[name]
 
 
-def _padded(picture: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
-    missing = sides - tf.shape(picture)[:2]
-    return tf.pad(picture, [[0, missing[0]], [0, missing[1]], [0, 0]])
+def _at_least_one(count: tf.Tensor) -> tf.Tensor:
+    """Return `count`, or fail on an empty batch with a clearer error than a convolution's."""
+    message = ["the batch is empty; send at least one image"]
+    with tf.control_dependencies([tf.debugging.Assert(count > 0, message)]):
+        return tf.identity(count)
+
+
+def _pad(image: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    missing = sides - tf.shape(image)[:2]
+    return tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])

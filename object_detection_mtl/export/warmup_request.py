@@ -1,12 +1,12 @@
-"""A request that TensorFlow Serving answers itself before it lets others in.
+"""Warm-up request for TensorFlow Serving.
 
     <saved_model>/assets.extra/tf_serving_warmup_requests
 
-holds one record, a `tensorflow.serving.PredictionLog` with a grey picture. The server detects on it
-while it loads the model, so that the first user does not wait for the graph to be optimised.
+The file has one record, a `tensorflow.serving.PredictionLog` with a gray image. The server detects
+on it while it loads the model, so that no client waits for the first optimization of the graph.
 
-The message is written by its field numbers: the package that has its classes is tied to one version
-of TensorFlow, and exporting should not be.
+The message is encoded by field numbers: the package with its classes is tied to one version of
+TensorFlow, which an export should not depend on.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import os
 import tensorflow as tf
 
 from object_detection_mtl.export.export_options import ExportOptions
-from object_detection_mtl.export.serving_inputs import INPUT_NAME, as_example
+from object_detection_mtl.export.serving_inputs import INPUT_NAME, make_encoded_example
 
 FILE_NAME = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
-_PICTURE_SHAPE = (600, 800, 3)
-_GREY = 127
-# Field numbers, from the outside in: PredictionLog.predict_log, PredictLog.request,
-# PredictRequest's model_spec and inputs (a map, whose entries have a key and a value), and
+_IMAGE_SHAPE = (600, 800, 3)
+_GRAY = 127
+# Field numbers, outermost first: PredictionLog.predict_log, PredictLog.request; model_spec and
+# inputs of PredictRequest (inputs is a map, whose entries have a key and a value);
 # ModelSpec.signature_name.
 _PREDICT_LOG, _REQUEST = 6, 1
 _MODEL_SPEC, _INPUTS = 1, 2
@@ -31,29 +31,29 @@ _KEY, _VALUE = 1, 2
 _SIGNATURE_NAME = 3
 
 
-def write(saved_model: str, options: ExportOptions, signature: str) -> None:
-    """Adds the request to a SavedModel.
+def write_warmup_request(saved_model: str, options: ExportOptions, signature: str) -> None:
+    """Add the request to a SavedModel.
 
     Args:
-        saved_model: its directory.
-        options: what it was exported with.
-        signature: name of the signature to call.
+        saved_model: Its directory.
+        options: Options that it was exported with.
+        signature: Name of the signature to call.
     """
     path = os.path.join(saved_model, FILE_NAME)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        writer.write(_prediction_log(signature, _picture(options)))
+        writer.write(_prediction_log(signature, _gray_image(options)))
 
 
-def _picture(options: ExportOptions) -> tf.compat.v1.TensorProto:
-    """A grey picture of 600x800 in the form that the model takes: a kilobyte or a few."""
+def _gray_image(options: ExportOptions) -> tf.compat.v1.TensorProto:
+    """Return a gray image of 600x800 as the model's input, in a few kilobytes."""
     dtype = options.input.dtype
     if dtype != tf.string:
-        # One value and a shape: nothing is repeated in the file.
-        return tf.make_tensor_proto(_GREY, dtype, [1, *_PICTURE_SHAPE])
-    encoded = tf.io.encode_jpeg(tf.fill(_PICTURE_SHAPE, tf.constant(_GREY, tf.uint8))).numpy()
+        # A single value with a shape, which stands for an array filled with it.
+        return tf.make_tensor_proto(_GRAY, dtype, [1, *_IMAGE_SHAPE])
+    encoded = tf.io.encode_jpeg(tf.fill(_IMAGE_SHAPE, tf.constant(_GRAY, tf.uint8))).numpy()
     if options.input_type == "tf_example":
-        encoded = as_example(encoded)
+        encoded = make_encoded_example(encoded)
     return tf.make_tensor_proto([encoded])
 
 
@@ -65,12 +65,12 @@ def _prediction_log(signature: str, tensor: tf.compat.v1.TensorProto) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field with its length: text, bytes or a message."""
+    """Encode a field of text, bytes or a message, with its length."""
     length_delimited = 2
     return _varint(number << 3 | length_delimited) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have the eighth set."""
-    last = value < 128
-    return bytes([value]) if last else bytes([value & 127 | 128]) + _varint(value >> 7)
+    """Encode 7 bits a byte, lowest first; the eighth bit is set in all bytes but the last."""
+    is_last = value < 128
+    return bytes([value]) if is_last else bytes([value & 127 | 128]) + _varint(value >> 7)

@@ -1,1 +1,1 @@
-"""Detecting on picture files: find and read them, run a model, write what it found."""
+"""Detection on image files, TFRecords and videos."""

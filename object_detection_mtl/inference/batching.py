@@ -1,102 +1,142 @@
-"""Batches of equally large pictures out of a stream of pictures of any size.
-
-Results come in the order of the stream. What waits for others of its size, or for its turn, is
-bounded in number and in bytes: where that is reached, the group of the oldest is detected on as it
-is. So a picture of a rare size costs a smaller batch, and never an unlimited buffer.
-"""
+"""Prefetching of images in threads; batches of images of one size."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import tensorflow as tf
 
-from object_detection_mtl.inference.sources.input_files import PictureError
-from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
+from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.inference.predictor import (
+    ImageDetections,
+    PreparedImage,
+    StagedPredictor,
+)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Ticket = TypeVar("Ticket")
 
-# Of a batch's size, pictures that may wait: half a dozen sizes fill their batches side by side.
+# Images that may wait, in batches: enough for six sizes to fill their batches in parallel.
 WAITING_BATCHES = 8
-# What waiting pictures may hold: seven photographs of 12 million pixels.
-_WAITING_BYTES = 2**28
+# Memory of waiting images: seven images of 12 million pixels.
+_MAX_WAITING_BYTES = 2**28
+_END = object()
+
+
+def map_in_threads(
+    items: Iterator[Item], work: Callable[[Item], Result], num_threads: int
+) -> Generator[tuple[Item, Result], None, None]:
+    """Yield every item with the result of `work`, in the order of the items.
+
+    At most `num_threads` + 1 items are requested ahead of the consumer. An error of the iterator or
+    of `work` is raised at its position.
+
+    Args:
+        items: Requested by one thread.
+        work: Called in `num_threads` threads.
+        num_threads: Number of threads.
+    """
+    requesting = ThreadPoolExecutor(max_workers=1)
+    working = ThreadPoolExecutor(max_workers=num_threads)
+
+    def advance() -> tuple[Item, Future[Result]] | None:
+        item = next(items, _END)
+        return None if item is _END else (item, working.submit(work, item))  # type: ignore
+
+    try:
+        ahead = collections.deque(requesting.submit(advance) for _ in range(num_threads + 1))
+        while (following := ahead.popleft().result()) is not None:
+            item, future = following
+            result = future.result()
+            ahead.append(requesting.submit(advance))
+            yield item, result
+    finally:
+        requesting.shutdown(cancel_futures=True)
+        working.shutdown(cancel_futures=True)
 
 
 @dataclass
-class _Waiting(Generic[Ticket]):
+class _WaitingImage(Generic[Ticket]):
     ticket: Ticket
-    prepared: Prepared | Exception
+    prepared: PreparedImage | Exception
     num_bytes: int
-    found: Found | Exception | None = None
+    detections: ImageDetections | Exception | None = None
 
 
-def detect(
+def detect_in_batches(
     predictor: StagedPredictor,
-    pictures: Iterator[tuple[Ticket, Prepared | Exception, int]],
+    images: Iterator[tuple[Ticket, PreparedImage | Exception, int]],
     batch_size: int,
-    max_bytes: int = _WAITING_BYTES,
-) -> Iterator[tuple[Ticket, Found | Exception]]:
-    """What is found on each picture of a stream.
+    max_bytes: int = _MAX_WAITING_BYTES,
+) -> Iterator[tuple[Ticket, ImageDetections | Exception]]:
+    """Yield the detections of each image of a stream, in the order of the stream.
+
+    Images wait until a batch of their group is full. Waiting images are bounded in number and in
+    bytes: at the bound, the group of the oldest image is detected on in a smaller batch.
 
     Args:
-        predictor: for the prepared pictures of one group.
-        pictures: of each a ticket that is given back, the prepared picture or why there is none,
-            and how many bytes it holds.
-        batch_size: at most so many pictures at once.
-        max_bytes: that waiting pictures hold.
+        predictor: Predictor of the prepared images.
+        images: For each image a ticket that is returned with its detections, the prepared image or
+            the error of reading it, and its size in bytes.
+        batch_size: Maximum number of images in a batch.
+        max_bytes: Maximum bytes of waiting images.
     """
-    queue: collections.deque[_Waiting] = collections.deque()
-    groups: dict[Hashable, list[_Waiting]] = collections.defaultdict(list)
-    held = 0
+    queue: collections.deque[_WaitingImage] = collections.deque()
+    groups: dict[Hashable, list[_WaitingImage]] = collections.defaultdict(list)
+    waiting_bytes = 0
 
-    def run(group: Hashable) -> None:
+    def detect_group(group: Hashable) -> None:
         members = groups.pop(group)
-        for member, found in zip(members, _detect(predictor, members), strict=True):
-            member.found = found
+        for member, detections in zip(members, _detect_batch(predictor, members), strict=True):
+            member.detections = detections
 
-    for ticket, prepared, num_bytes in pictures:
-        queue.append(_Waiting(ticket, prepared, num_bytes))
-        held += num_bytes
+    for ticket, prepared, num_bytes in images:
+        queue.append(_WaitingImage(ticket, prepared, num_bytes))
+        waiting_bytes += num_bytes
         if isinstance(prepared, Exception):
-            queue[-1].found = prepared
+            queue[-1].detections = prepared
         else:
             groups[prepared.group].append(queue[-1])
             if len(groups[prepared.group]) == batch_size:
-                run(prepared.group)
+                detect_group(prepared.group)
         while queue and (
-            queue[0].found is not None
+            queue[0].detections is not None
             or len(queue) > WAITING_BATCHES * batch_size
-            or held > max_bytes
+            or waiting_bytes > max_bytes
         ):
-            if queue[0].found is None:
-                run(queue[0].prepared.group)  # type: ignore[union-attr]
-            held -= queue[0].num_bytes
+            if queue[0].detections is None:
+                detect_group(queue[0].prepared.group)  # type: ignore[union-attr]
+            waiting_bytes -= queue[0].num_bytes
             yield _finished(queue.popleft())
     for group in list(groups):
-        run(group)
+        detect_group(group)
     while queue:
         yield _finished(queue.popleft())
 
 
-def _finished(waiting: _Waiting[Ticket]) -> tuple[Ticket, Found | Exception]:
-    assert waiting.found is not None
-    return waiting.ticket, waiting.found
+def _finished(waiting: _WaitingImage[Ticket]) -> tuple[Ticket, ImageDetections | Exception]:
+    assert waiting.detections is not None
+    return waiting.ticket, waiting.detections
 
 
-def _detect(predictor: StagedPredictor, members: Sequence[_Waiting]) -> list[Found | Exception]:
-    """Tries the pictures of a batch one by one where all together are too much or refused."""
+def _detect_batch(
+    predictor: StagedPredictor, members: Sequence[_WaitingImage]
+) -> list[ImageDetections | Exception]:
+    """Detect on a batch; if it fails, on each of its images alone."""
     try:
         return [*predictor.detect([member.prepared.value for member in members])]  # type: ignore
     except (MemoryError, tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError) as error:
         if len(members) > 1:
-            return [found for member in members for found in _detect(predictor, [member])]
-        return [PictureError(_why_not(error))]
+            return [result for member in members for result in _detect_batch(predictor, [member])]
+        return [ImageError(_failure_reason(error))]
 
 
-def _why_not(error: Exception) -> str:
+def _failure_reason(error: Exception) -> str:
     if isinstance(error, tf.errors.InvalidArgumentError):
-        return f"the model refuses it: {error.message.splitlines()[0]}"
-    return "there is not enough memory to detect on it"
+        return f"the model rejects it: {error.message.splitlines()[0]}"
+    return "not enough memory to detect on it"

@@ -1,10 +1,10 @@
-"""A detector as a model of Apache Beam's RunInference; needs the extra [beam].
+"""Model handler of Apache Beam's RunInference for detectors; needs the extra [beam].
 
     handler = DetectorHandler(functools.partial(predictor.from_saved_model, directory))
-    found = pictures | RunInference(handler)
-    found = pictures_with_keys | RunInference(KeyedModelHandler(handler))
+    detections = images | RunInference(handler)
+    detections = images_with_keys | RunInference(KeyedModelHandler(handler))
 
-Shape letters: H W a picture.
+Shape letters: H W an image.
 """
 
 from __future__ import annotations
@@ -15,56 +15,69 @@ from typing import Any
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
-from object_detection_mtl.inference import batching, stages
-from object_detection_mtl.inference.sources.input_files import PictureError
-from object_detection_mtl.inference.stages import Predictor, Prepared, StagedPredictor
+from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.inference import batching
+from object_detection_mtl.inference.predictor import (
+    Predictor,
+    PreparedImage,
+    StagedPredictor,
+    as_staged_predictor,
+    check_batch_size,
+)
 
 
 class DetectorHandler(ModelHandler[np.ndarray, PredictionResult, StagedPredictor]):
-    """Pictures [H, W, 3] uint8 -> PredictionResult(picture, what is on it).
+    """Images [H, W, 3] uint8 -> PredictionResult(image, ImageDetections).
 
-    In place of `stages.Found` there is a PictureError for a picture that the model refuses or that
-    is too large for the memory.
+    An image that the model rejects, or that is too large for the memory, has an ImageError in place
+    of its detections.
     """
 
     def __init__(self, load: Callable[[], Predictor], batch_size: int = 1) -> None:
-        """Args:
-        load: makes the predictor, once for every process. It is sent to the workers, so it has to
-            be a function of a module, or a functools.partial of one.
-        batch_size: detect on up to so many pictures at once, of those of one size in the model.
+        """Make a handler.
+
+        Args:
+            load: Load the predictor; called once in every process. It is sent to the workers, so it
+                must be a function of a module, or a functools.partial of one.
+            batch_size: Maximum number of images in a batch; they have one size in the model.
         """
         super().__init__()
         self._load = load
         self._batch_size = batch_size
 
     def load_model(self) -> StagedPredictor:
-        predictor = stages.staged(self._load())
-        stages.require_batches(predictor, self._batch_size)
+        """Load the predictor."""
+        predictor = as_staged_predictor(self._load())
+        check_batch_size(predictor, self._batch_size)
         return predictor
 
     def run_inference(
         self, batch: Sequence[np.ndarray], model: StagedPredictor, inference_args: Any = None
     ) -> Iterable[PredictionResult]:
-        for picture, found in batching.detect(model, _prepare(batch, model), self._batch_size):
-            yield PredictionResult(picture, found)
+        """Yield the detections of each image."""
+        prepared = _prepare_images(batch, model)
+        for image, detections in batching.detect_in_batches(model, prepared, self._batch_size):
+            yield PredictionResult(image, detections)
 
     def batch_elements_kwargs(self) -> dict[str, int]:
-        """What Beam calls a batch holds pictures of all sizes; those of one are taken from it."""
-        several = batching.WAITING_BATCHES if self._batch_size > 1 else 1
-        return {"min_batch_size": 1, "max_batch_size": several * self._batch_size}
+        """Return the size of Beam's batches, which have images of all sizes."""
+        batches = batching.WAITING_BATCHES if self._batch_size > 1 else 1
+        return {"min_batch_size": 1, "max_batch_size": batches * self._batch_size}
 
     def get_num_bytes(self, batch: Sequence[np.ndarray]) -> int:
-        return sum(picture.nbytes for picture in batch)
+        """Return the size of the images."""
+        return sum(image.nbytes for image in batch)
 
     def get_metrics_namespace(self) -> str:
+        """Return the namespace of Beam's metrics."""
         return "object_detection_mtl"
 
 
-def _prepare(
-    pictures: Iterable[np.ndarray], model: StagedPredictor
-) -> Iterator[tuple[np.ndarray, Prepared | Exception, int]]:
-    for picture in pictures:
+def _prepare_images(
+    images: Iterable[np.ndarray], model: StagedPredictor
+) -> Iterator[tuple[np.ndarray, PreparedImage | Exception, int]]:
+    for image in images:
         try:
-            yield picture, model.prepare(picture), picture.nbytes
+            yield image, model.prepare(image), image.nbytes
         except MemoryError:
-            yield picture, PictureError("there is not enough memory to prepare it"), 0
+            yield image, ImageError("not enough memory to prepare it"), 0

@@ -1,4 +1,4 @@
-"""What a run over pictures is to write, and how it works."""
+"""Options of a detection run: output, batch size, reader threads."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from object_detection_mtl.inference.sources.image_source import Reading
+from object_detection_mtl.inference.sources.image_source import ReadingOptions
 
-PICTURES_FOLDER = "pictures"
+DRAWINGS_DIRECTORY = "drawn_images"
 JSON, TFRECORD, BOTH = OUTPUT_FORMATS = ("json", "tfrecord", "both")
 
 
 @dataclass(frozen=True)
-class Options:
-    """What to write.
+class DetectionOptions:
+    """Options of a detection run.
 
     Attributes:
-        output_dir: created where it does not exist.
-        names: class number -> name.
-        min_score: detections below are not drawn; the JSON has them all the same.
-        max_detections: of one picture, the best ones, drawn and in the JSON.
-        save_images: draw.
-        apply_exif_orientation: see `pictures.read`.
-        model: what detects. An interrupted run goes on only with the same.
-        output_format: what to write besides drawings, one of OUTPUT_FORMATS.
-        discard_image_pixels: leave the pictures' bytes out of the TFRecord.
-        batch_size: detect on up to so many pictures at once, where their sizes allow it.
-        num_readers: threads that decode pictures; 0 for as many as there are processors.
+        output_dir: Output directory; created if it does not exist.
+        class_names: Class number -> name.
+        min_score: Score from which detections are drawn; the JSON has all of them.
+        max_detections: Maximum number of detections of an image, drawn and written, the best first.
+        save_images: Draw the detections.
+        apply_exif_orientation: See `image_files.decode_image`.
+        model_version: Fingerprint of the model. An interrupted run is resumed only with the same.
+        output_format: Detection files, one of OUTPUT_FORMATS.
+        discard_image_pixels: Drop the encoded images from the TFRecord.
+        batch_size: Maximum number of images in a batch.
+        num_readers: Number of threads that decode images; 0 for one per CPU, at most 8.
     """
 
     output_dir: Path
-    names: Mapping[int, str] = field(default_factory=dict)
+    class_names: Mapping[int, str] = field(default_factory=dict)
     min_score: float = 0.5
     max_detections: int = 100
     save_images: bool = True
     apply_exif_orientation: bool = True
-    model: str = ""
+    model_version: str = ""
     output_format: str = JSON
     discard_image_pixels: bool = False
     batch_size: int = 1
@@ -54,8 +54,9 @@ class Options:
             )
         if self.discard_image_pixels and not self.writes_record:
             raise ValueError(
-                "discard_image_pixels is for the TFRecord; JSON holds no pictures anyway, leave it "
-                "out or choose another output_format"
+                "discard_image_pixels is for the TFRecord, and output_format is "
+                f"{self.output_format!r}, which holds no images; drop the option or choose another "
+                "output_format"
             )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
@@ -64,20 +65,24 @@ class Options:
 
     @property
     def writes_json(self) -> bool:
+        """Return whether detections.json is written."""
         return self.output_format in (JSON, BOTH)
 
     @property
     def writes_record(self) -> bool:
+        """Return whether detections.record is written."""
         return self.output_format in (TFRECORD, BOTH)
 
     @property
-    def reading(self) -> Reading:
-        return Reading(
+    def reading(self) -> ReadingOptions:
+        """Return how images are read."""
+        return ReadingOptions(
             apply_exif_orientation=self.apply_exif_orientation,
             with_example=self.writes_record,
             with_encoded=not self.discard_image_pixels,
         )
 
     @property
-    def pictures_dir(self) -> Path:
-        return self.output_dir / PICTURES_FOLDER
+    def drawings_dir(self) -> Path:
+        """Return the directory of the images with drawn detections."""
+        return self.output_dir / DRAWINGS_DIRECTORY

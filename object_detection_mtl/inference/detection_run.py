@@ -1,16 +1,16 @@
-"""Runs a model over pictures, from files, records and videos, and writes what it finds.
+"""Detection run over image files, TFRecords and videos, with resumable output.
 
-    <output_dir>/detections.json, images.json     see results.py
-    <output_dir>/detections.record                see record_output.py
-    <output_dir>/pictures/...                     the pictures with the boxes drawn on them
+    <output_dir>/detections.json, images.json     see coco_results.py
+    <output_dir>/detections.record                see detection_records.py
+    <output_dir>/drawn_images/...                 the images with drawn boxes
 
-A picture that cannot be read is named in one line and left out; the others go on. Until a run is
-complete there is a journal beside its results: the same run started again goes on where it ended,
-however that came about, and looks again only at what it has no result of.
+Unreadable images are skipped and reported, one line each. Until the run is complete, a progress log
+is kept beside the results: the same run started again resumes where it ended and detects only on
+the images without a result.
 
-What is in memory does not grow with the number of pictures, but for the list of the files and eight
-bytes for each picture: pictures pass from reading (`ahead`, in threads) through detecting
-(`batches`) to writing, each of which holds a bounded number of them.
+Memory does not grow with the number of images, except for the list of files and eight bytes an
+image: images pass from the reading threads through batching to writing, each of which holds a
+bounded number.
 """
 
 from __future__ import annotations
@@ -24,30 +24,45 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from object_detection_mtl.inference import ahead, batching, stages
-from object_detection_mtl.inference.detection_options import Options
-from object_detection_mtl.inference.sources import image_stream, input_files
-from object_detection_mtl.inference.sources.image_source import Source
-from object_detection_mtl.inference.sources.image_stream import Numbered, Read, Trouble
-from object_detection_mtl.inference.sources.input_files import PictureError, PictureFile
-from object_detection_mtl.inference.stages import Predictor, Prepared, StagedPredictor
+from object_detection_mtl.data import image_files
+from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.inference import batching
+from object_detection_mtl.inference.detection_options import DetectionOptions
+from object_detection_mtl.inference.predictor import (
+    Predictor,
+    PreparedImage,
+    StagedPredictor,
+    as_staged_predictor,
+    check_batch_size,
+)
+from object_detection_mtl.inference.sources import image_source, image_stream
+from object_detection_mtl.inference.sources.image_source import ImageSource
+from object_detection_mtl.inference.sources.image_stream import (
+    NumberedImage,
+    ReadImage,
+    SourceFailure,
+)
+from object_detection_mtl.inference.sources.input_files import InputFile
 from object_detection_mtl.inference.writers import drawn_images, result_shards
-from object_detection_mtl.inference.writers.detection_writer import Output
+from object_detection_mtl.inference.writers.detection_writer import DetectionWriter
 
-# Decoding is faster than detecting; more readers would only hold more pictures.
-_MOST_READERS = 8
+# Decoding is faster than detection; more readers would only hold more images in memory.
+_MAX_READERS = 8
+
+# An image after reading, prepared for the model or its error, and its size in bytes.
+_LoadedImage = tuple[ReadImage | SourceFailure, PreparedImage | Exception, int]
 
 
 @dataclass
-class Summary:
-    """What a run did.
+class DetectionSummary:
+    """Summary of a detection run.
 
     Attributes:
-        num_done: pictures that were looked at.
-        num_resumed: of these, those that an interrupted run had done.
-        failures: what could not be -> what is said of it. A file that ends too early is one, too.
-        num_detections: that were written.
-        seconds: for all of them.
+        num_done: Number of images with results.
+        num_resumed: Number of these that an interrupted run had done.
+        failures: Label of a skipped image, or of a file that ends early -> message.
+        num_detections: Number of detections that were written.
+        seconds: Wall-clock time of the run.
     """
 
     num_done: int = 0
@@ -58,105 +73,109 @@ class Summary:
 
     @property
     def num_files(self) -> int:
-        """All that were to be looked at."""
+        """Return the number of images and failures."""
         return self.num_done + len(self.failures)
 
 
-def detect_files(predictor: Predictor, files: Sequence[PictureFile], options: Options) -> Summary:
-    """Detects on every picture; the JSON is written when the run is stopped half-way, too.
+def detect_files(
+    predictor: Predictor, files: Sequence[InputFile], options: DetectionOptions
+) -> DetectionSummary:
+    """Detect on every image of some files; an interrupted run writes its JSON, too.
+
+    Args:
+        predictor: Detects on the images.
+        files: The input, from `input_files.find_input_files`.
+        options: What is written, and how the run works.
 
     Raises:
-        ValueError: a drawn picture would overwrite one of the files; batches of a model that takes
-            none; a video without a reader of videos.
-        FileExistsError: shards of an earlier Beam run are in the output directory.
-        OSError: the output directory cannot be written.
+        ValueError: A drawing would overwrite an input file, the model does not take batches, or a
+            video is given and OpenCV is not installed.
+        FileExistsError: The output directory has shards of an earlier Beam run.
+        OSError: The output directory cannot be written.
     """
     start = time.monotonic()
-    detector = stages.staged(predictor)
-    stages.require_batches(detector, options.batch_size)
-    drawn = drawn_images.plan(files, options.pictures_dir) if options.save_images else []
-    opened = image_stream.open_all(files, options.reading)
-    result_shards.prepare(options, num_shards=1)
-    with Output(opened, drawn, options) as output:
-        num_resumed = output.journal.num_done
+    detector = as_staged_predictor(predictor)
+    check_batch_size(detector, options.batch_size)
+    drawings = (
+        drawn_images.plan_drawings(files, options.drawings_dir) if options.save_images else []
+    )
+    sources = image_stream.open_sources(files, options.reading)
+    result_shards.prepare_directory(options, num_shards=1)
+    with DetectionWriter(sources, drawings, options) as writer:
+        num_resumed = writer.progress.num_done
         failures: dict[str, str] = {}
         try:
-            _detect_waiting(detector, files, opened, options, output, failures)
+            _detect_remaining(detector, files, sources, options, writer, failures)
         finally:
-            output.write_json()
-        output.finish()
-    return Summary(
-        num_done=output.journal.num_done,
+            writer.write_json()
+        writer.finish()
+    return DetectionSummary(
+        num_done=writer.progress.num_done,
         num_resumed=num_resumed,
         failures=failures,
-        num_detections=output.num_detections,
+        num_detections=writer.num_detections,
         seconds=time.monotonic() - start,
     )
 
 
-def _detect_waiting(
+def _detect_remaining(
     detector: StagedPredictor,
-    files: Sequence[PictureFile],
-    sources: Sequence[Source],
-    options: Options,
-    output: Output,
+    files: Sequence[InputFile],
+    sources: Sequence[ImageSource],
+    options: DetectionOptions,
+    writer: DetectionWriter,
     failures: dict[str, str],
 ) -> None:
-    """Detects on all that is not done, and notes what cannot be read."""
-    done = output.journal
+    """Detect on all images that are not done; add unreadable ones to `failures`."""
+    progress = writer.progress
     total = sum(source.count for source in sources)
-    bar = tqdm(total=total, initial=done.num_done, unit="picture", disable=None)
+    bar = tqdm(total=total, initial=progress.num_done, unit="image", disable=None)
 
-    def leave_out(label: str, message: str) -> None:
+    def report(label: str, message: str) -> None:
         failures[label] = message
         bar.write(f"{label}: {message}", file=sys.stderr)
 
     labels = [str(file.path) for file in files]
-    stream = image_stream.stream(sources, labels, done.is_done)
+    stream = image_stream.stream_images(sources, labels, progress.is_done)
     with (
-        input_files.large_pictures_without_warning(),
+        image_files.ignore_size_warnings(),
         contextlib.closing(bar),
-        contextlib.closing(_read(stream, detector, options)) as ready,
+        contextlib.closing(_load_ahead(stream, detector, options)) as loaded,
     ):
-        for ticket, found in batching.detect(detector, ready, options.batch_size):
-            if isinstance(ticket, Trouble):
-                leave_out(ticket.label, ticket.reason)
+        for ticket, detections in batching.detect_in_batches(detector, loaded, options.batch_size):
+            if isinstance(ticket, SourceFailure):
+                report(ticket.label, ticket.reason)
                 continue
             if ticket.content is None:
-                leave_out(ticket.label, f"left out, {found}")
-            elif isinstance(found, Exception):
-                reason = input_files.with_size(found, ticket.content.picture)
-                leave_out(ticket.label, f"left out, {reason}")
+                report(ticket.label, f"skipped, {detections}")
+            elif isinstance(detections, Exception):
+                reason = image_source.with_image_size(detections, ticket.content.pixels)
+                report(ticket.label, f"skipped, {reason}")
             else:
-                output.write(ticket, found.best(options.max_detections))
+                writer.write(ticket, detections.best(options.max_detections))
             bar.update()
 
 
-def _read(
-    stream: Iterator[Numbered | Trouble], detector: StagedPredictor, options: Options
-) -> Generator[tuple[Read | Trouble, Prepared | Exception, int], None, None]:
-    """Reads and prepares ahead; see `batches.detect` for what comes out."""
+def _load_ahead(
+    stream: Iterator[NumberedImage | SourceFailure],
+    detector: StagedPredictor,
+    options: DetectionOptions,
+) -> Generator[_LoadedImage, None, None]:
+    """Yield the images, read and prepared in threads, for `batching.detect_in_batches`."""
 
-    def load(item: Numbered | Trouble) -> tuple[Read | Trouble, Prepared | Exception, int]:
-        if isinstance(item, Trouble):
-            return item, PictureError(item.reason), 0
+    def load(item: NumberedImage | SourceFailure) -> _LoadedImage:
+        if isinstance(item, SourceFailure):
+            return item, ImageError(item.reason), 0
         try:
             content = item.entry.load()
-            return (
-                image_stream.read(item, content),
-                detector.prepare(content.picture),
-                content.picture.nbytes,
-            )
-        except (PictureError, OSError) as error:
-            return image_stream.read(item, None), error, 0
+            prepared = detector.prepare(content.pixels)
+        except (ImageError, OSError) as error:
+            return item.with_content(None), error, 0
         except MemoryError:
-            return (
-                image_stream.read(item, None),
-                PictureError("there is not enough memory to prepare it"),
-                0,
-            )
+            return item.with_content(None), ImageError("not enough memory to prepare it"), 0
+        return item.with_content(content), prepared, content.pixels.nbytes
 
-    num_threads = options.num_readers or min(os.cpu_count() or 1, _MOST_READERS)
-    with contextlib.closing(ahead.in_threads(stream, load, num_threads)) as loaded:
-        for _, ready in loaded:
-            yield ready
+    num_threads = options.num_readers or min(os.cpu_count() or 1, _MAX_READERS)
+    with contextlib.closing(batching.map_in_threads(stream, load, num_threads)) as images:
+        for _, loaded in images:
+            yield loaded

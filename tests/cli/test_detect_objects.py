@@ -1,4 +1,4 @@
-"""The command line that detects on pictures, with a real model of either form."""
+"""The command line that detects on images, with a real model of either form."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from object_detection_mtl.cli import detect_objects
-from object_detection_mtl.inference.sources import input_files
-from object_detection_mtl.inference.sources.input_files import large_pictures_without_warning
+from object_detection_mtl.data import image_files
+from object_detection_mtl.data.image_files import ignore_size_warnings
 from tests import command_line
 from tests.export import exported
 from tests.inference import source_files
@@ -47,37 +47,39 @@ def error(done):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """The output of a run over a folder, with a SavedModel."""
+    """The output of a run over a directory, with a SavedModel."""
     output = tmp_path_factory.mktemp("detect") / "out"
-    done = run(saved_model(), f"--images={exported.pictures()}", f"--output_dir={output}")
+    done = run(saved_model(), f"--images={exported.images()}", f"--output_dir={output}")
     assert done.code == 0, done.err
     [line] = done.out.splitlines()
     number = len(read(output / "detections.json"))
-    assert line.startswith(f"3 of 3 pictures: {number} detections in ")
+    assert line.startswith(f"3 of 3 images: {number} detections in ")
     assert line.endswith(f"written to {output}")
     return output
 
 
-def test_a_saved_model_over_a_folder(found):
+def test_a_saved_model_over_a_directory(found):
     images = read(found / "images.json")
     sizes = [(image["height"], image["width"]) for image in images["images"]]
-    assert sizes == exported.PICTURE_SHAPES
+    assert sizes == exported.IMAGE_SHAPES
     assert {item["id"]: item["name"] for item in images["categories"]} == exported.NAMES
     rows = read(found / "detections.json")
     assert {row["image_id"] for row in rows} == {1, 2, 3}
     for row in rows:
         height, width = sizes[row["image_id"] - 1]
         x, y, w, h = row["bbox"]
-        assert 0 <= x < x + w <= width + 1e-2 and 0 <= y < y + h <= height + 1e-2
-        assert row["category_id"] in exported.NAMES and 0 < row["score"] <= 1
-    assert sorted(os.listdir(found / "pictures")) == ["a.jpg", "b.jpg", "c.jpg"]
+        assert 0 <= x < x + w <= width + 1e-2
+        assert 0 <= y < y + h <= height + 1e-2
+        assert row["category_id"] in exported.NAMES
+        assert 0 < row["score"] <= 1
+    assert sorted(os.listdir(found / "drawn_images")) == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 def test_config_and_checkpoint_find_the_same(found, tmp_path):
     done = run(
         *config_and_checkpoint(),
-        f"--images={exported.pictures()}/*.jpg",
-        f"--images={exported.pictures() / 'c.bmp'}",
+        f"--images={exported.images()}/*.jpg",
+        f"--images={exported.images() / 'c.bmp'}",
         f"--output_dir={tmp_path}",
         "--nosave_images",
     )
@@ -99,12 +101,13 @@ def test_records_in_batches(tmp_path):
     shapes = [(64, 80), (50, 40), (64, 80), (64, 80)]
     random = np.random.RandomState(6)
     encoded = [
-        input_files.to_png(random.randint(0, 256, (*shape, 3)).astype(np.uint8)) for shape in shapes
+        image_files.encode_png(random.randint(0, 256, (*shape, 3)).astype(np.uint8))
+        for shape in shapes
     ]
     record = source_files.write_record(
         tmp_path / "some.record", [source_files.example(one) for one in (*encoded, b"none")]
     )
-    record.write_bytes(record.read_bytes()[:-3])  # the last record is cut short
+    record.write_bytes(record.read_bytes()[:-3])  # truncate the last record
     for number, one in enumerate(encoded):
         (tmp_path / f"{number}.png").write_bytes(one)
     batched = exported.export("image_tensor", dynamic_batch=True)
@@ -116,7 +119,7 @@ def test_records_in_batches(tmp_path):
         "--output_format=both",
     )
     assert done.code == 0, done.err
-    assert done.out.startswith("4 of 5 pictures, 1 left out: ")
+    assert done.out.startswith("4 of 5 images, 1 skipped: ")
     assert f"{record}: is cut short: record number 4" in done.err
     done = run(saved_model(), f"--images={tmp_path}/*.png", f"--output_dir={tmp_path / 'single'}")
     assert done.code == 0, done.err
@@ -135,9 +138,9 @@ def test_records_in_batches(tmp_path):
 
 
 def test_batches_need_a_model_that_takes_them(tmp_path):
-    picture = f"--images={exported.pictures() / 'a.jpg'}"
-    done = run(saved_model(), picture, f"--output_dir={tmp_path / 'out'}", "--batch_size=4")
-    assert "takes 1 picture at a time; export it with --dynamic_batch" in error(done)
+    image = f"--images={exported.images() / 'a.jpg'}"
+    done = run(saved_model(), image, f"--output_dir={tmp_path / 'out'}", "--batch_size=4")
+    assert "takes 1 image at a time; export it with --dynamic_batch" in error(done)
 
 
 def test_names_from_a_label_map_and_fewer_detections(tmp_path):
@@ -145,7 +148,7 @@ def test_names_from_a_label_map_and_fewer_detections(tmp_path):
     label_map.write_text('item { id: 2 name: "owl" }')
     done = run(
         saved_model(),
-        f"--images={exported.pictures() / 'a.jpg'}",
+        f"--images={exported.images() / 'a.jpg'}",
         f"--output_dir={tmp_path / 'out'}",
         f"--label_map_path={label_map}",
         "--max_detections=2",
@@ -157,7 +160,7 @@ def test_names_from_a_label_map_and_fewer_detections(tmp_path):
     assert names == {row["category_id"]: f"class {row['category_id']}" for row in rows} | {2: "owl"}
 
 
-def test_pictures_of_every_kind_go_through_a_real_model(tmp_path):
+def test_images_of_every_kind_go_through_a_real_model(tmp_path):
     source = tmp_path / "photos"
     source.mkdir()
     Image.new("RGB", (1, 1)).save(source / "one_pixel.png")
@@ -165,64 +168,64 @@ def test_pictures_of_every_kind_go_through_a_real_model(tmp_path):
     Image.new("CMYK", (40, 30)).save(source / "cmyk.jpg")
     Image.new("I;16", (40, 30), 30000).save(source / "deep.png")
     Image.new("RGB", (3000, 2)).save(source / "strip.png")
-    (source / "cut.jpg").write_bytes((exported.pictures() / "a.jpg").read_bytes()[:900])
+    (source / "truncated.jpg").write_bytes((exported.images() / "a.jpg").read_bytes()[:900])
     done = run(saved_model(), f"--images={source}", f"--output_dir={tmp_path / 'out'}")
     assert done.code == 0
-    assert "5 of 6 pictures, 1 left out:" in done.out
-    [line] = [line for line in done.err.splitlines() if "left out" in line]
+    assert "5 of 6 images, 1 skipped:" in done.out
+    [line] = [line for line in done.err.splitlines() if "skipped" in line]
     assert line.startswith(
-        f"{source / 'cut.jpg'}: left out, cannot be decoded: image file is trunc"
+        f"{source / 'truncated.jpg'}: skipped, cannot be decoded: image file is trunc"
     )
-    assert len(os.listdir(tmp_path / "out" / "pictures")) == 5
+    assert len(os.listdir(tmp_path / "out" / "drawn_images")) == 5
 
 
 @pytest.mark.slow
-def test_a_picture_of_108_million_pixels(tmp_path):
+def test_an_image_of_108_million_pixels(tmp_path):
     Image.new("RGB", (12000, 9000), (200, 30, 30)).save(tmp_path / "huge.jpg")
     done = run(saved_model(), f"--images={tmp_path / 'huge.jpg'}", f"--output_dir={tmp_path}")
     assert done.code == 0, done.err
-    with large_pictures_without_warning():
-        with Image.open(tmp_path / "pictures" / "huge.jpg") as drawn:
-            assert drawn.size == (12000, 9000)
+    path = tmp_path / "drawn_images" / "huge.jpg"
+    with ignore_size_warnings(), Image.open(path) as drawn:
+        assert drawn.size == (12000, 9000)
 
 
-def test_only_if_all_pictures_fail_does_the_run(tmp_path):
+def test_only_if_all_images_fail_does_the_run(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     done = run(saved_model(), f"--images={tmp_path / 'a.jpg'}", f"--output_dir={tmp_path / 'out'}")
     assert done.code == 1
-    assert "0 of 1 pictures, 1 left out" in done.out
+    assert "0 of 1 images, 1 skipped" in done.out
     assert read(tmp_path / "out" / "detections.json") == []
 
 
 def test_wrong_paths(tmp_path):
     output = f"--output_dir={tmp_path / 'out'}"
-    picture = f"--images={exported.pictures() / 'a.jpg'}"
+    image = f"--images={exported.images() / 'a.jpg'}"
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     (tmp_path / "sharded").mkdir()
     (tmp_path / "sharded" / "images-00000-of-00002.json").write_text("")
     for arguments, words in [
-        ([saved_model(), output, f"--images={tmp_path / 'empty'}"], "holds no picture"),
-        ([saved_model(), output, f"--images={tmp_path / 'a.jpg'}"], "no file or folder"),
-        ([f"--saved_model_dir={tmp_path}", output, picture], "it has no saved_model.pb"),
-        ([saved_model(), f"--output_dir={tmp_path / 'file'}", picture], "is a file"),
-        ([saved_model(), "--output_dir=/proc/out", picture], "'/proc' takes no new ones"),
-        ([saved_model(), f"--output_dir={tmp_path / 'sharded'}", picture], "another --num_shards"),
-        ([saved_model(), output, picture, "--label_map_path=x.pbtxt"], "x.pbtxt does not exist"),
-        ([output, picture], "give the model: --saved_model_dir, --exported_model, or"),
-        ([saved_model(), output, picture, "--num_shards=2"], "--num_shards need --runner"),
+        ([saved_model(), output, f"--images={tmp_path / 'empty'}"], "has no image"),
+        ([saved_model(), output, f"--images={tmp_path / 'a.jpg'}"], "no file or directory"),
+        ([f"--saved_model_dir={tmp_path}", output, image], "it has no saved_model.pb"),
+        ([saved_model(), f"--output_dir={tmp_path / 'file'}", image], "is a file"),
+        ([saved_model(), "--output_dir=/proc/out", image], "'/proc' takes no new ones"),
+        ([saved_model(), f"--output_dir={tmp_path / 'sharded'}", image], "another --num_shards"),
+        ([saved_model(), output, image, "--label_map_path=x.pbtxt"], "x.pbtxt does not exist"),
+        ([output, image], "give the model: --saved_model_dir, --exported_model, or"),
+        ([saved_model(), output, image, "--num_shards=2"], "--num_shards need --runner"),
         (
-            [saved_model(), output, picture, "--runner=DirectRunner", "--num_readers=2"],
+            [saved_model(), output, image, "--runner=DirectRunner", "--num_readers=2"],
             "such as direct_num_workers=4",
         ),
-        ([output, picture, "--checkpoint_dir=x"], "give the model"),
-        ([saved_model(), output, picture, "--checkpoint_dir=x"], "or --checkpoint_dir, not both"),
+        ([output, image, "--checkpoint_dir=x"], "give the model"),
+        ([saved_model(), output, image, "--checkpoint_dir=x"], "or --checkpoint_dir, not both"),
         (
             [
                 *config_and_checkpoint()[:1],
                 f"--checkpoint_dir={tmp_path / 'empty'}",
                 output,
-                picture,
+                image,
             ],
             "holds no checkpoint",
         ),
@@ -247,20 +250,20 @@ def test_misused_flags(arguments, words):
 
 
 def test_an_interrupted_run_keeps_what_it_found(tmp_path, monkeypatch):
-    from object_detection_mtl.inference.writers import detection_writer
+    from object_detection_mtl.inference.writers import detection_writer, drawn_images
 
-    draw = detection_writer.draw
+    draw = drawn_images.save_drawing
 
-    def interrupt_at_the_second(picture, found, target, options):
+    def interrupt_at_the_second(image, found, target, options):
         if target.name == "b.jpg":
             raise KeyboardInterrupt
-        draw(picture, found, target, options)
+        draw(image, found, target, options)
 
-    monkeypatch.setattr(detection_writer, "draw", interrupt_at_the_second)
-    done = run(saved_model(), f"--images={exported.pictures()}", f"--output_dir={tmp_path}")
+    monkeypatch.setattr(detection_writer, "save_drawing", interrupt_at_the_second)
+    done = run(saved_model(), f"--images={exported.images()}", f"--output_dir={tmp_path}")
     assert done.code == 130
-    assert f"stopped; {tmp_path} holds what was found so far" in done.err
-    # A picture is done when it is drawn.
+    assert f"stopped; {tmp_path} has the detections so far" in done.err
+    # An image is done when it is drawn.
     assert {row["image_id"] for row in read(tmp_path / "detections.json")} == {1}
 
 

@@ -1,4 +1,4 @@
-"""Whether two forms of a model find the same."""
+"""Comparison of the detections of two forms of a model."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 import tensorflow as tf
 
 PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "golden" / "images").glob("*.jpg"))
-# Scores that differ by less may change places.
+# Scores that differ by less may be in another order.
 TIE = 2e-5
 
 
 def photographs() -> np.ndarray:
-    """Two photographs [2, 480, 640, 3] uint8."""
+    """Return two photographs [2, 480, 640, 3] uint8."""
     return np.stack([tf.io.decode_jpeg(path.read_bytes()).numpy() for path in PHOTOGRAPHS])
 
 
 def check_same_detections(
     actual: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float = 1e-4
 ) -> None:
-    """Served outputs: boxes and scores within `tolerance`, classes and order equal, ties aside."""
+    """Check that boxes and scores are within `tolerance`, classes and order equal except ties."""
     actual = {name: np.asarray(value) for name, value in actual.items()}
     expected = {name: np.asarray(value) for name, value in expected.items()}
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert actual[name].shape == value.shape and actual[name].dtype == np.float32, name
+        assert (actual[name].shape, actual[name].dtype) == (value.shape, np.float32), name
     for name in ("num_detections", "raw_detection_scores", "raw_detection_boxes"):
         np.testing.assert_allclose(actual[name], expected[name], atol=tolerance, err_msg=name)
     assert expected["num_detections"].min() > 1
@@ -42,7 +42,7 @@ def check_same_detections(
 
 
 def _same_order(actual: Mapping[str, Any], expected: Mapping[str, Any], image: int) -> np.ndarray:
-    """Rows of `actual` in the order of `expected`: only rows of a tie change places."""
+    """Return the rows of `actual` in the order of `expected`; only rows of a tie are reordered."""
     scores = expected["detection_scores"][image]
     number = int(expected["num_detections"][image])
 

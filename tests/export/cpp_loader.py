@@ -2,7 +2,7 @@
 
     python cpp_loader.py libtensorflow_cc.so.2 saved_model request.json answer.npz
 
-The request has the names of the tensors: `input`, what is fed to it (`shape` of a picture of
+The request has the names of the tensors: `input`, what is fed to it (`shape` of an image of
 uint8 with all values `value`, or `files`, paths whose bytes are fed as strings), and `outputs`,
 name of the answer -> tensor.
 """
@@ -24,10 +24,16 @@ class Output(ctypes.Structure):
 
 def library(path):
     found = ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
-    for name in (
-        "TF_NewStatus TF_Message TF_NewGraph TF_NewSessionOptions TF_LoadSessionFromSavedModel "
-        "TF_GraphOperationByName TF_AllocateTensor TF_TensorData"
-    ).split():
+    for name in [
+        "TF_NewStatus",
+        "TF_Message",
+        "TF_NewGraph",
+        "TF_NewSessionOptions",
+        "TF_LoadSessionFromSavedModel",
+        "TF_GraphOperationByName",
+        "TF_AllocateTensor",
+        "TF_TensorData",
+    ]:
         getattr(found, name).restype = ctypes.c_void_p
     found.TF_Message.restype = ctypes.c_char_p
     found.TF_Dim.restype = ctypes.c_int64

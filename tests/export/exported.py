@@ -25,7 +25,7 @@ LABEL_MAP = "".join(
 )
 MAX_DETECTIONS = 30  # more than 3 classes of 8 proposals: there is padding
 NUM_PROPOSALS = 8
-PICTURE_SHAPES = [(64, 80), (50, 40), (30, 90)]
+IMAGE_SHAPES = [(64, 80), (50, 40), (30, 90)]
 
 _directory = tempfile.TemporaryDirectory(prefix="exported")
 ROOT = Path(_directory.name)
@@ -84,7 +84,7 @@ def export(input_type: str, **more: Any) -> Path:
         jobs.export(config(), str(run()), str(output), options=options)
     else:
         text = pipeline.to_text(config())
-        saved_model.export(detector(), str(output), config_text=text, options=options)
+        saved_model.export_detector(detector(), str(output), config_text=text, options=options)
     return output
 
 
@@ -94,11 +94,11 @@ def loaded(input_type: str, **more: Any) -> Any:
 
 
 @functools.cache
-def pictures() -> Path:
-    """A folder with pictures of PICTURE_SHAPES: a.jpg, b.png, c.bmp."""
-    folder = ROOT / "pictures"
-    folder.mkdir()
+def images() -> Path:
+    """A directory with images of IMAGE_SHAPES: a.jpg, b.png, c.bmp."""
+    directory = ROOT / "images"
+    directory.mkdir()
     random = np.random.RandomState(4)
-    for name, shape in zip(["a.jpg", "b.png", "c.bmp"], PICTURE_SHAPES, strict=True):
-        Image.fromarray(random.randint(0, 256, (*shape, 3)).astype(np.uint8)).save(folder / name)
-    return folder
+    for name, shape in zip(["a.jpg", "b.png", "c.bmp"], IMAGE_SHAPES, strict=True):
+        Image.fromarray(random.randint(0, 256, (*shape, 3)).astype(np.uint8)).save(directory / name)
+    return directory

@@ -33,7 +33,7 @@ def test_the_signature_is_a_baselines_unless_more_is_asked_for():
     predictions = detector.predict(*detector.preprocess(images))
     for key in AUXILIARY:
         np.testing.assert_allclose(more[key], predictions[key], atol=1e-4)
-    frozen = freezing.optimized(module, "float32")
+    frozen = freezing.optimize_module(module, "float32")
     for key, value in frozen.detect(images).items():
         np.testing.assert_allclose(value, more[key], atol=1e-3)
 

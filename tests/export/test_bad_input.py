@@ -1,4 +1,4 @@
-"""What a SavedModel says to input that it cannot use, and that it takes unusual pictures."""
+"""What a SavedModel says to input that it cannot use, and that it takes unusual images."""
 
 import io
 
@@ -21,24 +21,24 @@ def serve(input_type, value):
 
 
 def jpeg():
-    return (exported.pictures() / "a.jpg").read_bytes()
+    return (exported.images() / "a.jpg").read_bytes()
 
 
-def encode(picture, format_name, **options):
+def encode(image, format_name, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, format_name, **options)
+    image.save(buffer, format_name, **options)
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: [b"no picture"], "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP"),
+        (lambda: [b"no image"], "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP"),
         (lambda: [b""], "Input is empty"),
         (lambda: [jpeg()[:300]], "Invalid JPEG data"),
-        (lambda: [(exported.pictures() / "b.png").read_bytes()[:200]], "Invalid PNG data"),
-        (lambda: [jpeg(), b"no picture"], "Unknown image file format"),
-        (lambda: tf.constant([], tf.string), "the batch holds no picture; send at least one"),
+        (lambda: [(exported.images() / "b.png").read_bytes()[:200]], "Invalid PNG data"),
+        (lambda: [jpeg(), b"no image"], "Unknown image file format"),
+        (lambda: tf.constant([], tf.string), "the batch holds no image; send at least one"),
         (lambda: jpeg(), r"input_tensor \[\] is not compatible with expected shape \[\?\]"),
         (lambda: [[jpeg()]], r"input_tensor \[1,1\] is not compatible with expected shape \[\?\]"),
         (lambda: np.zeros([1, 8, 8, 3], np.uint8), "expected to be a string tensor but is a uint8"),
@@ -56,7 +56,7 @@ def test_files_that_cannot_be_used(make, words):
         (b"no record", "Could not parse example input, value: .no record."),
     ],
 )
-def test_records_without_a_picture(record, words):
+def test_records_without_an_image(record, words):
     with pytest.raises(INVALID, match=words):
         serve(EXAMPLE, tf.constant([record]))
 
@@ -70,7 +70,7 @@ def test_records_without_a_picture(record, words):
         (IMAGE, [1, 0, 8, 3], "input image must be of non-zero size"),
         (FLOAT, [8, 8, 3], r"input_tensor \[8,8,3\] .* expected shape \[\?,\?,\?,3\]"),
         (FLOAT, [1, 8, 8, 1], r"input_tensor \[1,8,8,1\] .* expected shape \[\?,\?,\?,3\]"),
-        (FLOAT, [0, 8, 8, 3], "the batch holds no picture; send at least one"),
+        (FLOAT, [0, 8, 8, 3], "the batch holds no image; send at least one"),
     ],
 )
 def test_arrays_of_another_shape(input_type, shape, words):
@@ -91,7 +91,7 @@ def test_arrays_of_another_type(input_type, dtype, words):
         serve(input_type, tf.zeros([1, 8, 8, 3], dtype))
 
 
-def test_unusual_pictures_in_one_batch():
+def test_unusual_images_in_one_batch():
     """Each is answered as the array that it shows."""
     random = np.random.RandomState(3)
     rgb = Image.fromarray(random.randint(0, 256, (40, 50, 3)).astype(np.uint8))
@@ -120,7 +120,7 @@ def test_one_pixel():
 
 
 @pytest.mark.slow
-def test_a_huge_picture():
+def test_a_huge_image():
     """108 megapixels: 0.3 GB of pixels, and 1.3 GB more on their way to the model's size."""
     file = encode(Image.new("RGB", (12000, 9000), (90, 40, 10)), "JPEG")
     outputs = serve(ENCODED, tf.constant([file]))

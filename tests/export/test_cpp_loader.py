@@ -49,14 +49,15 @@ def test_an_array(tmp_path):
     assert_same(found, serve(input_tensor=tf.fill(shape, tf.constant(value, tf.uint8))))
 
 
-def test_picture_files_and_one_that_is_none(tmp_path):
-    names = [str(exported.pictures() / name) for name in ("a.jpg", "b.png")]
+def test_image_files_and_one_that_is_none(tmp_path):
+    names = [str(exported.images() / name) for name in ("a.jpg", "b.png")]
     directory = exported.export("encoded_image_string_tensor") / "saved_model"
     found = run(directory, {"files": names}, tmp_path / "answer.npz")
     serve = exported.loaded("encoded_image_string_tensor").signatures["serving_default"]
     assert_same(found, serve(input_tensor=tf.constant([Path(n).read_bytes() for n in names])))
     assert found["num_detections"].max() > 0
-    (tmp_path / "no.jpg").write_bytes(b"no picture")
+    (tmp_path / "no.jpg").write_bytes(b"no image")
     message = run(directory, {"files": [str(tmp_path / "no.jpg")]}, tmp_path / "none.npz")
-    assert isinstance(message, str) and "Unknown image file format" in message
+    assert isinstance(message, str)
+    assert "Unknown image file format" in message
     assert "StatefulPartitionedCall" in message

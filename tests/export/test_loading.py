@@ -39,7 +39,7 @@ detector = model_builder.build(config.model, is_training=False)
 building = time.process_time() - start
 """
 EXPORT = """
-saved_model.export(detector, directory, config_text=pipeline.to_text(config))
+saved_model.export_detector(detector, directory, config_text=pipeline.to_text(config))
 """
 FROM_CHECKPOINT = """
 size = sum(v.numpy().nbytes for v in native.named_variables(detector).values()) / 2**20

@@ -18,7 +18,7 @@ from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
-from object_detection_mtl.export.exported_module import DetectionModule, served
+from object_detection_mtl.export.exported_module import DetectionModule, served_detections
 from object_detection_mtl.export.serving_inputs import INPUT_TYPES
 from object_detection_mtl.fields import Detections
 from tests.export import exported
@@ -41,12 +41,12 @@ def signature(input_type, **more):
     return exported.loaded(input_type, **more).signatures["serving_default"]
 
 
-def files_below(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+def files_below(directory):
+    return sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
 
 
 def encoded(*names):
-    return [(exported.pictures() / name).read_bytes() for name in names]
+    return [(exported.images() / name).read_bytes() for name in names]
 
 
 def decoded(data):
@@ -70,8 +70,8 @@ def check_equal(actual, expected):
 
 
 def test_layout():
-    folder = exported.export("image_tensor")
-    assert files_below(folder) == [
+    directory = exported.export("image_tensor")
+    assert files_below(directory) == [
         "checkpoint/checkpoint",
         "checkpoint/ckpt-0.data-00000-of-00001",
         "checkpoint/ckpt-0.index",
@@ -84,9 +84,9 @@ def test_layout():
         "saved_model/variables/variables.data-00000-of-00001",
         "saved_model/variables/variables.index",
     ]
-    assert (folder / "saved_model" / saved_model.LABEL_MAP).read_text() == exported.LABEL_MAP
+    assert (directory / "saved_model" / saved_model.LABEL_MAP).read_text() == exported.LABEL_MAP
     # Nothing is left of the place where it was put together.
-    assert not list(folder.parent.glob("*.incomplete*"))
+    assert not list(directory.parent.glob("*.incomplete*"))
 
 
 @pytest.mark.parametrize("input_type", INPUT_TYPES)
@@ -95,7 +95,8 @@ def test_signature(input_type):
     assert list(model.signatures) == ["serving_default"]
     kind = INPUT_TYPES[input_type]
     [positional, named] = signature(input_type).structured_input_signature
-    assert positional == () and list(named) == ["input_tensor"]
+    assert positional == ()
+    assert list(named) == ["input_tensor"]
     assert named["input_tensor"].dtype == kind.dtype
     assert tuple(named["input_tensor"].shape) == kind.shape
     outputs = signature(input_type).structured_outputs
@@ -117,7 +118,8 @@ def test_image_tensor_answers_as_the_detector():
     for name in ("detection_boxes", "detection_scores", "detection_multiclass_scores"):
         assert not actual[name].numpy()[0, number:].any()
     scores = actual["detection_scores"].numpy()[0]
-    assert (np.diff(scores) <= 0).all() and scores[0] > 0
+    assert (np.diff(scores) <= 0).all()
+    assert scores[0] > 0
 
 
 def test_the_loaded_object_can_be_called_with_one_tensor():
@@ -161,11 +163,11 @@ def test_files_of_different_sizes_in_one_batch(input_type):
 
 
 def test_an_empty_batch_is_refused():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch holds no picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
         signature("tf_example")(input_tensor=tf.constant([], tf.string))
 
 
-def test_a_picture_of_one_pixel():
+def test_an_image_of_one_pixel():
     outputs = signature("image_tensor")(input_tensor=np.zeros((1, 1, 1, 3), np.uint8))
     assert all(np.isfinite(value).all() for value in outputs.values())
 
@@ -193,16 +195,16 @@ def test_weights_are_written_once():
     """Neither the graph nor a second trace of it holds them again."""
     weights = sum(v.numpy().nbytes for v in native.named_variables(exported.detector()).values())
     for more, part in [({}, 1.0), ({"optimize": False}, 1.0), ({"precision": "bfloat16"}, 0.5)]:
-        folder = exported.export("image_tensor", **more) / "saved_model"
-        size = sum((folder / name).stat().st_size for name in files_below(folder))
-        assert (folder / "saved_model.pb").stat().st_size < 0.1 * weights
+        directory = exported.export("image_tensor", **more) / "saved_model"
+        size = sum((directory / name).stat().st_size for name in files_below(directory))
+        assert (directory / "saved_model.pb").stat().st_size < 0.1 * weights
         assert size < (part + 0.15) * weights, more
 
 
 def test_weights_of_the_plain_graph_are_variables_under_their_names_in_checkpoints():
-    folder = exported.export("image_tensor", optimize=False)
+    directory = exported.export("image_tensor", optimize=False)
     names = native.named_variables(exported.detector())
-    in_model = open_checkpoint(str(folder / "saved_model/variables/variables"))
+    in_model = open_checkpoint(str(directory / "saved_model/variables/variables"))
     for name, variable in names.items():
         key = native.checkpoint_key("model", name)
         np.testing.assert_array_equal(in_model.read(key), variable.numpy())
@@ -211,8 +213,8 @@ def test_weights_of_the_plain_graph_are_variables_under_their_names_in_checkpoin
 
 def test_the_checkpoint_holds_the_weights():
     for optimize in (True, False):
-        folder = exported.export("image_tensor", optimize=optimize)
-        in_checkpoint = open_checkpoint(str(folder / "checkpoint"))
+        directory = exported.export("image_tensor", optimize=optimize)
+        in_checkpoint = open_checkpoint(str(directory / "checkpoint"))
         for name, variable in native.named_variables(exported.detector()).items():
             key = native.checkpoint_key("model", name)
             np.testing.assert_array_equal(in_checkpoint.read(key), variable.numpy())
@@ -242,7 +244,7 @@ def test_metadata_travels_as_an_asset():
     assert Path(model.label_map.asset_path.numpy().decode()).read_text() == exported.LABEL_MAP
 
 
-def test_any_number_of_pictures_of_one_size():
+def test_any_number_of_images_of_one_size():
     images = np.random.RandomState(2).randint(0, 256, (3, 50, 70, 3)).astype(np.uint8)
     serve = signature("image_tensor", dynamic_batch=True)
     [spec] = serve.structured_input_signature[1].values()
@@ -250,19 +252,19 @@ def test_any_number_of_pictures_of_one_size():
     assert serve.structured_outputs["detection_boxes"].shape.as_list() == [None, D, 4]
     for number in (1, 3):
         check_equal(serve(input_tensor=images[:number]), expected_of(images[:number]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch holds no picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
         serve(input_tensor=images[:0])
 
 
 @pytest.mark.slow
 def test_saved_model_cli_runs_it(tmp_path):
     """TensorFlow's own tool, in a process that does not know this package."""
-    np.save(tmp_path / "picture.npy", decoded(*encoded("a.jpg")).numpy()[np.newaxis])
+    np.save(tmp_path / "image.npy", decoded(*encoded("a.jpg")).numpy()[np.newaxis])
     tool = Path(sys.executable).with_name("saved_model_cli")
     done = subprocess.run(
         [str(tool), "run", "--dir", str(exported.export("image_tensor") / "saved_model")]
         + ["--tag_set", "serve", "--signature_def", "serving_default"]
-        + ["--inputs", f"input_tensor={tmp_path}/picture.npy", "--outdir", str(tmp_path)],
+        + ["--inputs", f"input_tensor={tmp_path}/image.npy", "--outdir", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -286,7 +288,7 @@ class Refuse(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Refuse())
 import tensorflow as tf
 model = tf.saved_model.load({directory!r})
-data = tf.io.read_file({picture!r})
+data = tf.io.read_file({image!r})
 out = model.signatures["serving_default"](input_tensor=data[tf.newaxis])
 assert not {refused!r} & {{name.split(".")[0] for name in sys.modules}}
 print(float(out["num_detections"][0]), out["detection_scores"].numpy()[0, 0])
@@ -299,7 +301,7 @@ def alone(python, refused, *options):
     code = ALONE.format(
         refused=refused,
         directory=str(exported.export("encoded_image_string_tensor") / "saved_model"),
-        picture=str(exported.pictures() / "a.jpg"),
+        image=str(exported.images() / "a.jpg"),
     )
     done = subprocess.run(
         [python, *options, "-c", code], capture_output=True, text=True, timeout=900, cwd="/"
@@ -337,18 +339,18 @@ def fake_parts(monkeypatch):
     """Writes the parts of an export without a model."""
 
     def write(module, detector, directory, config_text, **others):
-        folder = Path(directory)
-        (folder / "pipeline.config").write_text(config_text)
+        directory = Path(directory)
+        (directory / "pipeline.config").write_text(config_text)
         for name in ("checkpoint", "saved_model"):
-            (folder / name).mkdir()
-            (folder / name / "content").write_text(config_text)
+            (directory / name).mkdir()
+            (directory / name / "content").write_text(config_text)
 
     monkeypatch.setattr(saved_model, "DetectionModule", lambda detector, options: None)
-    monkeypatch.setattr(saved_model, "_write", write)
+    monkeypatch.setattr(saved_model, "_write_parts", write)
 
 
-def contents(folder):
-    return {name: (folder / name).read_text() for name in files_below(folder)}
+def contents(directory):
+    return {name: (directory / name).read_text() for name in files_below(directory)}
 
 
 def parts(text):
@@ -357,31 +359,31 @@ def parts(text):
 
 def test_a_second_export_replaces_the_first_and_nothing_else(fake_parts, tmp_path):
     output = tmp_path / "new" / "out"
-    saved_model.export(None, f"{output}/", config_text="one")
+    saved_model.export_detector(None, f"{output}/", config_text="one")
     (output / "saved_model" / "leftover").write_text("of the first")
     (output / "notes.txt").write_text("mine")
-    saved_model.export(None, str(output), config_text="two")
+    saved_model.export_detector(None, str(output), config_text="two")
     assert contents(output) == {**parts("two"), "notes.txt": "mine"}
     assert os.listdir(tmp_path / "new") == ["out"]
 
 
 def test_an_export_that_fails_leaves_the_old_one(fake_parts, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    saved_model.export(None, str(output), config_text="one")
+    saved_model.export_detector(None, str(output), config_text="one")
 
     def fail(*arguments, **others):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(saved_model, "_write", fail)
+    monkeypatch.setattr(saved_model, "_write_parts", fail)
     with pytest.raises(OSError, match="no space"):
-        saved_model.export(None, str(output), config_text="two")
+        saved_model.export_detector(None, str(output), config_text="two")
     assert contents(output) == parts("one")
     assert os.listdir(tmp_path) == ["out"]
 
 
 def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    saved_model.export(None, str(output), config_text="one")
+    saved_model.export_detector(None, str(output), config_text="one")
     rename = tf.io.gfile.rename
 
     def fail_for_new_model(source, target):
@@ -391,7 +393,7 @@ def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, mo
 
     monkeypatch.setattr(tf.io.gfile, "rename", fail_for_new_model)
     with pytest.raises(OSError, match="cannot write to .*out': locked"):
-        saved_model.export(None, str(output), config_text="two")
+        saved_model.export_detector(None, str(output), config_text="two")
     assert contents(output)["saved_model/content"] == "one"
     assert os.listdir(tmp_path) == ["out"]
 
@@ -399,18 +401,18 @@ def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, mo
 def test_a_training_run_is_not_written_over(tmp_path):
     run = shutil.copytree(exported.run(), tmp_path / "run")
     with pytest.raises(ValueError, match="model directory of a training run"):
-        saved_model.export(None, str(run), config_text="")
+        saved_model.export_detector(None, str(run), config_text="")
     assert files_below(run) == files_below(exported.run())
 
 
 def test_an_output_directory_that_is_a_file(fake_parts, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
-        saved_model.export(None, str(tmp_path / "file"), config_text="")
+        saved_model.export_detector(None, str(tmp_path / "file"), config_text="")
     with pytest.raises(OSError, match="cannot write to .*file/below"):
-        saved_model.export(None, str(tmp_path / "file" / "below"), config_text="")
+        saved_model.export_detector(None, str(tmp_path / "file" / "below"), config_text="")
     with pytest.raises(ValueError, match="output directory is empty"):
-        saved_model.export(None, "", config_text="")
+        saved_model.export_detector(None, "", config_text="")
 
 
 def test_a_detector_built_for_training_is_refused():
@@ -419,6 +421,8 @@ def test_a_detector_built_for_training_is_refused():
 
 
 def test_served_classes_start_at_one():
-    outputs = served({Detections.classes: tf.constant([[2.0, 0.0]]), "n": tf.constant([3])})
+    outputs = served_detections(
+        {Detections.classes: tf.constant([[2.0, 0.0]]), "n": tf.constant([3])}
+    )
     np.testing.assert_array_equal(outputs[Detections.classes], [[3.0, 1.0]])
     assert outputs["n"].dtype == tf.float32

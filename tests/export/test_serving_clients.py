@@ -23,10 +23,10 @@ LABELS = set(map(float, exported.NAMES))
 
 
 @pytest.fixture
-def pictures_here(tmp_path, monkeypatch):
-    """The working directory has the pictures of the examples."""
+def images_here(tmp_path, monkeypatch):
+    """The working directory has the images of the examples."""
     for name, source in [("photo.jpg", "a.jpg"), ("one.jpg", "a.jpg"), ("two.png", "b.png")]:
-        (tmp_path / name).write_bytes((exported.pictures() / source).read_bytes())
+        (tmp_path / name).write_bytes((exported.images() / source).read_bytes())
     monkeypatch.chdir(tmp_path)
 
 
@@ -63,7 +63,7 @@ class Rest(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_rest(pictures_here):
+def test_rest(images_here):
     server = http.server.HTTPServer(("localhost", 0), Rest)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     printed = io.StringIO()
@@ -74,11 +74,12 @@ def test_rest(pictures_here):
     lines = printed.getvalue().splitlines()
     assert len(lines) == expected["num_detections"][0] > 1
     label, score, *_ = lines[0].split()
-    assert float(label) == expected["detection_classes"][0, 0] and float(label) in LABELS
+    assert float(label) == expected["detection_classes"][0, 0]
+    assert float(label) in LABELS
     np.testing.assert_allclose(float(score), expected["detection_scores"][0, 0], rtol=1e-5)
 
 
-def test_grpc(pictures_here):
+def test_grpc(images_here):
     """Needs the client package."""
     grpc = pytest.importorskip("grpc")
     predict_pb2 = pytest.importorskip("tensorflow_serving.apis.predict_pb2")

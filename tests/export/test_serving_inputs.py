@@ -13,9 +13,9 @@ from object_detection_mtl.export import serving_inputs
 
 
 def encode(array, format_name="PNG", mode=None, **options):
-    picture = array if isinstance(array, Image.Image) else Image.fromarray(array, mode)
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array, mode)
     buffer = io.BytesIO()
-    picture.save(buffer, format_name, **options)
+    image.save(buffer, format_name, **options)
     return buffer.getvalue()
 
 
@@ -62,16 +62,16 @@ def test_lossless_formats_become_three_channels(name):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_jpeg_of_any_colour_space(mode):
+def test_jpeg_of_any_color_space(mode):
     flat = np.full((16, 24, 3), [200, 100, 50], np.uint8)
-    picture = Image.fromarray(flat).convert(mode)
-    decoded = serving_inputs.decode_picture(tf.constant(encode(picture, "JPEG", quality=95)))
-    expected = np.asarray(picture.convert("RGB"), np.int32)
+    image = Image.fromarray(flat).convert(mode)
+    decoded = serving_inputs.decode_picture(tf.constant(encode(image, "JPEG", quality=95)))
+    expected = np.asarray(image.convert("RGB"), np.int32)
     np.testing.assert_allclose(decoded, expected, atol=3)
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", encode(RGB)[:60], b"BM"])
-def test_bytes_that_are_no_picture(data):
+@pytest.mark.parametrize("data", [b"", b"no image", encode(RGB)[:60], b"BM"])
+def test_bytes_that_are_not_an_image(data):
     with pytest.raises(tf.errors.InvalidArgumentError):
         serving_inputs.decode_picture(tf.constant(data))
 
@@ -92,33 +92,32 @@ KEEP = Detector(
         image_resizing.keep_aspect_ratio, min_dimension=8, max_dimension=16, half_pixel_centers=True
     )
 )
-PICTURES = [colors(8, 12), colors(20, 10, seed=1), colors(4, 4, seed=2)]
-ENCODED = [encode(PICTURES[0]), encode(PICTURES[1], "BMP"), encode(PICTURES[2])]
+IMAGES = [colors(8, 12), colors(20, 10, seed=1), colors(4, 4, seed=2)]
+ENCODED = [encode(IMAGES[0]), encode(IMAGES[1], "BMP"), encode(IMAGES[2])]
 
 
 def check_padded(batch, shapes):
     """The batch of `ENCODED`: each as if it were alone, then zeros."""
     assert batch.shape == (3, 16, 12, 3)
     np.testing.assert_array_equal(shapes, [[8, 12, 3], [16, 8, 3], [8, 8, 3]])
-    for picture, row, (height, width, _) in zip(
-        PICTURES, batch.numpy(), shapes.numpy(), strict=True
-    ):
-        alone, _ = KEEP.preprocess(picture[np.newaxis])
+    for image, row, (height, width, _) in zip(IMAGES, batch.numpy(), shapes.numpy(), strict=True):
+        alone, _ = KEEP.preprocess(image[np.newaxis])
         np.testing.assert_allclose(row[:height, :width], alone[0], atol=1e-5)
-        assert not row[height:].any() and not row[:, width:].any()
+        assert not row[height:].any()
+        assert not row[:, width:].any()
 
 
 def test_files_of_different_sizes_are_resized_alone_and_padded_together():
-    check_padded(*serving_inputs.from_encoded(KEEP, tf.constant(ENCODED)))
+    check_padded(*serving_inputs.inputs_from_encoded(KEEP, tf.constant(ENCODED)))
 
 
 def test_files_in_a_graph():
     function = tf.function(
-        lambda encoded: serving_inputs.from_encoded(KEEP, encoded),
+        lambda encoded: serving_inputs.inputs_from_encoded(KEEP, encoded),
         input_signature=[serving_inputs.INPUT_TYPES["encoded_image_string_tensor"].spec()],
     )
     check_padded(*function(tf.constant(ENCODED)))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch holds no picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
         function(tf.constant([], tf.string))
 
 
@@ -128,7 +127,7 @@ def test_a_resizer_of_one_size_gives_a_static_shape():
     )
     spec = serving_inputs.INPUT_TYPES["encoded_image_string_tensor"].spec()
     concrete = tf.function(
-        lambda encoded: serving_inputs.from_encoded(fixed, encoded), input_signature=[spec]
+        lambda encoded: serving_inputs.inputs_from_encoded(fixed, encoded), input_signature=[spec]
     ).get_concrete_function()
     assert concrete.output_shapes[0].as_list() == [None, 6, 9, 3]
 
@@ -148,12 +147,12 @@ def example(**features):
 
 def test_examples_hold_files():
     records = [example(image__encoded=data, image__filename=b"x") for data in ENCODED]
-    check_padded(*serving_inputs.from_examples(KEEP, tf.constant(records)))
+    check_padded(*serving_inputs.inputs_from_examples(KEEP, tf.constant(records)))
 
 
-def test_an_example_without_a_picture():
+def test_an_example_without_an_image():
     with pytest.raises(tf.errors.InvalidArgumentError, match="image/encoded"):
-        serving_inputs.from_examples(KEEP, tf.constant([example(image__filename=b"x")]))
+        serving_inputs.inputs_from_examples(KEEP, tf.constant([example(image__filename=b"x")]))
 
 
 def test_the_tensors_are_those_of_the_od_api():
@@ -177,4 +176,4 @@ def test_the_tensors_are_those_of_the_od_api():
 )
 def test_other_input_types(name, words):
     with pytest.raises(ValueError, match=words):
-        serving_inputs.input_type(name)
+        serving_inputs.find_input_type(name)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from object_detection_mtl.inference import ahead
+from object_detection_mtl.inference import batching
 
 
 def test_in_order_whatever_takes_longer():
@@ -13,14 +13,14 @@ def test_in_order_whatever_takes_longer():
         time.sleep(0.01 * (item % 3))
         return -item
 
-    results = list(ahead.in_threads(iter(range(20)), work, 4))
+    results = list(batching.map_in_threads(iter(range(20)), work, 4))
     assert results == [(item, -item) for item in range(20)]
-    assert list(ahead.in_threads(iter([]), work, 4)) == []
+    assert list(batching.map_in_threads(iter([]), work, 4)) == []
 
 
 def test_several_work_at_once():
     both = threading.Barrier(2, timeout=20)
-    results = ahead.in_threads(iter(range(4)), lambda item: both.wait() >= 0, 2)
+    results = batching.map_in_threads(iter(range(4)), lambda item: both.wait() >= 0, 2)
     assert [result for _, result in results] == [True] * 4
 
 
@@ -32,7 +32,7 @@ def test_no_more_than_the_bound_is_asked_for():
             asked.append(item)
             yield item
 
-    results = ahead.in_threads(items(), lambda item: item, 3)
+    results = batching.map_in_threads(items(), lambda item: item, 3)
     next(results)
     time.sleep(0.1)
     assert len(asked) <= 3 + 2
@@ -53,7 +53,7 @@ def test_errors_arrive_at_their_place(place):
             raise RuntimeError("of the work")
         return item
 
-    results = ahead.in_threads(items(), work, 2)
+    results = batching.map_in_threads(items(), work, 2)
     assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(RuntimeError, match=f"of the {place}"):
         next(results)

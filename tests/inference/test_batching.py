@@ -4,41 +4,43 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.inference import batching
-from object_detection_mtl.inference.sources.input_files import PictureError
-from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
+from object_detection_mtl.inference.predictor import ImageDetections, PreparedImage, StagedPredictor
 
 
 class Recording:
-    """A predictor that notes its batches; a picture's one detection has its value as class."""
+    """A predictor that notes its batches; an image's one detection has its value as class."""
 
     def __init__(self, refuse=()):
         self.batches = []
         self.refuse = refuse
-        self.predictor = StagedPredictor(Prepared, self.detect)
+        self.predictor = StagedPredictor(PreparedImage, self.detect)
 
     def detect(self, values):
         self.batches.append(list(values))
         for value in values:
             if value in self.refuse:
                 raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
-        return [Found(np.zeros((1, 4)), np.ones(1), np.array([value])) for value in values]
+        return [
+            ImageDetections(np.zeros((1, 4)), np.ones(1), np.array([value])) for value in values
+        ]
 
 
 def run(recording, groups, batch_size, **more):
-    """`groups`: of each picture; None for one that cannot be read."""
+    """`groups`: of each image; None for one that cannot be read."""
     ready = (
         (
             number,
-            PictureError("bad") if group is None else Prepared(number, group),
+            ImageError("bad") if group is None else PreparedImage(number, group),
             10,
         )
         for number, group in enumerate(groups)
     )
     tickets = []
-    for ticket, found in batching.detect(recording.predictor, ready, batch_size, **more):
+    for ticket, found in batching.detect_in_batches(recording.predictor, ready, batch_size, **more):
         tickets.append(ticket)
-        if isinstance(found, Found):
+        if isinstance(found, ImageDetections):
             assert found.classes == [ticket]
         else:
             assert groups[ticket] is None or ticket in recording.refuse
@@ -46,7 +48,7 @@ def run(recording, groups, batch_size, **more):
     return recording.batches
 
 
-def test_pictures_of_one_size_share_a_batch():
+def test_images_of_one_size_share_a_batch():
     assert run(Recording(), "aabab", 2) == [[0, 1], [2, 4], [3]]
     assert run(Recording(), "aabab", 1) == [[0], [1], [2], [3], [4]]
     assert run(Recording(), "abc", 8) == [[0], [1], [2]]
@@ -64,7 +66,7 @@ def test_a_rare_size_waits_for_a_bounded_number_of_others():
     assert all(len(batch) == 2 for batch in done[: waiting // 2])
 
 
-def test_waiting_pictures_hold_a_bounded_number_of_bytes():
+def test_waiting_images_hold_a_bounded_number_of_bytes():
     assert run(Recording(), "abcdabcd", 2, max_bytes=35)[:2] == [[0], [1]]
     assert run(Recording(), "aaaa", 4, max_bytes=5) == [[0], [1], [2], [3]]
 
@@ -75,23 +77,27 @@ def test_results_come_as_soon_as_it_is_their_turn():
     def ready():
         for number, group in enumerate("aaba"):
             seen.append(number)
-            yield number, Prepared(number, group), 1
+            yield number, PreparedImage(number, group), 1
 
-    results = batching.detect(Recording().predictor, ready(), 2)
-    assert next(results)[0] == 0 and seen == [0, 1]
+    results = batching.detect_in_batches(Recording().predictor, ready(), 2)
+    assert next(results)[0] == 0
+    assert seen == [0, 1]
 
 
 def test_a_batch_that_is_too_much_is_tried_one_by_one():
     recording = Recording(refuse={1})
     assert run(recording, "aaa", 3) == [[0, 1, 2], [0], [1], [2]]
-    [(_, error)] = batching.detect(Recording(refuse={0}).predictor, iter([(0, Prepared(0), 1)]), 1)
-    assert isinstance(error, PictureError) and "not enough memory" in str(error)
+    [(_, error)] = batching.detect_in_batches(
+        Recording(refuse={0}).predictor, iter([(0, PreparedImage(0), 1)]), 1
+    )
+    assert isinstance(error, ImageError)
+    assert "not enough memory" in str(error)
 
 
 def test_other_errors_of_the_model_are_not_hidden():
     def fail(values):
         raise RuntimeError("a bug")
 
-    pictures = iter([(0, Prepared(0), 1)])
+    images = iter([(0, PreparedImage(0), 1)])
     with pytest.raises(RuntimeError, match="a bug"):
-        list(batching.detect(StagedPredictor(Prepared, fail), pictures, 1))
+        list(batching.detect_in_batches(StagedPredictor(PreparedImage, fail), images, 1))

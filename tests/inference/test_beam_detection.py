@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from object_detection_mtl.cli import detect_objects
-from object_detection_mtl.inference import stages
-from object_detection_mtl.inference.detection_options import Options
+from object_detection_mtl.inference import predictor
+from object_detection_mtl.inference.detection_options import DetectionOptions
 from object_detection_mtl.inference.detection_run import detect_files
+from object_detection_mtl.inference.predictor import ImageDetections, PreparedImage, StagedPredictor
 from object_detection_mtl.inference.sources import input_files
-from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
 from tests import command_line
 from tests.export import exported
 from tests.inference import source_files
@@ -26,21 +26,21 @@ pytestmark = pytest.mark.skipif(
 def find_width(widths):
     boxes = np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 1, 1]], np.float32)
     scores = np.array([0.9, 0.6], np.float32)
-    return [Found(boxes, scores, np.array([width, 1])) for width in widths]
+    return [ImageDetections(boxes, scores, np.array([width, 1])) for width in widths]
 
 
 def load_batched():
-    """The model: the class of a picture's first detection is its width."""
-    return StagedPredictor(lambda p: Prepared(p.shape[1], group=p.shape[1]), find_width)
+    """The model: the class of an image's first detection is its width."""
+    return StagedPredictor(lambda p: PreparedImage(p.shape[1], group=p.shape[1]), find_width)
 
 
 def load_single():
-    return lambda picture: find_width([picture.shape[1]])[0]
+    return lambda image: find_width([image.shape[1]])[0]
 
 
 @pytest.fixture
 def finder(tmp_path):
-    """Two records, a picture between them, and a bad one of each kind."""
+    """Two records, an image between them, and a bad one of each kind."""
     records = [
         source_files.write_record(
             tmp_path / f"{name}.record",
@@ -58,13 +58,15 @@ def finder(tmp_path):
     (tmp_path / "b.png").write_bytes(source_files.png(20, 14))
     (tmp_path / "d.jpg").write_bytes(b"none")
     names = [records[0], tmp_path / "b.png", tmp_path / "d.jpg", records[1]]
-    return functools.partial(input_files.find, [str(name) for name in names])
+    return functools.partial(input_files.find_input_files, [str(name) for name in names])
 
 
 def run(load, finder, output, num_shards, **more):
     from object_detection_mtl.inference import beam_detection
 
-    return beam_detection.detect(load, finder, Options(output, **more), num_shards=num_shards)
+    return beam_detection.detect_with_beam(
+        load, finder, DetectionOptions(output, **more), num_shards=num_shards
+    )
 
 
 def read(path):
@@ -74,19 +76,20 @@ def read(path):
 @pytest.mark.parametrize(("load", "batch_size"), [(load_batched, 3), (load_single, 1)])
 def test_the_same_as_on_one_machine_in_any_order(finder, tmp_path, load, batch_size):
     output = tmp_path / "beam"
-    options = {"output_format": "both", "batch_size": batch_size, "names": {1: "cat"}}
+    options = {"output_format": "both", "batch_size": batch_size, "class_names": {1: "cat"}}
     summary = run(load, finder, output, 2, **options)
-    at_once = detect_files(load(), finder(), Options(tmp_path / "one", **options))
+    at_once = detect_files(load(), finder(), DetectionOptions(tmp_path / "one", **options))
     assert summary.num_done == at_once.num_done == 7
     assert summary.num_detections == at_once.num_detections == 14
-    assert summary.failures == at_once.failures and len(summary.failures) == 3
+    assert summary.failures == at_once.failures
+    assert len(summary.failures) == 3
 
     suffixes = ["00000-of-00002", "00001-of-00002"]
     assert sorted(path.name for path in output.iterdir()) == [
         *(f"detections-{suffix}.json" for suffix in suffixes),
         *(f"detections.record-{suffix}" for suffix in suffixes),
+        "drawn_images",
         *(f"images-{suffix}.json" for suffix in suffixes),
-        "pictures",
     ]
     rows = [row for suffix in suffixes for row in read(output / f"detections-{suffix}.json")]
     assert sorted(rows, key=lambda row: (row["image_id"], -row["score"])) == read(
@@ -107,12 +110,13 @@ def test_the_same_as_on_one_machine_in_any_order(finder, tmp_path, load, batch_s
 
     assert contents(*output.glob("*.record-*")) == contents(tmp_path / "one" / "detections.record")
 
-    def drawn(folder):
+    def drawn(directory):
         return sorted(
-            str(path.relative_to(folder)) for path in (folder / "pictures").rglob("*.jpg")
+            str(path.relative_to(directory)) for path in (directory / "drawn_images").rglob("*.jpg")
         )
 
-    assert drawn(output) == drawn(tmp_path / "one") and len(drawn(output)) == 7
+    assert drawn(output) == drawn(tmp_path / "one")
+    assert len(drawn(output)) == 7
 
 
 def test_results_in_another_number_of_files_are_refused(finder, tmp_path):
@@ -121,9 +125,9 @@ def test_results_in_another_number_of_files_are_refused(finder, tmp_path):
         run(load_single, finder, tmp_path, 2)
 
 
-def test_a_shard_without_pictures_exists(tmp_path):
+def test_a_shard_without_images_exists(tmp_path):
     (tmp_path / "a.png").write_bytes(source_files.png(20, 14))
-    finder = functools.partial(input_files.find, [str(tmp_path / "a.png")])
+    finder = functools.partial(input_files.find_input_files, [str(tmp_path / "a.png")])
     output = tmp_path / "out"
     run(load_single, finder, output, 2, output_format="both", save_images=False)
     assert read(output / "detections-00000-of-00002.json") == []
@@ -154,13 +158,13 @@ def test_the_handler_by_itself():
 def test_by_the_command_line(tmp_path):
     """A real SavedModel; the same as without Beam."""
     model = f"--saved_model_dir={exported.export('encoded_image_string_tensor')}"
-    arguments = [model, f"--images={exported.pictures()}", "--nosave_images"]
+    arguments = [model, f"--images={exported.images()}", "--nosave_images"]
     with_beam = [*arguments, "--runner=DirectRunner", "--runner_option=direct_num_workers=1"]
     done = command_line.run(
         detect_objects, *with_beam, f"--output_dir={tmp_path / 'beam'}", "--batch_size=2"
     )
     assert done.code == 0, done.err
-    assert done.out.startswith("3 of 3 pictures: ")
+    assert done.out.startswith("3 of 3 images: ")
     assert (
         command_line.run(detect_objects, *arguments, f"--output_dir={tmp_path / 'one'}").code == 0
     )
@@ -177,4 +181,4 @@ def test_by_the_command_line(tmp_path):
 
 def test_a_predictor_that_takes_no_batches():
     with pytest.raises(ValueError, match="batch_size is 2"):
-        stages.require_batches(stages.staged(load_single()), 2)
+        predictor.check_batch_size(predictor.as_staged_predictor(load_single()), 2)

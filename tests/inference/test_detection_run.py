@@ -1,4 +1,4 @@
-"""A run over files: what it writes, what it leaves out, and what an interruption keeps."""
+"""A run over files: output, skipped images, resumption."""
 
 import dataclasses
 import json
@@ -13,11 +13,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from object_detection_mtl.inference.detection_options import Options
+from object_detection_mtl.inference.detection_options import DetectionOptions
 from object_detection_mtl.inference.detection_run import detect_files
+from object_detection_mtl.inference.predictor import ImageDetections, PreparedImage, StagedPredictor
 from object_detection_mtl.inference.sources import input_files
-from object_detection_mtl.inference.stages import Found, Prepared, StagedPredictor
-from object_detection_mtl.inference.writers import detection_writer as output_module
 from object_detection_mtl.inference.writers import drawn_images
 from tests.inference import source_files
 
@@ -25,47 +24,48 @@ GREY = 90
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """a.jpg and c.png are pictures, b.jpg is not."""
+def directory(tmp_path):
+    """a.jpg and c.png are images, b.jpg is not."""
     source = tmp_path / "photos"
     source.mkdir()
     for name, size in (("a.jpg", (400, 330)), ("c.png", (500, 350))):
         Image.new("RGB", size, (GREY,) * 3).save(source / name)
-    (source / "b.jpg").write_bytes(b"no picture")
+    (source / "b.jpg").write_bytes(b"no image")
     return source
 
 
-def predictor(picture):
-    """Three boxes on every picture: the upper left quarter and two of lower scores."""
-    assert picture.dtype == np.uint8 and picture.ndim == 3
+def predictor(image):
+    """Three boxes on every image: the upper left quarter and two of lower scores."""
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
     boxes = np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 1, 1], [0, 0, 1, 1]], np.float32)
-    return Found(boxes, np.array([0.9, 0.6, 0.1], np.float32), np.array([1, 2, 1]))
+    return ImageDetections(boxes, np.array([0.9, 0.6, 0.1], np.float32), np.array([1, 2, 1]))
 
 
 def read(path):
     return json.loads(path.read_text())
 
 
-def test_shards_of_a_beam_run_are_not_left_beside_the_results(folder, tmp_path):
+def test_shards_of_a_beam_run_are_not_left_beside_the_results(directory, tmp_path):
     shard = tmp_path / "detections-00001-of-00002.json"
     shard.touch()
-    files = input_files.find([str(folder)])
+    files = input_files.find_input_files([str(directory)])
     with pytest.raises(FileExistsError, match=f"{shard} and perhaps more"):
-        detect_files(predictor, files, Options(tmp_path))
+        detect_files(predictor, files, DetectionOptions(tmp_path))
     shard.unlink()
-    assert detect_files(predictor, files, Options(tmp_path)).num_done == 2
+    assert detect_files(predictor, files, DetectionOptions(tmp_path)).num_done == 2
     # Its own results are replaced.
-    assert detect_files(predictor, files, Options(tmp_path)).num_done == 2
+    assert detect_files(predictor, files, DetectionOptions(tmp_path)).num_done == 2
 
 
-def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(folder, tmp_path, capsys):
+def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(directory, tmp_path, capsys):
     output = tmp_path / "deep" / "out"
-    files = input_files.find([str(folder)])
-    summary = detect_files(predictor, files, Options(output, names={1: "cat"}))
+    files = input_files.find_input_files([str(directory)])
+    summary = detect_files(predictor, files, DetectionOptions(output, class_names={1: "cat"}))
     assert (summary.num_files, summary.num_done, summary.num_detections) == (3, 2, 6)
-    assert list(summary.failures) == [str(folder / "b.jpg")]
+    assert list(summary.failures) == [str(directory / "b.jpg")]
     [line] = capsys.readouterr().err.splitlines()
-    assert line == f"{folder / 'b.jpg'}: left out, not an image (it starts with b'no pictu')"
+    assert line == f"{directory / 'b.jpg'}: skipped, not an image (it starts with b'no image')"
 
     detections = read(output / "detections.json")
     assert [(row["image_id"], row["category_id"]) for row in detections] == [
@@ -79,25 +79,25 @@ def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(folder, tmp_pa
     assert detections[3]["bbox"] == [0, 0, 250, 175]
     images = read(output / "images.json")
     assert [image["file_name"] for image in images["images"]] == [
-        f"{folder}/a.jpg",
-        f"{folder}/c.png",
+        f"{directory}/a.jpg",
+        f"{directory}/c.png",
     ]
     assert images["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "class 2"}]
 
 
 def is_drawn(output, name, row, column):
-    """Whether a pixel of the drawn picture differs from the background."""
-    with Image.open(output / "pictures" / name) as drawn:
+    """Whether a pixel of the drawn image differs from the background."""
+    with Image.open(output / "drawn_images" / name) as drawn:
         pixel = np.asarray(drawn)[row, column]
     return bool(np.abs(pixel.astype(int) - GREY).max() > 20)
 
 
-def test_boxes_are_drawn_from_the_given_score_on(folder, tmp_path):
-    files = input_files.find([str(folder / "c.png")])
+def test_boxes_are_drawn_from_the_given_score_on(directory, tmp_path):
+    files = input_files.find_input_files([str(directory / "c.png")])
     for min_score, second in ((0.7, False), (0.5, True)):
         output = tmp_path / f"out{min_score}"
-        detect_files(predictor, files, Options(output, min_score=min_score))
-        with Image.open(output / "pictures" / "c.jpg") as drawn:
+        detect_files(predictor, files, DetectionOptions(output, min_score=min_score))
+        with Image.open(output / "drawn_images" / "c.jpg") as drawn:
             assert drawn.size == (500, 350)
         assert is_drawn(output, "c.jpg", 174, 50)  # lower side of the first box
         assert is_drawn(output, "c.jpg", 200, 125) == second  # left side of the second
@@ -105,52 +105,56 @@ def test_boxes_are_drawn_from_the_given_score_on(folder, tmp_path):
         assert len(read(output / "detections.json")) == 3  # the file has them all
 
 
-def test_at_most_so_many_detections_and_no_pictures(folder, tmp_path):
-    files = input_files.find([str(folder / "a.jpg")])
-    options = Options(tmp_path / "out", max_detections=1, save_images=False)
+def test_at_most_so_many_detections_and_no_images(directory, tmp_path):
+    files = input_files.find_input_files([str(directory / "a.jpg")])
+    options = DetectionOptions(tmp_path / "out", max_detections=1, save_images=False)
     assert detect_files(predictor, files, options).num_detections == 1
     assert sorted(os.listdir(tmp_path / "out")) == ["detections.json", "images.json"]
 
 
-def test_memory_that_runs_out_costs_one_picture(folder, tmp_path, capsys):
-    def too_large_for_the_first(picture):
-        if picture.shape[1] == 400:
+def test_memory_that_runs_out_costs_one_image(directory, tmp_path, capsys):
+    def too_large_for_the_first(image):
+        if image.shape[1] == 400:
             raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
-        return predictor(picture)
+        return predictor(image)
 
-    files = input_files.find([str(folder / "a.jpg"), str(folder / "c.png")])
-    summary = detect_files(too_large_for_the_first, files, Options(tmp_path / "out"))
+    files = input_files.find_input_files([str(directory / "a.jpg"), str(directory / "c.png")])
+    summary = detect_files(too_large_for_the_first, files, DetectionOptions(tmp_path / "out"))
     assert summary.num_done == 1
     assert "not enough memory to detect on it (400x330 pixels)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_what_was_found_before_a_stop_is_written(folder, tmp_path, error):
-    def stop_at_the_second(picture):
-        if picture.shape[1] == 500:
+def test_what_was_found_before_a_stop_is_written(directory, tmp_path, error):
+    def stop_at_the_second(image):
+        if image.shape[1] == 500:
             raise error
-        return predictor(picture)
+        return predictor(image)
 
-    files = input_files.find([str(folder / "a.jpg"), str(folder / "c.png")])
+    files = input_files.find_input_files([str(directory / "a.jpg"), str(directory / "c.png")])
     with pytest.raises(error):
-        detect_files(stop_at_the_second, files, Options(tmp_path / "out"))
+        detect_files(stop_at_the_second, files, DetectionOptions(tmp_path / "out"))
     assert {row["image_id"] for row in read(tmp_path / "out" / "detections.json")} == {1}
     assert len(read(tmp_path / "out" / "images.json")["images"]) == 1
 
 
-def test_a_very_long_picture_is_drawn_as_png(tmp_path, monkeypatch):
-    monkeypatch.setattr(output_module, "_LONGEST_SIDE_OF_JPEG", 399)
+def test_a_very_long_image_is_drawn_as_png(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawn_images, "_MAX_JPEG_SIDE", 399)
     Image.new("L", (400, 20)).save(tmp_path / "a.jpg")
-    detect_files(predictor, input_files.find([str(tmp_path / "a.jpg")]), Options(tmp_path / "out"))
-    assert os.listdir(tmp_path / "out" / "pictures") == ["a.png"]
+    detect_files(
+        predictor,
+        input_files.find_input_files([str(tmp_path / "a.jpg")]),
+        DetectionOptions(tmp_path / "out"),
+    )
+    assert os.listdir(tmp_path / "out" / "drawn_images") == ["a.png"]
 
 
-def test_drawn_pictures_have_names_of_their_own(tmp_path):
+def test_drawn_images_have_names_of_their_own(tmp_path):
     for name in ("x/a.jpg", "x/a.png", "x/deep/a.jpg", "y/a.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    files = input_files.find([str(tmp_path / "x"), str(tmp_path / "y")], recursive=True)
-    planned = drawn_images.plan(files, tmp_path / "out")
+    files = input_files.find_input_files([str(tmp_path / "x"), str(tmp_path / "y")], recursive=True)
+    planned = drawn_images.plan_drawings(files, tmp_path / "out")
     assert [str(target.relative_to(tmp_path / "out")) for target in planned] == [
         "a.jpg",
         "a-2.jpg",
@@ -159,14 +163,14 @@ def test_drawn_pictures_have_names_of_their_own(tmp_path):
     ]
 
 
-def test_no_picture_is_drawn_over(folder, tmp_path):
-    drawn = tmp_path / "out" / "pictures"
+def test_no_image_is_drawn_over(directory, tmp_path):
+    drawn = tmp_path / "out" / "drawn_images"
     drawn.mkdir(parents=True)
-    (folder / "a.jpg").rename(drawn / "a.jpg")
+    (directory / "a.jpg").rename(drawn / "a.jpg")
     before = (drawn / "a.jpg").read_bytes()
-    files = input_files.find([str(drawn / "a.jpg")])
-    with pytest.raises(ValueError, match="would overwrite the picture .*give another"):
-        detect_files(predictor, files, Options(tmp_path / "out"))
+    files = input_files.find_input_files([str(drawn / "a.jpg")])
+    with pytest.raises(ValueError, match="would overwrite the image .*give another"):
+        detect_files(predictor, files, DetectionOptions(tmp_path / "out"))
     assert (drawn / "a.jpg").read_bytes() == before
 
 
@@ -183,7 +187,7 @@ def test_no_picture_is_drawn_over(folder, tmp_path):
 )
 def test_options_out_of_range(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
-        Options(tmp_path, **options)
+        DetectionOptions(tmp_path, **options)
 
 
 # Going on ---------------------------------------------------------------------------------------
@@ -191,30 +195,30 @@ def test_options_out_of_range(tmp_path, options, words):
 
 @pytest.fixture
 def five(tmp_path):
-    """Five pictures of different widths, the third of them none."""
+    """Five images of different widths, the third of them none."""
     source = tmp_path / "five"
     source.mkdir()
     for number in range(1, 6):
         path = source / f"{number}.png"
         Image.new("RGB", (10 + number, 20)).save(path)
-    (source / "3.png").write_bytes(b"no picture")
-    return input_files.find([str(source)])
+    (source / "3.png").write_bytes(b"no image")
+    return input_files.find_input_files([str(source)])
 
 
 def stops_at(width, looked_at):
-    """A predictor that notes what it sees and is interrupted at a picture of some width."""
+    """A predictor that notes what it sees and is interrupted at an image of some width."""
 
-    def predict(picture):
-        looked_at.append(picture.shape[1])
-        if picture.shape[1] == width:
+    def predict(image):
+        looked_at.append(image.shape[1])
+        if image.shape[1] == width:
             raise KeyboardInterrupt
-        return predictor(picture)
+        return predictor(image)
 
     return predict
 
 
-def test_an_interrupted_run_goes_on_without_repeating_or_losing_a_picture(five, tmp_path):
-    options = Options(tmp_path / "out", model="m")
+def test_an_interrupted_run_goes_on_without_repeating_or_losing_an_image(five, tmp_path):
+    options = DetectionOptions(tmp_path / "out", model_version="m")
     looked_at = []
     with pytest.raises(KeyboardInterrupt):
         detect_files(stops_at(14, looked_at), five, options)
@@ -228,33 +232,36 @@ def test_an_interrupted_run_goes_on_without_repeating_or_losing_a_picture(five, 
     assert looked_at == [14, 15]
     assert (summary.num_done, summary.num_resumed, len(summary.failures)) == (4, 2, 1)
     assert summary.num_detections == 12
-    detect_files(predictor, five, Options(tmp_path / "at once"))
+    detect_files(predictor, five, DetectionOptions(tmp_path / "at once"))
     for name in ("detections.json", "images.json"):
         assert read(tmp_path / "out" / name) == read(tmp_path / "at once" / name)
     for output in ("out", "at once"):
         assert sorted(os.listdir(tmp_path / output)) == [
-            *["detections.json", "images.json", "pictures"]
+            *["detections.json", "drawn_images", "images.json"]
         ]
-        assert len(os.listdir(tmp_path / output / "pictures")) == 4
+        assert len(os.listdir(tmp_path / output / "drawn_images")) == 4
 
 
-@pytest.mark.parametrize("change", [{"model": "other"}, {"max_detections": 1}, {"files": 1}])
+@pytest.mark.parametrize(
+    "change", [{"model_version": "other"}, {"max_detections": 1}, {"files": 1}]
+)
 def test_another_run_starts_anew(five, tmp_path, change, caplog):
     with pytest.raises(KeyboardInterrupt):
-        detect_files(stops_at(14, []), five, Options(tmp_path / "out", model="m"))
+        detect_files(stops_at(14, []), five, DetectionOptions(tmp_path / "out", model_version="m"))
     files = five[change.pop("files", 0) :]
     looked_at = []
-    options = Options(tmp_path / "out", **{"model": "m", **change})
+    options = DetectionOptions(tmp_path / "out", **{"model_version": "m", **change})
     summary = detect_files(stops_at(0, looked_at), files, options)
-    assert summary.num_resumed == 0 and len(looked_at) == len(files) - 1
-    assert "starting anew" in caplog.text
+    assert summary.num_resumed == 0
+    assert len(looked_at) == len(files) - 1
+    assert "starting again" in caplog.text
 
 
 # Records, formats, batches -----------------------------------------------------------------------
 
 
 def write_record(path, widths):
-    """Pictures of these widths; None is none."""
+    """Images of these widths; None is none."""
     return source_files.write_record(
         path,
         [
@@ -273,10 +280,10 @@ def features_of(path, key):
     return found
 
 
-def test_a_record_with_detections_has_the_keys_of_the_od_api(folder, tmp_path):
+def test_a_record_with_detections_has_the_keys_of_the_od_api(directory, tmp_path):
     record = write_record(tmp_path / "a.record", [11, None, 12])
-    files = input_files.find([str(record), str(folder / "a.jpg")])
-    options = Options(tmp_path / "out", output_format="tfrecord", save_images=False)
+    files = input_files.find_input_files([str(record), str(directory / "a.jpg")])
+    options = DetectionOptions(tmp_path / "out", output_format="tfrecord", save_images=False)
     summary = detect_files(predictor, files, options)
     assert (summary.num_done, summary.num_detections) == (3, 9)
     assert list(summary.failures) == [f"{record}:1"]
@@ -286,33 +293,37 @@ def test_a_record_with_detections_has_the_keys_of_the_od_api(folder, tmp_path):
     assert features_of(path, "image/detection/label") == [[1, 2, 1]] * 3
     for side, expected in {"ymin": [0, 0.25, 0], "xmax": [0.5, 1, 1]}.items():
         assert features_of(path, f"image/detection/bbox/{side}") == [expected] * 3
-    encoded = [source_files.png(20, 11), source_files.png(20, 12), (folder / "a.jpg").read_bytes()]
+    encoded = [
+        source_files.png(20, 11),
+        source_files.png(20, 12),
+        (directory / "a.jpg").read_bytes(),
+    ]
     assert features_of(path, "image/encoded") == [[one] for one in encoded]
 
 
-def test_pixels_can_be_left_out(folder, tmp_path):
+def test_pixels_can_be_dropped(directory, tmp_path):
     record = write_record(tmp_path / "a.record", [11])
-    files = input_files.find([str(record), str(folder / "a.jpg")])
+    files = input_files.find_input_files([str(record), str(directory / "a.jpg")])
     detect_files(
         predictor,
         files,
-        Options(tmp_path / "out", output_format="both", discard_image_pixels=True),
+        DetectionOptions(tmp_path / "out", output_format="both", discard_image_pixels=True),
     )
     path = tmp_path / "out" / "detections.record"
     assert all("image/encoded" not in e.features.feature for e in source_files.read_record(path))
     assert [len(labels) for labels in features_of(path, "image/detection/label")] == [3, 3]
     assert len(read(tmp_path / "out" / "detections.json")) == 6
     assert sorted(
-        str(drawn.relative_to(tmp_path / "out" / "pictures"))
-        for drawn in (tmp_path / "out" / "pictures").rglob("*.jpg")
+        str(drawn.relative_to(tmp_path / "out" / "drawn_images"))
+        for drawn in (tmp_path / "out" / "drawn_images").rglob("*.jpg")
     ) == ["a.jpg", "a.record/000000.jpg"]
 
 
 @pytest.mark.parametrize("left", ["more", "less", "nothing"])
 def test_an_interrupted_record_goes_on_with_whole_examples(tmp_path, left):
     widths = [11, None, 12, 14, 15]
-    files = input_files.find([str(write_record(tmp_path / "a.record", widths))])
-    options = Options(tmp_path / "out", model="m", output_format="both")
+    files = input_files.find_input_files([str(write_record(tmp_path / "a.record", widths))])
+    options = DetectionOptions(tmp_path / "out", model_version="m", output_format="both")
     with pytest.raises(KeyboardInterrupt):
         detect_files(stops_at(14, []), files, options)
     path = tmp_path / "out" / "detections.record.incomplete"
@@ -326,9 +337,9 @@ def test_an_interrupted_record_goes_on_with_whole_examples(tmp_path, left):
     assert looked_at == {"more": [], "less": [12], "nothing": [11, 12]}[left] + [14, 15]
     assert (summary.num_done, summary.num_detections, len(summary.failures)) == (4, 12, 1)
     detect_files(predictor, files, dataclasses.replace(options, output_dir=tmp_path / "at once"))
-    names = ["detections.json", "detections.record", "images.json", "pictures"]
+    names = ["detections.json", "detections.record", "drawn_images", "images.json"]
     assert sorted(os.listdir(tmp_path / "out")) == names
-    for name in names[:3]:
+    for name in ("detections.json", "detections.record", "images.json"):
         ours, at_once = ((tmp_path / output / name).read_bytes() for output in ("out", "at once"))
         assert ours == at_once, name
 
@@ -337,17 +348,18 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from object_detection_mtl.inference.sources import input_files
-from object_detection_mtl.inference.detection_options import Options
+from object_detection_mtl.inference.detection_options import DetectionOptions
 from object_detection_mtl.inference.detection_run import detect_files
 from tests.inference.test_detection_run import predictor
 
-def killed(picture):
-    if picture.shape[1] == 14:
+def killed(image):
+    if image.shape[1] == 14:
         os.kill(os.getpid(), signal.SIGKILL)
-    return predictor(picture)
+    return predictor(image)
 
-files = input_files.find(sys.argv[1:2])
-detect_files(killed, files, Options(Path(sys.argv[2]), model="m", output_format="both"))
+files = input_files.find_input_files(sys.argv[1:2])
+options = DetectionOptions(Path(sys.argv[2]), model_version="m", output_format="both")
+detect_files(killed, files, options)
 """
 
 
@@ -359,29 +371,32 @@ def test_a_killed_run_goes_on(tmp_path):
     )
     assert killed.returncode == -signal.SIGKILL
     looked_at = []
-    options = Options(tmp_path / "out", model="m", output_format="both")
-    summary = detect_files(stops_at(0, looked_at), input_files.find([str(record)]), options)
-    assert looked_at == [14, 15] and summary.num_resumed == 2
+    options = DetectionOptions(tmp_path / "out", model_version="m", output_format="both")
+    summary = detect_files(
+        stops_at(0, looked_at), input_files.find_input_files([str(record)]), options
+    )
+    assert looked_at == [14, 15]
+    assert summary.num_resumed == 2
     assert [row["id"] for row in read(tmp_path / "out" / "images.json")["images"]] == [1, 2, 3, 4]
     assert len(source_files.read_record(tmp_path / "out" / "detections.record")) == 4
 
 
 def in_batches(sizes):
-    """A predictor that notes its batches and finds a picture's width."""
+    """A predictor that notes its batches and finds an image's width."""
 
     def detect(widths):
         sizes.append(list(widths))
         box = np.zeros((1, 4), np.float32)
-        return [Found(box, np.ones(1, np.float32), np.array([width])) for width in widths]
+        return [ImageDetections(box, np.ones(1, np.float32), np.array([width])) for width in widths]
 
-    return StagedPredictor(lambda p: Prepared(p.shape[1], group=p.shape[1]), detect)
+    return StagedPredictor(lambda p: PreparedImage(p.shape[1], group=p.shape[1]), detect)
 
 
-def test_batches_are_written_under_the_right_pictures(tmp_path):
+def test_batches_are_written_under_the_right_images(tmp_path):
     widths = [11, 12, 11, None, 12, 11, 11, 13]
-    files = input_files.find([str(write_record(tmp_path / "a.record", widths))])
+    files = input_files.find_input_files([str(write_record(tmp_path / "a.record", widths))])
     sizes = []
-    options = Options(tmp_path / "out", batch_size=2)
+    options = DetectionOptions(tmp_path / "out", batch_size=2)
     summary = detect_files(in_batches(sizes), files, options)
     assert sizes == [[11, 11], [12, 12], [11, 11], [13]]
     assert (summary.num_done, summary.num_detections) == (7, 7)
@@ -389,35 +404,43 @@ def test_batches_are_written_under_the_right_pictures(tmp_path):
     assert [(row["image_id"], row["category_id"]) for row in rows] == [
         (place, width) for place, width in enumerate(widths, start=1) if width
     ]
-    with pytest.raises(ValueError, match="batch_size is 2, but the model takes one picture"):
+    with pytest.raises(ValueError, match="batch_size is 2, but the model takes one image"):
         detect_files(predictor, files, options)
 
 
-def test_a_cut_record_is_named_and_the_next_one_goes_on(tmp_path, capsys):
-    cut = write_record(tmp_path / "a.record", [11, 12])
-    cut.write_bytes(cut.read_bytes()[:-1])
-    files = input_files.find([str(cut), str(write_record(tmp_path / "b.record", [14]))])
+def test_a_truncated_record_is_reported_and_the_next_one_goes_on(tmp_path, capsys):
+    truncated = write_record(tmp_path / "a.record", [11, 12])
+    truncated.write_bytes(truncated.read_bytes()[:-1])
+    files = input_files.find_input_files(
+        [str(truncated), str(write_record(tmp_path / "b.record", [14]))]
+    )
     looked_at = []
-    summary = detect_files(stops_at(0, looked_at), files, Options(tmp_path / "out"))
-    assert looked_at == [11, 14] and (summary.num_done, summary.num_files) == (2, 3)
+    summary = detect_files(stops_at(0, looked_at), files, DetectionOptions(tmp_path / "out"))
+    assert looked_at == [11, 14]
+    assert (summary.num_done, summary.num_files) == (2, 3)
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{cut}: is cut short: record number 1 ")
+    assert line.startswith(f"{truncated}: is cut short: record number 1 ")
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(1, 6), (2, 22)])
-def test_a_bounded_number_of_pictures_is_in_memory(tmp_path, batch_size, most):
+def test_a_bounded_number_of_images_is_in_memory(tmp_path, batch_size, most):
     """One rare size among many, which never fills a batch."""
-    files = input_files.find([str(write_record(tmp_path / "a.record", [9] + [10] * 99))])
+    files = input_files.find_input_files(
+        [str(write_record(tmp_path / "a.record", [9] + [10] * 99))]
+    )
     seen, alive = [], []
 
-    def prepare(picture):
-        seen.append(weakref.ref(picture))
-        return Prepared(picture.shape[1], group=picture.shape[1])
+    def prepare(image):
+        seen.append(weakref.ref(image))
+        return PreparedImage(image.shape[1], group=image.shape[1])
 
     def detect(widths):
         alive.append(sum(reference() is not None for reference in seen))
         return [predictor(np.zeros((1, 1, 3), np.uint8)) for _ in widths]
 
-    options = Options(tmp_path / "out", batch_size=batch_size, num_readers=2, save_images=False)
+    options = DetectionOptions(
+        tmp_path / "out", batch_size=batch_size, num_readers=2, save_images=False
+    )
     detect_files(StagedPredictor(prepare, detect), files, options)
-    assert len(seen) == 100 and max(alive) <= most
+    assert len(seen) == 100
+    assert max(alive) <= most

@@ -19,7 +19,7 @@ def label_map(path, name):
 
 def test_display_names_of_a_label_map():
     exported.config()
-    assert model_files.from_label_map(str(exported.LABEL_MAP_PATH)) == exported.NAMES
+    assert model_files.names_from_label_map(str(exported.LABEL_MAP_PATH)) == exported.NAMES
 
 
 def test_the_evaluations_label_map_goes_first(tmp_path):
@@ -31,8 +31,8 @@ def test_the_evaluations_label_map_goes_first(tmp_path):
             f"train_input_reader.label_map_path={training}",
         )
 
-    assert model_files.from_config(config(first, second)) == {1: "cat"}
-    assert model_files.from_config(config(tmp_path / "gone", second)) == {1: "dog"}
+    assert model_files.names_from_config(config(first, second)) == {1: "cat"}
+    assert model_files.names_from_config(config(tmp_path / "gone", second)) == {1: "dog"}
 
 
 def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
@@ -41,13 +41,13 @@ def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
         "model.faster_rcnn.first_stage_only=true", f"eval_input_reader.label_map_path={path}"
     )
     expected = checkpoint_evaluation.OBJECT
-    assert model_files.from_config(config) == {expected.id: expected.display_name}
+    assert model_files.names_from_config(config) == {expected.id: expected.display_name}
 
 
 def test_a_label_map_that_is_not_here_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        assert model_files.from_config(tiny.config()) == {}
-    assert "PATH/pascal_label_map.pbtxt is not here" in caplog.text
+        assert model_files.names_from_config(tiny.config()) == {}
+    assert "PATH/pascal_label_map.pbtxt does not exist on this machine" in caplog.text
 
 
 @pytest.fixture
@@ -60,21 +60,21 @@ def model(tmp_path):
 
 
 def test_a_saved_model_carries_its_names(model):
-    assert model_files.from_saved_model(str(model)) == exported.NAMES
+    assert model_files.names_from_saved_model(str(model)) == exported.NAMES
 
 
 def test_without_them_the_config_beside_it_knows(model, tmp_path, caplog):
     (model / "assets" / "label_map.pbtxt").unlink()
-    assert model_files.from_saved_model(str(model)) == exported.NAMES
+    assert model_files.names_from_saved_model(str(model)) == exported.NAMES
     config = pipeline.load(
         model.parent / "pipeline.config",
         [f"eval_input_reader.label_map_path={label_map(tmp_path / 'b', 'dog')}"],
     )
     pipeline.save(config, model.parent / "pipeline.config")
-    assert model_files.from_saved_model(str(model)) == {1: "dog"}
+    assert model_files.names_from_saved_model(str(model)) == {1: "dog"}
     (model.parent / "pipeline.config").write_text("of another version {}")
     with caplog.at_level(logging.WARNING):
-        assert model_files.from_saved_model(str(model)) == {}
+        assert model_files.names_from_saved_model(str(model)) == {}
     assert "no class names from" in caplog.text
     (model.parent / "pipeline.config").unlink()
-    assert model_files.from_saved_model(str(model)) == {}
+    assert model_files.names_from_saved_model(str(model)) == {}

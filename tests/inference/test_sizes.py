@@ -1,11 +1,11 @@
-"""Which pictures become equally large in a model."""
+"""Which images become equally large in a model."""
 
 import json
 
 import pytest
 
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.inference import sizes
+from object_detection_mtl.inference import predictor
 from tests.models import tiny
 
 _RESIZER = "model.faster_rcnn.image_resizer"
@@ -29,25 +29,25 @@ _KEEP = f"{_RESIZER}.keep_aspect_ratio_resizer"
 def test_equal_after_resizing(overrides, equal, other):
     limits = [f"{_KEEP}.min_dimension=600", f"{_KEEP}.max_dimension=1024"]
     config = tiny.config(*limits, *overrides)
-    size = sizes.of_resizer(config.model.faster_rcnn.image_resizer)
+    size = predictor.size_key_of_resizer(config.model.faster_rcnn.image_resizer)
     assert len({size(one) for one in equal}) == 1
     assert other is None or size(other) != size(equal[0])
 
 
-def write_metadata(folder, text):
-    (folder / "assets").mkdir()
-    (folder / "assets" / "metadata.json").write_text(text)
+def write_metadata(directory, text):
+    (directory / "assets").mkdir()
+    (directory / "assets" / "metadata.json").write_text(text)
 
 
 def test_a_saved_model_says_itself_how_it_resizes(tmp_path):
     write_metadata(tmp_path, json.dumps({"pipeline_config": pipeline.to_text(tiny.config())}))
-    size = sizes.of_saved_model(str(tmp_path))
+    size = predictor.size_key_of_saved_model(str(tmp_path))
     assert size((64, 80)) == size((128, 160)) != size((50, 40))
 
 
 @pytest.mark.parametrize("metadata", [None, "no JSON", "[]", json.dumps({"pipeline_config": "x"})])
-def test_without_readable_metadata_only_equal_pictures_are_equal(tmp_path, metadata):
+def test_without_readable_metadata_only_equal_images_are_equal(tmp_path, metadata):
     if metadata is not None:
         write_metadata(tmp_path, metadata)
-    size = sizes.of_saved_model(str(tmp_path))
+    size = predictor.size_key_of_saved_model(str(tmp_path))
     assert size((64, 80)) == size((64, 80)) != size((128, 160))

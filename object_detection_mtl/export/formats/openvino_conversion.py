@@ -1,13 +1,13 @@
-"""The detector as OpenVINO's intermediate representation.
+"""Conversion of a detector to OpenVINO's intermediate representation.
 
     <output>/model.xml, model.bin
 
-Input and outputs have the names, types and shapes of the SavedModel; suppression is inside, and the
-pictures' size is free. The model's own information has, under `metadata`, the text of
-metadata.json. Needs the extra `openvino`.
+Input and outputs have the names, types and shapes of the SavedModel; suppression is included, and
+images may have any size. The model's runtime information has the text of metadata.json under
+`metadata`. Needs the extra `openvino`.
 
-It is made of the frozen graph itself, not of ONNX. Which precision it computes in is said when it
-is loaded (INFERENCE_PRECISION_HINT), and has to be said: the default depends on the processor.
+The model is converted from the frozen graph, not from ONNX. Its precision is set when it is loaded
+(INFERENCE_PRECISION_HINT), and must be set: the default depends on the CPU.
 """
 
 from __future__ import annotations
@@ -31,51 +31,49 @@ METADATA = "metadata"
 
 
 def require_converter() -> None:
-    """Asks for openvino before anything takes time.
+    """Check early that OpenVINO is installed.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: OpenVINO is not installed.
     """
     optional_packages.import_package(
         "openvino", "openvino", "OpenVINO's format needs the package openvino"
     )
 
 
-def convert(module: Any, precision: str = FLOAT32) -> Any:
-    """A `module.DetectionModule`, or one with more inputs, as an `openvino.Model`.
+def convert_module(module: Any, precision: str = FLOAT32) -> Any:
+    """Convert a `DetectionModule`, or one with more inputs, to an `openvino.Model`.
 
     Args:
-        module: whose function has not been called yet: it is traced here, for OpenVINO.
-        precision: of the convolutions. In bfloat16 they and what lies between them are narrow in
-            the model itself, whose precision hint is float32 all the same.
+        module: Its function must not have been called before: it is traced here, for OpenVINO.
+        precision: Precision of the convolutions. With bfloat16 the model itself casts them and the
+            operations between them; its precision hint is float32 all the same.
     """
     from openvino.frontend import FrontEndManager  # an extra
 
-    from object_detection_mtl.export.formats import (
-        openvino_gather,
-        openvino_rounding,
-        openvino_suppression,
-    )
+    from object_detection_mtl.export.formats import openvino_operations
 
     with lowering.for_openvino():
-        graph = freezing.freeze(module)
+        graph = freezing.freeze_module(module)
     definition = graph.definition
     if precision == BFLOAT16:
-        definition = bfloat16_convolutions.narrow(definition, graph.output_names.values())
-    # Not `openvino.convert_model`, which tells its makers of every use.
+        definition = bfloat16_convolutions.cast_convolutions(
+            definition, graph.output_names.values()
+        )
+    # Not `openvino.convert_model`, which sends usage statistics.
     frontend = FrontEndManager().load_by_framework("tf")
-    for translated in (openvino_gather, openvino_suppression):
-        frontend.add_extension(translated.extension())
+    frontend.add_extension(openvino_operations.gather_extension())
+    frontend.add_extension(openvino_operations.suppression_extension())
     with tempfile.TemporaryDirectory() as scratch:
         path = os.path.join(scratch, "graph.pb")
         with open(path, "wb") as file:
             file.write(definition.SerializeToString())
         model = frontend.convert(frontend.load(path))
-    openvino_rounding.round_before_narrowing(model)
+    openvino_operations.round_before_bfloat16(model)
     specs = zip(graph.input_names, graph.input_specs, strict=True)
     names = {tensor: spec.name for tensor, spec in specs}
-    for given in model.inputs:
-        given.get_tensor().set_names({names[tensor] for tensor in given.get_names()})
+    for model_input in model.inputs:
+        model_input.get_tensor().set_names({names[tensor] for tensor in model_input.get_names()})
     served = {tensor: name for name, tensor in graph.output_names.items()}
     for output in model.outputs:
         [name] = {served[tensor] for tensor in output.get_names() if tensor in served}
@@ -83,16 +81,18 @@ def convert(module: Any, precision: str = FLOAT32) -> Any:
     return model
 
 
-def write(model: Any, directory: str, description: Mapping[str, Any]) -> None:
-    """Args:
-    model: of `convert`.
-    directory: where FILES are written.
-    description: of `metadata.describe`.
+def write_model(model: Any, directory: str, description: Mapping[str, Any]) -> None:
+    """Write FILES.
+
+    Args:
+        model: From `convert_module`.
+        directory: Existing directory.
+        description: From `export_metadata.describe_export`.
     """
     import openvino
 
     model.set_rt_info(json.dumps(description), METADATA)
-    with tempfile.TemporaryDirectory() as scratch:  # OpenVINO writes on this machine only
+    with tempfile.TemporaryDirectory() as scratch:  # OpenVINO writes to local file systems only.
         openvino.save_model(model, os.path.join(scratch, FILE_NAME), compress_to_fp16=False)
         for name in FILES:
             tf.io.gfile.copy(os.path.join(scratch, name), os.path.join(directory, name))

@@ -1,4 +1,4 @@
-"""Walking a `GraphDef`: who reads whom."""
+"""Traversal and pruning of a `GraphDef`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import tensorflow as tf
 
 
-def producer(tensor: str) -> str:
-    """Name of the node that a tensor, as inputs name it, comes from."""
+def producer_name(tensor: str) -> str:
+    """Return the name of the node that computes a tensor, given as in a node's inputs."""
     return tensor.lstrip("^").split(":")[0]
 
 
-def in_order(nodes: dict[str, Any]) -> list[Any]:
-    """The nodes, each after those that it reads."""
+def topological_order(nodes: dict[str, Any]) -> list[Any]:
+    """Return the nodes, each after its inputs."""
     ordered: dict[str, Any] = {}
     waiting = list(reversed(nodes))
     while waiting:
         name = waiting[-1]
         missing = [
             source
-            for source in map(producer, nodes[name].input)
+            for source in map(producer_name, nodes[name].input)
             if source not in ordered and name not in ordered
         ]
         if missing:
@@ -31,10 +31,10 @@ def in_order(nodes: dict[str, Any]) -> list[Any]:
     return list(ordered.values())
 
 
-def pruned(definition: Any, tensors: Iterable[str]) -> Any:
-    """A copy with the nodes only that tensors of these names need.
+def prune_graph(definition: Any, tensors: Iterable[str]) -> Any:
+    """Return a copy with only the nodes that some tensors need.
 
-    Nodes do not wait for constants any more, which would keep one that nobody reads.
+    Control dependencies on constants, which would keep unused constants, are dropped.
     """
     copy = tf.compat.v1.GraphDef(library=definition.library, versions=definition.versions)
     constants = {f"^{node.name}" for node in definition.node if node.op == "Const"}
@@ -44,12 +44,12 @@ def pruned(definition: Any, tensors: Iterable[str]) -> Any:
         node.CopyFrom(original)
         node.ClearField("input")
         node.input.extend(name for name in original.input if name not in constants)
-    waiting = [producer(name) for name in tensors]
+    waiting = [producer_name(name) for name in tensors]
     needed: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name not in needed:
             needed.add(name)
-            waiting += map(producer, nodes[name].input)
+            waiting += map(producer_name, nodes[name].input)
     copy.node.extend(node for name, node in nodes.items() if name in needed)
     return copy

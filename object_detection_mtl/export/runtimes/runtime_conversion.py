@@ -1,4 +1,4 @@
-"""A detector of this process in another runtime, without an export in between."""
+"""Conversion of a detector in memory to another runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from object_detection_mtl.export.formats import onnx_conversion, openvino_conversion
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.export.runtimes import runtime_choice, runtime_models
-from object_detection_mtl.export.runtimes.runtime_choice import AUTO, Run
+from object_detection_mtl.export.runtimes.runtime_choice import AUTO, ModelFunction
 from object_detection_mtl.export.runtimes.runtime_models import (
     FLOAT32,
     ONNXRUNTIME,
@@ -22,18 +22,18 @@ from object_detection_mtl.export.runtimes.runtime_models import (
     TENSORFLOW,
 )
 
-OTHERS = (OPENVINO, ONNXRUNTIME)
+OTHER_ENGINES = (OPENVINO, ONNXRUNTIME)
 _FORMATS: dict[str, Any] = {OPENVINO: openvino_conversion, ONNXRUNTIME: onnx_conversion}
 
-# Makes a module with the detector's present weights, of which nothing has been traced yet.
+# Makes a module with the detector's present weights, not traced yet.
 MakeModule = Callable[[], Any]
 
 
-def require(engine: str, precision: str = FLOAT32) -> None:
-    """Asks for all that an engine needs before anything takes time.
+def require_conversion(engine: str, precision: str = FLOAT32) -> None:
+    """Check early that a detector can be converted to an engine.
 
     Raises:
-        ValueError: something is not installed, or the engine is unknown or has not the precision.
+        ValueError: The engine is unknown, lacks the precision, or a package is not installed.
     """
     if engine == AUTO:
         if precision != FLOAT32:
@@ -41,61 +41,69 @@ def require(engine: str, precision: str = FLOAT32) -> None:
                 f"engine {AUTO!r} compares in {FLOAT32}, not in {precision}; name the engine"
             )
         return
-    if engine not in (TENSORFLOW, *OTHERS):
+    if engine not in (TENSORFLOW, *OTHER_ENGINES):
         raise ValueError(
-            f"engine is {engine!r}, expected one of {', '.join((TENSORFLOW, *OTHERS, AUTO))}"
+            f"engine is {engine!r}, expected one of {', '.join((TENSORFLOW, *OTHER_ENGINES, AUTO))}"
         )
     runtime_models.check_precision(engine, precision)
-    runtime_models.require(engine)
+    runtime_models.require_engine(engine)
     if engine != TENSORFLOW:
         _FORMATS[engine].require_converter()
 
 
-def run_with(
+def function_in_engine(
     engine: str,
     make_module: MakeModule,
     *,
     precision: str = FLOAT32,
     sample: Callable[[], Mapping[str, np.ndarray]],
-) -> tuple[str, Run]:
-    """A module's function in an engine, from arrays to arrays; and the engine's name.
+) -> tuple[str, ModelFunction]:
+    """Return the name of the engine, and a module's function in it.
 
     Args:
-        engine: one of OTHERS, TENSORFLOW or AUTO.
-        make_module: see `MakeModule`.
-        precision: of the convolutions.
-        sample: inputs of a real picture, by which AUTO chooses; it says in one line which, and why.
+        engine: One of OTHER_ENGINES, TENSORFLOW or AUTO. AUTO prints one line: the chosen engine
+            and the reasons.
+        make_module: See `MakeModule`.
+        precision: Precision of the convolutions.
+        sample: Return inputs with an image of the dataset, by which AUTO chooses.
 
     Raises:
-        ValueError: as `require`.
+        ValueError: See `require_conversion`.
     """
-    require(engine, precision)
+    require_conversion(engine, precision)
     if engine == TENSORFLOW:
-        return engine, _in_tensorflow(make_module())
+        return engine, _tensorflow_function(make_module())
     if engine != AUTO:
-        return engine, convert(engine, make_module, precision)
-    makers = {other: functools.partial(_if_installed, other, make_module) for other in OTHERS}
-    chosen, run = runtime_choice.choose(_in_tensorflow(make_module()), makers, sample())
-    print(chosen, flush=True)
-    return chosen.engine, run
+        return engine, convert_to_engine(engine, make_module, precision)
+    makers = {
+        other: functools.partial(_convert_if_installed, other, make_module)
+        for other in OTHER_ENGINES
+    }
+    choice, function = runtime_choice.choose_engine(
+        _tensorflow_function(make_module()), makers, sample()
+    )
+    print(choice, flush=True)
+    return choice.engine, function
 
 
-def _if_installed(engine: str, make_module: MakeModule) -> Run:
-    require(engine)
-    return convert(engine, make_module)
-
-
-def convert(engine: str, make_module: MakeModule, precision: str = FLOAT32) -> Run:
-    """A module's function in another runtime."""
-    made = _FORMATS[engine]
+def convert_to_engine(
+    engine: str, make_module: MakeModule, precision: str = FLOAT32
+) -> ModelFunction:
+    """Return a module's function in one of OTHER_ENGINES."""
+    conversion = _FORMATS[engine]
+    options = {} if precision == FLOAT32 else {"precision": precision}
     with tempfile.TemporaryDirectory() as directory:
-        narrowed = {} if precision == FLOAT32 else {"precision": precision}
-        made.write(made.convert(make_module(), **narrowed), directory, {})
-        return runtime_models.load(os.path.join(directory, made.FILE_NAME)).run
+        conversion.write_model(conversion.convert_module(make_module(), **options), directory, {})
+        return runtime_models.load_model(os.path.join(directory, conversion.FILE_NAME)).run
 
 
-def _in_tensorflow(module: Any) -> Run:
-    detect = freezing.optimized(module).detect
+def _convert_if_installed(engine: str, make_module: MakeModule) -> ModelFunction:
+    require_conversion(engine)
+    return convert_to_engine(engine, make_module)
+
+
+def _tensorflow_function(module: Any) -> ModelFunction:
+    detect = freezing.optimize_module(module).detect
     specs = detect.input_signature
 
     def run(inputs: Mapping[str, np.ndarray]) -> runtime_models.Arrays:

@@ -1,7 +1,6 @@
-"""Models of other runtimes as functions from arrays to arrays.
+"""Models of OpenVINO and ONNX Runtime as functions from arrays to arrays.
 
-Neither TensorFlow nor the detector's code is needed for that: who has an exported model needs its
-runtime alone.
+Loading a model needs its runtime only, neither TensorFlow nor the detector's code.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from object_detection_mtl import optional_packages
 
 TENSORFLOW, OPENVINO, ONNXRUNTIME = "tensorflow", "openvino", "onnxruntime"
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-# Engine -> the package, the extra that has it, and the ending of its model's files.
+# Engine -> its package and the extra that installs it.
 _PACKAGES = {OPENVINO: ("openvino", "openvino"), ONNXRUNTIME: ("onnxruntime", "onnx")}
-_ENDINGS = {".xml": OPENVINO, ".onnx": ONNXRUNTIME}
+_EXTENSIONS = {".xml": OPENVINO, ".onnx": ONNXRUNTIME}
 _METADATA = "metadata"
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Input:
+class ModelInput:
     """An input of a model.
 
     Attributes:
-        dtype: numpy's name of the type.
-        batch: number of pictures that it takes; None for any.
+        dtype: NumPy's name of the type.
+        batch: Batch size; None for any.
     """
 
     dtype: str
@@ -41,40 +40,40 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """A model that is loaded.
+class RuntimeModel:
+    """A loaded model.
 
     Attributes:
-        inputs: by name.
-        metadata: of `export_metadata.describe`; empty in a model that was not exported.
-        run: arrays by name -> all outputs by name.
+        inputs: Inputs by name.
+        metadata: From `export_metadata.describe_export`; empty if the model was not exported.
+        run: Compute all outputs by name from arrays by name.
     """
 
-    inputs: dict[str, Input]
+    inputs: dict[str, ModelInput]
     metadata: dict[str, Any]
     run: Callable[[Mapping[str, np.ndarray]], Arrays]
 
 
-def engine_of(path: str) -> str:
-    """The engine that reads a model's file.
+def engine_of_file(path: str) -> str:
+    """Return the engine that reads a model file.
 
     Raises:
-        ValueError: none does.
+        ValueError: The extension is unknown.
     """
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in _ENDINGS:
+    extension = os.path.splitext(path)[1].lower()
+    if extension not in _EXTENSIONS:
         raise ValueError(
-            f"model {path!r} is of no known format; expected a file that ends in "
-            f"{' or '.join(_ENDINGS)}, or a SavedModel's directory"
+            f"model {path!r} has an unknown format; expected a file with extension "
+            f"{' or '.join(_EXTENSIONS)}, or the directory of a SavedModel"
         )
-    return _ENDINGS[ending]
+    return _EXTENSIONS[extension]
 
 
-def require(engine: str) -> None:
-    """Asks for an engine's package before anything takes time.
+def require_engine(engine: str) -> None:
+    """Check early that an engine is installed.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: Its package is not installed.
     """
     if engine == TENSORFLOW:
         return
@@ -84,60 +83,45 @@ def require(engine: str) -> None:
     )
 
 
-def load(path: str) -> Runtime:
-    """Loads a model's file.
+def load_model(path: str) -> RuntimeModel:
+    """Load a model file.
 
     Args:
-        path: of the .xml or the .onnx.
+        path: Path of the .xml or .onnx file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or its runtime is not installed.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is corrupt, or its runtime is not installed.
     """
-    engine = engine_of(path)
+    engine = engine_of_file(path)
     _require_file(path)
-    require(engine)
-    with _explaining(engine, path):
-        return _openvino(path) if engine == OPENVINO else _onnxruntime(path)
+    require_engine(engine)
+    with _explain_errors(engine, path):
+        return _load_openvino(path) if engine == OPENVINO else _load_onnxruntime(path)
 
 
-def metadata(path: str) -> dict[str, Any]:
-    """What `export_metadata.describe` said of a model; empty if it was not exported.
+def read_metadata(path: str) -> dict[str, Any]:
+    """Return the metadata from `export_metadata.describe_export`; empty if there are none.
 
     Raises:
-        FileNotFoundError, ValueError: as `load`.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is corrupt, or its runtime is not installed.
     """
-    if engine_of(path) == ONNXRUNTIME:
-        return load(path).metadata
+    if engine_of_file(path) == ONNXRUNTIME:
+        return load_model(path).metadata
     _require_file(path)
-    require(OPENVINO)
+    require_engine(OPENVINO)
     import openvino
 
-    with _explaining(OPENVINO, path):
-        return _described(openvino.Core().read_model(path))
-
-
-def _require_file(path: str) -> None:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no model {path!r}: there is no such file")
-
-
-@contextlib.contextmanager
-def _explaining(engine: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # the runtimes have no type of error in common
-        raise ValueError(
-            f"{engine} cannot read {path!r}; it is damaged or incomplete, export it again "
-            f"({str(error).strip().splitlines()[-1]})"
-        ) from error
+    with _explain_errors(OPENVINO, path):
+        return _openvino_metadata(openvino.Core().read_model(path))
 
 
 def check_precision(engine: str, precision: str) -> None:
-    """Refuses a precision that the engine has not.
+    """Check that an engine supports a precision.
 
     Raises:
-        ValueError: of such.
+        ValueError: The precision is unknown or unsupported.
     """
     if precision not in (FLOAT32, BFLOAT16):
         raise ValueError(f"precision is {precision!r}, expected {FLOAT32} or {BFLOAT16}")
@@ -148,15 +132,31 @@ def check_precision(engine: str, precision: str) -> None:
         )
 
 
-def _openvino(path: str) -> Runtime:
+def _require_file(path: str) -> None:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no model {path!r}: the file does not exist")
+
+
+@contextlib.contextmanager
+def _explain_errors(engine: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # The runtimes have no common error type.
+        raise ValueError(
+            f"{engine} cannot read {path!r}; it is corrupt or incomplete, export it again "
+            f"({str(error).strip().splitlines()[-1]})"
+        ) from error
+
+
+def _load_openvino(path: str) -> RuntimeModel:
     import openvino
 
     core = openvino.Core()
     model = core.read_model(path)
-    # Compiling may add the names of what it leaves out, or put them in their place.
+    # Compiling may add or replace tensor names.
     output_names = [output.get_any_name() for output in model.outputs]
-    # Without a hint the processor decides, and one with AMX decides for bfloat16, boxes included.
-    # What is to be bfloat16 is so in the model itself.
+    # Without a hint OpenVINO decides by the CPU, and uses bfloat16 on one with AMX, for boxes, too.
+    # A model exported in bfloat16 has its own casts.
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
     names = dict(zip(compiled.outputs, output_names, strict=True))
@@ -165,27 +165,27 @@ def _openvino(path: str) -> Runtime:
         results = request.infer(dict(inputs))
         return {name: np.array(results[output]) for output, name in names.items()}
 
-    given = {
-        entry.get_any_name(): Input(
-            np.dtype(entry.element_type.to_dtype()).name, _batch(entry.partial_shape[0])
+    inputs = {
+        entry.get_any_name(): ModelInput(
+            np.dtype(entry.element_type.to_dtype()).name, _static_size(entry.partial_shape[0])
         )
         for entry in compiled.inputs
     }
-    return Runtime(given, _described(model), run)
+    return RuntimeModel(inputs, _openvino_metadata(model), run)
 
 
-def _described(model: Any) -> dict[str, Any]:
+def _openvino_metadata(model: Any) -> dict[str, Any]:
     if not model.has_rt_info(_METADATA):
         return {}
     value = model.get_rt_info(_METADATA)
     return json.loads(value if isinstance(value, str) else value.astype(str))
 
 
-def _batch(dimension: Any) -> int | None:
+def _static_size(dimension: Any) -> int | None:
     return int(dimension.get_length()) if dimension.is_static else None
 
 
-def _onnxruntime(path: str) -> Runtime:
+def _load_onnxruntime(path: str) -> RuntimeModel:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -194,14 +194,12 @@ def _onnxruntime(path: str) -> Runtime:
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         return dict(zip(names, session.run(None, dict(inputs)), strict=True))
 
-    given = {
-        entry.name: Input(
-            {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)": "int32"}[
-                entry.type
-            ],
-            entry.shape[0] if isinstance(entry.shape[0], int) else None,
+    dtypes = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)": "int32"}
+    inputs = {
+        entry.name: ModelInput(
+            dtypes[entry.type], entry.shape[0] if isinstance(entry.shape[0], int) else None
         )
         for entry in session.get_inputs()
     }
-    described = session.get_modelmeta().custom_metadata_map.get(_METADATA, "{}")
-    return Runtime(given, json.loads(described), run)
+    metadata = session.get_modelmeta().custom_metadata_map.get(_METADATA, "{}")
+    return RuntimeModel(inputs, json.loads(metadata), run)

@@ -1,7 +1,4 @@
-"""Files with pictures from what a user typed, and decoding as the detector needs it.
-
-Shape letters: H W a picture.
-"""
+"""Find the input files of a detection run: images, TFRecords, videos."""
 
 from __future__ import annotations
 
@@ -13,99 +10,110 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from object_detection_mtl.config.errors import suggestion
 from object_detection_mtl.data import record_files
-from object_detection_mtl.data.image_files import ImageError as PictureError  # noqa: F401
-from object_detection_mtl.data.image_files import decode_image as decode  # noqa: F401
-from object_detection_mtl.data.image_files import encode_png as to_png  # noqa: F401
-from object_detection_mtl.data.image_files import (  # noqa: F401
-    ignore_size_warnings as large_pictures_without_warning,
-)
-from object_detection_mtl.data.image_files import read_image as read  # noqa: F401
 
-# What is taken from a folder. A file that is named is tried whatever it is called.
-ENDINGS = frozenset(
-    ".bmp .dib .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+# Searched for in directories. A file that is named is read as an image whatever its extension.
+IMAGE_EXTENSIONS = frozenset(
+    (".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm")
+    + (".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
-VIDEO_ENDINGS = frozenset(
-    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+VIDEO_EXTENSIONS = frozenset(
+    (".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg")
+    + (".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv")
 )
 # train.record, train.tfrecord, train.record-00003-of-00010
 _RECORD_NAME = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$", re.IGNORECASE)
 _PATTERN_LETTERS = frozenset("*?[")
 
 
-class Kind(enum.Enum):
-    PICTURE = "picture"
+class FileKind(enum.Enum):
+    """Kind of an input file."""
+
+    IMAGE = "image"
     RECORD = "record"
     VIDEO = "video"
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A file to look at: a picture, or one that holds several.
+class InputFile:
+    """An input file: one image, or a file of several.
 
     Attributes:
-        path: the file.
-        name: its path below the folder that was searched, else its file name.
-        kind: what it is taken for.
+        path: The file.
+        name: Path below the directory that was searched, else the file name.
+        kind: How the file is read.
     """
 
     path: Path
     name: Path
-    kind: Kind = Kind.PICTURE
+    kind: FileKind = FileKind.IMAGE
 
 
-def find(
+def find_input_files(
     arguments: Iterable[str], *, recursive: bool = False, without: Path | None = None
-) -> list[PictureFile]:
-    """The files that paths, folders and patterns mean, each once, those of a folder by name.
+) -> list[InputFile]:
+    """Return the files of paths, directories and patterns, each once, directories by name.
 
     Args:
-        arguments: files, folders (pictures in it, known by their endings), or patterns such as
-            `photos/*.jpg`; `**` in a pattern means any number of folders. Files that are named
-            or match may be records and videos, too (see `kind_of`).
-        recursive: search the folders below a folder, too.
-        without: a folder that is left out when folders are searched.
+        arguments: Files, directories (their images, by extension), or patterns such as
+            `photos/*.jpg`; `**` in a pattern stands for any number of directories. Files that are
+            named or matched may also be records and videos (see `file_kind`).
+        recursive: Search the subdirectories of a directory, too.
+        without: Directory that is not searched.
 
     Raises:
-        FileNotFoundError: nothing was asked for; there is no such file; a pattern matches nothing;
-            a folder holds no picture.
+        FileNotFoundError: No argument, a missing file, a pattern without a match, or a directory
+            without images.
     """
-    found: dict[Path, PictureFile] = {}
+    found: dict[Path, InputFile] = {}
     for argument in arguments:
-        for file in _expand(argument, recursive, without):
+        for file in _expand_argument(argument, recursive, without):
             found.setdefault(file.path.resolve(), file)
     if not found:
-        raise FileNotFoundError("no picture was given; name files, folders or patterns")
+        raise FileNotFoundError("no image was given; name files, directories or patterns")
     return list(found.values())
 
 
-def _expand(argument: str, recursive: bool, without: Path | None) -> list[PictureFile]:
+def file_kind(path: Path) -> FileKind:
+    """Return the kind of a file: images and videos by extension, TFRecords by content.
+
+    A TFRecord starts with a checksum, so it may have any name. One that is empty, compressed or
+    corrupt at its start is recognized by an extension such as .record or .tfrecord-00000-of-00010.
+    """
+    extension = path.suffix.lower()
+    if extension in IMAGE_EXTENSIONS:
+        return FileKind.IMAGE
+    if extension in VIDEO_EXTENSIONS:
+        return FileKind.VIDEO
+    if _RECORD_NAME.search(path.name) or (path.is_file() and _starts_like_record(path)):
+        return FileKind.RECORD
+    return FileKind.IMAGE
+
+
+def _expand_argument(argument: str, recursive: bool, without: Path | None) -> list[InputFile]:
     path = Path(os.path.expanduser(argument))
     if argument and path.is_dir():
-        return _in_folder(path, recursive, without)
+        return _images_in_directory(path, recursive, without)
     if argument and path.exists():
-        return [_named(path)]
+        return [_named_file(path)]
     if _PATTERN_LETTERS & set(argument):
-        return _matching(argument)
-    folder = path.parent
-    if folder.is_dir():
-        hint = suggestion(path.name, (entry.name for entry in folder.iterdir()))
+        return _matching_files(argument)
+    directory = path.parent
+    if directory.is_dir():
+        hint = suggestion(path.name, (entry.name for entry in directory.iterdir()))
     else:
-        hint = f"; the folder {str(folder)!r} does not exist either"
-    raise FileNotFoundError(f"no file or folder {argument!r}{hint}")
+        hint = f"; the directory {str(directory)!r} does not exist either"
+    raise FileNotFoundError(f"no file or directory {argument!r}{hint}")
 
 
-def _in_folder(folder: Path, recursive: bool, without: Path | None) -> list[PictureFile]:
+def _images_in_directory(directory: Path, recursive: bool, without: Path | None) -> list[InputFile]:
     excluded = without.resolve() if without is not None else None
-    candidates = folder.rglob("*") if recursive else folder.iterdir()
+    candidates = directory.rglob("*") if recursive else directory.iterdir()
     paths = sorted(
         path
         for path in candidates
-        if path.suffix.lower() in ENDINGS
+        if path.suffix.lower() in IMAGE_EXTENSIONS
         and not path.name.startswith(".")
         and path.is_file()
         and (excluded is None or excluded not in path.resolve().parents)
@@ -113,55 +121,33 @@ def _in_folder(folder: Path, recursive: bool, without: Path | None) -> list[Pict
     if (
         not paths
         and excluded is not None
-        and excluded in (folder.resolve(), *folder.resolve().parents)
+        and excluded in (directory.resolve(), *directory.resolve().parents)
     ):
         raise FileNotFoundError(
-            f"folder {str(folder)!r} is where the output goes, where no input is searched; "
-            "choose another output folder"
+            f"directory {str(directory)!r} is the output directory, which is not searched for "
+            "input; choose another output directory"
         )
     if not paths:
-        below = "" if recursive else "; --recursive searches the folders in it as well"
-        raise FileNotFoundError(f"folder {str(folder)!r} holds no picture{below}")
-    return [PictureFile(path, path.relative_to(folder)) for path in paths]
+        below = "" if recursive else "; --recursive searches its subdirectories as well"
+        raise FileNotFoundError(f"directory {str(directory)!r} has no image{below}")
+    return [InputFile(path, path.relative_to(directory)) for path in paths]
 
 
-def _matching(pattern: str) -> list[PictureFile]:
+def _matching_files(pattern: str) -> list[InputFile]:
     matches = sorted(Path(p) for p in glob.glob(os.path.expanduser(pattern), recursive=True))
-    files = [_named(path) for path in matches if path.is_file()]
+    files = [_named_file(path) for path in matches if path.is_file()]
     if not files:
-        folders = " (only folders do)" if matches else ""
-        raise FileNotFoundError(f"no file matches {pattern!r}{folders}")
+        directories = " (only directories do)" if matches else ""
+        raise FileNotFoundError(f"no file matches {pattern!r}{directories}")
     return files
 
 
-def _named(path: Path) -> PictureFile:
-    return PictureFile(path, Path(path.name), kind_of(path))
-
-
-def kind_of(path: Path) -> Kind:
-    """What a file is taken for: pictures and videos by their endings, TFRecords by their content.
-
-    A TFRecord starts with a checksum, so that it may have any name; one that is empty, compressed
-    or damaged at its start is still known by an ending such as .record or .tfrecord-00000-of-00010.
-    """
-    ending = path.suffix.lower()
-    if ending in ENDINGS:
-        return Kind.PICTURE
-    if ending in VIDEO_ENDINGS:
-        return Kind.VIDEO
-    if _RECORD_NAME.search(path.name) or (path.is_file() and _starts_like_record(path)):
-        return Kind.RECORD
-    return Kind.PICTURE
+def _named_file(path: Path) -> InputFile:
+    return InputFile(path, Path(path.name), file_kind(path))
 
 
 def _starts_like_record(path: Path) -> bool:
     try:
         return record_files.is_record_file(str(path))
-    except OSError:  # whoever reads it will say so
+    except OSError:  # Reported when the file is read.
         return False
-
-
-def with_size(error: Exception, picture: np.ndarray) -> str:
-    """What is wrong with a picture [H, W, 3], where its size may be the reason."""
-    height, width = picture.shape[:2]
-    return f"{error} ({width}x{height} pixels)"

@@ -1,4 +1,4 @@
-"""The frames of a video, by OpenCV: `pip install 'object_detection_mtl[video]'`."""
+"""Frames of a video, read with OpenCV (`pip install 'object_detection_mtl[video]'`)."""
 
 from __future__ import annotations
 
@@ -10,80 +10,91 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl import optional_packages
-from object_detection_mtl.inference.sources import examples, input_files
-from object_detection_mtl.inference.sources.examples import Content
-from object_detection_mtl.inference.sources.image_source import Entry, Reading, version_of
-from object_detection_mtl.inference.sources.input_files import PictureError, PictureFile
+from object_detection_mtl.data import image_files
+from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.inference.sources.image_source import (
+    DecodedImage,
+    ImageEntry,
+    ReadingOptions,
+    file_version,
+    make_example,
+)
+from object_detection_mtl.inference.sources.input_files import InputFile
 
-# Some containers estimate the number of their frames; a file with fewer than this part of them, and
-# not just by one, was cut short.
-_LEAST_PART_OF_FRAMES = 0.95
+# Some containers estimate the number of frames. A file that lacks more than 5 % of them, and more
+# than one frame, is truncated.
+_MIN_FRACTION_OF_FRAMES = 0.95
 
 
 class VideoSource:
-    """One video; its pictures are called <path>:<frame>, from 0.
+    """The frames of one video, named <path>:<frame>, from 0.
 
-    Attributes: see `sources.Source`.
+    Attributes:
+        count: Number of frames in the header.
+        version: Fingerprint that changes with the file.
     """
 
-    def __init__(self, file: PictureFile, reading: Reading) -> None:
-        """Raises:
-        ValueError: OpenCV is not installed.
+    def __init__(self, file: InputFile, options: ReadingOptions) -> None:
+        """Open the video to read its header.
+
+        Raises:
+            ValueError: OpenCV is not installed.
         """
         self._cv2 = _import_cv2()
         self._file = file
-        self._reading = reading
+        self._options = options
         capture = self._open()
-        # Some containers do not know it, and give a negative number.
+        # A negative number stands for an unknown one.
         self.count = max(0, int(capture.get(self._cv2.CAP_PROP_FRAME_COUNT)))
-        self.version = version_of(file.path, self.count, capture.isOpened())
+        self.version = file_version(file.path, self.count, capture.isOpened())
         capture.release()
 
     def _open(self) -> Any:
         capture = self._cv2.VideoCapture(str(self._file.path), self._cv2.CAP_FFMPEG)
-        turn = self._reading.apply_exif_orientation
-        capture.set(self._cv2.CAP_PROP_ORIENTATION_AUTO, float(turn))
+        orient = self._options.apply_exif_orientation
+        capture.set(self._cv2.CAP_PROP_ORIENTATION_AUTO, float(orient))
         return capture
 
-    def entries(self, is_done: Callable[[int], bool]) -> Iterator[Entry | None]:
+    def entries(self, is_done: Callable[[int], bool]) -> Iterator[ImageEntry | None]:
+        """Yield all frames in order, None for those that are done; see `ImageSource`."""
         capture = self._open()
         try:
             if not capture.isOpened():
-                with self._file.path.open("rb"):  # or an error that says more
-                    raise PictureError("not a video that can be read, or its header is damaged")
-            place = 0
-            # Frames depend on the ones before, so that all are decoded, wanted or not.
+                with self._file.path.open("rb"):  # Raises the more precise OSError.
+                    raise ImageError("not a readable video, or its header is corrupt")
+            position = 0
+            # Frames depend on the ones before: all are decoded, also those that are done.
             while capture.grab():
-                yield None if is_done(place) else self._entry(place, capture.retrieve())
-                place += 1
+                yield None if is_done(position) else self._entry(position, capture.retrieve())
+                position += 1
         finally:
             capture.release()
-        if not place or place < self.count * _LEAST_PART_OF_FRAMES - 1:
-            raise PictureError(
-                f"ends after {place} of {self.count} frames: it is damaged or cut short"
+        if not position or position < self.count * _MIN_FRACTION_OF_FRAMES - 1:
+            raise ImageError(
+                f"ends after {position} of {self.count} frames: the video is truncated or corrupt"
             )
 
-    def _entry(self, place: int, retrieved: tuple[bool, np.ndarray | None]) -> Entry:
-        label = f"{self._file.path.as_posix()}:{place}"
+    def _entry(self, position: int, retrieved: tuple[bool, np.ndarray | None]) -> ImageEntry:
+        label = f"{self._file.path.as_posix()}:{position}"
         frame = retrieved[1] if retrieved[0] else None
-        load = functools.partial(_load, frame, label, self._reading)
-        return Entry(label, load, f"{place:06d}.jpg")
+        load = functools.partial(_load_frame, frame, label, self._options)
+        return ImageEntry(label, load, f"{position:06d}.jpg")
 
 
-def _load(frame: np.ndarray | None, label: str, reading: Reading) -> Content:
-    """`frame`: [H, W, 3] uint8, blue first, as OpenCV has it."""
+def _load_frame(frame: np.ndarray | None, label: str, options: ReadingOptions) -> DecodedImage:
+    """Convert a frame [H, W, 3] uint8 BGR of OpenCV to an image."""
     if frame is None:
-        raise PictureError("the frame cannot be decoded")
-    picture = np.ascontiguousarray(frame[:, :, ::-1])
+        raise ImageError("the frame cannot be decoded")
+    image = np.ascontiguousarray(frame[:, :, ::-1])
     example = None
-    if reading.with_example:
-        encoded = input_files.to_png(picture) if reading.with_encoded else None
-        example = examples.of_picture(picture, label, encoded)
-    return Content(picture, {"file_name": label}, example)
+    if options.with_example:
+        encoded = image_files.encode_png(image) if options.with_encoded else None
+        example = make_example(image, label, encoded)
+    return DecodedImage(image, {"file_name": label}, example)
 
 
 def _import_cv2() -> Any:
-    # What FFmpeg says of damaged places is noise beside the line that names the file.
+    # FFmpeg's messages of corrupt frames would repeat, less clearly, what is reported here.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2: Any = optional_packages.import_package(
         "cv2", "video", "videos are read by OpenCV, which cannot be imported"

@@ -1,15 +1,16 @@
-"""Detections as COCO-style JSON.
+"""Detections as JSON in the COCO results format.
 
-Two files, which pycocotools and every tool around it read as they are:
+pycocotools and the tools around it read the two files as they are:
 
     ground_truth = COCO("images.json")
     detections = ground_truth.loadRes("detections.json")
 
-detections.json is a list in the COCO results format, one entry per detection: `image_id`,
-`category_id` (1-based), `bbox` [x, y, width, height] in pixels of the picture, `score`; and
-`file_name`, so that it can be used alone. images.json says what the numbers mean: `images` (id,
-file_name, width, height; of a record also `record`, its place, and `source_id`), `categories` (id,
-name), and no `annotations`. One file of both would be no results file: COCO's is a bare list.
+detections.json is a list in the COCO results format, one entry a detection: `image_id`,
+`category_id` (from 1), `bbox` [x, y, width, height] in pixels of the image, `score`; and
+`file_name`, so that the file can be used alone. images.json explains the numbers: `images` (id,
+file_name, width, height; of a record also `record`, its position, and `source_id`), `categories`
+(id, name), and empty `annotations`. COCO's results format is a bare list, so one file cannot hold
+both.
 """
 
 from __future__ import annotations
@@ -23,80 +24,91 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from object_detection_mtl.inference.stages import Found
+from object_detection_mtl.inference.predictor import ImageDetections
 
 DETECTIONS_NAME = "detections.json"
 IMAGES_NAME = "images.json"
 
 
-def entry(
-    image_id: int, image: Mapping[str, Any], height: int, width: int, found: Found
+def image_result(
+    image_id: int,
+    description: Mapping[str, Any],
+    height: int,
+    width: int,
+    detections: ImageDetections,
 ) -> dict[str, Any]:
-    """What a picture of height x width pixels gave, for `write`.
+    """Return the result of one image, for `write_results`.
 
     Args:
-        image: what is told of the picture besides; `file_name` at least.
+        image_id: Number of the image.
+        description: More entries of images.json; `file_name` at least.
+        height: In pixels.
+        width: In pixels.
+        detections: Detections of the image.
     """
-    ymin, xmin, ymax, xmax = (found.boxes * [height, width, height, width]).T
+    ymin, xmin, ymax, xmax = (detections.boxes * [height, width, height, width]).T
     bboxes = np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
-    detections = [
+    rows = [
         {
             "image_id": image_id,
-            "file_name": image["file_name"],
+            "file_name": description["file_name"],
             "category_id": int(category_id),
             "bbox": [round(float(side), 3) for side in bbox],
             "score": round(float(score), 6),
         }
-        for bbox, category_id, score in zip(bboxes, found.classes, found.scores, strict=True)
+        for bbox, category_id, score in zip(
+            bboxes, detections.classes, detections.scores, strict=True
+        )
     ]
     return {
-        "image": {"id": image_id, **image, "width": width, "height": height},
-        "detections": detections,
+        "image": {"id": image_id, **description, "width": width, "height": height},
+        "detections": rows,
     }
 
 
-def write(
+def write_results(
     entries: Iterable[Mapping[str, Any]],
-    names: Mapping[int, str],
+    class_names: Mapping[int, str],
     directory: Path,
-    ending: str = "",
+    suffix: str = "",
 ) -> None:
-    """Writes both files, each complete or not at all; one entry after the other is looked at.
+    """Write both files atomically, with one entry in memory at a time.
 
     Args:
-        entries: of `entry`, in the order that the files shall have.
-        names: class number -> name; others are called `class N`.
-        ending: what the names of the files have before .json.
+        entries: From `image_result`, in the order of the files.
+        class_names: Class number -> name; other classes are named `class N`.
+        directory: Existing directory of the files.
+        suffix: Suffix of the file names, before .json.
     """
     images_path, detections_path = (
-        directory / f"{Path(name).stem}{ending}.json" for name in (IMAGES_NAME, DETECTIONS_NAME)
+        directory / f"{Path(name).stem}{suffix}.json" for name in (IMAGES_NAME, DETECTIONS_NAME)
     )
     seen: set[int] = set()
     with (
-        _complete_or_not(images_path) as images_file,
-        _complete_or_not(detections_path) as detections_file,
+        _open_atomically(images_path) as images_file,
+        _open_atomically(detections_path) as detections_file,
     ):
         images_file.write('{"images": ')
-        images, detections = _List(images_file), _List(detections_file)
-        for one in entries:
-            images.add(one["image"])
-            for detection in one["detections"]:
+        images, detections = _JsonList(images_file), _JsonList(detections_file)
+        for entry in entries:
+            images.add(entry["image"])
+            for detection in entry["detections"]:
                 detections.add(detection)
                 seen.add(detection["category_id"])
         detections.end()
         detections_file.write("\n")
         images.end()
         images_file.write(',\n"categories": ')
-        categories = _List(images_file)
-        all_names = {number: f"class {number}" for number in seen} | dict(names)
+        categories = _JsonList(images_file)
+        all_names = {number: f"class {number}" for number in seen} | dict(class_names)
         for number in sorted(all_names):
             categories.add({"id": number, "name": all_names[number]})
         categories.end()
         images_file.write(',\n"annotations": []}\n')
 
 
-class _List:
-    """A JSON list that is written row by row, each on a line."""
+class _JsonList:
+    """A JSON list written incrementally, one row a line."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -111,7 +123,8 @@ class _List:
 
 
 @contextlib.contextmanager
-def _complete_or_not(path: Path) -> Iterator[TextIO]:
+def _open_atomically(path: Path) -> Iterator[TextIO]:
+    """Open a file that takes its name when it is complete."""
     incomplete = path.with_name(f"{path.name}.incomplete")
     with incomplete.open("w", encoding="utf-8") as file:
         yield file

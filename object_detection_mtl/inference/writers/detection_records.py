@@ -1,10 +1,10 @@
-"""Examples with detections as a TFRecord that grows: whole records only, whatever interrupts it.
+"""TFRecord of examples with detections, resumable after an interruption.
 
-    <output_dir>/detections.record              when the run is complete
+    <output_dir>/detections.record              after the run is complete
     <output_dir>/detections.record.incomplete   until then
 
-The journal knows for every picture where its record ends. A run that goes on cuts off what lies
-beyond: the record of a picture that was not noted as done any more.
+The progress log has the end of each image's record. A resumed run truncates the file after the last
+image that is done.
 """
 
 from __future__ import annotations
@@ -17,76 +17,106 @@ from pathlib import Path
 import tensorflow as tf
 
 from object_detection_mtl.data import record_files
+from object_detection_mtl.fields import TfExample
+from object_detection_mtl.inference.predictor import ImageDetections
 
-NAME = "detections.record"
-# A scratch file is begun anew from this size on.
+RECORD_FILE = "detections.record"
+# Size at which the scratch file of `_RecordFraming` is started again.
 _SCRATCH_BYTES = 2**26
+_BOX_KEYS = (
+    TfExample.detection_ymin,
+    TfExample.detection_xmin,
+    TfExample.detection_ymax,
+    TfExample.detection_xmax,
+)
 
 
-class RecordOutput:
-    """The record of one run.
+def add_detections(
+    example: tf.train.Example, detections: ImageDetections, *, with_encoded: bool = True
+) -> bytes:
+    """Return the serialized example with detections, as the OD API's infer_detections adds them.
+
+    Args:
+        example: The example, changed in place; earlier detections are replaced.
+        detections: Detections of its image.
+        with_encoded: Keep the encoded image.
+    """
+    features = example.features.feature
+    for key, values in zip(_BOX_KEYS, detections.boxes.T, strict=True):
+        features[key].Clear()
+        features[key].float_list.value.extend(values.tolist())
+    features[TfExample.detection_score].Clear()
+    features[TfExample.detection_score].float_list.value.extend(detections.scores.tolist())
+    features[TfExample.detection_label].Clear()
+    features[TfExample.detection_label].int64_list.value.extend(detections.classes.tolist())
+    if not with_encoded:
+        features.pop(TfExample.encoded, None)
+    return example.SerializeToString()
+
+
+class RecordWriter:
+    """Writer of the TFRecord of one run.
 
     Attributes:
-        whole: bytes of whole records that an interrupted run has left.
+        complete_bytes: Size of the complete records of an interrupted run.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Args:
-        directory: exists.
-        """
-        self._path = directory / NAME
-        self._incomplete = directory / f"{NAME}.incomplete"
+        """Open the record of an interrupted run in an existing directory, or start one."""
+        self._path = directory / RECORD_FILE
+        self._incomplete = directory / f"{RECORD_FILE}.incomplete"
         self._incomplete.touch()
-        self.whole = record_files.scan(str(self._incomplete)).end
+        self.complete_bytes = record_files.scan(str(self._incomplete)).end
         self._file = self._incomplete.open("r+b")
-        self._framing = _Framing()
+        self._framing = _RecordFraming()
 
-    def go_on_at(self, end: int) -> None:
-        """Forgets all records from a byte on, which is the end of one; 0 begins anew."""
+    def resume_at(self, end: int) -> None:
+        """Truncate the file to the end of a record; 0 starts again."""
         self._file.truncate(end)
         self._file.seek(end)
 
     def add(self, serialized: bytes) -> int:
-        """Appends an example; returns where it ends."""
-        self._file.write(self._framing.framed(serialized))
+        """Append an example and return the end of its record in bytes."""
+        self._file.write(self._framing.frame(serialized))
         self._file.flush()
         return self._file.tell()
 
     def finish(self) -> None:
-        """The run is complete."""
+        """Close the complete file and give it its final name."""
         self._file.close()
         os.replace(self._incomplete, self._path)
 
     def close(self) -> None:
+        """Close the file, complete or not."""
         self._file.close()
         self._framing.close()
 
 
-class _Framing:
-    """Makes records of bytes: with their length and checksums.
+class _RecordFraming:
+    """Adds length and checksums to records.
 
-    TensorFlow's writer can do that fast, but only into a file, which it begins anew. So it writes
-    into a scratch file, from where each record is read.
+    TensorFlow's writer computes checksums fast, but writes only new files. It writes a scratch
+    file, from which each framed record is read.
     """
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="detections")
-        self._open = contextlib.ExitStack()
-        self._begin()
+        self._open_files = contextlib.ExitStack()
+        self._start_file()
 
-    def _begin(self) -> None:
-        self._open.close()
+    def _start_file(self) -> None:
+        self._open_files.close()
         path = os.path.join(self._directory.name, "scratch.record")
-        self._writer = self._open.enter_context(tf.io.TFRecordWriter(path))
-        self._reader = self._open.enter_context(open(path, "rb"))
+        self._writer = self._open_files.enter_context(tf.io.TFRecordWriter(path))
+        self._reader = self._open_files.enter_context(open(path, "rb"))
 
-    def framed(self, data: bytes) -> bytes:
+    def frame(self, data: bytes) -> bytes:
         if self._reader.tell() > _SCRATCH_BYTES:
-            self._begin()
+            self._start_file()
         self._writer.write(data)
         self._writer.flush()
         return self._reader.read()
 
     def close(self) -> None:
-        self._open.close()
+        self._open_files.close()
         self._directory.cleanup()

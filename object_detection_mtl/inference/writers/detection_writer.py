@@ -1,4 +1,4 @@
-"""Everything that a run over pictures writes, in step: drawings, record, journal, JSON."""
+"""Output of a detection run: drawings, TFRecord, progress log, JSON."""
 
 from __future__ import annotations
 
@@ -6,109 +6,112 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from object_detection_mtl import visualization
-from object_detection_mtl.inference.detection_options import Options
-from object_detection_mtl.inference.sources import examples
-from object_detection_mtl.inference.sources.image_source import Source
-from object_detection_mtl.inference.sources.image_stream import Read
-from object_detection_mtl.inference.stages import Found
+from object_detection_mtl.inference.detection_options import DetectionOptions
+from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.sources.image_source import ImageSource
+from object_detection_mtl.inference.sources.image_stream import ReadImage
 from object_detection_mtl.inference.writers import coco_results, progress_log
-from object_detection_mtl.inference.writers.detection_records import RecordOutput
-from object_detection_mtl.inference.writers.progress_log import Journal
+from object_detection_mtl.inference.writers.detection_records import RecordWriter, add_detections
+from object_detection_mtl.inference.writers.drawn_images import save_drawing
+from object_detection_mtl.inference.writers.progress_log import ProgressLog
 
-# Longer sides do not fit into a JPEG file.
-_LONGEST_SIDE_OF_JPEG = 65500
-# Of a journal's entries: where the picture's record ends, and how many detections it has.
+# Keys of the progress log: end of the image's record in bytes, number of its detections.
 _RECORD_END = "record_end"
-_NUMBER = "num_detections"
+_NUM_DETECTIONS = "num_detections"
 
 
-class Output:
-    """The output of one run, which may go on where another ended; `with` closes it.
+class DetectionWriter:
+    """Writer of all output of one run, which may resume an interrupted one; a context manager.
 
     Attributes:
-        journal: tells which pictures are done.
-        num_detections: of these.
+        progress: Log of the images that are done.
+        num_detections: Number of their detections.
     """
 
     def __init__(
-        self, sources: Sequence[Source], targets: Sequence[Path], options: Options
+        self,
+        sources: Sequence[ImageSource],
+        drawings: Sequence[Path],
+        options: DetectionOptions,
     ) -> None:
-        """Args:
-        sources: the whole input.
-        targets: of `targets.plan`; nothing is drawn where there are none.
-        options: whose directory exists.
+        """Open the output, or that of the interrupted run.
+
+        Args:
+            sources: The whole input.
+            drawings: From `drawn_images.plan_drawings`; empty to draw nothing.
+            options: Options whose output directory exists.
 
         Raises:
-            ValueError: another process writes there.
+            ValueError: Another process writes there.
         """
-        self._targets = targets
+        self._drawings = drawings
         self._options = options
-        self._record = RecordOutput(options.output_dir) if options.writes_record else None
+        self._records = RecordWriter(options.output_dir) if options.writes_record else None
         self.num_detections = 0
         try:
-            self.journal = Journal(options.output_dir, _identity(sources, options), self._is_kept)
+            self.progress = ProgressLog(
+                options.output_dir, _run_identity(sources, options), self._is_kept
+            )
         except BaseException:
-            if self._record is not None:
-                self._record.close()
+            if self._records is not None:
+                self._records.close()
             raise
-        if self._record is not None:
-            last = self.journal.last
-            self._record.go_on_at(0 if last is None else last[_RECORD_END])
+        if self._records is not None:
+            last = self.progress.last
+            self._records.resume_at(0 if last is None else last[_RECORD_END])
 
     def _is_kept(self, entry: Mapping[str, Any]) -> bool:
-        if self._record is not None and entry[_RECORD_END] > self._record.whole:
+        if self._records is not None and entry[_RECORD_END] > self._records.complete_bytes:
             return False
-        self.num_detections += entry[_NUMBER]
+        self.num_detections += entry[_NUM_DETECTIONS]
         return True
 
-    def write(self, picture: Read, found: Found) -> None:
-        """Writes what was found on a picture, which was read; it is done when this returns."""
-        content = picture.content
+    def write(self, image: ReadImage, detections: ImageDetections) -> None:
+        """Write the detections of an image that was read; it is done when this returns."""
+        content = image.content
         assert content is not None
-        height, width = content.picture.shape[:2]
-        entry = coco_results.entry(picture.number, content.image, height, width, found)
-        entry[_NUMBER] = len(entry["detections"])
+        height, width = content.pixels.shape[:2]
+        entry = coco_results.image_result(
+            image.number, content.description, height, width, detections
+        )
+        entry[_NUM_DETECTIONS] = len(entry["detections"])
         if not self._options.writes_json:
             del entry["detections"]
-        if self._targets:
-            target = self._targets[picture.file_number] / picture.place
-            draw(content.picture, found, target, self._options)
-        if self._record is not None:
+        if self._drawings:
+            target = self._drawings[image.file_number] / image.drawing_name
+            save_drawing(content.pixels, detections, target, self._options)
+        if self._records is not None:
             assert content.example is not None
             keep = not self._options.discard_image_pixels
-            serialized = examples.with_detections(content.example, found, with_encoded=keep)
-            entry[_RECORD_END] = self._record.add(serialized)
-        self.journal.add(entry)
-        self.num_detections += entry[_NUMBER]
+            serialized = add_detections(content.example, detections, with_encoded=keep)
+            entry[_RECORD_END] = self._records.add(serialized)
+        self.progress.add(entry)
+        self.num_detections += entry[_NUM_DETECTIONS]
 
     def write_json(self) -> None:
-        """Writes the JSON of all that is done, also by earlier runs, where it is wanted."""
+        """Write the JSON files of all images that are done, those of earlier runs included."""
         if self._options.writes_json:
-            entries = self.journal.entries()
-            coco_results.write(entries, self._options.names, self._options.output_dir)
+            entries = self.progress.entries()
+            coco_results.write_results(entries, self._options.class_names, self._options.output_dir)
 
     def finish(self) -> None:
-        """The run is complete."""
-        if self._record is not None:
-            self._record.finish()
-        self.journal.remove()
+        """Complete the run: name the TFRecord, remove the progress log."""
+        if self._records is not None:
+            self._records.finish()
+        self.progress.remove()
 
-    def __enter__(self) -> Output:
+    def __enter__(self) -> DetectionWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.journal.close()
-        if self._record is not None:
-            self._record.close()
+        self.progress.close()
+        if self._records is not None:
+            self._records.close()
 
 
-def _identity(sources: Sequence[Source], options: Options) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
-    return progress_log.identity(
-        options.model,
+def _run_identity(sources: Sequence[ImageSource], options: DetectionOptions) -> dict[str, Any]:
+    return progress_log.run_identity(
+        options.model_version,
         [source.version for source in sources],
         max_detections=options.max_detections,
         apply_exif_orientation=options.apply_exif_orientation,
@@ -116,18 +119,3 @@ def _identity(sources: Sequence[Source], options: Options) -> dict[str, Any]:
         output_format=options.output_format,
         discard_image_pixels=options.discard_image_pixels,
     )
-
-
-def draw(picture: np.ndarray, found: Found, target: Path, options: Options) -> None:
-    """Draws the boxes on a picture [H, W, 3] and saves it."""
-    drawn = visualization.draw_boxes(
-        picture,
-        found.boxes,
-        found.classes,
-        found.scores,
-        names=options.names,
-        min_score=options.min_score,
-    )
-    if max(drawn.shape) > _LONGEST_SIDE_OF_JPEG:
-        target = target.with_suffix(".png")
-    visualization.save_image(drawn, target)

@@ -1,16 +1,17 @@
-"""What a run over pictures has found so far, on disk: so that it can go on after any kind of end.
+"""Resumable progress log of a detection run.
 
     <output_dir>/progress.jsonl
 
-The first line says which run it is, each other one holds what one picture gave. A line is written
-when its picture is done, drawing included. The last one may be cut off, where the machine or the
-process ended while it was written: its picture is looked at again.
+The first line identifies the run, each other line holds the result of one image. A line is written
+when its image is done, drawing included. The last line may be truncated, if the process or machine
+stopped while it was written; its image is detected on again.
 
-Lines stay on disk; in memory there are eight bytes for each picture, the place of its line.
+The lines stay on disk; memory holds eight bytes an image, the offset of its line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -21,53 +22,55 @@ from typing import Any
 
 from absl import logging
 
-NAME = "progress.jsonl"
+PROGRESS_FILE = "progress.jsonl"
 _NOT_DONE = -1
 
 
-def identity(model: str, files: Iterable[str], **options: Any) -> dict[str, Any]:
-    """What two runs have in common if the one can go on where the other ended."""
+def run_identity(model_version: str, files: Iterable[str], **options: Any) -> dict[str, Any]:
+    """Return what two runs must have in common for one to resume the other."""
     digest = hashlib.sha256("\0".join(files).encode("utf-8", "surrogateescape")).hexdigest()
-    return {"model": model, "files": digest, **options}
+    return {"model": model_version, "files": digest, **options}
 
 
-class Journal:
-    """The journal of one run; `with` closes it.
+class ProgressLog:
+    """The progress log of one run; a context manager that closes it.
 
     Attributes:
-        num_done: pictures in it.
-        last: the entry that was written last, or None.
+        path: The file.
+        num_done: Number of images in the log.
+        last: The last entry, or None.
     """
 
     def __init__(
         self,
         directory: Path,
-        run: Mapping[str, Any],
+        identity: Mapping[str, Any],
         is_kept: Callable[[Mapping[str, Any]], bool] = lambda entry: True,
     ) -> None:
-        """Opens the journal in a directory, which exists, or begins one.
+        """Open the log in an existing directory, or start one.
 
-        That of another run is given up, with a warning.
+        The log of another run is discarded, with a warning.
 
         Args:
-            run: of `identity`.
-            is_kept: whether what an entry tells of is still there. The first of which that is not
-                so is given up with all that follow.
+            directory: Directory of the log.
+            identity: From `run_identity`.
+            is_kept: Return whether the output of an entry still exists. The first entry without
+                output is discarded with all that follow.
 
         Raises:
-            ValueError: another process is at it.
+            ValueError: Another process writes to the log.
         """
-        self.path = directory / NAME
+        self.path = directory / PROGRESS_FILE
         self.num_done = 0
         self.last: Mapping[str, Any] | None = None
-        self._lines = array("q")
+        self._offsets = array("q")
         self.path.touch()
         self._file = self.path.open("r+b")
         self._lock()
-        self._file.truncate(self._read(dict(run), is_kept))
+        self._file.truncate(self._read_entries(dict(identity), is_kept))
         self._file.seek(0, 2)
         if not self._file.tell():
-            self._write(run)
+            self._write_line(identity)
 
     def _lock(self) -> None:
         try:
@@ -78,78 +81,79 @@ class Journal:
                 f"another run is writing to {str(self.path.parent)!r}; wait for it or choose "
                 "another --output_dir"
             ) from None
-        except OSError:  # a file system without locks
+        except OSError:  # A file system without locks.
             pass
 
-    def _read(self, run: dict[str, Any], is_kept: Callable[[Mapping[str, Any]], bool]) -> int:
-        """Notes where the lines are; returns where the good ones end."""
+    def _read_entries(
+        self, identity: dict[str, Any], is_kept: Callable[[Mapping[str, Any]], bool]
+    ) -> int:
+        """Note the offset of each line; return the end of the valid ones."""
         end = 0
         for line in self._file:
-            entry = _parsed(line)
-            if end == 0 and entry is not None and entry != run:
+            entry = _parse_line(line)
+            if end == 0 and entry is not None and entry != identity:
                 logging.warning(
-                    "%s is of a run with another model, other pictures or options; starting anew",
+                    "%s is from a run with another model, other input or options; starting again",
                     self.path,
                 )
                 return 0
             if entry is None or (end > 0 and not is_kept(entry)):
                 break
             if end > 0:
-                self._note(entry, end)
+                self._note_entry(entry, end)
             end += len(line)
         return end
 
-    def _note(self, entry: Mapping[str, Any], place: int) -> None:
+    def _note_entry(self, entry: Mapping[str, Any], offset: int) -> None:
         number = entry["image"]["id"]
-        missing = number - len(self._lines)
+        missing = number - len(self._offsets)
         if missing > 0:
-            self._lines.extend([_NOT_DONE] * missing)
-        self._lines[number - 1] = place
+            self._offsets.extend([_NOT_DONE] * missing)
+        self._offsets[number - 1] = offset
         self.num_done += 1
         self.last = entry
 
     def is_done(self, number: int) -> bool:
-        """Whether the picture of that number, from 1, has an entry."""
-        return number <= len(self._lines) and self._lines[number - 1] != _NOT_DONE
+        """Return whether the image of a number, from 1, has an entry."""
+        return number <= len(self._offsets) and self._offsets[number - 1] != _NOT_DONE
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Writes what one picture gave."""
-        self._note(entry, self._file.tell())
-        self._write(entry)
+        """Write the result of one image."""
+        self._note_entry(entry, self._file.tell())
+        self._write_line(entry)
 
-    def _write(self, entry: Mapping[str, Any]) -> None:
+    def _write_line(self, entry: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All entries by the pictures' numbers, read from the disk."""
+        """Yield all entries in the order of the image numbers, read from disk."""
         with self.path.open("rb") as file:
-            for place in self._lines:
-                if place != _NOT_DONE:
-                    if place != file.tell():
-                        file.seek(place)
+            for offset in self._offsets:
+                if offset != _NOT_DONE:
+                    if offset != file.tell():
+                        file.seek(offset)
                     yield json.loads(file.readline())
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def remove(self) -> None:
-        """The run is complete."""
+        """Delete the log of a complete run."""
         self.close()
         self.path.unlink()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> ProgressLog:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A line's entry; None if it was cut off."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a line; None if the line is truncated."""
+    if line.endswith(b"\n"):
+        with contextlib.suppress(ValueError):
+            return json.loads(line)
+    return None

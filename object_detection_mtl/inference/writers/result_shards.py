@@ -1,4 +1,4 @@
-"""The detections of a run in several files, which workers write at the same time."""
+"""Detections in several files, which workers write in parallel."""
 
 from __future__ import annotations
 
@@ -11,86 +11,86 @@ from typing import Any
 import tensorflow as tf
 
 from object_detection_mtl import output_paths
-from object_detection_mtl.inference.detection_options import Options
-from object_detection_mtl.inference.writers import coco_results, detection_records
+from object_detection_mtl.inference.detection_options import DetectionOptions
+from object_detection_mtl.inference.writers import coco_results
+from object_detection_mtl.inference.writers.detection_records import RECORD_FILE
 from object_detection_mtl.output_paths import shard_paths
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a picture gave.
+class FinishedImage:
+    """The result of one image.
 
     Attributes:
-        entry: of `results.entry`.
-        serialized: the example with the detections, where a record is wanted.
+        entry: From `coco_results.image_result`.
+        serialized: The example with detections, if a TFRecord is written.
     """
 
     entry: dict[str, Any]
     serialized: bytes | None
 
 
-def suffix(shard: int, num_shards: int) -> str:
-    """What follows the names of a shard's files; nothing for a single one."""
+def shard_suffix(shard: int, num_shards: int) -> str:
+    """Return the suffix of a shard's file names; empty for a single shard."""
     return "" if num_shards == 1 else f"-{shard:05d}-of-{num_shards:05d}"
 
 
-def prepare(options: Options, num_shards: int) -> None:
-    """Makes the directory.
+def prepare_directory(options: DetectionOptions, num_shards: int) -> None:
+    """Check and make the output directory.
 
     Raises:
         ValueError: num_shards is out of range.
-        FileExistsError: see `refuse_others`.
-        OSError: it cannot be made.
+        FileExistsError: See `check_directory`.
+        OSError: The directory cannot be made.
     """
-    refuse_others(options.output_dir, num_shards)
+    check_directory(options.output_dir, num_shards)
     output_paths.make_directory(options.output_dir)
 
 
-def refuse_others(directory: Path, num_shards: int) -> None:
-    """Refuses a directory that would hold the results of two runs, of which one is out of date.
+def check_directory(directory: Path, num_shards: int) -> None:
+    """Check that a directory would not mix the results of two runs.
 
     Raises:
         ValueError: num_shards is out of range.
-        FileExistsError: results in another number of files are there, which this run would not
-            replace and a pattern would read as well.
+        FileExistsError: The directory has results in another number of files, which this run would
+            not replace and a pattern would read as well.
     """
-    wanted = shard_paths(directory / detection_records.NAME, num_shards)
-    endings = {path.name.removeprefix(detection_records.NAME) for path in wanted}
-    for before, after in (
-        ("detections", ".json"),
-        ("images", ".json"),
-        (detection_records.NAME, ""),
-    ):
+    expected = shard_paths(directory / RECORD_FILE, num_shards)
+    suffixes = {path.name.removeprefix(RECORD_FILE) for path in expected}
+    for before, after in (("detections", ".json"), ("images", ".json"), (RECORD_FILE, "")):
         others = directory.glob(f"{before}-?????-of-?????{after}")
         for path in [directory / f"{before}{after}", *sorted(others)]:
-            ending = path.name.removeprefix(before).removesuffix(after)
-            if ending not in endings and path.exists():
+            suffix = path.name.removeprefix(before).removesuffix(after)
+            if suffix not in suffixes and path.exists():
                 raise FileExistsError(
-                    f"{path} and perhaps more of an earlier run with another --num_shards are "
-                    "there; a pattern would read them, too. Delete them or choose another "
+                    f"{path} and perhaps more files of an earlier run with another --num_shards "
+                    "exist; a pattern would read them, too. Delete them or choose another "
                     "--output_dir"
                 )
 
 
-def write(done: Iterable[Done | None], options: Options, ending: str) -> None:
-    """Writes one shard, each of its files complete or not at all.
+def write_shard(
+    results: Iterable[FinishedImage | None], options: DetectionOptions, suffix: str
+) -> None:
+    """Write the files of one shard, each of them atomically.
 
     Args:
-        done: can be gone through several times; None is left out.
-        ending: of `suffix`.
+        results: Iterated several times; None is skipped.
+        options: Options of the run.
+        suffix: From `shard_suffix`.
     """
     if options.writes_json:
-        entries = (one.entry for one in done if one is not None)
-        coco_results.write(entries, options.names, options.output_dir, ending)
+        entries = (result.entry for result in results if result is not None)
+        coco_results.write_results(entries, options.class_names, options.output_dir, suffix)
     if options.writes_record:
-        _write_record(done, options.output_dir / f"{detection_records.NAME}{ending}")
+        _write_record(results, options.output_dir / f"{RECORD_FILE}{suffix}")
 
 
-def _write_record(done: Iterable[Done | None], path: Path) -> None:
+def _write_record(results: Iterable[FinishedImage | None], path: Path) -> None:
     incomplete = path.with_name(f".incomplete-{path.name}")
     with tf.io.TFRecordWriter(str(incomplete)) as writer:
-        for one in done:
-            if one is not None:
-                assert one.serialized is not None
-                writer.write(one.serialized)
+        for result in results:
+            if result is not None:
+                assert result.serialized is not None
+                writer.write(result.serialized)
     os.replace(incomplete, path)

@@ -1,4 +1,4 @@
-"""The detector as ONNX: the same detections in onnxruntime."""
+"""ONNX export: equal detections in ONNX Runtime; crops as in TensorFlow."""
 
 import json
 
@@ -27,8 +27,8 @@ def detector():
     )
 
 
-def test_what_is_converted_finds_the_same(detector):
-    """The operations that ONNX has, in TensorFlow."""
+def test_the_graph_for_onnx_gives_the_same_detections(detector):
+    """Lowered to the operations of ONNX, run in TensorFlow."""
     options = ExportOptions(dynamic_batch=True)
     images = comparing.photographs()
     with lowering.for_onnx():
@@ -41,12 +41,12 @@ def test_what_is_converted_finds_the_same(detector):
 
 
 @pytest.mark.slow
-def test_onnxruntime_finds_the_same(detector, tmp_path):
+def test_onnxruntime_gives_the_same_detections(detector, tmp_path):
     pytest.importorskip("tf2onnx", reason=REASON)
     onnxruntime = pytest.importorskip("onnxruntime", reason=REASON)
     options = ExportOptions(dynamic_batch=True, format="onnx")
     text = pipeline.to_text(exported.config())
-    saved_model.export(
+    saved_model.export_detector(
         detector,
         str(tmp_path / "out"),
         config_text=text,
@@ -61,17 +61,21 @@ def test_onnxruntime_finds_the_same(detector, tmp_path):
     session = onnxruntime.InferenceSession(
         str(tmp_path / "out" / "model.onnx"), providers=["CPUExecutionProvider"]
     )
-    [given] = session.get_inputs()
-    assert (given.name, given.type, len(given.shape)) == ("input_tensor", "tensor(uint8)", 4)
+    [model_input] = session.get_inputs()
+    assert (model_input.name, model_input.type, len(model_input.shape)) == (
+        "input_tensor",
+        "tensor(uint8)",
+        4,
+    )
     names = [output.name for output in session.get_outputs()]
     plain = DetectionModule(detector, options)
     images = comparing.photographs()
     for batch in (images, images[:1], images[:1, :300, :400]):
         outputs = dict(zip(names, session.run(None, {"input_tensor": batch}), strict=True))
         comparing.check_same_detections(outputs, plain.detect(batch))
-    told = json.loads(session.get_modelmeta().custom_metadata_map["metadata"])
-    assert told["class_names"] == {str(number): name for number, name in exported.NAMES.items()}
-    assert told["export"]["format"] == "onnx"
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map["metadata"])
+    assert metadata["class_names"] == {str(number): name for number, name in exported.NAMES.items()}
+    assert metadata["export"]["format"] == "onnx"
 
 
 def test_without_the_converter(monkeypatch, tmp_path):
@@ -81,29 +85,32 @@ def test_without_the_converter(monkeypatch, tmp_path):
     monkeypatch.setattr(optional_packages.importlib, "import_module", missing)
     options = ExportOptions(format="onnx")
     with pytest.raises(ValueError, match=r"needs tf2onnx .*object_detection_mtl\[onnx\]"):
-        saved_model.export(None, str(tmp_path / "out"), config_text="", options=options)
+        saved_model.export_detector(None, str(tmp_path / "out"), config_text="", options=options)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"input_type": "tf_example"}, "'tf_example' cannot become onnx.* use image_tensor"),
-        ({"optimize": False}, "always made of the frozen float32 graph"),
-        ({"precision": "bfloat16"}, "always made of the frozen float32 graph"),
+        (
+            {"input_type": "tf_example"},
+            "'tf_example' is unsupported in format onnx.* use image_tensor",
+        ),
+        ({"optimize": False}, "always converted from the frozen float32 graph"),
+        ({"precision": "bfloat16"}, "always converted from the frozen float32 graph"),
         ({"format": "caffe"}, "format is 'caffe', expected one of saved_model, onnx, openvino"),
     ],
 )
-def test_what_cannot_become_onnx(options, words):
+def test_options_that_onnx_does_not_support(options, words):
     with pytest.raises(ValueError, match=words):
         ExportOptions(**{"format": "onnx", **options})
 
 
 def test_options_that_contradict_each_other():
     for options, words in [
-        ({"input_type": "tf_example", "dynamic_batch": True}, "takes any number of pictures any"),
+        ({"input_type": "tf_example", "dynamic_batch": True}, "takes any number of images any"),
         ({"precision": "float16"}, "'float16', expected one of float32, bfloat16"),
-        ({"precision": "bfloat16", "optimize": False}, "optimisation of the frozen graph"),
+        ({"precision": "bfloat16", "optimize": False}, "optimization of the frozen graph"),
         ({"input_type": "nothing"}, "'nothing' is unknown"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -1,4 +1,4 @@
-"""The detector in OpenVINO: the same detections."""
+"""OpenVINO export: sizes, suppression and casts as in TensorFlow."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ REASON = "needs the extra openvino"
 
 
 class Module:
-    """A function in the form in which detectors are converted."""
+    """A function as a module that can be converted."""
 
     def __init__(self, function, *specs):
         self.detect = tf.function(function, input_signature=specs)
@@ -29,21 +29,21 @@ class Module:
 
 @pytest.fixture
 def run(tmp_path):
-    """What OpenVINO makes of a function of tensors, as a function of arrays."""
+    """Return a converter from a function of tensors to OpenVINO's function of arrays."""
     pytest.importorskip("openvino", reason=REASON)
 
     def converted(function, **specs):
         specs = [tf.TensorSpec(*spec, name=name) for name, spec in specs.items()]
-        openvino_conversion.write(
-            openvino_conversion.convert(Module(function, *specs)), str(tmp_path), {}
+        openvino_conversion.write_model(
+            openvino_conversion.convert_module(Module(function, *specs)), str(tmp_path), {}
         )
-        return runtime_models.load(str(tmp_path / openvino_conversion.FILE_NAME)).run
+        return runtime_models.load_model(str(tmp_path / openvino_conversion.FILE_NAME)).run
 
     return converted
 
 
-def test_sizes_of_resized_pictures(run):
-    """To the pixel, those included that would be others if it multiplied by the inverse."""
+def test_sizes_of_resized_images(run):
+    """To the pixel, also where multiplication by the inverse would give another size."""
 
     def size(image):
         resized, _ = image_resizing.keep_aspect_ratio(
@@ -128,22 +128,23 @@ def test_the_iou_may_equal_the_threshold(run):
 
     specs = {"boxes": ([1, 3, 1, 4], tf.float32), "scores": ([1, 3, 1], tf.float32)}
     found = run(suppress, **specs)({"boxes": boxes, "scores": scores})
-    assert found["number"] == [2] and found["rows"].tolist() == [[0, 1, 0]]
+    assert found["number"] == [2]
+    assert found["rows"].tolist() == [[0, 1, 0]]
 
 
-def test_narrowing_rounds_to_the_nearest(run):
-    """Where sizes are not known beforehand, too, where its own conversion does not."""
+def test_casts_to_bfloat16_round_to_the_nearest(run):
+    """Also with dynamic shapes, where OpenVINO's own cast does not."""
     random = np.random.RandomState(0)
     values = random.standard_normal([2, 5, 7, 16]) * 10.0 ** random.randint(-8, 8, [2, 5, 7, 16])
     values = values.astype(np.float32)
-    # Halves between two neighbours, and what is narrow already.
+    # Halfway between two neighbors, and bfloat16 values.
     values[0, 0, 0] = [0, 1, 1 + 2**-8, 1 + 3 * 2**-8, 1.9999, -1 - 3 * 2**-8, 6, -6] * 2
 
-    def narrowed(values):
-        return {"narrowed": tf.cast(tf.cast(values, tf.bfloat16), tf.float32)}
+    def rounded(values):
+        return {"rounded": tf.cast(tf.cast(values, tf.bfloat16), tf.float32)}
 
-    found = run(narrowed, values=([None, None, None, 16], tf.float32))({"values": values})
-    np.testing.assert_array_equal(found["narrowed"], narrowed(values)["narrowed"])
+    found = run(rounded, values=([None, None, None, 16], tf.float32))({"values": values})
+    np.testing.assert_array_equal(found["rounded"], rounded(values)["rounded"])
 
 
 def test_without_the_converter(monkeypatch, tmp_path):
@@ -153,28 +154,30 @@ def test_without_the_converter(monkeypatch, tmp_path):
     monkeypatch.setattr(optional_packages.importlib, "import_module", missing)
     options = ExportOptions(format="openvino")
     with pytest.raises(ValueError, match=r"needs the package openvino .*\[openvino\]"):
-        saved_model.export(None, str(tmp_path / "out"), config_text="", options=options)
+        saved_model.export_detector(None, str(tmp_path / "out"), config_text="", options=options)
     assert not (tmp_path / "out").exists()
 
 
 def test_tflite_is_refused():
-    with pytest.raises(ValueError, match="'tflite' is not supported: TFLite has no crop of reg"):
+    with pytest.raises(
+        ValueError, match="'tflite' is not supported: TFLite has no operation that crops reg"
+    ):
         ExportOptions(format="tflite")
 
 
-def test_convolutions_alone_are_narrow_in_bfloat16(tmp_path):
-    """Boxes, crops and scores are computed wide: the same as TensorFlow's graph in bfloat16."""
+def test_only_convolutions_are_bfloat16(tmp_path):
+    """Boxes, crops and scores are float32, as in TensorFlow's graph in bfloat16."""
     pytest.importorskip("openvino", reason=REASON)
     detector, options = exported.detector(), ExportOptions()
-    written = openvino_conversion.convert(DetectionModule(detector, options), BFLOAT16)
-    openvino_conversion.write(written, str(tmp_path), {})
-    run = runtime_models.load(str(tmp_path / openvino_conversion.FILE_NAME)).run
-    narrow = freezing.optimized(DetectionModule(detector, options), BFLOAT16)
+    written = openvino_conversion.convert_module(DetectionModule(detector, options), BFLOAT16)
+    openvino_conversion.write_model(written, str(tmp_path), {})
+    run = runtime_models.load_model(str(tmp_path / openvino_conversion.FILE_NAME)).run
+    frozen = freezing.optimize_module(DetectionModule(detector, options), BFLOAT16)
     image = tiny.images(1)
-    found, expected = run({"input_tensor": image.numpy()}), narrow.detect(image)
+    found, expected = run({"input_tensor": image.numpy()}), frozen.detect(image)
     for name in ("raw_detection_boxes", "raw_detection_scores"):
         assert np.median(np.abs(found[name] - expected[name])) < 0.01, name
-    kinds = {o.get_type_name() for o in written.get_ordered_ops() if is_narrow(o)}
+    kinds = {o.get_type_name() for o in written.get_ordered_ops() if is_bfloat16(o)}
     assert "Convolution" in kinds
     assert not kinds & {
         "NonMaxSuppression",
@@ -186,5 +189,5 @@ def test_convolutions_alone_are_narrow_in_bfloat16(tmp_path):
     }
 
 
-def is_narrow(operation):
+def is_bfloat16(operation):
     return any(o.get_element_type().get_type_name() == "bf16" for o in operation.outputs())

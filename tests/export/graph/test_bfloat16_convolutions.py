@@ -1,4 +1,4 @@
-"""Which parts of a graph become bfloat16, and that they find what float32 finds."""
+"""Cast to bfloat16: which parts of a graph, and detections close to float32."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from tests.export import comparing
 from tests.models import tiny
 
 
-def network(pictures):
-    """A map, a residual block, a crop-like reader of the map, and a head."""
+def network(images):
+    """Build a feature map, a residual block, a crop-like reader of the map, and a head."""
     random = np.random.RandomState(0)
 
     def convolve(inputs, filters, name):
@@ -20,7 +20,7 @@ def network(pictures):
         outputs = tf.nn.conv2d(inputs, tf.constant(kernel), 1, "SAME", name=name)
         return tf.nn.bias_add(outputs, tf.constant(np.ones(filters, np.float32)), name=f"{name}_b")
 
-    stem = tf.nn.relu(convolve(pictures * 2.0, 8, "stem"), name="stem_map")
+    stem = tf.nn.relu(convolve(images * 2.0, 8, "stem"), name="stem_map")
     block = tf.nn.relu(tf.add(stem, convolve(stem, 8, "block"), name="sum"), name="block_map")
     mean = tf.reduce_mean(block, axis=[1, 2], name="mean")
     boxes = tf.multiply(convolve(block, 4, "head"), 0.5, name="boxes")
@@ -31,41 +31,43 @@ def network(pictures):
 def graphs():
     graph = tf.Graph()
     with graph.as_default():
-        network(tf.compat.v1.placeholder(tf.float32, [1, 6, 7, 3], "pictures"))
-    wide = graph.as_graph_def()
-    return wide, bfloat16_convolutions.narrow(wide, ["out_mean:0", "out_boxes:0"])
+        network(tf.compat.v1.placeholder(tf.float32, [1, 6, 7, 3], "images"))
+    original = graph.as_graph_def()
+    return original, bfloat16_convolutions.cast_convolutions(
+        original, ["out_mean:0", "out_boxes:0"]
+    )
 
 
-def answers(definition):
+def outputs_of(definition):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         outputs = tf.graph_util.import_graph_def(
             definition, return_elements=["out_mean:0", "out_boxes:0"], name=""
         )
-        pictures = np.random.RandomState(1).uniform(-1, 1, (1, 6, 7, 3))
-        return session.run(outputs, {"pictures:0": pictures})
+        images = np.random.RandomState(1).uniform(-1, 1, (1, 6, 7, 3))
+        return session.run(outputs, {"images:0": images})
 
 
-def test_maps_are_narrow_and_what_leaves_them_is_not(graphs):
-    wide, narrow = graphs
-    types = {n.name: tf.as_dtype(n.attr["T"].type) for n in narrow.node if "T" in n.attr}
-    before = [node.name for node in wide.node]
+def test_feature_maps_are_bfloat16_and_their_readers_are_not(graphs):
+    original, cast = graphs
+    types = {n.name: tf.as_dtype(n.attr["T"].type) for n in cast.node if "T" in n.attr}
+    before = [node.name for node in original.node]
     assert {name for name in types if types[name] == tf.bfloat16} == {
         *["stem", "stem_b", "stem_map", "block", "block_b", "sum", "block_map"]
     }
-    added = {node.name: node.op for node in narrow.node if node.name not in before}
+    added = {node.name: node.op for node in cast.node if node.name not in before}
     assert sorted(added.values()) == ["Cast"] * 2 + ["Const"] * 4  # in, out, 2 kernels and biases
     assert added["block_map/float32"] == "Cast"
 
 
-def test_answers_stay_float32_and_close(graphs):
-    for actual, expected in zip(answers(graphs[1]), answers(graphs[0]), strict=True):
+def test_outputs_stay_float32_and_close(graphs):
+    for actual, expected in zip(outputs_of(graphs[1]), outputs_of(graphs[0]), strict=True):
         assert actual.dtype == np.float32
         # Two layers, each rounding its inputs and outputs to 2^-9 of their size.
         np.testing.assert_allclose(actual, expected, atol=0.02 * np.abs(expected).max())
         assert np.abs(actual - expected).max() > 0
 
 
-def test_a_detector_finds_the_same_boxes():
+def test_a_detector_gives_similar_detections():
     # Scores of random weights hardly differ: suppression would choose between them by chance.
     detector = tiny.detector(
         "model.faster_rcnn.first_stage_max_proposals=400",
@@ -74,24 +76,25 @@ def test_a_detector_finds_the_same_boxes():
         is_training=False,
     )
     module = DetectionModule(detector, ExportOptions(dynamic_batch=True))
-    narrow = freezing.optimized(module, "bfloat16")
-    operations = narrow.detect.get_concrete_function().graph.get_operations()
+    frozen = freezing.optimize_module(module, "bfloat16")
+    operations = frozen.detect.get_concrete_function().graph.get_operations()
     convolutions = [o.outputs[0].dtype for o in operations if o.type == "Conv2D"]
-    assert convolutions.count(tf.bfloat16) > 10 and convolutions.count(tf.float32) == 2  # RPN heads
+    assert convolutions.count(tf.bfloat16) > 10
+    assert convolutions.count(tf.float32) == 2
     depthwise = [o for o in operations if o.type == "DepthwiseConv2dNative"]
     assert {o.outputs[0].dtype for o in depthwise} == {tf.float32}
     suppressions = [o for o in operations if o.type == "CombinedNonMaxSuppression"]
     assert {i.dtype for o in suppressions for i in o.inputs[:2]} == {tf.float32}
     images = comparing.photographs()
-    actual, expected = narrow.detect(images), module.detect(images)
+    actual, expected = frozen.detect(images), module.detect(images)
     for name, value in expected.items():
-        assert actual[name].dtype == tf.float32 and actual[name].shape == value.shape, name
+        assert (actual[name].dtype, actual[name].shape) == (tf.float32, value.shape), name
     for image in range(2):
         check_similar(actual, expected, image)
 
 
 def check_similar(actual, expected, image, *, places=10):
-    """The best detections have their like: same class, a box as near, a score as high."""
+    """Check that each of the best detections has a similar one: class, box, score."""
     for place in range(places):
         box, score, class_ = (
             expected[f"detection_{name}"][image, place].numpy()

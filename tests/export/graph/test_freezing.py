@@ -19,7 +19,7 @@ from tests.models.test_auxiliary_stage import ALL
 
 def modules(detector, *arguments, **options):
     plain = DetectionModule(detector, ExportOptions(*arguments, **options))
-    return plain, freezing.optimized(plain)
+    return plain, freezing.optimize_module(plain)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_photographs_alone_and_together(photograph_detector):
 def test_files_of_different_sizes(photograph_detector):
     plain, fast = modules(photograph_detector, "encoded_image_string_tensor")
     files = [path.read_bytes() for path in comparing.PHOTOGRAPHS]
-    files.append((exported.pictures() / "b.png").read_bytes())
+    files.append((exported.images() / "b.png").read_bytes())
     comparing.check_same_detections(fast.detect(files), plain.detect(files))
 
 
@@ -53,7 +53,7 @@ def nodes_of(definition):
 
 def test_nothing_hangs_on_constants_alone():
     module = DetectionModule(exported.detector(), ExportOptions())
-    definition = freezing.freeze(module).definition
+    definition = freezing.freeze_module(module).definition
     nodes = nodes_of(definition)
     assert not [
         node.name for node in nodes.values() if "Variable" in node.op or "Handle" in node.op
@@ -68,13 +68,13 @@ def test_nothing_hangs_on_constants_alone():
 def test_expanded_windows_come_in_turn():
     """Crops of one window wait for the logits of the one before: all at once take more memory."""
     module = DetectionModule(tiny.detector(*ALL, is_training=False), ExportOptions())
-    nodes = nodes_of(freezing.freeze(module).definition)
+    nodes = nodes_of(freezing.freeze_module(module).definition)
     before = {}
-    for node in graph_walk.in_order(nodes):
-        read = [graph_walk.producer(name) for name in node.input]
+    for node in graph_walk.topological_order(nodes):
+        read = [graph_walk.producer_name(name) for name in node.input]
         before[node.name] = set(read).union(*(before[name] for name in read))
     crops = {node.name for node in nodes.values() if node.op == "CropAndResize"}
-    # The picture, proposals and innermost windows, then three windows.
+    # The image, proposals and innermost windows, then three windows.
     assert sorted(len(before[name] & crops) for name in crops) == [0, 0, 0, 1, 2]
 
 
@@ -82,11 +82,11 @@ def test_weights_are_those_of_the_moment():
     detector = tiny.detector(is_training=False)
     module = DetectionModule(detector, ExportOptions())
     image = comparing.photographs()[:1]
-    first = freezing.optimized(module)
+    first = freezing.optimize_module(module)
     before = first.detect(image)["raw_detection_scores"].numpy()
     for variable in detector.variables:
         variable.assign(variable * 0.9)
-    second = freezing.optimized(module)
+    second = freezing.optimize_module(module)
     np.testing.assert_array_equal(first.detect(image)["raw_detection_scores"], before)
     comparing.check_same_detections(second.detect(image), module.detect(image))
     assert np.abs(second.detect(image)["raw_detection_scores"] - before).max() > 1e-3
@@ -97,7 +97,7 @@ def test_two_frozen_graphs_live_in_one_process(tmp_path):
     """Their functions have names of their own, in a SavedModel that is loaded again, too."""
     _, fast = modules(exported.detector(), "encoded_image_string_tensor")
     tf.saved_model.save(fast, str(tmp_path), signatures=fast.detect.get_concrete_function())
-    files = [(exported.pictures() / "a.jpg").read_bytes()]
+    files = [(exported.images() / "a.jpg").read_bytes()]
     loaded = tf.saved_model.load(str(tmp_path))
     _, again = modules(exported.detector(), "encoded_image_string_tensor")
     for detect in (loaded, again.detect):

@@ -22,25 +22,29 @@ def definition():
 
 
 def test_producer():
-    assert [graph_walk.producer(name) for name in ("a", "a:2", "^a")] == ["a", "a", "a"]
+    assert [graph_walk.producer_name(name) for name in ("a", "a:2", "^a")] == ["a", "a", "a"]
 
 
 def test_each_after_those_it_reads():
     nodes = {node.name: node for node in definition().node}
-    places = {node.name: place for place, node in enumerate(graph_walk.in_order(nodes))}
+    places = {node.name: place for place, node in enumerate(graph_walk.topological_order(nodes))}
     assert places.keys() == nodes.keys()
     for node in nodes.values():
         for name in node.input:
-            assert places[graph_walk.producer(name)] < places[node.name]
+            assert places[graph_walk.producer_name(name)] < places[node.name]
 
 
 def test_pruned():
-    assert [n.name for n in graph_walk.pruned(definition(), ["sum:0"]).node] == ["sum", "a", "b"]
-    assert [n.name for n in graph_walk.pruned(definition(), ["other:0"]).node] == [
+    assert [n.name for n in graph_walk.prune_graph(definition(), ["sum:0"]).node] == [
+        "sum",
+        "a",
+        "b",
+    ]
+    assert [n.name for n in graph_walk.prune_graph(definition(), ["other:0"]).node] == [
         "other",
         "a",
         "b",
     ]
-    [other, *_] = graph_walk.pruned(definition(), ["other:0"]).node
+    [other, *_] = graph_walk.prune_graph(definition(), ["other:0"]).node
     assert list(other.input) == ["b", "^a"]  # there is nothing in a constant to wait for
-    assert graph_walk.pruned(definition(), []).versions.producer == 7
+    assert graph_walk.prune_graph(definition(), []).versions.producer == 7

@@ -37,7 +37,7 @@ def test_a_runtime_finds_the_same(overrides, format, tmp_path):
     detector = tiny.detector(*SIZES, *overrides, is_training=False)
     auxiliary = bool(detector.aux_tasks)
     options = ExportOptions(dynamic_batch=True, format=format, auxiliary_outputs=auxiliary)
-    saved_model.export(
+    saved_model.export_detector(
         detector,
         str(tmp_path),
         config_text=pipeline.to_text(exported.config()),
@@ -46,9 +46,9 @@ def test_a_runtime_finds_the_same(overrides, format, tmp_path):
     )
     [name] = [name for name in saved_model.FILES[format] if not name.endswith(".bin")]
     path = str(tmp_path / name)
-    assert runtime_models.engine_of(path) == engine
-    runtime = runtime_models.load(path)
-    assert runtime.inputs == {"input_tensor": runtime_models.Input("uint8", None)}
+    assert runtime_models.engine_of_file(path) == engine
+    runtime = runtime_models.load_model(path)
+    assert runtime.inputs == {"input_tensor": runtime_models.ModelInput("uint8", None)}
     assert runtime.metadata["export"]["format"] == format
     names = {str(number): name for number, name in exported.NAMES.items()}
     assert runtime.metadata["class_names"] == names
@@ -56,12 +56,13 @@ def test_a_runtime_finds_the_same(overrides, format, tmp_path):
     images = comparing.photographs()
     for batch in (images, images[:1, :300, :400]):
         found, expected = runtime.run({"input_tensor": batch}), plain.detect(batch)
-        assert (Detections.boxes in found) and len(found) == 8 + 3 * auxiliary
+        assert Detections.boxes in found
+        assert len(found) == 8 + 3 * auxiliary
         comparing.check_same_detections(found, expected)
 
 
 @pytest.mark.slow
-def test_one_picture_of_known_size(tmp_path):
+def test_one_image_of_known_size(tmp_path):
     """All shapes are known, which OpenVINO computes by other code."""
     pytest.importorskip("openvino", reason="needs the extra openvino")
     resizer = "model.faster_rcnn.image_resizer.fixed_shape_resizer"
@@ -70,9 +71,9 @@ def test_one_picture_of_known_size(tmp_path):
     )
     options = ExportOptions(format="openvino")
     text = pipeline.to_text(exported.config())
-    saved_model.export(detector, str(tmp_path), config_text=text, options=options)
-    runtime = runtime_models.load(str(tmp_path / "model.xml"))
-    assert runtime.inputs == {"input_tensor": runtime_models.Input("uint8", 1)}
+    saved_model.export_detector(detector, str(tmp_path), config_text=text, options=options)
+    runtime = runtime_models.load_model(str(tmp_path / "model.xml"))
+    assert runtime.inputs == {"input_tensor": runtime_models.ModelInput("uint8", 1)}
     plain = DetectionModule(detector, options)
     for image in comparing.photographs():
         found = runtime.run({"input_tensor": image[None]})

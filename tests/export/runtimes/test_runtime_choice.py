@@ -22,15 +22,17 @@ def test_the_fastest_equal_one_is_taken_and_all_are_told():
         "wrong": lambda: engine(0.0, [(0.9, 3, 0)]),
         "absent": unavailable,
     }
-    chosen, run = runtime_choice.choose(engine(0.04), makers, {})
-    assert chosen.engine == "openvino" and run({})["num_detections"] == [3]
+    chosen, run = runtime_choice.choose_engine(engine(0.04), makers, {})
+    assert chosen.engine == "openvino"
+    assert run({})["num_detections"] == [3]
     line = str(chosen)
-    assert line.startswith("engine openvino: the fastest here") and "\n" not in line
-    assert "wrong left out, it lacks class 1" in line
-    assert "absent left out, it is not installed" in line
+    assert line.startswith("engine openvino: the fastest on this machine")
+    assert "\n" not in line
+    assert "wrong rejected, class 1 with score 0.9" in line
+    assert "absent rejected, it is not installed" in line
 
 
 def test_tensorflow_where_nothing_is_faster():
-    chosen, _ = runtime_choice.choose(engine(0.0), {"openvino": lambda: engine(0.02)}, {})
+    chosen, _ = runtime_choice.choose_engine(engine(0.0), {"openvino": lambda: engine(0.02)}, {})
     assert chosen.engine == "tensorflow"
     assert chosen.seconds["tensorflow"] < chosen.seconds["openvino"]

@@ -13,7 +13,7 @@ from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.cli import detect_objects
 from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
-from object_detection_mtl.inference import runtime_predictor as inference_engine
+from object_detection_mtl.inference import model_files
 from tests import command_line, records
 from tests.export import exported
 
@@ -35,7 +35,7 @@ def detections(output, *arguments):
     done = command_line.run(
         detect_objects,
         *map(str, arguments),
-        f"--images={exported.pictures()}",
+        f"--images={exported.images()}",
         f"--output_dir={output}",
         "--nosave_images",
     )
@@ -71,7 +71,7 @@ def test_an_exported_model_and_batches_of_it(tmp_path):
     expected, _ = detections(tmp_path / "tensorflow", saved_model())
     found, _ = detections(tmp_path / "model", f"--exported_model={path}", "--batch_size=2")
     check_same(found, expected)
-    assert inference_engine.class_names(str(path)) == exported.NAMES
+    assert model_files.names_from_exported_model(str(path)) == exported.NAMES
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_an_exported_model_and_batches_of_it(tmp_path):
 def test_auto_says_what_it_takes_and_why(tmp_path):
     _, out = detections(tmp_path / "auto", saved_model(), "--engine=auto")
     [line, _] = out.splitlines()
-    assert "the fastest here of those that find what TensorFlow finds (" in line
+    assert "the fastest on this machine whose detections equal TensorFlow's (" in line
     assert re.search(r"tensorflow \d+\.\d+", line)
     assert re.search(r"openvino \d+\.\d+", line)
 
@@ -104,7 +104,8 @@ def test_an_evaluation_has_the_same_metrics_without_losses(tmp_path):
 
     expected, found = evaluate(), evaluate(engine="openvino")
     losses = {name for name in expected if name.startswith("Loss/")}
-    assert losses and found.keys() == expected.keys() - losses
+    assert losses
+    assert found.keys() == expected.keys() - losses
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
 
@@ -114,22 +115,26 @@ def test_a_missing_package(monkeypatch, tmp_path):
     done = command_line.run(
         detect_objects,
         saved_model(),
-        f"--images={exported.pictures()}",
+        f"--images={exported.images()}",
         f"--output_dir={tmp_path / 'out'}",
         "--engine=openvino",
     )
-    assert done.code == 1 and not (tmp_path / "out").exists()
+    assert done.code == 1
+    assert not (tmp_path / "out").exists()
     assert "pip install 'object_detection_mtl[openvino]'" in done.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--exported_model=a.pb"], "is of no known format; expected a file that ends in .xml or"),
+        (
+            ["--exported_model=a.pb"],
+            "has an unknown format; expected a file with extension .xml or",
+        ),
         (["--exported_model=a.onnx", "--engine=openvino"], "which is for onnxruntime"),
         (
             ["--exported_model=a.onnx", "--engine_precision=bfloat16"],
-            "has that of exporter",
+            "has the precision of exporter",
         ),
         (["--exported_model=a.xml", "--saved_model_dir=b"], "not both"),
         (["--saved_model_dir=a", "--engine_precision=bfloat16"], "is for engine 'openvino', not"),
@@ -144,27 +149,30 @@ def test_flags_that_do_not_fit(arguments, words, tmp_path):
     done = command_line.run(
         detect_objects,
         *arguments,
-        f"--images={exported.pictures()}",
+        f"--images={exported.images()}",
         f"--output_dir={tmp_path / 'out'}",
     )
-    assert done.code == 1 and words in done.err
+    assert done.code == 1
+    assert words in done.err
 
 
 def test_a_model_that_is_none(tmp_path):
     for name, engine in (("model.xml", "openvino"), ("model.onnx", "onnxruntime")):
         pytest.importorskip(engine, reason=f"needs {engine}")
-        with pytest.raises(FileNotFoundError, match="no such file"):
-            runtime_models.load(str(tmp_path / name))
+        with pytest.raises(FileNotFoundError, match="the file does not exist"):
+            runtime_models.load_model(str(tmp_path / name))
         (tmp_path / name).write_text("nothing")
-        with pytest.raises(ValueError, match=f"{engine} cannot read .* damaged"):
-            runtime_models.load(str(tmp_path / name))
+        with pytest.raises(ValueError, match=f"{engine} cannot read .* corrupt"):
+            runtime_models.load_model(str(tmp_path / name))
 
 
 def test_a_saved_model_alone_has_no_checkpoint(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no .*pipeline.config.*give --exported_model"):
-        inference_engine.trained_beside(str(tmp_path / "saved_model"))
+    with pytest.raises(
+        FileNotFoundError, match="missing: .*pipeline.config.*give --exported_model"
+    ):
+        model_files.find_exported_checkpoint(str(tmp_path / "saved_model"))
 
 
 def test_unknown_engines():
     with pytest.raises(ValueError, match="engine is 'tvm', expected one of tensorflow, openvino"):
-        runtime_conversion.require("tvm")
+        runtime_conversion.require_conversion("tvm")

@@ -1,4 +1,4 @@
-"""Pictures of files, records and videos, one after the other."""
+"""Images of files, records and videos, one after the other."""
 
 import io
 import os
@@ -8,29 +8,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from object_detection_mtl.data import image_files
+from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.inference.sources import image_stream, input_files
-from object_detection_mtl.inference.sources.image_source import Reading
-from object_detection_mtl.inference.sources.image_stream import Trouble
-from object_detection_mtl.inference.sources.input_files import Kind, PictureError
+from object_detection_mtl.inference.sources.image_source import ReadingOptions
+from object_detection_mtl.inference.sources.image_stream import SourceFailure
+from object_detection_mtl.inference.sources.input_files import FileKind
 from tests.inference import source_files
 from tests.inference.source_files import example, png, write_record, write_video
 
 
 def look_at(*paths, done=(), **reading):
-    """number -> (label, content or error) of what is read, and the list of troubles."""
-    files = input_files.find(map(str, paths))
-    opened = image_stream.open_all(files, Reading(**reading))
-    read, troubles = {}, []
+    """number -> (label, content or error) of what is read, and the list of failures."""
+    files = input_files.find_input_files(map(str, paths))
+    opened = image_stream.open_sources(files, ReadingOptions(**reading))
+    read, failures = {}, []
     labels = [file.path.name for file in files]
-    for item in image_stream.stream(opened, labels, lambda number: number in done):
-        if isinstance(item, Trouble):
-            troubles.append(item)
+    for item in image_stream.stream_images(opened, labels, lambda number: number in done):
+        if isinstance(item, SourceFailure):
+            failures.append(item)
             continue
         try:
             read[item.number] = item.entry.label, item.entry.load()
-        except PictureError as error:
+        except ImageError as error:
             read[item.number] = item.entry.label, error
-    return read, troubles
+    return read, failures
 
 
 @pytest.fixture
@@ -49,34 +51,40 @@ def record(tmp_path):
 
 
 def test_what_a_file_is_taken_for(tmp_path, record):
-    kinds = {"a.jpg": Kind.PICTURE, "b.MP4": Kind.VIDEO, "picture": Kind.PICTURE}
-    kinds |= {name: Kind.RECORD for name in ("c.tfrecord", "c.record-00001-of-00010")}
+    kinds = {"a.jpg": FileKind.IMAGE, "b.MP4": FileKind.VIDEO, "image": FileKind.IMAGE}
+    kinds |= {name: FileKind.RECORD for name in ("c.tfrecord", "c.record-00001-of-00010")}
     for name, kind in kinds.items():
         (tmp_path / name).write_bytes(b"")
-        assert input_files.kind_of(tmp_path / name) == kind, name
+        assert input_files.file_kind(tmp_path / name) == kind, name
     os.rename(record, tmp_path / "coco_val")
-    assert input_files.kind_of(tmp_path / "coco_val") == Kind.RECORD
-    assert input_files.kind_of(tmp_path / "nowhere") == Kind.PICTURE
+    assert input_files.file_kind(tmp_path / "coco_val") == FileKind.RECORD
+    assert input_files.file_kind(tmp_path / "nowhere") == FileKind.IMAGE
 
 
-def test_a_folder_is_searched_for_pictures_only(tmp_path, record):
+def test_a_directory_is_searched_for_images_only(tmp_path, record):
     (tmp_path / "a.jpg").write_bytes(b"")
-    assert [file.path.name for file in input_files.find([str(tmp_path)])] == ["a.jpg"]
-    matching = input_files.find([str(tmp_path / "*")])
-    assert [file.kind for file in matching] == [Kind.PICTURE, Kind.RECORD]
+    assert [file.path.name for file in input_files.find_input_files([str(tmp_path)])] == ["a.jpg"]
+    matching = input_files.find_input_files([str(tmp_path / "*")])
+    assert [file.kind for file in matching] == [FileKind.IMAGE, FileKind.RECORD]
 
 
 # Records ----------------------------------------------------------------------------------------
 
 
-def test_the_pictures_of_a_record(record):
-    read, troubles = look_at(record)
-    assert not troubles and list(read) == [1, 2, 3]
+def test_the_images_of_a_record(record):
+    read, failures = look_at(record)
+    assert not failures
+    assert list(read) == [1, 2, 3]
     label, content = read[1]
-    assert label == f"{record}:0" and content.picture.shape == (4, 6, 3)
-    assert content.image == {"file_name": "first.png", "record": f"{record}:0", "source_id": "77"}
+    assert label == f"{record}:0"
+    assert content.pixels.shape == (4, 6, 3)
+    assert content.description == {
+        "file_name": "first.png",
+        "record": f"{record}:0",
+        "source_id": "77",
+    }
     assert content.example is None
-    assert read[2][1].image == {"file_name": f"{record}:1", "record": f"{record}:1"}
+    assert read[2][1].description == {"file_name": f"{record}:1", "record": f"{record}:1"}
     assert look_at(record, with_example=True)[0][1][1].example == example(
         png(4, 6), filename=b"first.png", source_id=b"77"
     )
@@ -95,7 +103,7 @@ def test_bad_records_among_good_ones(tmp_path):
     path = write_record(
         tmp_path / "a.record",
         [
-            example(b"no picture"),
+            example(b"no image"),
             b"\xff\xff no example",
             example(b"", height=b"x"),
             example(png(7, 8)),
@@ -103,33 +111,33 @@ def test_bad_records_among_good_ones(tmp_path):
         ],
     )
     source_files.damage(path, 3)
-    read, troubles = look_at(path)
-    assert not troubles
+    read, failures = look_at(path)
+    assert not failures
     assert [str(read[number][1]) for number in (1, 2, 3, 4)] == [
-        "not an image (it starts with b'no pictu')",
-        "the record is no tf.train.Example",
-        "the record has no picture under 'image/encoded' (it has image/encoded, image/height)",
-        "the record is damaged: its checksum is another one",
+        "not an image (it starts with b'no image')",
+        "the record is not a tf.train.Example",
+        "the record has no image in 'image/encoded' (it has image/encoded, image/height)",
+        "the record is corrupt: its checksum does not match",
     ]
-    assert read[5][1].picture.shape == (4, 6, 3)
+    assert read[5][1].pixels.shape == (4, 6, 3)
 
 
 @pytest.mark.parametrize(
     ("length", "number", "words"),
     [
-        (-7, 2, "is cut short: record number 2 .counted from 0.* .2 before that are used.$"),
+        (-7, 2, "is cut short: record number 2 .counted from 0.* .2 before it used.$"),
         (5, 0, "is cut short: record number 0 "),
         (0, 0, "the file is empty"),
     ],
 )
-def test_what_precedes_a_cut_is_used(record, length, number, words):
+def test_the_records_before_a_truncation_are_used(record, length, number, words):
     data = record.read_bytes()
     record.write_bytes(data[:length])
-    read, [trouble] = look_at(record)
+    read, [failure] = look_at(record)
     assert list(read) == list(range(1, number + 1))
-    assert trouble.label == "some.record"
+    assert failure.label == "some.record"
     with pytest.raises(ValueError, match=words):
-        raise ValueError(trouble.reason)
+        raise ValueError(failure.reason)
 
 
 def test_a_damaged_header_ends_a_record(record):
@@ -137,19 +145,23 @@ def test_a_damaged_header_ends_a_record(record):
     second = source_files.HEADER + int.from_bytes(data[:8], "little") + source_files.FOOTER
     data[second] ^= 1
     record.write_bytes(data)
-    read, [trouble] = look_at(record)
-    assert list(read) == [1] and "there is no record header (1 before that" in trouble.reason
+    read, [failure] = look_at(record)
+    assert list(read) == [1]
+    assert "there is no record header (1 before it" in failure.reason
 
 
 def test_compressed_records_are_named(tmp_path):
     (tmp_path / "a.tfrecord").write_bytes(b"\x1f\x8b\x08" + bytes(20))
-    read, [trouble] = look_at(tmp_path / "a.tfrecord")
-    assert not read and trouble.reason == "is compressed with gzip (byte 0): unpack it first"
+    read, [failure] = look_at(tmp_path / "a.tfrecord")
+    assert not read
+    assert failure.reason == "is compressed with gzip (byte 0): unpack it first"
 
 
 def test_a_record_that_changes_is_another_input(record):
     def version():
-        return image_stream.open_all(input_files.find([str(record)]), Reading())[0].version
+        return image_stream.open_sources(
+            input_files.find_input_files([str(record)]), ReadingOptions()
+        )[0].version
 
     before = version()
     assert version() == before
@@ -165,11 +177,11 @@ def turned_jpeg():
     return file.getvalue()
 
 
-def test_pictures_of_records_are_not_turned(tmp_path):
+def test_images_of_records_are_not_turned(tmp_path):
     (tmp_path / "a.jpg").write_bytes(turned_jpeg())
     path = write_record(tmp_path / "a.record", [example(turned_jpeg())])
     read, _ = look_at(tmp_path / "a.jpg", path)
-    assert [read[number][1].picture.shape for number in (1, 2)] == [(60, 40, 3), (40, 60, 3)]
+    assert [read[number][1].pixels.shape for number in (1, 2)] == [(60, 40, 3), (40, 60, 3)]
 
 
 # Examples of files ------------------------------------------------------------------------------
@@ -180,15 +192,15 @@ def encoded_of(path, **reading):
     features = read[1][1].example.features.feature
     assert features["image/filename"].bytes_list.value == [path.as_posix().encode()]
     [height], [width] = (features[f"image/{key}"].int64_list.value for key in ("height", "width"))
-    assert (height, width) == read[1][1].picture.shape[:2]
+    assert (height, width) == read[1][1].pixels.shape[:2]
     if "image/encoded" not in features:
         return None
     [encoded] = features["image/encoded"].bytes_list.value
     [kind] = features["image/format"].bytes_list.value
-    with Image.open(io.BytesIO(encoded)) as picture:
-        assert picture.format.lower() == kind.decode()
+    with Image.open(io.BytesIO(encoded)) as image:
+        assert image.format.lower() == kind.decode()
     np.testing.assert_array_equal(
-        input_files.decode(encoded, apply_exif_orientation=False), read[1][1].picture
+        image_files.decode_image(encoded, apply_exif_orientation=False), read[1][1].pixels
     )
     return encoded
 
@@ -206,7 +218,7 @@ def test_the_example_of_a_file_shows_what_the_detector_saw(tmp_path):
 
 
 def png_of(color):
-    return input_files.to_png(np.tile(np.uint8(color), (3, 5, 1)))
+    return image_files.encode_png(np.tile(np.uint8(color), (3, 5, 1)))
 
 
 # Videos -----------------------------------------------------------------------------------------
@@ -215,32 +227,36 @@ def png_of(color):
 def test_the_frames_of_a_video(tmp_path):
     pytest.importorskip("cv2")
     path = write_video(tmp_path / "clip.avi", [10, 120, 240])
-    read, troubles = look_at(path, done={2})
-    assert not troubles and list(read) == [1, 3]
+    read, failures = look_at(path, done={2})
+    assert not failures
+    assert list(read) == [1, 3]
     label, content = read[3]
-    assert label == f"{path}:2" and content.image == {"file_name": label}
-    assert content.picture.shape == (96, 128, 3) and content.picture.dtype == np.uint8
-    assert abs(int(content.picture.mean()) - 240) < 5
+    assert label == f"{path}:2"
+    assert content.description == {"file_name": label}
+    assert content.pixels.shape == (96, 128, 3)
+    assert content.pixels.dtype == np.uint8
+    assert abs(int(content.pixels.mean()) - 240) < 5
     read, _ = look_at(path, with_example=True)
     encoded = read[1][1].example.features.feature["image/encoded"].bytes_list.value[0]
-    np.testing.assert_array_equal(input_files.decode(encoded), read[1][1].picture)
+    np.testing.assert_array_equal(image_files.decode_image(encoded), read[1][1].pixels)
 
 
-def test_a_video_that_is_cut_short(tmp_path):
+def test_a_truncated_video(tmp_path):
     pytest.importorskip("cv2")
     path = write_video(tmp_path / "clip.avi", range(0, 200, 10))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    read, [trouble] = look_at(path)
+    read, [failure] = look_at(path)
     assert 5 < len(read) < 15
-    assert trouble.reason.startswith(f"ends after {len(read)} of ")
+    assert failure.reason.startswith(f"ends after {len(read)} of ")
 
 
-def test_what_is_no_video(tmp_path):
+def test_a_file_that_is_not_a_video(tmp_path):
     pytest.importorskip("cv2")
     (tmp_path / "clip.mp4").write_bytes(b"nothing")
-    read, [trouble] = look_at(tmp_path / "clip.mp4")
-    assert not read and trouble.reason.startswith("not a video that can be read")
+    read, [failure] = look_at(tmp_path / "clip.mp4")
+    assert not read
+    assert failure.reason.startswith("not a readable video")
 
 
 def test_without_opencv_the_error_names_the_extra(tmp_path, monkeypatch):

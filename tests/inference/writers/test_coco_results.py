@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from object_detection_mtl.inference.stages import Found
+from object_detection_mtl.inference.predictor import ImageDetections
 from object_detection_mtl.inference.writers import coco_results
 
 NAMES = {1: "cat", 2: "dog"}
@@ -16,9 +16,11 @@ NAMES = {1: "cat", 2: "dog"}
 
 def some_entries():
     boxes = np.array([[0.1, 0.2, 0.6, 0.4], [0.0, 0.0, 1.0, 1.0]], np.float32)
-    found = Found(boxes, np.array([0.75, 0.123456789], np.float32), np.array([2, 7]))
-    yield coco_results.entry(1, {"file_name": "photos/a.jpg"}, 200, 100, found)
-    yield coco_results.entry(3, {"file_name": "c.jpg", "source_id": "9"}, 5, 7, found.best(0))
+    found = ImageDetections(boxes, np.array([0.75, 0.123456789], np.float32), np.array([2, 7]))
+    yield coco_results.image_result(1, {"file_name": "photos/a.jpg"}, 200, 100, found)
+    yield coco_results.image_result(
+        3, {"file_name": "c.jpg", "source_id": "9"}, 5, 7, found.best(0)
+    )
 
 
 def read(path):
@@ -26,7 +28,7 @@ def read(path):
 
 
 def test_rows(tmp_path):
-    coco_results.write(some_entries(), NAMES, tmp_path)
+    coco_results.write_results(some_entries(), NAMES, tmp_path)
     assert read(tmp_path / "detections.json") == [
         {
             "image_id": 1,
@@ -59,7 +61,7 @@ def test_rows(tmp_path):
 
 
 def test_pycocotools_reads_both_files(tmp_path):
-    coco_results.write(some_entries(), NAMES, tmp_path)
+    coco_results.write_results(some_entries(), NAMES, tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):
         images = COCO(str(tmp_path / "images.json"))
         detections = images.loadRes(str(tmp_path / "detections.json"))
@@ -68,16 +70,16 @@ def test_pycocotools_reads_both_files(tmp_path):
 
 
 def test_nothing_found(tmp_path):
-    coco_results.write([], {}, tmp_path)
+    coco_results.write_results([], {}, tmp_path)
     assert read(tmp_path / "detections.json") == []
     assert read(tmp_path / "images.json") == {"images": [], "categories": [], "annotations": []}
 
 
 def test_files_of_an_earlier_run_are_replaced_whole(tmp_path, monkeypatch):
-    coco_results.write(some_entries(), NAMES, tmp_path)
+    coco_results.write_results(some_entries(), NAMES, tmp_path)
     before = (tmp_path / "images.json").read_text()
-    nothing = Found(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
-    unwritable = coco_results.entry(np.int64(1), {"file_name": "a.jpg"}, 1, 1, nothing)
+    nothing = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+    unwritable = coco_results.image_result(np.int64(1), {"file_name": "a.jpg"}, 1, 1, nothing)
     with pytest.raises(TypeError):  # json takes no numpy integer
-        coco_results.write([unwritable], {}, tmp_path)
+        coco_results.write_results([unwritable], {}, tmp_path)
     assert (tmp_path / "images.json").read_text() == before
