@@ -209,7 +209,7 @@ def test_wrong_paths(tmp_path):
         ([saved_model(), output, f"--images={tmp_path / 'a.jpg'}"], "no file or directory"),
         ([f"--saved_model_dir={tmp_path}", output, image], "it has no saved_model.pb"),
         ([saved_model(), f"--output_dir={tmp_path / 'file'}", image], "is a file"),
-        ([saved_model(), "--output_dir=/proc/out", image], "'/proc' takes no new ones"),
+        ([saved_model(), "--output_dir=/proc/out", image], "'/proc' accepts no new directories"),
         ([saved_model(), f"--output_dir={tmp_path / 'sharded'}", image], "another --num_shards"),
         ([saved_model(), output, image, "--label_map_path=x.pbtxt"], "x.pbtxt does not exist"),
         ([output, image], "give the model: --saved_model_dir, --exported_model, or"),
