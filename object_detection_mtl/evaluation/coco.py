@@ -9,6 +9,7 @@ of the number of detections (pycocotools' own axes).
 """
 
 import contextlib
+import importlib.util
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from object_detection_mtl import optional_packages
 from object_detection_mtl.evaluation import box_overlaps
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 
@@ -40,6 +42,11 @@ SUMMARY_NAMES = (
 
 # The value that pycocotools reports for a metric without objects.
 NOTHING = -1.0
+
+# pycocotools is the reference; faster_coco_eval gives the same numbers in less time.
+PYCOCOTOOLS = "pycocotools"
+FASTER_COCO_EVAL = "faster_coco_eval"
+BACKENDS = (PYCOCOTOOLS, FASTER_COCO_EVAL)
 
 
 class _OneCategory(COCOeval):
@@ -109,8 +116,8 @@ def _ranked_outcomes(results: list[dict], limit: int) -> tuple[np.ndarray, np.nd
     return found, np.cumsum(~matched & counted, axis=1).astype(np.float64)
 
 
-def _index(images: list[dict], annotations: list[dict], category_id: int) -> COCO:
-    index = COCO()
+def _index(make_index: Any, images: list[dict], annotations: list[dict], category_id: int) -> Any:
+    index = make_index()
     index.dataset = {
         "images": images,
         "annotations": annotations,
@@ -118,6 +125,27 @@ def _index(images: list[dict], annotations: list[dict], category_id: int) -> COC
     }
     index.createIndex()
     return index
+
+
+def fastest_backend() -> str:
+    """Return faster_coco_eval if it is installed, else pycocotools."""
+    is_installed = importlib.util.find_spec(FASTER_COCO_EVAL) is not None
+    return FASTER_COCO_EVAL if is_installed else PYCOCOTOOLS
+
+
+def _load_backend(name: str) -> tuple[Any, Any]:
+    """Return the types of index and evaluation.
+
+    Raises:
+        ValueError: an unknown backend, or one that is not installed.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
+    if name == PYCOCOTOOLS:
+        return COCO, _OneCategory
+    need = "the COCO backend faster_coco_eval needs its package"
+    module = optional_packages.import_package(name, "coco", need)
+    return module.COCO, module.COCOeval_faster
 
 
 def _summaries(precision: np.ndarray, recall: np.ndarray) -> list[float]:
@@ -143,6 +171,10 @@ class CocoEvaluator(DetectionEvaluator):
         all_metrics_per_category: add the twelve metrics of each category (implies the former).
         super_categories: name -> category names; adds `PerformanceBySuperCategory/<name>`, the
             mean of the mAP of those of its categories that have objects (-1 if none has).
+        backend: one of BACKENDS.
+
+    Raises:
+        ValueError: an unknown name of a category or backend; the backend is not installed.
     """
 
     def __init__(
@@ -152,9 +184,11 @@ class CocoEvaluator(DetectionEvaluator):
         include_metrics_per_category: bool = False,
         all_metrics_per_category: bool = False,
         super_categories: Mapping[str, Sequence[str]] | None = None,
+        backend: str = PYCOCOTOOLS,
     ):
         super().__init__(categories)
         self._per_category = include_metrics_per_category or all_metrics_per_category
+        self._backend = _load_backend(backend)
         self._all_per_category = all_metrics_per_category
         self._super_categories = {k: list(v) for k, v in (super_categories or {}).items()}
         known = set(self.names.values())
@@ -215,8 +249,11 @@ class CocoEvaluator(DetectionEvaluator):
         for category_id, objects in sorted(groundtruth.items()):
             found = detections.get(category_id, [])
             images = [{"id": i} for i in sorted({a["image_id"] for a in objects + found})]
-            evaluation = _OneCategory(
-                _index(images, objects, category_id), _index(images, found, category_id), "bbox"
+            make_index, make_evaluation = self._backend
+            evaluation = make_evaluation(
+                _index(make_index, images, objects, category_id),
+                _index(make_index, images, found, category_id),
+                "bbox",
             )
             evaluation.evaluate()
             evaluation.accumulate()

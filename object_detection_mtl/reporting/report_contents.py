@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from object_detection_mtl.evaluation.coco import PREFIX, SUMMARY_NAMES, CocoEvaluator
+from object_detection_mtl.evaluation.coco import (
+    PREFIX,
+    SUMMARY_NAMES,
+    CocoEvaluator,
+    fastest_backend,
+)
 from object_detection_mtl.evaluation.evaluator import DetectionEvaluator, names_by_id
 from object_detection_mtl.reporting import breakdowns, confusion, mistakes, score_curves
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage, EvaluationSet
@@ -200,7 +205,9 @@ def coco_numbers(
     evaluation: EvaluationSet,
 ) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
     """Return COCO's twelve numbers, and those of every class; NaN for nothing to measure."""
-    evaluator = CocoEvaluator(evaluation.categories, all_metrics_per_category=True)
+    evaluator = CocoEvaluator(
+        evaluation.categories, all_metrics_per_category=True, backend=fastest_backend()
+    )
     feed_evaluator(evaluator, evaluation.images)
     found = {key: math.nan if value < 0 else value for key, value in evaluator.evaluate().items()}
     overall = {name: found[PREFIX + name] for name in SUMMARY_NAMES}

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation.coco import SUMMARY_NAMES, CocoEvaluator
+from object_detection_mtl.evaluation.coco import BACKENDS, SUMMARY_NAMES, CocoEvaluator
 from tests.evaluation.sets import (
     categories,
     feed_coco_files,
@@ -238,3 +238,25 @@ def test_real_voc_photographs():
     feed_voc100(evaluator, directory, names)
     values = list(evaluator.evaluate().values())
     np.testing.assert_allclose(values[:3], [0.347, 0.610, 0.354], atol=5e-4)
+
+
+@pytest.mark.parametrize("with_golden_set", [True, False])
+def test_faster_coco_eval_gives_the_same_numbers(with_golden_set):
+    pytest.importorskip("faster_coco_eval", reason="needs the extra [coco]")
+    found = []
+    for backend in BACKENDS:
+        known = categories("c1", "c2", "c3", "c4", "c5")
+        evaluator = CocoEvaluator(known, all_metrics_per_category=True, backend=backend)
+        if with_golden_set:
+            feed_golden(evaluator)
+        else:
+            evaluator.add_groundtruth("empty", [], [])
+            evaluator.add_groundtruth("missed", [[0, 0, 9, 9]], [1])
+            evaluator.add_detections("missed", [], [], [])
+        found.append(evaluator.evaluate())
+    assert found[1] == pytest.approx(found[0], abs=1e-12)
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="backend is 'fast', expected one of pycocotools, faster"):
+        CocoEvaluator(categories("c1"), backend="fast")
