@@ -1,5 +1,5 @@
-# Shared by the scripts beside it: finds a Python, makes the virtual environment, installs into it.
-# Variables a caller may set: PYTHON (interpreter to use), VENV (folder of the environment).
+# Functions of the other scripts: find a Python, make the virtual environment, install into it.
+# Variables that a caller may set: PYTHON (interpreter to use), VENV (directory of the environment).
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="${VENV:-$ROOT/.venv}"
@@ -18,7 +18,7 @@ find_python() {
   return 1
 }
 
-# make_venv: creates $VENV unless it is there and works, and puts it first in PATH.
+# make_venv: creates $VENV unless it exists and works, and puts it first in PATH.
 make_venv() {
   if ! "$VENV/bin/python" -c '' 2>/dev/null; then
     local python

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The main job from end to end on a small generated data set, in an environment of its own:
-# pictures with VOC annotations -> TFRecords -> training -> evaluation -> SavedModel -> boxes on
-# pictures that the model has not seen.
+# Run everything on a small synthetic dataset, in a separate virtual environment: images with VOC
+# annotations -> TFRecords -> training -> evaluation -> SavedModel -> boxes in images that the model
+# has not seen.
 #
-#   scripts/demo.sh [output folder]        default: demo_output
+#   scripts/demo.sh [output directory]        default: demo_output
 #
-# STEPS=60 scripts/demo.sh trains less and detects worse.
+# STEPS=60 scripts/demo.sh trains for fewer steps.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 OUTPUT="$(mkdir -p "${1:-demo_output}" && cd "${1:-demo_output}" && pwd)"
@@ -13,7 +13,7 @@ STEPS="${STEPS:-300}"
 make_venv
 install "$ROOT"
 
-# Away from the sources, so that the installed package is what runs.
+# Outside of the sources, so that the installed package runs.
 cd "$OUTPUT"
 CONFIG="$ROOT/samples/configs/faster_rcnn_mobilenet_v1_synthetic.config"
 DATA="$OUTPUT/data"
@@ -25,7 +25,7 @@ rm -rf "$DATA" "$MODEL" "$EXPORT" "$OUTPUT/detections"
 step() { printf '\n== %s\n' "$1"; }
 seconds_at_start=$SECONDS
 
-step "1/6 Drawing pictures with VOC annotations"
+step "1/6 Drawing images with VOC annotations"
 create_synthetic_voc --output_dir="$DATA" --num_train=240 --num_val=40 --seed=1
 
 step "2/6 Annotations to TFRecords"
@@ -46,7 +46,7 @@ step "3/6 Training $STEPS steps"
 model_main_tf2 --pipeline_config_path="$CONFIG" --model_dir="$MODEL" \
   --num_train_steps="$STEPS" "${PATHS[@]}"
 
-step "4/6 Evaluation on pictures it has not seen"
+step "4/6 Evaluation on unseen images"
 model_main_tf2 --pipeline_config_path="$CONFIG" --model_dir="$MODEL" \
   --checkpoint_dir="$MODEL" --eval_once "${PATHS[@]}"
 
@@ -55,9 +55,9 @@ exporter_main_v2 --pipeline_config_path="$CONFIG" --trained_checkpoint_dir="$MOD
   --output_directory="$EXPORT"
 
 step "6/6 Detecting in six of them"
-head -n 6 "$DATA/ImageSets/Main/val.txt" | sed "s|.*|$DATA/JPEGImages/&.jpg|" >"$OUTPUT/pictures.txt"
+head -n 6 "$DATA/ImageSets/Main/val.txt" | sed "s|.*|$DATA/JPEGImages/&.jpg|" >"$OUTPUT/images.txt"
 IMAGES=()
-while read -r picture; do IMAGES+=(--images="$picture"); done <"$OUTPUT/pictures.txt"
+while read -r image; do IMAGES+=(--images="$image"); done <"$OUTPUT/images.txt"
 detect_objects --saved_model_dir="$EXPORT/saved_model" --label_map_path="$LABELS" \
   "${IMAGES[@]}" --output_dir="$OUTPUT/detections" --min_score=0.5
 

@@ -1,4 +1,4 @@
-"""Runs a command line inside this process: a new one would import TensorFlow again."""
+"""Run a command inside this process, without importing TensorFlow again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Done(NamedTuple):
 
 
 def run(module: ModuleType, *arguments: str) -> Done:
-    """Calls `module.run()` as its console script does; afterwards its flags are gone again."""
+    """Call `module.run()` as its console script does, and remove its flags afterwards."""
     before = set(flags.FLAGS)
     values = flags.FLAGS.flag_values_dict() if flags.FLAGS.is_parsed() else {}
     out, err = io.StringIO(), io.StringIO()

@@ -1,4 +1,4 @@
-"""Settings shared by all tests."""
+"""Settings of all tests."""
 
 import gc
 import os
@@ -10,8 +10,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture(autouse=True)
-def _large_models_do_not_pile_up(request):
-    """Models and their graphs are garbage in cycles, and Python sees only how few objects it is."""
+def _free_large_models(request):
+    """Collect models and their graphs, which are few objects in cycles but much memory."""
     yield
-    if request.node.get_closest_marker("slow"):
+    if request.node.get_closest_marker("slow") or request.node.get_closest_marker("long"):
         gc.collect()

@@ -1,4 +1,4 @@
-"""Python of its own for code that changes a whole process."""
+"""Separate Python processes for code that changes a whole process."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def words(code, *, without, **environment):
-    """What `code` prints, split. Its environment is ours less `without`, and `environment`."""
+    """Return the words that `code` prints, run in a changed environment."""
     kept = {name: value for name, value in os.environ.items() if name not in without}
     done = subprocess.run(
         [sys.executable, "-c", code],

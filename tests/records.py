@@ -1,4 +1,4 @@
-"""Small record files and configs for whole jobs."""
+"""Small record files and a config for training and evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from object_detection_mtl.data.example_format import build_example
 
 NAMES = ("square", "stripe")
 
-# MobileNet v1 at its real width, everything after it as small as it goes.
+# MobileNet v1 at full width; all else as small as possible.
 CONFIG = """
 config_dialect: ODAPI
 model {
@@ -57,8 +57,8 @@ train_config {
   data_augmentation_options { random_horizontal_flip {} }
 }
 train_input_reader {
-  tf_record_input_reader { input_path: "%(folder)s/train.record" }
-  label_map_path: "%(folder)s/label_map.pbtxt"
+  tf_record_input_reader { input_path: "%(directory)s/train.record" }
+  label_map_path: "%(directory)s/label_map.pbtxt"
 }
 eval_config {
   metrics_set: "pascal_voc_detection_metrics"
@@ -66,27 +66,27 @@ eval_config {
 }
 eval_input_reader {
   name: "val"
-  tf_record_input_reader { input_path: "%(folder)s/val.record" }
-  label_map_path: "%(folder)s/label_map.pbtxt"
+  tf_record_input_reader { input_path: "%(directory)s/val.record" }
+  label_map_path: "%(directory)s/label_map.pbtxt"
 }
 """
 
 
-def write(folder: Path, *, num_train: int = 6, num_val: int = 3) -> str:
-    """Record files, a label map and the config that reads them; returns the config's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_record(folder / "train.record", range(num_train))
-    write_record(folder / "val.record", range(100, 100 + num_val))
+def write(directory: Path, *, num_train: int = 6, num_val: int = 3) -> str:
+    """Write record files, a label map and the config that reads them; return the config's path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_record(directory / "train.record", range(num_train))
+    write_record(directory / "val.record", range(100, 100 + num_val))
     items = [f'item {{ id: {i} name: "{name}" }}' for i, name in enumerate(NAMES, start=1)]
-    (folder / "label_map.pbtxt").write_text("\n".join(items))
-    path = folder / "pipeline.config"
-    path.write_text(CONFIG % {"folder": folder})
+    (directory / "label_map.pbtxt").write_text("\n".join(items))
+    path = directory / "pipeline.config"
+    path.write_text(CONFIG % {"directory": directory})
     return str(path)
 
 
-def load(folder: Path, *overrides: str):
-    """The resolved config of a folder that `write` made."""
-    return pipeline.load(folder / "pipeline.config", overrides)
+def load(directory: Path, *overrides: str):
+    """Return the resolved config in a directory that `write` made."""
+    return pipeline.load(directory / "pipeline.config", overrides)
 
 
 def write_record(path: Path, numbers) -> None:
@@ -96,7 +96,7 @@ def write_record(path: Path, numbers) -> None:
 
 
 def _example(number: int) -> tf.train.Example:
-    """A noisy picture of 48x64 or 64x48 with one bright object."""
+    """Return an example of a noisy image of 48x64 or 64x48 with one bright object."""
     rng = np.random.RandomState(number)
     height, width = ((48, 64), (64, 48))[number % 2]
     pixels = rng.randint(0, 80, (height, width, 3)).astype(np.uint8)

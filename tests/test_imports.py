@@ -1,4 +1,4 @@
-"""Imports go one way, and the package is light to import."""
+"""Imports point to lower levels, and most of the package does not import TensorFlow."""
 
 import ast
 import subprocess
@@ -77,7 +77,7 @@ COMMAND_LINES = (
 
 
 def level_of(module):
-    """The level of `a.b.c`, the path below the package."""
+    """Return the level of `a.b.c`, the path below the package."""
     parts = module.split(".")
     for length in range(len(parts), 0, -1):
         prefix = ".".join(parts[:length])
@@ -87,7 +87,7 @@ def level_of(module):
 
 
 def modules():
-    """Every hand-written module of the package, with its path: `a.b.c` -> path."""
+    """Return every hand-written module of the package: `a.b.c` -> path."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -104,7 +104,7 @@ def is_type_checking(node):
 
 
 def statements(tree):
-    """All nodes but those under `if TYPE_CHECKING`."""
+    """Yield all nodes except those under `if TYPE_CHECKING`."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -114,7 +114,7 @@ def statements(tree):
 
 
 def imports_of(path, known):
-    """Modules of the package that a file imports anywhere, as paths below the package."""
+    """Return the modules of the package that a file imports, as paths below the package."""
     found = set()
     for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -137,18 +137,18 @@ def test_the_package_is_found():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_nothing_imports_upward(module):
+def test_imports_point_to_lower_levels(module):
     level = level_of(module)
-    room = module.split(".")[0]
+    package = module.split(".")[0]
     for imported in imports_of(MODULES[module], MODULES):
         assert level_of(imported) <= level, f"{module} imports {imported}"
         other = imported.split(".")[0]
-        if level == level_of(imported) == 2 and other != room:
-            assert other in LEVEL_2[room], f"{module} imports {imported}"
+        if level == level_of(imported) == 2 and other != package:
+            assert other in LEVEL_2[package], f"{module} imports {imported}"
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_translators_read_the_schema(module):
+def test_only_some_packages_read_the_schema(module):
     imported = imports_of(MODULES[module], MODULES)
     if any(name.split(".")[0] == "protos" for name in imported):
         assert module.split(".")[0] in MAY_IMPORT_PROTOS
@@ -205,8 +205,7 @@ def test_importing_loads_no_tensorflow(modules, message):
     assert message in done.stderr
 
 
-def test_the_rules_catch_an_upward_import(tmp_path):
-    """The checks above can fail."""
+def test_imports_of_a_module_are_found(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
         "from object_detection_mtl import jobs\n"

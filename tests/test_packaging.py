@@ -1,4 +1,4 @@
-"""What a built package holds, and the protobuf versions it is built and run with."""
+"""Contents of a built package, and its protobuf versions."""
 
 import ast
 import importlib
@@ -28,14 +28,14 @@ SCHEMA = sorted(path.stem for path in (ROOT / "protos").glob("*.proto"))
 
 
 def requirement(texts, name):
-    """The one requirement on `name` that holds everywhere."""
+    """Return the one requirement on `name` that holds everywhere."""
     found = [item for item in map(Requirement, texts) if item.name == name and not item.marker]
     assert len(found) == 1
     return found[0]
 
 
 def bounds(specifier):
-    """(lower, upper) of a requirement `>=lower,<upper`."""
+    """Return (lower, upper) of a requirement `>=lower,<upper`."""
     by_operator = {item.operator: Version(item.version) for item in specifier}
     assert set(by_operator) == {">=", "<"}
     return by_operator[">="], by_operator["<"]
@@ -89,7 +89,7 @@ def test_every_dependency_that_breaks_has_an_upper_bound():
     for text in PROJECT["project"]["dependencies"]:
         item = Requirement(text)
         if item.marker:
-            continue  # narrows a requirement that holds everywhere
+            continue  # restricts a requirement that holds everywhere
         operators = {specifier.operator for specifier in item.specifier}
         assert ">=" in operators, text
         assert "<" in operators or item.name == "pillow", text
@@ -101,7 +101,7 @@ SOURCES = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
 
 @pytest.fixture
 def source_tree(tmp_path):
-    """A copy of what is under version control, without anything generated."""
+    """A copy of the files under version control, without generated ones."""
     pytest.importorskip("grpc_tools", reason="building needs grpcio-tools: install .[dev]")
     tree = tmp_path / "source"
     tree.mkdir()
@@ -115,7 +115,7 @@ def source_tree(tmp_path):
 
 
 def build(hook, tree, target):
-    """Runs a build hook in a process of its own; returns the file it made."""
+    """Run a build hook in its own process; return the file that it made."""
     target.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", BUILD.format(hook=hook), str(target)],
@@ -129,7 +129,7 @@ def build(hook, tree, target):
 
 
 def check_wheel(path, tree):
-    """Checks that a wheel holds all of `tree`; returns its files' names without the metadata."""
+    """Check that a wheel holds all of `tree`; return its file names without the metadata."""
     with zipfile.ZipFile(path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         licences = [name for name in wheel.namelist() if name.endswith("/LICENSE")]

@@ -1,4 +1,4 @@
-"""What the documents name exists: files, commands, their flags."""
+"""Files, commands and flags that the documents name exist."""
 
 import importlib
 import re
@@ -22,7 +22,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "scripts"
 ]
-# Of every command; absl's.
+# Flags of absl that every command has.
 COMMON_FLAGS = {"help", "helpfull", "verbosity"}
 
 documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -39,7 +39,7 @@ def defined_flags(name):
 
 
 def shell_lines(text):
-    """Lines of the sh blocks as lists of words, continued lines joined."""
+    """Yield the lines of the sh blocks as lists of words, continued lines joined."""
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             line = re.sub(r"\$\{?\w+(\[@\])?\}?", "X", line)
@@ -79,10 +79,10 @@ def test_files_that_are_named_exist(path):
         assert any(place.exists() for place in places), name
 
 
-def test_the_map_names_every_room():
-    rooms = {item.name for item in PACKAGE.iterdir() if (item / "__init__.py").is_file()}
+def test_the_map_of_files_names_every_package():
+    packages = {item.name for item in PACKAGE.iterdir() if (item / "__init__.py").is_file()}
     text = DOCUMENTS[0].read_text(encoding="utf-8")
-    missing = [name for name in sorted(rooms - {"protos"}) if f"`{name}/`" not in text]
+    missing = [name for name in sorted(packages - {"protos"}) if f"`{name}/`" not in text]
     assert not missing
 
 

@@ -1,4 +1,4 @@
-"""Reads labels_voc.json.gz and labels_coco.json.gz: scenes with the authors' labels."""
+"""Read labels_voc.json.gz and labels_coco.json.gz: scenes with the authors' labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_FOLDER = Path(__file__).parent
+_DIRECTORY = Path(__file__).parent
 
 
 class Run(NamedTuple):
@@ -51,7 +51,7 @@ def numbers(texts: list[str], num_classes: int) -> np.ndarray:
 
 
 def _read(kind: str):
-    with gzip.open(_FOLDER / f"labels_{kind}.json.gz") as file:
+    with gzip.open(_DIRECTORY / f"labels_{kind}.json.gz") as file:
         content = json.load(file)
     for record in content["scenes"]:
         size = (record["height"], record["width"])

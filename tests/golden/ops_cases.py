@@ -1,4 +1,4 @@
-"""Reads golden_ops.json / .npz: inputs and outputs of the OD API's operations."""
+"""Read golden_ops.json / .npz: inputs and outputs of the OD API's operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-_FOLDER = Path(__file__).parent
+_DIRECTORY = Path(__file__).parent
 
 
 class Case(NamedTuple):
@@ -24,7 +24,7 @@ class Case(NamedTuple):
 
 
 def cases(op: str) -> list[Case]:
-    """All recorded calls of one operation, at least one."""
+    """Return all recorded calls of one operation, at least one."""
     records, arrays = _files()
     found = [
         Case(
@@ -42,18 +42,18 @@ def cases(op: str) -> list[Case]:
 
 
 def each_case(op: str):
-    """Decorator: the test runs once for every recorded call, as its argument `case`."""
+    """Parametrize a test by every recorded call, as its argument `case`."""
     return with_cases(cases(op))
 
 
 def with_cases(chosen: list[Case]):
-    """Decorator: the test runs once for each of these recorded calls, as its argument `case`."""
+    """Parametrize a test by these recorded calls, as its argument `case`."""
     parametrize = pytest.mark.parametrize("case", chosen, ids=operator.attrgetter("id"))
     return lambda test: pytest.mark.golden(parametrize(test))
 
 
 @functools.cache
 def _files() -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    records = json.loads((_FOLDER / "golden_ops.json").read_text(encoding="utf-8"))["cases"]
-    with np.load(_FOLDER / "golden_ops.npz") as arrays:
+    records = json.loads((_DIRECTORY / "golden_ops.json").read_text(encoding="utf-8"))["cases"]
+    with np.load(_DIRECTORY / "golden_ops.npz") as arrays:
         return records, dict(arrays)

@@ -1,4 +1,4 @@
-"""The authors' configurations, as they published them."""
+"""The authors' published configurations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PATH = Path(__file__).with_suffix(".json.gz")
 
 
 def texts() -> dict[str, str]:
-    """Name, `model11` ... `model92` -> text."""
+    """Return name, `model11` ... `model92` -> text."""
     with gzip.open(PATH, "rt", encoding="utf-8") as file:
         return dict(json.load(file))
 
 
-def write(folder: Path) -> None:
-    """A file `<name>.config` for each."""
+def write(directory: Path) -> None:
+    """Write a file `<name>.config` for each configuration."""
     for name, text in texts().items():
-        (folder / f"{name}.config").write_text(text, encoding="utf-8")
+        (directory / f"{name}.config").write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """Weights of the model goldens: a pure function of the TF1 variable name and shape.
 
-The ancestors' models were run with these weights, so no checkpoint has to be stored.
+The authors' models were run with these weights, so no checkpoint has to be stored.
 """
 
 import re
@@ -22,7 +22,7 @@ FACTORS = (
 
 
 def make_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """float32 values of the variable `name` (no `:0`); the seed is the CRC32 of the name."""
+    """Return float32 values of the variable `name` (no `:0`); the seed is the CRC32 of the name."""
     random = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
     if name.endswith("moving_variance"):
         values = random.uniform(0.5, 1.5, shape)
