@@ -110,6 +110,9 @@ def _edgemask(parts: Parts) -> AuxiliaryTask:
         hyperparams=hyperparams_builder.build(predictor.conv_hyperparams),
         loss_weight=config.edgemask_loss_weight,
         weighted=config.edgemask_weighted,
+        balance=model_pb2.MTL.EdgemaskBalance.Name(config.edgemask_balance),
+        bounded=config.edgemask_tanh,
+        loss_grid=model_pb2.MTL.EdgemaskLossGrid.Name(config.edgemask_loss_grid),
         stop_gradient=config.stop_gradient_for_aux_tasks,
         trainable=predictor.trainable,
     )
@@ -169,6 +172,9 @@ def build(
         residue=config.refine_residue,
         stop_gradient_of_residue=config.stop_gradient_for_prediction_org,
         top_k=config.refine_top_k,
+        standardize_inputs=config.refine_standardize_inputs,
+        main_logits_dropout=config.refine_main_logits_dropout,
+        learning_rate_multiplier=config.refine_learning_rate_multiplier,
         loss_weight=config.refined_classification_loss_weight,
     )
 
@@ -198,6 +204,16 @@ def _check(config: model_pb2.MTL) -> None:
     for field in ("refine_num_fc_layers", "refine_chunk_size", "refine_top_k"):
         if getattr(config, field) < 0:
             raise ValueError(f"mtl: {field} is {getattr(config, field)}; expected 0 or more")
+    if config.refine_learning_rate_multiplier <= 0.0:
+        raise ValueError(
+            f"mtl: refine_learning_rate_multiplier is {config.refine_learning_rate_multiplier}; "
+            "expected more than 0"
+        )
+    if not 0.0 <= config.refine_main_logits_dropout < 1.0:
+        raise ValueError(
+            f"mtl: refine_main_logits_dropout is {config.refine_main_logits_dropout}; it is the "
+            "probability to DROP the main logits, so expected at least 0 and less than 1"
+        )
     if not 0.0 < config.refine_dropout_rate <= 1.0:
         raise ValueError(
             f"mtl: refine_dropout_rate is {config.refine_dropout_rate}; it is the probability to "

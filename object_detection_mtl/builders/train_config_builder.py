@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import keras
 
 from object_detection_mtl.builders import mtl_builder, optimizer_builder
 from object_detection_mtl.checkpoints import native
@@ -56,7 +58,21 @@ def build_model(
         ),
         jit_compile=jit_compile,
     )
-    return TrainableModel(detector, optimizer_builder.build(config.optimizer), trained, options)
+    optimizer = optimizer_builder.build(config.optimizer)
+    optimizer.rate_multipliers = _rate_multipliers(detector, trained)
+    return TrainableModel(detector, optimizer, trained, options)
+
+
+def _rate_multipliers(detector: Any, trained: Mapping[str, keras.Variable]) -> tuple[float, ...]:
+    """Return the factor of each trained variable's learning rate; empty if all are 1."""
+    refiner = getattr(detector, "refiner", None)
+    if refiner is None or refiner.learning_rate_multiplier == 1.0:
+        return ()
+    of_refiner = {id(variable) for variable in refiner.trainable_variables}
+    return tuple(
+        refiner.learning_rate_multiplier if id(variable) in of_refiner else 1.0
+        for variable in trained.values()
+    )
 
 
 def build_loop_options(

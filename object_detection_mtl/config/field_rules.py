@@ -129,6 +129,8 @@ RULES: dict[str, Rule] = {
     "MTL.edgemask_size": _COUNT,
     "MTL.refine_chunk_size": _NOT_NEGATIVE,
     "MTL.refine_top_k": _NOT_NEGATIVE,
+    "MTL.refine_learning_rate_multiplier": _POSITIVE,
+    "MTL.refine_main_logits_dropout": _BELOW_ONE,
     "MaskPredictor.kernel_size": _COUNT,
     "TrainConfig.batch_size": _COUNT,
     "TrainConfig.gradient_clipping_by_norm": _NOT_NEGATIVE,

@@ -30,6 +30,9 @@ class Refiner(keras.layers.Layer):
         residue: bool = False,
         stop_gradient_of_residue: bool = False,
         top_k: int = 0,
+        standardize_inputs: bool = False,
+        main_logits_dropout: float = 0.0,
+        learning_rate_multiplier: float = 1.0,
         loss_weight: float = 1.0,
         name: str = "MTLClassRefiner",
     ) -> None:
@@ -45,27 +48,38 @@ class Refiner(keras.layers.Layer):
             stop_gradient_of_residue: the refined loss does not train the main logits.
             top_k: in inference, refine this many proposals of an image, those with the greatest
                 foreground score; the others keep their main logits. 0: all.
+            standardize_inputs: subtract each input's running mean and divide by its running
+                standard deviation; see `RunningMoments`.
+            main_logits_dropout: in training, the probability that the network reads zeros, or the
+                means if inputs are standardized, in place of all main logits of a proposal. The
+                other logits keep their scale. The residue is not affected.
+            learning_rate_multiplier: of the trained variables; the optimizer applies it.
             loss_weight: of the refined classification loss.
             name: of the layer.
         """
         super().__init__(name=name)
-        width = num_classes + 1 + auxiliary_width
+        self.width = num_classes + 1 + auxiliary_width
         hyperparams = hyperparams or LayerHyperparams()
         self.activation = hyperparams.activation
         self.residue = residue
         self.stop_gradient_of_residue = stop_gradient_of_residue
         self.top_k = top_k
+        self.learning_rate_multiplier = learning_rate_multiplier
         self.loss_weights = {Losses.refined_classification: loss_weight}
-        outputs = [width] * num_hidden_layers + [num_classes + 1]
+        outputs = [self.width] * num_hidden_layers + [num_classes + 1]
         self.linear_layers = [
             keras.layers.Dense(units, name=f"fc{i}", **hyperparams.kernel_options())
             for i, units in enumerate(outputs, start=1)
         ]
         for layer in self.linear_layers:
-            layer.build((None, None, width))
+            layer.build((None, None, self.width))
+        self.moments = RunningMoments(self.width) if standardize_inputs else None
         self.dropout = None
         if num_hidden_layers and keep_probability < 1.0:
             self.dropout = keras.layers.Dropout(1.0 - keep_probability, name="dropout")
+        self.main_dropout = None
+        if main_logits_dropout > 0.0:
+            self.main_dropout = keras.layers.Dropout(main_logits_dropout, name="main_dropout")
         self.built = True
 
     def choose(self, class_logits: tf.Tensor, context: Context) -> RefinedProposals:
@@ -96,23 +110,114 @@ class Refiner(keras.layers.Layer):
         refined = context.refined
         assert refined is not None
         main = refined.of(class_logits)
-        hidden = tf.stop_gradient(tf.concat([main, *auxiliary], axis=-1))
-        for layer in self.linear_layers[:-1]:
-            hidden = layer(hidden)
-            if self.activation is not None:
-                hidden = self.activation(hidden)
-            if self.dropout is not None:
-                hidden = self.dropout(hidden, training=context.training)
-        logits = self.linear_layers[-1](hidden)
+        inputs = tf.stop_gradient(tf.concat([main, *auxiliary], axis=-1))
+        logits = self._transform(inputs, main.shape[-1], context)
         if self.residue:
             logits += tf.stop_gradient(main) if self.stop_gradient_of_residue else main
         if refined.rows is None:
             return logits
         return _replace_rows(class_logits, refined.rows, logits)
 
+    def _transform(self, inputs: tf.Tensor, num_main: int, context: Context) -> tf.Tensor:
+        """Return what the network makes of inputs [B, R, D], of which num_main are main logits."""
+        first, *others = self.linear_layers
+        if self.moments is not None and not context.training:
+            hidden = self.moments.folded(first, inputs)
+        else:
+            if self.moments is not None:
+                self.moments.update(inputs, context.num_proposals)
+                inputs = self.moments.standardize(inputs)
+            if self.main_dropout is not None:
+                inputs = self._drop_main(inputs, num_main, context)
+            hidden = first(inputs)
+        for layer in others:
+            if self.activation is not None:
+                hidden = self.activation(hidden)
+            if self.dropout is not None:
+                hidden = self.dropout(hidden, training=context.training)
+            hidden = layer(hidden)
+        return hidden
+
+    def _drop_main(self, inputs: tf.Tensor, num_main: int, context: Context) -> tf.Tensor:
+        """Return inputs with 0 in place of the main logits of randomly chosen proposals."""
+        assert self.main_dropout is not None
+        chosen = self.main_dropout(tf.ones_like(inputs[..., :1]), training=context.training)
+        kept = tf.where(chosen > 0.0, inputs[..., :num_main], 0.0)
+        return tf.concat([kept, inputs[..., num_main:]], axis=-1)
+
     def tf1_variables(self) -> dict[str, keras.Variable]:
-        """Return name in TF1 graphs -> variable."""
-        return linear_names(self.name, tuple(self.linear_layers))
+        """Return name in TF1 graphs -> variable; the moments' names are this package's."""
+        names = linear_names(self.name, tuple(self.linear_layers))
+        if self.moments is not None:
+            names |= {
+                f"{self.name}/input_{variable.name}": variable
+                for variable in self.moments.variables
+            }
+        return names
+
+
+class RunningMoments(keras.layers.Layer):
+    """Running mean and variance of every input, over the valid proposals of training batches.
+
+    Training standardizes with the running moments too, after their update with the batch, so that
+    training and inference compute the same function. In inference they are folded into the linear
+    layer that follows, which therefore costs nothing.
+    """
+
+    def __init__(
+        self, width: int, momentum: float = 0.99, epsilon: float = 1e-3, name: str = "moments"
+    ) -> None:
+        """Initialize the moments.
+
+        Args:
+            width: D.
+            momentum: largest part of the old moments that stays in an update. Early updates keep
+                less: after n updates n / (n + 9).
+            epsilon: added to the variances.
+            name: of the layer.
+        """
+        super().__init__(name=name)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        options = {"trainable": False, "aggregation": "mean"}
+        self.mean = self.add_weight(name="mean", shape=(width,), initializer="zeros", **options)
+        self.variance = self.add_weight(
+            name="variance", shape=(width,), initializer="ones", **options
+        )
+        self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", **options)
+        self.built = True
+
+    def update(self, inputs: tf.Tensor, count: tf.Tensor) -> None:
+        """Update the moments with inputs [B, N, D], of which the first count [B] rows are valid."""
+        valid = tf.sequence_mask(count, tf.shape(inputs)[1])[..., tf.newaxis]
+        number = tf.reduce_sum(tf.cast(valid, inputs.dtype))
+        total = tf.reduce_sum(tf.where(valid, inputs, 0.0), axis=[0, 1])
+        mean = tf.math.divide_no_nan(total, number)
+        squares = tf.reduce_sum(tf.where(valid, tf.square(inputs - mean), 0.0), axis=[0, 1])
+        variance = tf.math.divide_no_nan(squares, number)
+        updates = tf.convert_to_tensor(self.updates)
+        keep = tf.minimum(self.momentum, updates / (updates + 9.0))
+        keep = tf.where(number > 0.0, keep, 1.0)  # A batch without proposals changes nothing.
+        # Of the mixture of both: the difference of the means is part of its variance.
+        difference = mean - self.mean
+        variance = keep * self.variance + (1.0 - keep) * variance
+        variance += keep * (1.0 - keep) * tf.square(difference)
+        self.variance.assign(variance)
+        self.mean.assign(self.mean + (1.0 - keep) * difference)
+        self.updates.assign(updates + tf.cast(number > 0.0, updates.dtype))
+
+    def standardize(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return inputs [..., D] minus the means, divided by the standard deviations."""
+        return (inputs - self.mean) * self._factors()
+
+    def folded(self, layer: keras.layers.Dense, inputs: tf.Tensor) -> tf.Tensor:
+        """Return layer(standardize(inputs)), with the moments folded into kernel and bias."""
+        kernel = layer.kernel * self._factors()[:, tf.newaxis]
+        bias = layer.bias - tf.linalg.matvec(kernel, self.mean, transpose_a=True)
+        return tf.tensordot(inputs, kernel, axes=1) + bias
+
+    def _factors(self) -> tf.Tensor:
+        return tf.math.rsqrt(self.variance + self.epsilon)
 
 
 def _replace_rows(values: tf.Tensor, rows: tf.Tensor, new: tf.Tensor) -> tf.Tensor:

@@ -21,9 +21,12 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
     Attributes:
         slots: slot name (`momentum`, `velocity`, `average`) -> its variables, in the order of the
             variables that `build` was given.
+        rate_multipliers: factor of each variable's learning rate, in the same order; empty: all 1.
+            Unlike a factor of the gradient it acts after clipping, and in every optimizer.
     """
 
     slots: dict[str, list[keras.Variable]]
+    rate_multipliers: tuple[float, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,6 +43,13 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
             for slot, variables in zip(name, created, strict=True):
                 self.slots[slot] = variables
         return created
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Update one variable, with its own learning rate."""
+        if self.rate_multipliers:
+            index = self._get_variable_index(variable)
+            learning_rate = learning_rate * self.rate_multipliers[index]
+        super().update_step(gradient, variable, learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Iterable[Any]) -> list[Any]:
         """Keras's hook for the sum over replicas, which the training step has already taken."""

@@ -7,6 +7,7 @@ from google.protobuf import text_format
 
 from object_detection_mtl.builders import train_config_builder
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.protos import train_pb2
 from tests.training.tiny import tiny_detector
 
@@ -39,6 +40,27 @@ def test_gradient_multipliers():
     assert factors["FirstStageBoxPredictor/Conv/weights"] == 0.5
     assert factors["FirstStageBoxPredictor/Conv/biases"] == 1.5
     assert factors["FirstStageFeatureExtractor/TinyNet/Conv2d_0/BatchNorm/beta"] == 0.5
+
+
+def test_learning_rate_of_the_refiner():
+    """Its variables alone have another rate; without a refiner, or with factor 1, none has."""
+    detector = tiny_detector()
+    assert train_config_builder.build_model(parse(""), detector).optimizer.rate_multipliers == ()
+    for multiplier in (1.0, 4.0):
+        detector = tiny_detector()
+        detector.refiner = Refiner(
+            num_classes=2, auxiliary_width=1, learning_rate_multiplier=multiplier
+        )
+        model = train_config_builder.build_model(parse(""), detector)
+        if multiplier == 1.0:
+            assert model.optimizer.rate_multipliers == ()
+            continue
+        factors = dict(zip(model.trained, model.optimizer.rate_multipliers, strict=True))
+        assert {name for name, factor in factors.items() if factor == 4.0} == {
+            "MTLClassRefiner/fc1/weights",
+            "MTLClassRefiner/fc1/biases",
+        }
+        assert set(factors.values()) == {1.0, 4.0}
 
 
 def test_trained_variables():

@@ -130,3 +130,45 @@ def test_the_refinement_trains_on_the_hard_examples_of_every_image():
     for loss in (Losses.window, Losses.closeness, Losses.edgemask):
         sampled = losses(tiny.detector(*options, is_training=True), 1, 2)[1]
         assert together[loss] == pytest.approx(sampled[loss], rel=1e-5), loss
+
+
+FORMS = (
+    "model.mtl.edgemask_balance=EQUAL",
+    "model.mtl.edgemask_tanh=false",
+    "model.mtl.edgemask_loss_grid=FEATURE_MAP",
+    "model.mtl.refine_standardize_inputs=true",
+    "model.mtl.refine_main_logits_dropout=0.5",
+    "model.mtl.refine_learning_rate_multiplier=3",
+)
+
+
+@pytest.mark.slow
+def test_all_forms_train_and_infer():
+    """A step reaches every trained variable and the moments; inference reads the moments."""
+    with one_device() as strategy:
+        detector = tiny.detector(*ALL, *WEIGHTS, *FORMS, is_training=True)
+        variables = native.named_variables(detector)
+        for name, value in (("mean", 0.0), ("variance", 1.0), ("updates", 0.0)):
+            variable = variables[f"MTLClassRefiner/input_{name}"]
+            variable.assign(tf.fill(variable.shape, value))
+        before = {name: variable.numpy() for name, variable in variables.items()}
+        optimizer = make_model(rate=0.05).optimizer
+        optimizer.build(detector.trainable_variables)
+        step = TrainingStep(detector, optimizer, detector.trainable_variables, StepOptions())
+        batch = batch_for(detector, 0, 1)
+        losses = tf.function(lambda: strategy.run(step, args=(batch, tf.constant(0, tf.int64))))()
+    assert all(np.isfinite(float(loss)) for loss in losses.values())
+    changed = {n for n, value in before.items() if not np.array_equal(value, variables[n].numpy())}
+    moments = {f"MTLClassRefiner/input_{name}" for name in ("mean", "variance", "updates")}
+    changed = {name for name in changed if not name.startswith("unnamed/")}  # random states
+    assert changed == trained_names(detector) | moments
+    infer = tiny.detector(*ALL, *WEIGHTS, *FORMS, is_training=False)
+    for name, variable in native.named_variables(infer).items():
+        if name in variables:
+            variable.assign(variables[name])
+    predictions = infer.predict(batch[Batch.inputs], batch[Batch.true_image_shapes])
+    refined = predictions[Predictions.refined_classes]
+    assert np.all(np.isfinite(refined))
+    infer.refiner.moments.mean.assign(infer.refiner.moments.mean + 1.0)
+    shifted = infer.predict(batch[Batch.inputs], batch[Batch.true_image_shapes])
+    assert not np.allclose(shifted[Predictions.refined_classes], refined)

@@ -72,3 +72,19 @@ def test_rmsprop_by_hand():
     optimizer.build(trained)
     optimizer.apply([tf.constant([2.0, 0.0]), tf.constant([[0.0]])], trained)
     np.testing.assert_allclose(trained[0], [1.0 - 0.1 * 2.0 / np.sqrt(0.5 * 4.0 + 1.0), 2.0])
+
+
+@pytest.mark.parametrize("optimizer", [Momentum, Adam, RMSProp])
+def test_a_rate_multiplier_is_a_learning_rate_of_its_own(optimizer):
+    """Two optimizers with rates 0.1 and 0.3, and one with rate 0.1 and multipliers 1 and 3."""
+    gradients = [tf.constant([1.0, -2.0]), tf.constant([[0.5]])]
+    together, first, second = variables(), variables(), variables()
+    multiplied, *alone = optimizer(0.1), optimizer(0.1), optimizer(0.3)
+    multiplied.rate_multipliers = (1.0, 3.0)
+    for one, trained in ((multiplied, together), (alone[0], first), (alone[1], second)):
+        one.build(trained)
+        for _ in range(3):
+            one.apply(gradients, trained)
+    np.testing.assert_allclose(together[0], first[0], rtol=1e-6)
+    np.testing.assert_allclose(together[1], second[1], rtol=1e-6)
+    assert not np.allclose(together[1], first[1])

@@ -1,4 +1,4 @@
-"""Closeness and foreground alone: what they tell the refinement, and their losses by hand."""
+"""The closeness task alone: auxiliary logits, loss and comparison by hand."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,6 @@ import tensorflow as tf
 from object_detection_mtl.fields import Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.auxiliary_task import RefinedProposals
 from object_detection_mtl.mtl.closeness_task import ClosenessTask
-from object_detection_mtl.mtl.foreground_task import ForegroundTask
 
 
 def test_closeness_logits_are_the_images_mean_or_each_proposals_own():
@@ -42,28 +41,6 @@ def test_closeness_loss_by_hand():
     np.testing.assert_allclose(loss, np.log(2) / 2 / 2, rtol=1e-6)
 
 
-def test_foreground_loss_with_and_without_weights():
-    """Two cells, logits of a difference of +-2; the cell that is wrong weighs 3, the other 1."""
-    right, wrong = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
-    mask = [[1.0, 1.0], [0.0, 0.0]]
-    weight = [[1.0, 3.0], [0.0, 0.0]]
-    logits = np.zeros([1, 2, 2, 2], np.float32)
-    logits[0, 0, 0], logits[0, 0, 1] = [-1, 1], [1, -1]
-    truth = {Groundtruth.edgemask: tf.constant([[mask, weight]])}
-    predictions = {
-        Predictions.edgemask: tf.constant(logits),
-        Predictions.image_shape: tf.constant([1, 32, 32, 3]),
-        Predictions.true_image_shapes: tf.constant([[32, 32, 3]]),
-    }
-    for weighted, expected in (
-        (True, (right + 3 * wrong) / 4),
-        (False, (right + wrong + 2 * np.log(2)) / 4),
-    ):
-        task = ForegroundTask(in_channels=1, weighted=weighted)
-        loss = task.loss(predictions, truth)[Losses.edgemask]
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
-
-
 def test_closeness_is_compared_by_object():
     """Two proposals of the first object, none of the second; the third is of no object."""
     logits = np.log([[1.0, 1, 3], [1, 3, 1], [1, 1, 9]])
@@ -76,20 +53,7 @@ def test_closeness_is_compared_by_object():
     }
     task = ClosenessTask(None, num_classes=2)
     predictions = {Predictions.closeness: tf.constant(logits[None], tf.float32)}
-    [shares] = task.compare(predictions, truth).values()
-    np.testing.assert_allclose(shares.predicted[0, :2], [[0, 0.5, 0.5], [0, 0, 0]], atol=1e-6)
-    np.testing.assert_array_equal(shares.labels, truth[Groundtruth.closeness])
-    np.testing.assert_array_equal(shares.exists, [[True, True, False]])
-
-
-def test_foreground_is_compared_as_a_map():
-    mask = np.array([[[1.0, 0.0]] * 2, [[1.0, 3.0]] * 2], np.float32)
-    predictions = {
-        Predictions.edgemask: tf.constant(np.log([[[[1.0, 3.0]] * 2] * 2]), tf.float32),
-        Predictions.image_shape: tf.constant([1, 32, 32, 3]),
-        Predictions.true_image_shapes: tf.constant([[32, 32, 3]]),
-    }
-    task = ForegroundTask(in_channels=1)
-    [maps] = task.compare(predictions, {Groundtruth.edgemask: tf.constant(mask[None])}).values()
-    np.testing.assert_array_equal(maps.labels, mask[:1])
-    np.testing.assert_allclose(maps.predicted, np.full([1, 2, 2], 0.75), rtol=1e-6)
+    [comparison] = task.compare(predictions, truth).values()
+    np.testing.assert_allclose(comparison.predicted[0, :2], [[0, 0.5, 0.5], [0, 0, 0]], atol=1e-6)
+    np.testing.assert_array_equal(comparison.labels, truth[Groundtruth.closeness])
+    np.testing.assert_array_equal(comparison.exists, [[True, True, False]])
