@@ -6,7 +6,7 @@
 The pipeline is that of a sample configuration: its image resizer, normalisation, augmentation and
 batch size, on records drawn here (500x375 pixels, about 90 kB). Both pipelines run turn by turn, so
 that a machine that slows down slows both; printed is the median of the ratios of neighbouring
-turns: of pictures per second, and of the processor time that a picture takes. The second is what
+turns: of images per second, and of the CPU time that an image takes. The second is what
 counts where the pipeline fills all cores, and steadier on a busy machine.
 """
 
@@ -27,17 +27,17 @@ from benchmarks.drawn_boxes import draw
 _CONFIG = flags.DEFINE_string(
     "config", "faster_rcnn_mobilenet_v1_voc07.config", "Sample configuration."
 )
-_BOXES = flags.DEFINE_list("boxes", ["3", "12"], "Objects of a picture; VOC has 3, COCO 7.")
-_PICTURES = flags.DEFINE_integer("pictures", 400, "Timed pictures of one turn.", lower_bound=10)
+_BOXES = flags.DEFINE_list("boxes", ["3", "12"], "Objects of an image; VOC has 3, COCO 7.")
+_IMAGES = flags.DEFINE_integer("images", 400, "Timed images of one turn.", lower_bound=10)
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Turns of each pipeline.", lower_bound=1)
 
 _RECORDS = 40
-_WARM_UP = 64  # pictures
+_WARM_UP = 64  # images
 AIM = 0.95
 
 
 def write_records(path: Path, num_boxes: int, num_classes: int) -> None:
-    """Pictures with as many bytes as photographs."""
+    """Images with as many bytes as photographs."""
     import numpy as np
     import tensorflow as tf
     from PIL import Image
@@ -100,14 +100,14 @@ def make_datasets(config: Any, path: Path) -> dict[str, Any]:
     }
 
 
-def seconds_per_picture(dataset: Any, pictures: int, batch_size: int) -> tuple[float, float]:
-    """Wall and processor time."""
+def seconds_per_image(dataset: Any, images: int, batch_size: int) -> tuple[float, float]:
+    """Wall and CPU time."""
     batches = iter(dataset)
     # Threads start and buffers fill: what is held ready at the end was not made for nothing then.
     for _ in range(-(-_WARM_UP // batch_size)):
         next(batches)
     wall, processor = time.perf_counter(), time.process_time()
-    number = -(-pictures // batch_size)
+    number = -(-images // batch_size)
     for _ in range(number):
         next(batches)
     elapsed = time.perf_counter() - wall, time.process_time() - processor
@@ -123,17 +123,15 @@ def main(_: list[str]) -> None:
     num_classes = config.model.faster_rcnn.num_classes
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for num_boxes in map(int, _BOXES.value):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "benchmark.record"
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "benchmark.record"
             write_records(path, num_boxes, num_classes)
             datasets = make_datasets(config, path)
             turns: dict[str, list[tuple[float, float]]] = {name: [] for name in datasets}
             for _round in range(_ROUNDS.value):
                 for name, dataset in datasets.items():
                     turns[name].append(
-                        seconds_per_picture(
-                            dataset, _PICTURES.value, config.train_config.batch_size
-                        )
+                        seconds_per_image(dataset, _IMAGES.value, config.train_config.batch_size)
                     )
         speed, processor = (
             statistics.median(
@@ -146,8 +144,8 @@ def main(_: list[str]) -> None:
             1e3 * statistics.median(turn[1] for turn in turns[name]) for name in ("without", "with")
         ]
         print(
-            f"{num_boxes:4d} boxes: with labels {speed:.3f} of the pictures per second without "
-            f"(aim {AIM}); processor time of a picture {milliseconds[0]:.2f} ms without, "
+            f"{num_boxes:4d} boxes: with labels {speed:.3f} of the images per second without "
+            f"(aim {AIM}); CPU time of an image {milliseconds[0]:.2f} ms without, "
             f"{milliseconds[1]:.2f} ms with (ratio {1 / processor:.3f})",
             flush=True,
         )

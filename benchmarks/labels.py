@@ -1,13 +1,13 @@
-"""Speed of the labels: milliseconds and megabytes per picture, for 5 to 500 boxes.
+"""Speed of the labels: milliseconds and megabytes per image, for 5 to 500 boxes.
 
     python -m benchmarks.labels
     python -m benchmarks.labels --boxes=10,50 --rounds=100
 
-Timed is one core of tf.data: a data set of one private thread maps pictures to their 64 windows
+Timed is one core of tf.data: a dataset of one private thread maps images to their 64 windows
 (sampled anew) and all three labels; the time of an empty map is taken off. Printed are the fastest
-tenth of wall times and, in parentheses, the mean processor time; on a busy machine the first is the
+tenth of wall times and, in parentheses, the mean CPU time; on a busy machine the first is the
 better estimate. Boxes have COCO's sizes, most of them small, and its skew: a third of them is of
-one class. The memory is what the process grows by when pictures of that many boxes follow pictures
+one class. The memory is what the process grows by when images of that many boxes follow images
 of one box in the same graph.
 """
 
@@ -24,20 +24,20 @@ from absl import app, flags
 from benchmarks.drawn_boxes import draw
 from benchmarks.timing import peak_memory_gib
 
-_BOXES = flags.DEFINE_list("boxes", ["5", "10", "50", "100", "200", "500"], "Boxes per picture.")
-_WINDOWS = flags.DEFINE_integer("windows", 64, "Windows per picture.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 200, "Timed pictures per measurement.", lower_bound=10)
+_BOXES = flags.DEFINE_list("boxes", ["5", "10", "50", "100", "200", "500"], "Boxes per image.")
+_WINDOWS = flags.DEFINE_integer("windows", 64, "Windows per image.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 200, "Timed images per measurement.", lower_bound=10)
 _CLASSES = flags.DEFINE_integer(
     "classes", None, "Number of classes. By default 20 up to 50 boxes, 80 from there on."
 )
 
 AIMS = {10: 1.0, 50: 3.0, 200: 15.0}  # milliseconds
 SIZE = (480, 640)
-FEW = 10  # pictures
+FEW = 10  # images
 
 
 def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str, Callable]:
-    """Functions from a picture's number to what is timed."""
+    """Functions from an image's number to what is timed."""
     import tensorflow as tf
 
     from object_detection_mtl.mtl import labels
@@ -45,33 +45,33 @@ def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str,
     boxes, classes = (tf.constant(values) for values in draw(number, num_classes))
     given = labels.sample_windows(boxes, SIZE, num_windows, seed=0)
 
-    def shifted(picture):  # Boxes that differ from picture to picture: nothing is a constant.
-        return boxes * (1.0 - tf.cast(picture % 64, tf.float32) / 1024.0)
+    def shifted(image):  # Boxes that differ from image to image: nothing is a constant.
+        return boxes * (1.0 - tf.cast(image % 64, tf.float32) / 1024.0)
 
-    def sample(picture):
-        seed = tf.stack([picture, 0])
-        return labels.sample_windows(shifted(picture), SIZE, num_windows, seed=seed)
+    def sample(image):
+        seed = tf.stack([image, 0])
+        return labels.sample_windows(shifted(image), SIZE, num_windows, seed=seed)
 
-    def windows(picture):
-        return labels.window_labels(shifted(picture), classes, given, num_classes)
+    def windows(image):
+        return labels.window_labels(shifted(image), classes, given, num_classes)
 
-    def closeness(picture):
-        return labels.closeness_labels(shifted(picture), classes, SIZE, num_classes)
+    def closeness(image):
+        return labels.closeness_labels(shifted(image), classes, SIZE, num_classes)
 
-    def foreground(picture):
-        return labels.foreground_mask(shifted(picture))
+    def foreground(image):
+        return labels.foreground_mask(shifted(image))
 
-    def everything(picture):
-        drawn = sample(picture)
+    def everything(image):
+        drawn = sample(image)
         return (
-            labels.window_labels(shifted(picture), classes, drawn, num_classes),
-            closeness(picture),
-            foreground(picture),
+            labels.window_labels(shifted(image), classes, drawn, num_classes),
+            closeness(image),
+            foreground(image),
         )
 
-    def first_of_one_box(picture):
-        kept = tf.where(picture < FEW, 1, number)
-        some, kinds = shifted(picture)[:kept], classes[:kept]
+    def first_of_one_box(image):
+        kept = tf.where(image < FEW, 1, number)
+        some, kinds = shifted(image)[:kept], classes[:kept]
         return (
             labels.window_labels(some, kinds, given, num_classes),
             labels.closeness_labels(some, kinds, SIZE, num_classes),
@@ -90,27 +90,27 @@ def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str,
 
 
 def milliseconds(function: Callable, rounds: int) -> tuple[float, float]:
-    """Fastest tenth of the wall times, and mean processor time, per picture."""
-    pictures = _on_one_thread(function, rounds + FEW)
+    """Fastest tenth of the wall times, and mean CPU time, per image."""
+    images = _on_one_thread(function, rounds + FEW)
     for _ in range(FEW):  # Tracing, first allocations.
-        next(pictures)
+        next(images)
     processor, wall = time.process_time(), []
     for _ in range(rounds):
         start = time.perf_counter()
-        next(pictures)
+        next(images)
         wall.append(time.perf_counter() - start)
     processor = (time.process_time() - processor) / rounds
     return 1e3 * statistics.quantiles(wall, n=10)[0], 1e3 * processor
 
 
 def megabytes(function: Callable) -> float:
-    """Growth of the process after the first few pictures."""
-    pictures = _on_one_thread(function, 2 * FEW)
+    """Growth of the process after the first few images."""
+    images = _on_one_thread(function, 2 * FEW)
     for _ in range(FEW):
-        next(pictures)
+        next(images)
     before = peak_memory_gib()
     for _ in range(FEW):
-        next(pictures)
+        next(images)
     return 1024.0 * (peak_memory_gib() - before)
 
 
@@ -143,7 +143,7 @@ def measure(number: int, num_classes: int, num_windows: int, rounds: int):
 def main(_: list[str]) -> None:
     context = multiprocessing.get_context("spawn")
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("milliseconds per picture: fastest tenth (mean processor time)")
+    print("milliseconds per image: fastest tenth (mean CPU time)")
     for number in map(int, _BOXES.value):
         num_classes = _CLASSES.value or (20 if number <= 50 else 80)
         with context.Pool(1) as pool:  # A fresh process, for its memory.

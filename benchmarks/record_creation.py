@@ -1,10 +1,10 @@
-"""Speed of record creation: pictures per second of one core.
+"""Speed of record creation: images per second of one core.
 
     python -m benchmarks.record_creation
     python -m benchmarks.record_creation --data_dir=VOCdevkit --year=VOC2012 --set=trainval
     python -m benchmarks.record_creation --annotations_file=instances.json --image_dir=val2017
 
-Without a data set it draws photographs of VOC's size (500x375 pixels, 90 kB, three objects) and
+Without a dataset it draws photographs of VOC's size (500x375 pixels, 90 kB, three objects) and
 writes them down in both formats. Timed are both passes of a converter, reading and checking the
 annotations and writing the records; the first run, which fills the file cache, is not counted.
 """
@@ -22,28 +22,28 @@ from pathlib import Path
 
 from absl import app, flags
 
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "A real data set; see create_pascal_tf_record.")
-_YEAR = flags.DEFINE_string("year", "VOC2007", "Of the real data set.")
-_SET = flags.DEFINE_string("set", None, "Of the real data set.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "A real dataset; see create_pascal_tf_record.")
+_YEAR = flags.DEFINE_string("year", "VOC2007", "Of the real dataset.")
+_SET = flags.DEFINE_string("set", None, "Of the real dataset.")
 _ANNOTATIONS = flags.DEFINE_string(
-    "annotations_file", None, "A real data set; see create_coco_tf_record."
+    "annotations_file", None, "A real dataset; see create_coco_tf_record."
 )
-_IMAGE_DIR = flags.DEFINE_string("image_dir", None, "Of the real data set.")
-_PICTURES = flags.DEFINE_integer("pictures", 300, "Number of pictures to draw.", lower_bound=1)
+_IMAGE_DIR = flags.DEFINE_string("image_dir", None, "Of the real dataset.")
+_IMAGES = flags.DEFINE_integer("images", 300, "Number of images to draw.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed runs.", lower_bound=1)
 
-Load = Callable[[], tuple[list, int]]  # pictures and number of classes
+Load = Callable[[], tuple[list, int]]  # images and number of classes
 
 
-def draw(folder: Path, number: int) -> None:
-    """Writes a VOC folder of pictures of a photograph's size, and a COCO file of them."""
+def draw(directory: Path, number: int) -> None:
+    """Writes a VOC directory of images of a photograph's size, and a COCO file of them."""
     import numpy as np
     from PIL import Image
 
     from object_detection_mtl.dataset_tools import synthetic_voc, voc_annotations
 
-    (folder / voc_annotations.ANNOTATIONS).mkdir(parents=True)
-    (folder / voc_annotations.IMAGES).mkdir()
+    (directory / voc_annotations.ANNOTATIONS).mkdir(parents=True)
+    (directory / voc_annotations.IMAGES).mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []
     objects = [
@@ -53,10 +53,10 @@ def draw(folder: Path, number: int) -> None:
     for index in range(number):
         name = f"{index:06d}.jpg"
         coarse = Image.fromarray(rng.integers(0, 256, (94, 125, 3), np.uint8))
-        picture = coarse.resize((500, 375), Image.Resampling.BICUBIC)
-        picture.save(folder / voc_annotations.IMAGES / name, quality=90)
+        image = coarse.resize((500, 375), Image.Resampling.BICUBIC)
+        image.save(directory / voc_annotations.IMAGES / name, quality=90)
         text = synthetic_voc.annotation_text(name, 375, 500, objects)
-        (folder / voc_annotations.ANNOTATIONS / f"{index:06d}.xml").write_text(text)
+        (directory / voc_annotations.ANNOTATIONS / f"{index:06d}.xml").write_text(text)
         images.append({"id": index, "file_name": name, "height": 375, "width": 500})
         for kind, item in enumerate(objects, start=1):
             box = [item.xmin, item.ymin, item.xmax - item.xmin, item.ymax - item.ymin]
@@ -66,53 +66,55 @@ def draw(folder: Path, number: int) -> None:
             )
     categories = [{"id": kind + 1, "name": f"class {kind}"} for kind in range(3)]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "instances.json").write_text(json.dumps(content))
+    (directory / "instances.json").write_text(json.dumps(content))
 
 
 def load_voc(data_dir: Path, year: str, set_name: str | None) -> tuple[list, int]:
     from object_detection_mtl.dataset_tools import voc_annotations, voc_conversion
 
-    jobs = voc_conversion.collect_jobs(voc_annotations.find_folders(data_dir, year), set_name)
-    names = voc_annotations.class_names(job.annotation for job in jobs)
+    located = voc_conversion.locate_annotations(
+        voc_annotations.find_directories(data_dir, year), set_name
+    )
+    names = voc_annotations.class_names(job.annotation for job in located)
     labels = {name: number for number, name in enumerate(names, start=1)}
-    voc_conversion.check_classes(jobs, labels, "derived")
-    return voc_conversion.as_pictures(jobs, labels), len(labels)
+    voc_conversion.check_classes(located, labels, "derived")
+    return voc_conversion.to_annotated_images(located, labels), len(labels)
 
 
 def load_coco(annotations_file: Path, image_dir: Path) -> tuple[list, int]:
     from object_detection_mtl.dataset_tools import coco_annotations, coco_conversion
 
-    file = coco_annotations.read(annotations_file)
+    file = coco_annotations.read_coco_file(annotations_file)
     labels = coco_annotations.class_numbers(file)
-    return coco_conversion.as_pictures(file, image_dir, labels), max(labels.values())
+    return coco_conversion.to_annotated_images(file, image_dir, labels), max(labels.values())
 
 
 def convert(load: Load, output: Path, auxiliary_labels: bool) -> tuple[int, int]:
-    """Makes the records; returns the number of pictures and of bytes."""
+    """Makes the records; returns the number of images and of bytes."""
     from object_detection_mtl.dataset_tools import record_conversion
     from object_detection_mtl.dataset_tools.conversion_options import (
         AuxiliaryLabelOptions,
         ConversionOptions,
     )
 
-    pictures, num_classes = load()
+    images, num_classes = load()
     settings = AuxiliaryLabelOptions(num_classes) if auxiliary_labels else None
     options = ConversionOptions(auxiliary_labels=settings)
-    report = record_conversion.create_records(pictures, output, options=options)
-    return report.pictures, output.stat().st_size
+    report = record_conversion.create_records(images, output, options=options)
+    return report.images, output.stat().st_size
 
 
 def measure(name: str, load: Load, output: Path, auxiliary_labels: bool) -> None:
-    pictures, size = convert(load, output, auxiliary_labels)
+    images, size = convert(load, output, auxiliary_labels)
     per_core, per_second = [], []
     for _ in range(_ROUNDS.value):
         cpu, wall = time.process_time(), time.perf_counter()
         convert(load, output, auxiliary_labels)
-        per_core.append(pictures / (time.process_time() - cpu))
-        per_second.append(pictures / (time.perf_counter() - wall))
-    kilobytes = size / pictures / 1e3
+        per_core.append(images / (time.process_time() - cpu))
+        per_second.append(images / (time.perf_counter() - wall))
+    kilobytes = size / images / 1e3
     print(
-        f"{name:28s} {pictures:6d} pictures of {kilobytes:4.0f} kB, per second of processor time "
+        f"{name:28s} {images:6d} images of {kilobytes:4.0f} kB, per second of CPU time "
         f"{statistics.median(per_core):5.0f}, of wall time {statistics.median(per_second):5.0f}",
         flush=True,
     )
@@ -124,11 +126,11 @@ def data_sets(scratch: Path) -> Iterator[tuple[str, Load]]:
     if _ANNOTATIONS.value:
         yield "COCO", functools.partial(load_coco, _ANNOTATIONS.value, _IMAGE_DIR.value)
     if not _DATA_DIR.value and not _ANNOTATIONS.value:
-        folder = scratch / "drawn"
-        draw(folder, _PICTURES.value)
-        yield "VOC", functools.partial(load_voc, folder, "VOC2007", None)
-        images = folder / "JPEGImages"
-        yield "COCO", functools.partial(load_coco, folder / "instances.json", images)
+        directory = scratch / "drawn"
+        draw(directory, _IMAGES.value)
+        yield "VOC", functools.partial(load_voc, directory, "VOC2007", None)
+        images = directory / "JPEGImages"
+        yield "COCO", functools.partial(load_coco, directory / "instances.json", images)
 
 
 def main(_: list[str]) -> None:
@@ -137,7 +139,7 @@ def main(_: list[str]) -> None:
             for auxiliary_labels in (False, True):
                 full_name = f"{name} with auxiliary labels" if auxiliary_labels else name
                 measure(full_name, load, Path(scratch) / "benchmark.record", auxiliary_labels)
-    print("The aim is 200 pictures of VOC per second of processor time.")
+    print("The aim is 200 images of VOC per second of CPU time.")
 
 
 if __name__ == "__main__":

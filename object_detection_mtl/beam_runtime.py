@@ -1,4 +1,4 @@
-"""Apache Beam, which is an extra: importing it, starting a pipeline on a runner, waiting for it."""
+"""Apache Beam, an optional package: flags, import, pipelines."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from absl import flags
 
 from object_detection_mtl import optional_packages
 
-# By default Beam's DirectRunner downloads a program and runs that. This is its runner in Python.
-_IN_PYTHON = {"DirectRunner": "apache_beam.runners.portability.fn_api_runner.FnApiRunner"}
+# By default Beam's DirectRunner downloads a program and runs it. This is its runner in Python.
+_PYTHON_RUNNERS = {"DirectRunner": "apache_beam.runners.portability.fn_api_runner.FnApiRunner"}
 
 
-def define_flags(what: str) -> None:
-    """--runner and --runner_option.
+def define_flags(action: str) -> None:
+    """Define --runner and --runner_option.
 
     Args:
-      what: happens with Beam, for the help.
+        action: what the command does with Beam, such as "Convert"; begins the help.
     """
     flags.DEFINE_string(
         "runner",
         None,
-        f"{what} with Apache Beam, for data sets that outgrow one machine: the name of a runner "
-        "such as DirectRunner, FlinkRunner, DataflowRunner. Needs object_detection_mtl[beam], and "
-        "paths that are the same on all machines.",
+        f"{action} with Apache Beam, for datasets that are too large for one machine: the name of "
+        "a runner such as DirectRunner, FlinkRunner, DataflowRunner. Needs "
+        "object_detection_mtl[beam], and paths that are the same on all machines.",
     )
     flags.DEFINE_multi_string(
         "runner_option", [], "An option of the runner, name=value. Can be given repeatedly."
@@ -33,12 +33,15 @@ def define_flags(what: str) -> None:
 
 
 def import_beam() -> Any:
-    """The package apache_beam.
+    """Import the package apache_beam.
+
+    Returns:
+        The package.
 
     Raises:
-      ValueError: it is not installed; the message says how to.
+        ValueError: it is not installed; the message says how to install it.
     """
-    # What it says of clouds that are not installed, and of every step it takes, is noise here.
+    # Its messages about missing cloud packages and about every step are not for users.
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     logging.disable(logging.WARNING)
     try:
@@ -50,36 +53,45 @@ def import_beam() -> Any:
 
 
 def make_pipeline(runner: str, runner_options: Sequence[str]) -> Any:
-    """An empty pipeline.
+    """Return an empty pipeline.
 
     Args:
-      runner: name of a Beam runner.
-      runner_options: "name=value" each.
+        runner: name of a Beam runner.
+        runner_options: "name=value" each.
+
+    Returns:
+        A `beam.Pipeline`.
 
     Raises:
-      ValueError: Beam is not installed, or there is no such runner.
+        ValueError: Beam is not installed, or the runner does not exist.
     """
     beam = import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    settings = PipelineOptions(
-        flags=[f"--{option}" for option in runner_options], runner=_IN_PYTHON.get(runner, runner)
+    options = PipelineOptions(
+        flags=[f"--{option}" for option in runner_options],
+        runner=_PYTHON_RUNNERS.get(runner, runner),
     )
     try:
-        return beam.Pipeline(options=settings)
+        return beam.Pipeline(options=options)
     except (ValueError, ImportError, AttributeError, TypeError) as error:
         raise ValueError(f"--runner={runner} cannot be used: {error}") from error
 
 
-def run(pipeline: Any, runner: str) -> None:
-    """Runs a pipeline and waits for it.
+def run_pipeline(pipeline: Any, runner: str) -> None:
+    """Run a pipeline and wait until it has finished.
+
+    Args:
+        pipeline: from `make_pipeline`.
+        runner: name of its runner, for messages.
 
     Raises:
-      ValueError, OSError: it failed.
+        ValueError: it failed.
+        OSError: a file could not be read or written.
     """
     try:
         pipeline.run().wait_until_finish()
     except (ValueError, OSError):
         raise
-    except Exception as error:  # Runners have errors of many kinds.
+    except Exception as error:  # Runners raise errors of many types.
         raise ValueError(f"the pipeline failed on {runner}: {error}") from error

@@ -10,9 +10,9 @@ SavedModel needs nothing but TensorFlow:
     detections = tf.saved_model.load("exported/saved_model")(images)
 
 --input_type says what it takes: image_tensor (uint8 [1, height, width, 3]), float_image_tensor
-(float32 [batch, height, width, 3], 0..255), encoded_image_string_tensor (picture files, [batch]
-strings) or tf_example (serialised tf.train.Examples with image/encoded, [batch] strings).
---dynamic_batch lets image_tensor take any number of pictures of one size. The pictures of the two
+(float32 [batch, height, width, 3], 0..255), encoded_image_string_tensor (image files, [batch]
+strings) or tf_example (serialized tf.train.Examples with image/encoded, [batch] strings).
+--dynamic_batch lets image_tensor take any number of images of one size. The images of the two
 string types may differ in size.
 
 The graph is frozen, with batch norm folded, which is faster and detects the same; --no_optimize
@@ -59,7 +59,7 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "override", [], "A field of the config and its value, a.b.c=value. Can be given repeatedly."
     )
-    flags.DEFINE_bool("dynamic_batch", False, "image_tensor: any number of pictures, not just one.")
+    flags.DEFINE_bool("dynamic_batch", False, "image_tensor: any number of images, not just one.")
     flags.DEFINE_bool(
         "no_optimize", False, "Export the plain graph: weights as variables, nothing folded."
     )
@@ -74,7 +74,7 @@ def define_flags() -> None:
         "saved_model",
         ("saved_model", "onnx", "openvino", "tflite"),
         "What to write: saved_model/, or with the same input and outputs model.onnx, or model.xml "
-        "and model.bin for OpenVINO. These need the extra of their name, and decode no picture "
+        "and model.bin for OpenVINO. These need the extra of their name, and decode no image "
         "files. tflite is not supported: it has no crop of regions.",
     )
     flags.DEFINE_bool(

@@ -4,7 +4,7 @@
 
 trains until train_config.num_steps, exactly, and continues from the newest checkpoint of the
 directory if there is one: after Ctrl-C the same command goes on. Checkpoints stand in the
-directory, TensorBoard's events in its folder `train`.
+directory, TensorBoard's events in its directory `train`.
 
     model_main_tf2 --pipeline_config_path=faster_rcnn.config --model_dir=run --checkpoint_dir=run
 

@@ -1,16 +1,19 @@
-"""Packages that only some need: the extras of pyproject.toml."""
+"""Optional packages: the extras of pyproject.toml."""
 
 import importlib
 from types import ModuleType
 
 
 def import_package(package: str, extra: str, need: str) -> ModuleType:
-    """The package.
+    """Import an optional package.
 
     Args:
         package: its name in Python.
-        extra: the one that has it.
+        extra: the extra of object_detection_mtl that installs it.
         need: begins the message, such as "videos need OpenCV".
+
+    Returns:
+        The package.
 
     Raises:
         ValueError: it cannot be imported; the message says how to install it.

@@ -53,8 +53,8 @@ def test_a_run_with_changes_to_the_config(tmp_path):
     assert config.eval_config.batch_size == 3
     served = tf.saved_model.load(str(output / "saved_model")).signatures["serving_default"]
     assert served.structured_outputs["raw_detection_boxes"].shape.as_list() == [None, 7, 4]
-    picture = (exported.pictures() / "a.jpg").read_bytes()
-    assert served(input_tensor=tf.constant([picture]))["num_detections"][0] > 1
+    image = (exported.pictures() / "a.jpg").read_bytes()
+    assert served(input_tensor=tf.constant([image]))["num_detections"][0] > 1
 
 
 def test_what_is_exported_is_what_is_evaluated(tmp_path):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("records")
     records.write(path)
     return path
@@ -46,10 +46,10 @@ def calls(monkeypatch):
     return noted
 
 
-def run(folder, *extra):
+def run(directory, *extra):
     return command_line.run(
         model_main_tf2,
-        f"--pipeline_config_path={folder}/pipeline.config",
+        f"--pipeline_config_path={directory}/pipeline.config",
         "--model_dir=out",
         *extra,
     )
@@ -61,8 +61,8 @@ def error(done):
     return line
 
 
-def test_training_by_default(folder, calls):
-    assert run(folder).code == 0
+def test_training_by_default(directory, calls):
+    assert run(directory).code == 0
     [(job, config, model_dir, options)] = calls
     assert (job, model_dir, config.train_config.num_steps) == ("train", "out", 3)
     assert options == {
@@ -77,9 +77,9 @@ def test_training_by_default(folder, calls):
     }
 
 
-def test_every_flag_of_training_arrives(folder, calls):
+def test_every_flag_of_training_arrives(directory, calls):
     done = run(
-        folder,
+        directory,
         "--num_train_steps=7",
         "--checkpoint_every_n=2",
         "--record_summaries=false",
@@ -107,8 +107,8 @@ def test_every_flag_of_training_arrives(folder, calls):
     }
 
 
-def test_a_checkpoint_dir_means_evaluation(folder, calls):
-    assert run(folder, "--checkpoint_dir=ckpts").code == 0
+def test_a_checkpoint_dir_means_evaluation(directory, calls):
+    assert run(directory, "--checkpoint_dir=ckpts").code == 0
     [(job, config, checkpoint_dir, model_dir, options)] = calls
     assert (job, checkpoint_dir, model_dir) == ("evaluate", "ckpts", "out")
     assert config.eval_input_reader[0].sample_1_of_n_examples == 1
@@ -123,12 +123,14 @@ def test_a_checkpoint_dir_means_evaluation(folder, calls):
     }
 
 
-def test_every_flag_of_evaluation_arrives(folder, calls):
+def test_every_flag_of_evaluation_arrives(directory, calls):
     flags = ("--checkpoint_dir=c", "--eval_timeout=5", "--eval_once", "--num_train_steps=4")
-    assert run(folder, *flags, "--sample_1_of_n_eval_examples=3").code == 0
-    assert run(folder, *flags, "--eval_on_train_data").code == 0
+    assert run(directory, *flags, "--sample_1_of_n_eval_examples=3").code == 0
+    assert run(directory, *flags, "--eval_on_train_data").code == 0
     assert (
-        run(folder, *flags, "--eval_on_train_data", "--sample_1_of_n_eval_on_train_examples=2").code
+        run(
+            directory, *flags, "--eval_on_train_data", "--sample_1_of_n_eval_on_train_examples=2"
+        ).code
         == 0
     )
     configs = [call[1] for call in calls]
@@ -141,27 +143,29 @@ def test_every_flag_of_evaluation_arrives(folder, calls):
     )
 
 
-def test_a_signal_is_the_exit_code(folder, monkeypatch):
+def test_a_signal_is_the_exit_code(directory, monkeypatch):
     stopped = TrainingResult(2, "ckpt-2", {}, interrupted_by=int(signal.SIGTERM))
     monkeypatch.setattr(jobs, "train", lambda *_, **__: stopped)
-    assert run(folder).code == 128 + signal.SIGTERM
+    assert run(directory).code == 128 + signal.SIGTERM
 
 
-def test_mistakes_are_one_line(folder, calls, monkeypatch, tmp_path):
-    assert "--num_train_steps=0: expected at least 1" in error(run(folder, "--num_train_steps=0"))
-    assert "--eval_timeout=-1" in error(run(folder, "--checkpoint_dir=c", "--eval_timeout=-1"))
-    assert "which --checkpoint_dir asks for" in error(run(folder, "--eval_once"))
-    assert "which --checkpoint_dir asks for" in error(run(folder, "--report=out"))
-    assert "it needs --eval_once" in error(run(folder, "--checkpoint_dir=c", "--report=out"))
+def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
+    assert "--num_train_steps=0: expected at least 1" in error(
+        run(directory, "--num_train_steps=0")
+    )
+    assert "--eval_timeout=-1" in error(run(directory, "--checkpoint_dir=c", "--eval_timeout=-1"))
+    assert "which --checkpoint_dir asks for" in error(run(directory, "--eval_once"))
+    assert "which --checkpoint_dir asks for" in error(run(directory, "--report=out"))
+    assert "it needs --eval_once" in error(run(directory, "--checkpoint_dir=c", "--report=out"))
     assert "does not exist" in error(run(tmp_path / "nowhere"))
-    assert "batch_sise" in error(run(folder, "--override=train_config.batch_sise=3"))
+    assert "batch_sise" in error(run(directory, "--override=train_config.batch_sise=3"))
     assert not calls
 
     def diverge(*_, **__):
         raise NonFiniteError("Loss/total_loss", 6)
 
     monkeypatch.setattr(jobs, "train", diverge)
-    assert "Loss/total_loss became NaN or infinite in training step 7" in error(run(folder))
+    assert "Loss/total_loss became NaN or infinite in training step 7" in error(run(directory))
 
 
 def environment(**more):
@@ -169,12 +173,12 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": paths, **more}
 
 
-def command(folder, model_dir, *extra):
+def command(directory, model_dir, *extra):
     return [
         sys.executable,
         "-m",
         "object_detection_mtl.model_main_tf2",
-        f"--pipeline_config_path={folder}/pipeline.config",
+        f"--pipeline_config_path={directory}/pipeline.config",
         f"--model_dir={model_dir}",
         *extra,
     ]
@@ -187,7 +191,7 @@ def model_weights(model_dir):
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(folder, tmp_path):
+def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(directory, tmp_path):
     """MobileNet itself: interrupted and continued equals uninterrupted.
 
     On one thread: the order in which several add up a gradient is not fixed, and Adam turns the
@@ -198,7 +202,7 @@ def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(folder, tmp_p
         TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1"
     )
     process = subprocess.Popen(
-        command(folder, tmp_path / "run", steps, "--log_every_n=1"),
+        command(directory, tmp_path / "run", steps, "--log_every_n=1"),
         env=one_thread,
         stdout=subprocess.PIPE,
         text=True,
@@ -212,7 +216,7 @@ def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(folder, tmp_p
     assert "the same command continues from there" in output
     for model_dir in ("run", "whole"):
         subprocess.run(
-            command(folder, tmp_path / model_dir, steps),
+            command(directory, tmp_path / model_dir, steps),
             env=one_thread,
             check=True,
             timeout=1200,
@@ -233,12 +237,12 @@ def free_ports(count):
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(folder, tmp_path):
+def test_two_processes_train_together(directory, tmp_path):
     """Two workers on this machine, half of each batch each."""
     workers = [f"localhost:{port}" for port in free_ports(2)]
     processes = [
         subprocess.Popen(
-            command(folder, tmp_path / "run", "--num_workers=2", "--checkpoint_every_n=2"),
+            command(directory, tmp_path / "run", "--num_workers=2", "--checkpoint_every_n=2"),
             env=environment(
                 TF_CONFIG=json.dumps(
                     {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}

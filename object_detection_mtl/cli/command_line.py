@@ -1,4 +1,4 @@
-"""What the data set command lines share: help that shows their flags, errors in one line."""
+"""What the dataset command lines share: help that shows their flags, errors in one line."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def run(
     name can live in one process. A ValueError or OSError is taken for a mistake in the input:
     its message is printed (the traceback with --verbosity=1) and the exit code is 1. So is a flag
     without default that is given an empty text: a shell variable that was not set must not turn
-    "evaluate there" into "train", or a folder of its own into the current one.
+    "evaluate there" into "train", or a directory of its own into the current one.
 
     Args:
-      define_flags: calls absl's flags.DEFINE_*.
-      main: does the work; returns an exit code or None for 0.
-      usage: what --help says above the flags.
-      positional: name of the flag that an argument without one is the value of; all arguments
-        where the flag may be given repeatedly and its default is a list.
+        define_flags: calls absl's flags.DEFINE_*.
+        main: does the work; returns an exit code or None for 0.
+        usage: what --help says above the flags.
+        positional: name of the flag that an argument without one is the value of; all arguments
+            where the flag may be given repeatedly and its default is a list.
     """
     # What TensorFlow says of the CPU is noise. Without NVIDIA's driver so is its error that there
     # is no GPU; with it, errors of the GPU are worth reading.
@@ -114,10 +114,10 @@ def _refuse_empty_flags(names: Iterable[str]) -> None:
 # What the operating system's errors of a path mean to the person who typed it.
 _REASONS: tuple[tuple[type[OSError], str], ...] = (
     (FileExistsError, "a file of this name is in the way; delete it or choose another path"),
-    (NotADirectoryError, "a part of this path is a file, no folder"),
-    (IsADirectoryError, "it is a folder; give the path of a file"),
+    (NotADirectoryError, "a part of this path is a file, no directory"),
+    (IsADirectoryError, "it is a directory; give the path of a file"),
     (PermissionError, "permission denied; choose another path or change the permissions"),
-    (FileNotFoundError, "no such file or folder"),
+    (FileNotFoundError, "no such file or directory"),
 )
 
 
@@ -146,12 +146,12 @@ _GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}\s*|\s*\[Op:.*", re.DOTALL)
 def _tensorflow_in_words(error: Exception) -> str | None:
     """What TensorFlow found wrong with a file or the memory; None for any other error.
 
-    Recognised by name: most command lines work without importing TensorFlow.
+    Recognized by name: most command lines work without importing TensorFlow.
     """
     module = type(error).__module__
     if not module.startswith("tensorflow.") or type(error).__name__ not in _TENSORFLOW_NAMES:
         return None
     text = _GRAPH_NAMES.sub("", getattr(error, "message", str(error))).strip()
     if "OOM" in text:
-        return f"out of memory: {text}; smaller batches or smaller pictures need less"
+        return f"out of memory: {text}; smaller batches or smaller images need less"
     return f"{text}; {_MAKE_ROOM}" if text.endswith("No space left on device") else text

@@ -1,4 +1,4 @@
-"""Draws the auxiliary labels of pictures: boxes, mask, closeness, windows; one sheet per picture.
+"""Draws the auxiliary labels of images: boxes, mask, closeness, windows; one sheet per image.
 
     inspect_labels --data_dir=VOCdevkit/VOC2007 --set=trainval --output_dir=labels
     inspect_labels --annotations_file=instances_val.json --image_dir=val --output_dir=labels
@@ -29,7 +29,9 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     flags.DEFINE_string("input_path", None, "Record file, or a quoted pattern of record files.")
     flags.DEFINE_string(
-        "data_dir", None, "In its place: folder that holds VOC2007 and VOC2012, or a VOC folder."
+        "data_dir",
+        None,
+        "In its place: directory that holds VOC2007 and VOC2012, or a VOC directory.",
     )
     flags.DEFINE_enum("year", "VOC2007", voc_annotations.YEARS, "Which of them.")
     flags.DEFINE_string(
@@ -38,22 +40,24 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "annotations_dir",
         voc_annotations.ANNOTATIONS,
-        "Folder of the .xml files, relative to the VOC folder.",
+        "Directory of the .xml files, relative to the VOC directory.",
     )
     flags.DEFINE_string(
-        "images_dir", voc_annotations.IMAGES, "Folder of the pictures, relative to the VOC folder."
+        "images_dir",
+        voc_annotations.IMAGES,
+        "Directory of the images, relative to the VOC directory.",
     )
     flags.DEFINE_string("annotations_file", None, "In their place: COCO instances file (.json) ...")
-    flags.DEFINE_string("image_dir", None, "... and the folder of its pictures.")
+    flags.DEFINE_string("image_dir", None, "... and the directory of its images.")
     flags.DEFINE_string("output_dir", None, "Where to write; created if it does not exist.")
     flags.DEFINE_string(
         "label_map_path",
         None,
-        "Label map (.pbtxt). Records need one; folders and COCO files name their classes "
+        "Label map (.pbtxt). Records need one; directories and COCO files name their classes "
         "themselves.",
     )
-    flags.DEFINE_integer("num_images", 20, "Pictures to draw, the first ones.", lower_bound=1)
-    flags.DEFINE_integer("num_windows", 4, "Windows of each picture to draw.", lower_bound=1)
+    flags.DEFINE_integer("num_images", 20, "Images to draw, the first ones.", lower_bound=1)
+    flags.DEFINE_integer("num_windows", 4, "Windows of each image to draw.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the windows.", lower_bound=0, upper_bound=2**31 - 1)
     flags.DEFINE_bool(
         "stored_labels", False, "Draw the labels that the records hold, in place of new ones."
@@ -62,7 +66,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Labels of a few pictures are no work for it.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Labels of a few images are no work for it.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     source = _source()
 
@@ -99,7 +103,7 @@ def _source() -> label_sources.Source:
         return label_sources.of_records(FLAGS.input_path, FLAGS.label_map_path)
     if FLAGS.data_dir:
         return label_sources.of_voc(
-            voc_annotations.find_folders(FLAGS.data_dir, FLAGS.year),
+            voc_annotations.find_directories(FLAGS.data_dir, FLAGS.year),
             FLAGS.set,
             FLAGS.annotations_dir,
             FLAGS.images_dir,

@@ -1,0 +1,1 @@
+"""Input pipeline: records, decoding, augmentation, batches."""

@@ -1,12 +1,12 @@
-"""Random changes of a picture together with its boxes.
+"""Data augmentation: definition, horizontal flip, shared operations.
 
-Shape letters: N objects of one picture (not padded), H W the picture.
+Shape letters: N objects of one image (not padded), H W the image.
 
 An augmentation is a function from (example, seed) to example. The example is the dictionary of one
-picture before batching: "image" [H, W, 3] and the tensors of fields.Groundtruth without a batch
-dimension. The seed, int32 [2], is all the randomness it has: the same seed gives the same change,
-eagerly and inside Dataset.map. Whatever of the example a change concerns it changes, and passes on
-the rest untouched, so that labels made afterwards fit what the model will see.
+image before batching: "image" [H, W, 3] and the tensors of fields.Groundtruth without a batch
+dimension. The seed, int32 [2], is the only source of randomness: the same seed gives the same
+change, eagerly and inside Dataset.map. An augmentation changes every tensor that it affects and
+passes on the others, so that labels made afterwards fit the image that the model gets.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.ops import boxes as box_ops
 
 IMAGE = "image"  # [H, W, 3], uint8 as decoded
-MIRRORED = "mirrored"  # bool [], where asked for: whether the example is mirrored left to right
+MIRRORED = "mirrored"  # optional bool []: whether the example is flipped left to right
 
-# What is known of every object, [N, ...] each.
+# The tensors with one row per object, [N, ...] each.
 OBJECT_LISTS = (
     Groundtruth.boxes,
     Groundtruth.classes,
@@ -37,13 +37,16 @@ Augmentation = Callable[[Example, tf.Tensor], Example]
 
 
 def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
-    """Mirrors the picture left to right, and its boxes with it.
+    """Return an augmentation that flips the image and its boxes left to right.
 
     Args:
-      probability: of a flip, 0..1. A picture without boxes is flipped like any other.
+        probability: of a flip, 0..1. Images without boxes are flipped too.
+
+    Returns:
+        The augmentation.
 
     Raises:
-      ValueError: probability outside 0..1.
+        ValueError: the probability is outside 0..1.
     """
     check_probability("random_horizontal_flip", probability)
 
@@ -56,7 +59,7 @@ def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
 
 
 def flip_left_right(example: Example) -> Example:
-    """Return the mirrored example; an example with `MIRRORED` notes it there."""
+    """Return the flipped example; `MIRRORED` is inverted in an example that has it."""
     flipped = {**example, IMAGE: tf.reverse(example[IMAGE], axis=[1])}
     flipped[Groundtruth.boxes] = box_ops.flip_left_right(example[Groundtruth.boxes])
     if MIRRORED in example:
@@ -65,7 +68,7 @@ def flip_left_right(example: Example) -> Example:
 
 
 def apply_all(example: Example, augmentations: Sequence[Augmentation], seed: tf.Tensor) -> Example:
-    """Applies augmentations in order, each with a seed of its own drawn from `seed` int32 [2]."""
+    """Apply augmentations in order, each with its own seed drawn from `seed` int32 [2]."""
     for number, augmentation in enumerate(augmentations):
         example = augmentation(
             example, tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
@@ -74,28 +77,28 @@ def apply_all(example: Example, augmentations: Sequence[Augmentation], seed: tf.
 
 
 def keep_objects(example: Example, kept: tf.Tensor) -> Example:
-    """The example with those objects alone for which `kept` bool [N] is true."""
+    """Return the example with only those objects for which `kept` bool [N] is true."""
     rows = tf.where(kept)[:, 0]
     lists = example.keys() & set(OBJECT_LISTS)
     return {**example, **{key: tf.gather(example[key], rows) for key in sorted(lists)}}
 
 
 def chance(seed: tf.Tensor, probability: float) -> tf.Tensor:
-    """A bool scalar, True with the given probability: never at 0, always at 1."""
+    """Return a bool scalar, True with the given probability: never at 0, always at 1."""
     return uniform(seed, 0.0, 1.0) < probability
 
 
 def uniform(
     seed: tf.Tensor, low: float | tf.Tensor, high: float | tf.Tensor, shape: Sequence = ()
 ) -> tf.Tensor:
-    """float32 numbers in [low, high)."""
-    # Philox on every device: other algorithms give other numbers there.
+    """Return float32 numbers in [low, high)."""
+    # Philox on every device: the default algorithm differs between devices.
     drawn = tf.random.stateless_uniform(shape, seed, alg="philox")
     return low + (high - low) * drawn
 
 
 def whole_number(seed: tf.Tensor, low: int | tf.Tensor, high: int | tf.Tensor) -> tf.Tensor:
-    """int32 numbers in [low, high], both included, of their shape."""
+    """Return int32 numbers in [low, high], both included, of the shape of low and high."""
     low, high = tf.convert_to_tensor(low, tf.int32), tf.convert_to_tensor(high, tf.int32)
     span = tf.cast(high - low + 1, tf.float32)
     steps = tf.floor(uniform(seed, 0.0, 1.0, tf.shape(span)) * span)
@@ -103,6 +106,6 @@ def whole_number(seed: tf.Tensor, low: int | tf.Tensor, high: int | tf.Tensor) -
 
 
 def check_probability(step: str, probability: float) -> None:
-    """Raises a ValueError that names the step, unless probability lies in 0..1."""
+    """Raise a ValueError that names the step unless the probability is in 0..1."""
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"{step}: probability is {probability}, expected 0 to 1")

@@ -23,45 +23,51 @@ from object_detection_mtl.data.augmentation import (
     uniform,
 )
 
-# color_ordering of random_distort_color -> the steps and how far each goes, the OD API's.
+# Ranges of random_distort_color in the OD API.
 _BRIGHTNESS, _HUE = 32.0 / 255.0, 0.2
 _CONTRAST = _SATURATION = (0.5, 1.5)
 
 
 def random_adjust_brightness(max_delta: float = 0.2) -> Augmentation:
-    """Adds a number in [-max_delta, max_delta] to every fraction."""
+    """Return an augmentation that adds a number in [-max_delta, max_delta] to every fraction."""
     _check_range("random_adjust_brightness", "max_delta", max_delta, 0.0, 1.0)
-    return _coloured(
+    return _change_colors(
         lambda image, seed: tf.image.adjust_brightness(image, uniform(seed, -max_delta, max_delta))
     )
 
 
 def random_adjust_contrast(min_delta: float = 0.8, max_delta: float = 1.25) -> Augmentation:
-    """Multiplies every channel's distance from its mean by a number in [min_delta, max_delta]."""
+    """Return an augmentation that scales the contrast by a number in [min_delta, max_delta].
+
+    Contrast is the distance of every channel from its mean.
+    """
     _check_order("random_adjust_contrast", min_delta, max_delta)
-    return _coloured(
+    return _change_colors(
         lambda image, seed: tf.image.adjust_contrast(image, uniform(seed, min_delta, max_delta))
     )
 
 
 def random_adjust_hue(max_delta: float = 0.02) -> Augmentation:
-    """Turns the colour wheel by a part in [-max_delta, max_delta] of a full turn."""
+    """Return an augmentation that shifts the hue by a fraction in [-max_delta, max_delta]."""
     _check_range("random_adjust_hue", "max_delta", max_delta, 0.0, 0.5)
-    return _coloured(
+    return _change_colors(
         lambda image, seed: tf.image.adjust_hue(image, uniform(seed, -max_delta, max_delta))
     )
 
 
 def random_adjust_saturation(min_delta: float = 0.8, max_delta: float = 1.25) -> Augmentation:
-    """Multiplies the saturation by a number in [min_delta, max_delta]."""
+    """Return an augmentation that scales the saturation by a number in [min_delta, max_delta]."""
     _check_order("random_adjust_saturation", min_delta, max_delta)
-    return _coloured(
+    return _change_colors(
         lambda image, seed: tf.image.adjust_saturation(image, uniform(seed, min_delta, max_delta))
     )
 
 
 def random_distort_color(color_ordering: int = 0) -> Augmentation:
-    """Brightness, saturation, hue and contrast in this order (0), or with contrast second (1)."""
+    """Return an augmentation that changes brightness, saturation, hue and contrast.
+
+    They are changed in this order (color_ordering 0), or with contrast second (1).
+    """
     if color_ordering not in (0, 1):
         raise ValueError(
             f"random_distort_color: color_ordering is {color_ordering}, expected 0 or 1"
@@ -78,13 +84,13 @@ def random_distort_color(color_ordering: int = 0) -> Augmentation:
 
 
 def random_rgb_to_gray(probability: float = 0.1) -> Augmentation:
-    """Takes the colours away, with the given probability; the three channels become equal."""
+    """Return an augmentation that makes the three channels equal, with the given probability."""
     check_probability("random_rgb_to_gray", probability)
 
     def gray(image: tf.Tensor) -> tf.Tensor:
         return tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(image))
 
-    return _coloured(
+    return _change_colors(
         lambda image, seed: tf.cond(
             chance(seed, probability), lambda: gray(image), lambda: tf.identity(image)
         )
@@ -94,12 +100,15 @@ def random_rgb_to_gray(probability: float = 0.1) -> Augmentation:
 def random_black_patches(
     max_black_patches: int = 10, probability: float = 0.5, size_to_image_ratio: float = 0.1
 ) -> Augmentation:
-    """Blackens squares at random places, each of `max_black_patches` with the given probability.
+    """Return an augmentation that blackens squares at random places.
 
     Args:
-      max_black_patches: most squares.
-      probability: of each.
-      size_to_image_ratio: side of a square as a part of the picture's shorter side.
+        max_black_patches: maximum number of squares.
+        probability: of each of them.
+        size_to_image_ratio: side of a square as a fraction of the image's shorter side.
+
+    Returns:
+        The augmentation.
     """
     check_probability("random_black_patches", probability)
     _check_range("random_black_patches", "size_to_image_ratio", size_to_image_ratio, 0.0, 1.0)
@@ -113,7 +122,7 @@ def random_black_patches(
         side = tf.floor(size_to_image_ratio * tf.reduce_min(sides))
         draws = uniform(seed, 0.0, 1.0, [max_black_patches, 3])
         drawn = draws[:, 2] < probability
-        # [2, patches]: top or left of each, in whole pixels inside the picture.
+        # [2, patches]: top and left of each, in whole pixels inside the image.
         corners = tf.floor(tf.transpose(draws[:, :2]) * (sides[:, tf.newaxis] - side + 1.0))
         rows, columns = (
             _covered(tf.range(sides[axis]), corners[axis], side) & drawn for axis in (0, 1)
@@ -121,17 +130,17 @@ def random_black_patches(
         black = tf.matmul(tf.cast(rows, tf.float32), tf.cast(columns, tf.float32), transpose_b=True)
         return tf.where(black[..., tf.newaxis] > 0.0, 0.0, image)
 
-    return _coloured(blacken)
+    return _change_colors(blacken)
 
 
 def _covered(pixels: tf.Tensor, starts: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """bool [pixels, starts]: whether a pixel lies in [start, start + length)."""
+    """Return bool [pixels, starts]: whether a pixel is in [start, start + length)."""
     distance = pixels[:, tf.newaxis] - starts
     return (distance >= 0.0) & (distance < length)
 
 
-def _coloured(change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Augmentation:
-    """An augmentation from a change of fractions [H, W, 3] float32."""
+def _change_colors(change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Augmentation:
+    """Return an augmentation from a change of fractions [H, W, 3] float32."""
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         fractions = tf.cast(example[IMAGE], tf.float32) / 255.0

@@ -26,20 +26,20 @@ from object_detection_mtl.data.augmentation import (
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.ops import boxes as box_ops
 
-_ATTEMPTS = 100  # at a crop that fits; after them the picture stays whole
+_ATTEMPTS = 100  # to find a valid crop; if all fail, the image is not cropped
 
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How a crop is drawn and what it keeps.
+    """How a crop is drawn and which objects it keeps.
 
     Attributes:
-        min_object_covered: a crop covers at least this part of one object.
+        min_object_covered: a crop covers at least this fraction of one object.
         aspect_ratio_range: width / height of the crop.
-        area_range: its area as a part of the picture's.
-        overlap_thresh: an object of which less than this part lies in the crop goes.
-        clip_boxes: cut the boxes at the crop.
-        random_coef: how often the picture is left as it is.
+        area_range: area of the crop as a fraction of the image's.
+        overlap_thresh: an object with a smaller fraction inside the crop is dropped.
+        clip_boxes: clip the boxes to the crop.
+        random_coef: probability that the image is not cropped.
     """
 
     min_object_covered: float = 1.0
@@ -74,7 +74,7 @@ SSD_CROPS = tuple(
 
 
 def random_crop_image(options: CropOptions | None = None) -> Augmentation:
-    """Cuts out a random part that shows enough of some object."""
+    """Return an augmentation that crops at random so that enough of an object is visible."""
     options = options or CropOptions()
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
@@ -82,14 +82,17 @@ def random_crop_image(options: CropOptions | None = None) -> Augmentation:
         return tf.cond(
             uniform(coin_seed, 0.0, 1.0) < options.random_coef,
             lambda: dict(example),
-            lambda: _cropped(example, options, crop_seed),
+            lambda: _random_crop(example, options, crop_seed),
         )
 
     return augment
 
 
 def ssd_random_crop(operations: Sequence[CropOptions] = SSD_CROPS) -> Augmentation:
-    """One of several kinds of crop, all equally likely (SSD, Liu et al. 2016, section 2.2)."""
+    """Return an augmentation that chooses one of several kinds of crop with equal probability.
+
+    As in SSD (Liu et al. 2016, section 2.2).
+    """
     crops = [random_crop_image(options) for options in operations]
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
@@ -105,20 +108,23 @@ def random_pad_image(
     max_image_size: tuple[int, int] | None = None,
     pad_color: Sequence[float] | None = None,
 ) -> Augmentation:
-    """Puts the picture at a random place on a larger canvas.
+    """Return an augmentation that pads the image at random on all sides.
 
     Args:
-      min_image_size: (height, width) of the smallest canvas; None: the picture's.
-      max_image_size: of the largest; None: twice the picture's.
-      pad_color: red, green, blue, 0..255; None: the picture's mean.
+        min_image_size: smallest (height, width) after padding; None: the image's.
+        max_image_size: largest (height, width) after padding; None: twice the image's.
+        pad_color: red, green, blue, 0..255; None: the image's mean.
+
+    Returns:
+        The augmentation.
     """
-    colour = _colour("random_pad_image", pad_color)
+    color = _color("random_pad_image", pad_color)
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         sides = tf.shape(example[IMAGE])[:2]
         smallest = sides if min_image_size is None else tf.maximum(sides, min_image_size)
         largest = 2 * sides if max_image_size is None else tf.constant(max_image_size)
-        return _padded(example, smallest, tf.maximum(largest, smallest), colour, seed)
+        return _padded(example, smallest, tf.maximum(largest, smallest), color, seed)
 
     return augment
 
@@ -129,17 +135,20 @@ def random_crop_pad_image(
     max_padded_size_ratio: tuple[float, float] = (2.0, 2.0),
     pad_color: Sequence[float] | None = None,
 ) -> Augmentation:
-    """A crop, then a canvas for it.
+    """Return an augmentation that crops at random and then pads at random.
 
     Args:
-      options: of the crop.
-      min_padded_size_ratio: (height, width) of the smallest canvas as parts of the picture's before
-        the crop; never smaller than the crop.
-      max_padded_size_ratio: of the largest.
-      pad_color: red, green, blue, 0..255; None: the mean of the crop.
+        options: of the crop.
+        min_padded_size_ratio: smallest (height, width) after padding, as fractions of the image
+            before the crop; never smaller than the crop.
+        max_padded_size_ratio: largest (height, width) after padding, likewise.
+        pad_color: red, green, blue, 0..255; None: the mean of the crop.
+
+    Returns:
+        The augmentation.
     """
     crop = random_crop_image(options)
-    colour = _colour("random_crop_pad_image", pad_color)
+    color = _color("random_crop_pad_image", pad_color)
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         before = tf.cast(tf.shape(example[IMAGE])[:2], tf.float32)
@@ -149,7 +158,7 @@ def random_crop_pad_image(
             tf.maximum(tf.cast(before * ratio, tf.int32), tf.shape(cropped[IMAGE])[:2])
             for ratio in (min_padded_size_ratio, max_padded_size_ratio)
         )
-        return _padded(cropped, smallest, tf.maximum(largest, smallest), colour, pad_seed)
+        return _padded(cropped, smallest, tf.maximum(largest, smallest), color, pad_seed)
 
     return augment
 
@@ -157,16 +166,21 @@ def random_crop_pad_image(
 def random_square_crop_by_scale(
     max_border: int = 128, scale_min: float = 0.6, scale_max: float = 1.3, num_scales: int = 8
 ) -> Augmentation:
-    """A square around a random point, black where it reaches beyond the picture.
+    """Return an augmentation that crops a square around a random point, black outside the image.
 
-    Its side is the picture's longer side times one of `num_scales` evenly spaced factors (Objects
-    as Points, Zhou et al. 2019). Objects outside go, the others' boxes are cut at the square.
+    The side of the square is the image's longer side times one of `num_scales` evenly spaced
+    factors (Objects as Points, Zhou et al. 2019). Objects outside are dropped, the other boxes are
+    clipped to the square.
 
     Args:
-      max_border: the square's centre keeps this distance from the picture's borders, halved until
-        there is room.
-      scale_min, scale_max: range of the factor.
-      num_scales: how many different factors.
+        max_border: minimum distance of the square's center from the image's borders, halved until
+            it is at most half of each side.
+        scale_min: smallest factor.
+        scale_max: largest factor.
+        num_scales: number of factors.
+
+    Returns:
+        The augmentation.
     """
     if not 0.0 < scale_min <= scale_max or num_scales < 1 or max_border < 1:
         raise ValueError(
@@ -178,26 +192,26 @@ def random_square_crop_by_scale(
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         sides = tf.shape(example[IMAGE])[:2]
-        scale_seed, centre_seed = _split(seed)
+        scale_seed, center_seed = _split(seed)
         factor = factors[whole_number(scale_seed, 0, num_scales - 1)]
         longest = tf.cast(tf.reduce_max(sides), tf.float32)
         side = tf.maximum(tf.cast(longest * tf.cast(factor, tf.float32), tf.int32), 1)
         borders = _border(max_border, sides)
-        centre = whole_number(centre_seed, borders, sides - borders)
-        return _cut_out(example, centre - side // 2, tf.stack([side, side]))
+        center = whole_number(center_seed, borders, sides - borders)
+        return _crop_rectangle(example, center - side // 2, tf.stack([side, side]))
 
     return augment
 
 
 def _border(max_border: int, sides: tf.Tensor) -> tf.Tensor:
-    """`max_border`, halved until it is at most half of each side."""
+    """Return `max_border`, halved until it is at most half of each side."""
     ratio = 2.0 * max_border / tf.cast(sides, tf.float32)
     halvings = tf.maximum(tf.math.ceil(tf.math.log(ratio) / tf.math.log(2.0)), 0.0)
     halved = max_border // tf.cast(tf.minimum(2.0**halvings, float(max_border)), tf.int32)
     return tf.minimum(halved, sides // 2)
 
 
-def _cropped(example: Example, options: CropOptions, seed: tf.Tensor) -> Example:
+def _random_crop(example: Example, options: CropOptions, seed: tf.Tensor) -> Example:
     image, boxes = example[IMAGE], example[Groundtruth.boxes]
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(image),
@@ -209,7 +223,7 @@ def _cropped(example: Example, options: CropOptions, seed: tf.Tensor) -> Example
         max_attempts=_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
-    return _cut_out(
+    return _crop_rectangle(
         example,
         begin[:2],
         tf.where(size[:2] < 0, tf.shape(image)[:2] - begin[:2], size[:2]),
@@ -218,7 +232,7 @@ def _cropped(example: Example, options: CropOptions, seed: tf.Tensor) -> Example
     )
 
 
-def _cut_out(
+def _crop_rectangle(
     example: Example,
     begin: tf.Tensor,
     size: tf.Tensor,
@@ -226,9 +240,9 @@ def _cut_out(
     overlap_thresh: float = 0.0,
     clip_boxes: bool = True,
 ) -> Example:
-    """The rectangle of `size` at `begin`, both (height, width) in pixels; black beyond the picture.
+    """Crop the rectangle of `size` at `begin`, both (height, width) in pixels; pad with black.
 
-    Objects that do not touch it, or of which less than `overlap_thresh` lies in it, go.
+    Objects outside it, or with less than the fraction `overlap_thresh` inside it, are dropped.
     """
     image, boxes = example[IMAGE], example[Groundtruth.boxes]
     sides = tf.shape(image)[:2]
@@ -241,31 +255,31 @@ def _cut_out(
     scale = tf.cast(tf.tile(sides, [2]), tf.float32)
     window = tf.cast(tf.concat([begin, end], axis=0), tf.float32) / scale
     covered = box_ops.area(box_ops.clip_to_window(boxes, window))
-    share = tf.math.divide_no_nan(covered, box_ops.area(boxes))
+    fraction = tf.math.divide_no_nan(covered, box_ops.area(boxes))
     moved = box_ops.change_coordinate_frame(boxes, window)
     if clip_boxes:
         moved = tf.clip_by_value(moved, 0.0, 1.0)
     result = {**example, IMAGE: part, Groundtruth.boxes: moved}
-    return keep_objects(result, (covered > 0.0) & (share >= overlap_thresh))
+    return keep_objects(result, (covered > 0.0) & (fraction >= overlap_thresh))
 
 
 def _padded(
     example: Example,
     smallest: tf.Tensor,
     largest: tf.Tensor,
-    colour: tf.Tensor | None,
+    color: tf.Tensor | None,
     seed: tf.Tensor,
 ) -> Example:
-    """The picture on a canvas of (height, width) between `smallest` and `largest`."""
+    """Pad the image to a (height, width) between `smallest` and `largest`."""
     image, boxes = example[IMAGE], example[Groundtruth.boxes]
     sides = tf.shape(image)[:2]
     size_seed, place_seed = _split(seed)
     size = whole_number(size_seed, smallest, largest)
     begin = whole_number(place_seed, tf.zeros_like(sides), size - sides)
     pixels = tf.cast(image, tf.float32)
-    background = tf.reduce_mean(pixels, axis=[0, 1]) if colour is None else colour
+    background = tf.reduce_mean(pixels, axis=[0, 1]) if color is None else color
     margins = tf.concat([tf.stack([begin, size - sides - begin], axis=1), [[0, 0]]], axis=0)
-    # Padding what the picture has beyond the background leaves the background around it.
+    # The image minus the background is padded with zeros, then the background is added.
     canvas = tf.pad(pixels - background, margins) + background
     canvas = tf.cast(tf.clip_by_value(tf.round(canvas), 0.0, 255.0), image.dtype)
     old, new = (tf.cast(tf.tile(value, [2]), tf.float32) for value in (sides, size))
@@ -275,18 +289,18 @@ def _padded(
 
 
 def _split(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Two independent seeds [2] from one."""
+    """Return two independent seeds [2] from one."""
     first, second = (
         tf.random.experimental.stateless_fold_in(seed, number, alg="philox") for number in (0, 1)
     )
     return first, second
 
 
-def _colour(step: str, pad_color: Sequence[float] | None) -> tf.Tensor | None:
+def _color(step: str, pad_color: Sequence[float] | None) -> tf.Tensor | None:
     if not pad_color:
         return None
     if len(pad_color) not in (1, 3):
         raise ValueError(
-            f"{step}: pad_color is {list(pad_color)}, expected red, green and blue, or one grey"
+            f"{step}: pad_color is {list(pad_color)}, expected red, green and blue, or one value"
         )
     return tf.constant(pad_color, tf.float32)

@@ -1,9 +1,9 @@
-"""Random flips, turns and scalings of the whole picture, and small errors of its boxes.
+"""Geometric augmentations: vertical flip, rotation, scaling, box jitter.
 
-Shape letters: N objects of one picture, H W the picture.
+Shape letters: N objects of one image, H W the image.
 
-Every factory returns an augmentation in the sense of augmentation.py; no object is lost. The names,
-defaults and meanings of the arguments are those of preprocessor.proto.
+Every factory returns an augmentation as augmentation.py defines it; no object is dropped. The
+names, defaults and meanings of the arguments are those of preprocessor.proto.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ JITTER_MODES = (
 
 
 def random_vertical_flip(probability: float = 0.5) -> Augmentation:
-    """Mirrors the picture top to bottom, and its boxes with it."""
+    """Return an augmentation that flips the image and its boxes top to bottom."""
     check_probability("random_vertical_flip", probability)
 
     def flipped(example: Example) -> Example:
@@ -49,10 +49,13 @@ def random_vertical_flip(probability: float = 0.5) -> Augmentation:
 
 
 def random_rotation90(probability: float = 0.5) -> Augmentation:
-    """Turns the picture by 90 degrees, counter-clockwise, and its boxes with it."""
+    """Return an augmentation that rotates the image and its boxes by 90 degrees.
+
+    The rotation is counterclockwise.
+    """
     check_probability("random_rotation90", probability)
 
-    def turned(example: Example) -> Example:
+    def rotated(example: Example) -> Example:
         top, left, bottom, right = tf.unstack(example[Groundtruth.boxes], axis=-1)
         return {
             **example,
@@ -60,11 +63,14 @@ def random_rotation90(probability: float = 0.5) -> Augmentation:
             Groundtruth.boxes: tf.stack([1.0 - right, top, 1.0 - left, bottom], axis=-1),
         }
 
-    return _sometimes(turned, probability)
+    return _sometimes(rotated, probability)
 
 
 def random_image_scale(min_scale_ratio: float = 0.5, max_scale_ratio: float = 2.0) -> Augmentation:
-    """Resizes the picture by a factor in [min_scale_ratio, max_scale_ratio], both sides alike."""
+    """Return an augmentation that resizes both sides by one random factor.
+
+    The factor is in [min_scale_ratio, max_scale_ratio].
+    """
     if not 0.0 < min_scale_ratio <= max_scale_ratio:
         raise ValueError(
             f"random_image_scale: min_scale_ratio is {min_scale_ratio} and max_scale_ratio "
@@ -83,23 +89,29 @@ def random_image_scale(min_scale_ratio: float = 0.5, max_scale_ratio: float = 2.
 
 
 def random_jitter_boxes(ratio: float = 0.05, jitter_mode: str = "DEFAULT") -> Augmentation:
-    """Makes every box a little larger or smaller, at random.
+    """Return an augmentation that enlarges or shrinks every box at random.
 
     Args:
-      ratio: 0 to 1; a box keeps its centre and becomes up to this part higher or wider, so that a
-        side moves by up to half of it, as in the OD API.
-      jitter_mode: DEFAULT moves every side either way. EXPAND moves them outwards and SHRINK
-        inwards, each by an amount of its own. ..._SYMMETRIC moves opposite sides by the same
-        amount, less where the picture ends; ..._SYMMETRIC_XY height and width by the same part.
+        ratio: 0 to 1; height and width change by up to this fraction, so each side moves by up to
+            half of it, as in the OD API.
+        jitter_mode: DEFAULT moves every side in either direction. EXPAND moves sides outwards and
+            SHRINK inwards, each by its own amount. ..._SYMMETRIC moves opposite sides by the same
+            amount, less at the border of the image; ..._SYMMETRIC_XY moves height and width by the
+            same fraction.
+
+    Returns:
+        The augmentation.
     """
     if not 0.0 <= ratio < 1.0:
-        raise ValueError(f"random_jitter_boxes: ratio is {ratio}, expected 0 to 1, without 1")
+        raise ValueError(
+            f"random_jitter_boxes: ratio is {ratio}, expected at least 0 and less than 1"
+        )
     if jitter_mode not in JITTER_MODES:
         raise ValueError(
             f"random_jitter_boxes: jitter_mode is {jitter_mode!r}, expected one of "
             f"{', '.join(JITTER_MODES)}"
         )
-    # Of each side, as parts of height or width, outwards positive.
+    # Range of each side's move, as fractions of height or width; positive is outwards.
     least = 0.0 if jitter_mode.startswith("EXPAND") else -ratio / 2.0
     most = 0.0 if jitter_mode.startswith("SHRINK") else ratio / 2.0
     alike = 4 if jitter_mode.endswith("_XY") else 2 if "SYMMETRIC" in jitter_mode else 1

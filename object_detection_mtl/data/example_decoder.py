@@ -1,19 +1,19 @@
-"""From a serialised record to a picture and its ground truth.
+"""Decoder of records: image and ground truth of a tf.train.Example.
 
-Shape letters: N objects of one picture, H W the picture, K classes without background.
+Shape letters: N objects of one image, H W the image, K classes without background.
 
-Reads what the OD API's decoder reads of a record, as far as boxes need it:
+Reads the same keys of a record as the OD API's decoder, as far as detection needs them:
 
-* A class text wins over the class number where a label map is given; it is looked up among the
+* With a label map, a class text takes precedence over the class number; it is looked up among the
   names, then among the display names. An object whose text is unknown, or whose number is -1, is
-  left out, as the OD API does, and each unknown text is logged once.
+  dropped as in the OD API, and each unknown text is logged once.
 * Absent weights are 1; absent flags are False; absent areas are computed from the boxes.
-* Boxes are clipped to the picture. Those of which nothing is left, or that are not finite, are
-  left out.
-* Grey, palette, CMYK, 16-bit pictures and pictures with alpha come out as 8-bit RGB; of an
-  animation, the first frame.
+* Boxes are clipped to the image. Boxes without area inside the image, and boxes that are not
+  finite, are dropped.
+* Grayscale, palette, CMYK and 16-bit images and images with alpha become 8-bit RGB; of an animation
+  the first frame is decoded.
 
-A record that cannot be used is an error that names the picture.
+An unreadable record is an error that names the image.
 """
 
 from __future__ import annotations
@@ -27,21 +27,26 @@ from absl import logging
 from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.data.example_format import BOX_KEYS, parsing_spec
-from object_detection_mtl.data.image_decoding import decode_picture
+from object_detection_mtl.data.image_decoding import decode_rgb_image
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
 UNKNOWN_CLASS = -1
 
 
 class LabelMapItem(Protocol):
-    """What is read of an item of a label map."""
+    """An item of a label map."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Number of the class."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the class, may be empty."""
+
     @property
-    def display_name(self) -> str: ...
+    def display_name(self) -> str:
+        """Name for people, may be empty."""
 
 
 def make_decoder(
@@ -51,24 +56,27 @@ def make_decoder(
     prefer_display_name: bool = False,
     stored: LabelMaker | None = None,
 ) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Example]:
-    """Returns decode(parsed, name) -> example.
+    """Return a function decode(parsed, name) -> example.
 
-    `parsed` is what `parse` returns, `name` a scalar string that identifies the record where it
-    does not do so itself. The example holds
+    `parsed` is what `parse` returns; `name` is a scalar string that identifies the record if it has
+    neither source_id nor filename. The example has
 
         image                    [H, W, 3] uint8
         image_id                 string: the record's source_id, else its filename, else `name`
-        groundtruth_boxes        [N, 4] float32, normalised, inside the picture
+        groundtruth_boxes        [N, 4] float32, normalized, inside the image
         groundtruth_classes      [N] int32, 1..K
         groundtruth_weights      [N] float32
         groundtruth_is_crowd, groundtruth_difficult, groundtruth_group_of  [N] bool
         groundtruth_area         [N] float32, square pixels
 
     Args:
-      num_classes: K. A class number beyond it is an error.
-      label_map: items with id, name and display_name; None: the class numbers count.
-      prefer_display_name: look class texts up among the display names first.
-      stored: reads the auxiliary labels that the record stores; None: adds none.
+        num_classes: K. A larger class number is an error.
+        label_map: items with id, name and display_name; None: class numbers are used.
+        prefer_display_name: look class texts up among the display names first.
+        stored: reads the auxiliary labels of the record; None: they are not read.
+
+    Returns:
+        The function.
     """
     lookup = _class_lookup(label_map, prefer_display_name) if label_map is not None else None
 
@@ -87,15 +95,20 @@ def make_decoder(
         if stored is not None:
             for key, label in stored.read(parsed, image_id).items():
                 (groundtruth if key in stored.object_keys else example)[key] = label
-        return {**example, **_usable(groundtruth)}
+        return {**example, **_drop_invalid(groundtruth)}
 
     return decode
 
 
 def parse(serialized: tf.Tensor, *, stored: LabelMaker | None = None) -> dict[str, tf.Tensor]:
-    """Parses the features of `example.parsing_spec`; absent lists are empty, absent texts ''.
+    """Parse the features of `example_format.parsing_spec`.
 
-    stored: adds the features of its `parsing_spec`.
+    Args:
+        serialized: a serialized tf.train.Example.
+        stored: adds the features of its `parsing_spec`.
+
+    Returns:
+        Key -> values; absent lists are empty, absent texts ''.
     """
     spec: dict[str, Any] = {**parsing_spec()}
     if stored is not None:
@@ -104,19 +117,27 @@ def parse(serialized: tf.Tensor, *, stored: LabelMaker | None = None) -> dict[st
 
 
 def decode_image(encoded: tf.Tensor, image_id: tf.Tensor) -> tf.Tensor:
-    """Decodes JPEG, PNG, BMP, GIF or WebP bytes to [H, W, 3] uint8.
+    """Decode JPEG, PNG, BMP, GIF or WebP bytes to [H, W, 3] uint8.
 
-    Raises (when run):
-      InvalidArgumentError: bytes that cannot be decoded; the message names the picture.
+    Args:
+        encoded: the bytes of the file.
+        image_id: identifies the image in messages.
+
+    Returns:
+        The image.
+
+    Raises:
+        InvalidArgumentError: (when the graph runs) the bytes cannot be decoded; the message names
+            the image.
     """
     image = first_or(
-        tf.data.Dataset.from_tensors(encoded).map(decode_picture), tf.zeros([0, 0, 3], tf.uint8)
+        tf.data.Dataset.from_tensors(encoded).map(decode_rgb_image), tf.zeros([0, 0, 3], tf.uint8)
     )
     check = tf.debugging.Assert(
         tf.size(image) > 0,
         [
-            "the picture of this record cannot be decoded (no picture, cut short or damaged); "
-            "make the record file again without it:",
+            "the image of this record cannot be decoded (not an image, truncated or corrupt); "
+            "convert the dataset again without it:",
             image_id,
             "bytes:",
             tf.strings.length(encoded),
@@ -127,17 +148,17 @@ def decode_image(encoded: tf.Tensor, image_id: tf.Tensor) -> tf.Tensor:
 
 
 def first_or(attempt: tf.data.Dataset, fallback: Any) -> Any:
-    """The first element of `attempt`, or `fallback` where making it fails: try and except.
+    """Return the first element of `attempt`, or `fallback` if it raises an error.
 
-    TensorFlow's own errors tell which operation failed but not for which picture; with this the
-    caller can say so. It costs about 0.2 ms.
+    TensorFlow's errors name the operation that failed but not the image; with this function the
+    caller can name it. It costs about 0.2 ms.
     """
     otherwise = tf.data.Dataset.from_tensors(fallback)
     return attempt.ignore_errors().concatenate(otherwise).take(1).get_single_element()
 
 
 def empty_features(*, stored: LabelMaker | None = None) -> dict[str, tf.Tensor]:
-    """What `parse` returns for a record that holds nothing."""
+    """Return what `parse` returns for an empty record."""
     nothing = tf.constant(tf.train.Example().SerializeToString())
     return parse(nothing, stored=stored)
 
@@ -150,14 +171,14 @@ def _first_nonempty(*texts: tf.Tensor) -> tf.Tensor:
 
 
 def _check_lengths(
-    parsed: dict[str, tf.Tensor], texts_count: bool, image_id: tf.Tensor
+    parsed: dict[str, tf.Tensor], uses_texts: bool, image_id: tf.Tensor
 ) -> tf.Operation:
-    """Every list has an element per box; all but coordinates and classes may be absent."""
+    """Assert that every list has one element per box; only boxes and classes are required."""
     number = tf.size(parsed[TfExample.ymin])
     keys = [*BOX_KEYS, TfExample.class_label, *_DETAILS]
     lengths = {key: tf.size(parsed[key]) for key in keys}
     given = lengths[TfExample.class_label]
-    if texts_count:
+    if uses_texts:
         lengths[TfExample.class_text] = tf.size(parsed[TfExample.class_text])
         given = tf.maximum(given, lengths[TfExample.class_text])
     fine = tf.equal(given, number)
@@ -166,7 +187,7 @@ def _check_lengths(
     return tf.debugging.Assert(
         fine,
         [
-            "lists of this picture differ in length, or its boxes have no classes:",
+            "lists of this image differ in length, or its boxes have no classes:",
             image_id,
             tf.constant(list(lengths)),
             tf.stack(list(lengths.values())),
@@ -176,7 +197,7 @@ def _check_lengths(
 
 
 def _clipped(boxes: tf.Tensor) -> tf.Tensor:
-    # clip_by_value would turn NaN into a number, and _usable would not see it.
+    # clip_by_value would turn NaN into a number, and _drop_invalid would not find it.
     return tf.where(tf.math.is_finite(boxes), tf.clip_by_value(boxes, 0.0, 1.0), boxes)
 
 
@@ -186,7 +207,7 @@ def _classes(
     num_classes: int,
     image_id: tf.Tensor,
 ) -> tf.Tensor:
-    """Classes [N] int32: 1..K, or UNKNOWN_CLASS."""
+    """Return classes [N] int32: 1..K, or UNKNOWN_CLASS."""
     labels, texts = parsed[TfExample.class_label], parsed[TfExample.class_text]
     if lookup is not None:
         found = lookup.lookup(texts)
@@ -196,8 +217,8 @@ def _classes(
     check = tf.debugging.Assert(
         tf.reduce_all(valid),
         [
-            f"class numbers of this picture are outside 1..{num_classes} "
-            "(num_classes of the model); picture and class numbers:",
+            f"class numbers of this image are outside 1..{num_classes} "
+            "(num_classes of the model); image and class numbers:",
             image_id,
             labels,
         ],
@@ -207,7 +228,7 @@ def _classes(
         return tf.cast(labels, tf.int32)
 
 
-# Lists that may be absent.
+# Optional lists.
 _DETAILS = (
     TfExample.weight,
     TfExample.is_crowd,
@@ -238,14 +259,14 @@ def _details(
 
 
 def _given_or(values: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
-    """`values` [N], or `default` [N] where `values` is empty; other lengths were refused before."""
+    """Return `values` [N], or `default` [N] if it is empty; _check_lengths excludes the rest."""
     return tf.concat([values, default[tf.size(values) :]], axis=0)
 
 
-def _usable(groundtruth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Leaves out objects of unknown class and boxes that are empty, inverted or not finite."""
+def _drop_invalid(groundtruth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Drop objects of unknown class and boxes that are empty, inverted or not finite."""
     boxes = groundtruth[Groundtruth.boxes]
-    # Comparisons with NaN are False, so such boxes go too.
+    # Comparisons with NaN are False, so such boxes are dropped too.
     kept = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
     kept &= tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
     kept &= tf.not_equal(groundtruth[Groundtruth.classes], UNKNOWN_CLASS)
@@ -269,7 +290,7 @@ def _class_lookup(
 
 
 def _log_unknown(texts: tf.Tensor, found: tf.Tensor, image_id: tf.Tensor) -> tf.Operation:
-    """Logs class texts that the label map lacks, each once in a process."""
+    """Log class texts that the label map lacks, each once in a process."""
     unknown = tf.boolean_mask(texts, tf.equal(found, UNKNOWN_CLASS))
     return tf.cond(
         tf.size(unknown) > 0,
@@ -285,8 +306,8 @@ def _log_each_once(texts: Sequence[bytes], image_id: bytes) -> None:
     for text in set(texts) - _logged:
         _logged.add(text)
         logging.warning(
-            "The label map has no class %r (first met in picture %s). Objects of this class are "
-            "left out.",
+            "The label map has no class %r (first found in image %s). Objects of this class are "
+            "dropped.",
             text.decode(errors="replace"),
             image_id.decode(errors="replace"),
         )

@@ -1,9 +1,9 @@
-"""tf.train.Example as the OD API lays it out: building one, and what a reader parses.
+"""tf.train.Example in the OD API's format: build and parse.
 
-Shape letters: N objects of one picture.
+Shape letters: N objects of one image.
 
-The keys are those of the OD API's records, so records made by either are read by both. Boxes are
-fractions of the picture's height and width.
+The keys are those of the OD API's records, so both read each other's records. Boxes are fractions
+of the image's height and width.
 """
 
 from __future__ import annotations
@@ -34,22 +34,27 @@ def build_example(
     class_labels: Sequence[int],
     **optional: Sequence | None,
 ) -> tf.train.Example:
-    """Builds the record of one picture.
+    """Build the record of one image.
 
     Args:
-      encoded: bytes of a JPEG or PNG file.
-      image_format: "jpeg" or "png".
-      height, width: pixels.
-      filename, source_id: names; evaluation tells pictures apart by the source_id.
-      boxes: [N, 4] ymin, xmin, ymax, xmax, normalised to 0..1.
-      class_texts: N names of the label map.
-      class_labels: N numbers of the label map, 1..K.
-      **optional: N values each of difficult, truncated, is_crowd, group_of (flags), area (square
-        pixels), weight (floats), view (texts); a name left out or None is not written.
+        encoded: bytes of a JPEG or PNG file.
+        image_format: "jpeg" or "png".
+        height: in pixels.
+        width: in pixels.
+        filename: name of the image file.
+        source_id: identifier of the image in evaluation.
+        boxes: [N, 4] ymin, xmin, ymax, xmax, normalized to 0..1.
+        class_texts: N names of the label map.
+        class_labels: N numbers of the label map, 1..K.
+        **optional: N values each of difficult, truncated, is_crowd, group_of (flags), area (square
+            pixels), weight (floats), view (texts); an absent name or None is not written.
+
+    Returns:
+        The record.
 
     Raises:
-      ValueError: a list whose length is not N.
-      KeyError: an unknown optional name.
+        ValueError: the length of a list is not N.
+        KeyError: an optional name is unknown.
     """
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     lists: dict[str, Sequence] = {
@@ -85,17 +90,17 @@ def add_auxiliary_labels(
     closeness: Sequence[str],
     edgemask: np.ndarray,
 ) -> None:
-    """Adds stored auxiliary labels to a record, under the authors' keys.
+    """Add auxiliary labels to a record, under the authors' keys.
 
     Args:
-      example: from `build_example`, changed in place.
-      windows: [W, 4], normalised.
-      window_labels: W texts of K+1 numbers, from `mtl.labels.to_text`.
-      closeness: N texts of K+1 numbers, one for each stored object.
-      edgemask: [2, S, S], the mask and the weight of its cells.
+        example: from `build_example`, changed in place.
+        windows: [W, 4], normalized.
+        window_labels: W texts of K+1 numbers, from `mtl.labels.to_text`.
+        closeness: N texts of K+1 numbers, one for each stored object.
+        edgemask: [2, S, S], the mask and the weight of its cells.
 
     Raises:
-      ValueError: a list of another length, or a mask of another shape.
+        ValueError: a list has another length, or the mask another shape.
     """
     num_boxes = len(example.features.feature[TfExample.ymin].float_list.value)
     for key, texts, number in (
@@ -138,7 +143,7 @@ _OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _feature(values: Sequence) -> tf.train.Feature:
-    """A feature of the kind of its first value; an empty list has no kind and reads as any."""
+    """Return a feature of the type of its first value; an empty list has no type."""
     if values and isinstance(values[0], bytes):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
     if values and isinstance(values[0], float):
@@ -149,9 +154,9 @@ def _feature(values: Sequence) -> tf.train.Feature:
 
 
 def parsing_spec() -> dict[str, tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature]:
-    """What is parsed of a record: the keys that boxes need. Absent ones come out empty.
+    """Return the parsing specification of the keys that detection needs; absent ones become empty.
 
-    `image/object/truncated` and `image/object/view` are written by converters and read by nobody.
+    `image/object/truncated` and `image/object/view` are written by converters and never read.
     """
 
     def one(dtype: tf.DType, default: str) -> tf.io.FixedLenFeature:

@@ -1,9 +1,9 @@
-"""Picture files of every format that TensorFlow reads, as 8-bit RGB.
+"""Image decoding in TensorFlow graphs: 8-bit RGB from every format that it reads.
 
-Shape letters: H W a picture.
+Shape letters: H W an image.
 
-Training data and the served model decode by this one function, which is made of TensorFlow's own
-operations only, so that it can be part of an exported graph.
+Training and the served model decode images with the same function. It consists of TensorFlow's own
+operations, so it can be part of an exported graph.
 """
 
 from __future__ import annotations
@@ -13,23 +13,30 @@ import tensorflow as tf
 _BITMAP_MAGIC = b"BM"
 
 
-def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
-    """A picture file [] string -> [H, W, 3] uint8.
+def decode_rgb_image(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode an image file, a [] string, to [H, W, 3] uint8.
 
-    JPEG, PNG, BMP, GIF (its first frame) and WebP. Greyscale becomes three equal channels, an alpha
-    channel is left out, 16 bits become their upper 8. EXIF orientation is not looked at.
+    The formats are JPEG, PNG, BMP, GIF (its first frame) and WebP. Grayscale becomes three equal
+    channels, an alpha channel is dropped, 16 bits are reduced to their upper 8. The EXIF
+    orientation is ignored.
 
-    Raises (when run):
-        InvalidArgumentError: bytes that are no such picture.
+    Args:
+        encoded: the bytes of the file.
+
+    Returns:
+        The image.
+
+    Raises:
+        InvalidArgumentError: (when the graph runs) the bytes are not an image of these formats.
     """
     is_bitmap = tf.equal(tf.strings.substr(encoded, 0, len(_BITMAP_MAGIC)), _BITMAP_MAGIC)
     # TensorFlow converts channels for every format but this one.
-    picture = tf.cond(
+    image = tf.cond(
         is_bitmap,
         lambda: _decode_bitmap(encoded),
         lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
     )
-    return tf.ensure_shape(picture, [None, None, 3])
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _decode_bitmap(encoded: tf.Tensor) -> tf.Tensor:
@@ -42,7 +49,7 @@ def _decode_bitmap(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _bitmap_palette(encoded: tf.Tensor) -> tf.Tensor:
-    """Colours [N, 3] uint8 RGB of an 8-bit bitmap: they lie between its headers and its pixels."""
+    """Return the colors [N, 3] uint8 RGB of an 8-bit bitmap, stored before its pixels."""
     pixels_start = _integer_at(encoded, 10)
     palette_start = 14 + _integer_at(encoded, 14)
     colors = tf.strings.substr(encoded, palette_start, pixels_start - palette_start)

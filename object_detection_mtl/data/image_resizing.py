@@ -1,16 +1,15 @@
-"""Resizing pictures to the size that a model wants.
+"""Image resizers of the config: keep_aspect_ratio, fixed_shape, identity.
 
-Shape letters: B batch, H W the picture, h w the resized one, C channels.
+Shape letters: B batch, H W the image, h w the resized one, C channels.
 
-Every resizer takes a picture [H, W, C] or a batch of equal size [B, H, W, C], any numeric dtype,
-and returns (resized float32, true_image_shape): the shape int32 [3] or [B, 3] of the part that is
-picture, not padding. Values keep their range; normalising is the model's.
+Every resizer takes an image [H, W, C] or a batch of images of one size [B, H, W, C], of any numeric
+dtype, and returns (resized float32, true_image_shape): the shape int32 [3] or [B, 3] without
+padding. The range of the values is kept; the model normalizes them.
 
-Two conventions of sampling exist. half_pixel_centers=False: output pixel i samples input
-i * scale. That is what TensorFlow 1's resizers do, and what the OD API does to this day, on
-TensorFlow 2 as well, so its checkpoints expect it. True: pixel i covers [i, i + 1), as in
-`tf.image.resize` and most other libraries; without it a picture shifts by up to half a pixel.
-AREA is the same in both.
+There are two sampling conventions. half_pixel_centers=False: output pixel i samples input
+i * scale. TensorFlow 1's resizers do this, and so does the OD API on TensorFlow 2, so its
+checkpoints expect it. True: pixel i covers [i, i + 1), as in `tf.image.resize` and most other
+libraries; without it an image is shifted by up to half a pixel. AREA is the same in both.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-# (H, W): two integers where they are known, else an int32 tensor [2].
+# (H, W): two integers if they are known, else an int32 tensor [2].
 _Size: TypeAlias = tuple[int, ...] | tf.Tensor
 
-# The names of the config's ResizeType, and the methods of tf.image.
+# Names of the config's ResizeType -> methods of tf.image.
 _METHODS = {
     "BILINEAR": "bilinear",
     "BICUBIC": "bicubic",
@@ -43,10 +42,22 @@ def keep_aspect_ratio(
     half_pixel_centers: bool,
     per_channel_pad_value: Sequence[float] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The shorter side becomes min_dimension, unless the longer would exceed max_dimension.
+    """Resize so that the shorter side is min_dimension and the longer at most max_dimension.
 
-    In that case the longer becomes max_dimension. pad_to_max_dimension: pad below and to the right
-    to [max_dimension, max_dimension], with per_channel_pad_value (one number per channel, 0).
+    Args:
+        image: [H, W, C] or [B, H, W, C].
+        min_dimension: length of the shorter side, unless the longer would exceed max_dimension.
+        max_dimension: length of the longer side in that case.
+        pad_to_max_dimension: pad below and to the right to [max_dimension, max_dimension].
+        method: a ResizeType of the config.
+        half_pixel_centers: the sampling convention, see above.
+        per_channel_pad_value: one number per channel; None: 0.
+
+    Returns:
+        The resized image and its true shape.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     if not 1 <= min_dimension <= max_dimension:
         raise ValueError(
@@ -70,7 +81,7 @@ def fixed_shape(
     method: str = "BILINEAR",
     half_pixel_centers: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Exactly [height, width], whatever that does to the aspect ratio."""
+    """Resize to [height, width]; the aspect ratio may change. Returns as `keep_aspect_ratio`."""
     if height < 1 or width < 1:
         raise ValueError(
             f"fixed_shape resizer: height is {height} and width {width}, expected both >= 1."
@@ -80,22 +91,30 @@ def fixed_shape(
 
 
 def identity(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The picture as it is."""
+    """Return the image unchanged, as float32, and its shape."""
     image = tf.cast(image, tf.float32)
     return image, _true_shape(image)
 
 
 def _spatial_size(image: tf.Tensor) -> _Size:
-    """Height and width of a picture [..., H, W, C]."""
+    """Return the height and width of an image [..., H, W, C]."""
     static = image.shape[-3:-1]
     return tuple(static) if static.is_fully_defined() else tf.shape(image)[-3:-1]
 
 
 def size_within(size: _Size, min_dimension: int, max_dimension: int) -> _Size:
-    """(h, w) for a picture of `size`, in the same form: integers or a tensor.
+    """Return the size (h, w) of a resized image, for `keep_aspect_ratio`.
 
-    The arithmetic is float32 and rounds halves to even in both forms, as the OD API does; a
-    different order of operations moves some sizes by one pixel. No side vanishes, though.
+    The arithmetic is float32 and rounds halves to even, as in the OD API; a different order of
+    operations changes some sizes by one pixel. Every side is at least one pixel.
+
+    Args:
+        size: (H, W), integers or a tensor.
+        min_dimension: see `keep_aspect_ratio`.
+        max_dimension: see `keep_aspect_ratio`.
+
+    Returns:
+        (h, w) in the same form.
     """
     if isinstance(size, tuple):
         floats = np.asarray(size, np.float32)
@@ -104,8 +123,8 @@ def size_within(size: _Size, min_dimension: int, max_dimension: int) -> _Size:
         chosen = by_max if by_min.max() > max_dimension else by_min
         return tuple(int(side) for side in np.maximum(chosen, 1))
     floats = tf.cast(size, tf.float32)
-    # Both divisions as one of vectors: where it fuses a division of numbers with the choice below,
-    # OpenVINO's CPU plugin exchanges dividend and divisor.
+    # Both divisions are one division of vectors: OpenVINO's CPU plugin fuses a scalar division with
+    # the choice below and exchanges dividend and divisor.
     sides = tf.stack([tf.reduce_min(floats), tf.reduce_max(floats)])
     ratios = tf.constant([min_dimension, max_dimension], tf.float32) / sides
     by_min, by_max = tf.unstack(tf.round(floats * ratios[:, tf.newaxis]))
@@ -122,7 +141,7 @@ def _resize(image: tf.Tensor, size: _Size, method: str, half_pixel_centers: bool
 
 
 def _pad(image: tf.Tensor, size: int, pad_values: Sequence[float] | None) -> tf.Tensor:
-    """Image [..., h, w, C] with pad_values below and to the right, up to [..., size, size, C]."""
+    """Pad [..., h, w, C] with pad_values below and to the right, to [..., size, size, C]."""
     channels = image.shape[-1]
     if pad_values is not None and len(pad_values) != channels:
         raise ValueError(
@@ -134,13 +153,13 @@ def _pad(image: tf.Tensor, size: int, pad_values: Sequence[float] | None) -> tf.
     paddings = [*leading, [0, size - inner[0]], [0, size - inner[1]], [0, 0]]
     padded = tf.pad(image, paddings)
     if pad_values is not None and any(pad_values):
-        is_picture = tf.pad(tf.ones_like(image[..., :1], tf.bool), paddings)
-        padded = tf.where(is_picture, padded, tf.constant(pad_values, tf.float32))
+        is_image = tf.pad(tf.ones_like(image[..., :1], tf.bool), paddings)
+        padded = tf.where(is_image, padded, tf.constant(pad_values, tf.float32))
     return tf.ensure_shape(padded, [*image.shape[:-3], size, size, channels])
 
 
 def _true_shape(image: tf.Tensor) -> tf.Tensor:
-    """int32 [3] (h, w, C) of one picture, or [B, 3] of a batch."""
+    """Return int32 [3] (h, w, C) of one image, or [B, 3] of a batch."""
     shape = tf.shape(image)
     if image.shape.rank == 3:
         return shape

@@ -1,15 +1,14 @@
-"""The input pipeline: record files in, padded batches out.
+"""Input pipeline: from record files to padded batches.
 
 Shape letters: B batch, G padded ground-truth boxes, K classes without background, H W a decoded
-picture, h w a picture of the batch.
+image, h w an image of the batch.
 
-Every example of a training run has a number: 0, 1, 2, ... Its number alone says which record it is
-(each epoch is a permutation of all records, drawn from the seed and the epoch) and how it is
-augmented (drawn from the seed and the number). So a run that resumes at example n sees what the
-uninterrupted run would have seen from there on, without reading anything of what came before; and
-the result does not depend on how many threads or workers share the work. Records are read at their
-places in the files: a shuffle buffer, which would mix less and hold pictures in memory, is not
-needed.
+Every example of a training run has a number: 0, 1, 2, ... The number determines its record (each
+epoch is a permutation of all records, drawn from the seed and the epoch) and its augmentation
+(drawn from the seed and the number). So a run that resumes at example n gets the same examples as
+an uninterrupted run, without reading the earlier ones, and the result does not depend on the number
+of threads or workers. Records are read at their offsets in the files, so no shuffle buffer is
+needed, which would shuffle less and keep images in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-# Nothing here has Python control flow on tensors, and looking for it doubles the time of tracing.
+# No function here has Python control flow on tensors; AutoGraph would double the tracing time.
 _without_autograph = tf.autograph.experimental.do_not_convert
 
 
@@ -52,42 +51,44 @@ def make_dataset(
     labels: LabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Builds the data set of a training or evaluation run.
+    """Build the dataset of a training or evaluation run.
 
-    Training data repeat for ever, every record once an epoch. Evaluation data pass once, in the
-    order of the files, and the last batch may be smaller.
+    Training data repeat without end, every record once per epoch. Evaluation data are read once, in
+    the order of the files, and the last batch may be smaller.
 
     Args:
-      file_patterns: paths or patterns of record files.
-      preprocess_fn: from one picture [H, W, 3] float32, 0..255, to the model's input [h, w, 3]
-        float32 and its true shape [3] int32 (h and w without padding). A batch is padded with zeros
-        after it, to the largest h and w of the batch.
-      batch_size: pictures of one batch, of one input pipeline.
-      is_training: see above. Augmentation, shuffling and start_example are for training only.
-      num_classes: K.
-      label_map: items with id, name, display_name to look class texts up. None: numbers count.
-      prefer_display_name: look texts up among the display names first.
-      augmentations: see augmentation.py.
-      shuffle: permute the records in each epoch.
-      seed: of shuffling and augmentation.
-      start_example: number of the first example, over all pipelines: step * global batch size.
-      max_boxes: G. None: the largest number of boxes in the batch, at least 1. Surplus boxes are
-        dropped, which is logged once.
-      num_readers: records read at the same time.
-      num_prefetch_batches: batches held ready.
-      sample_1_of_n: use every n-th record only.
-      retain_original_images: add original_images [B, H, W, 3] uint8, padded with zeros: the picture
-        as augmented, which the boxes fit.
-      labels: makes or reads the labels of the auxiliary tasks; None: there are none.
-      input_context: of a tf.distribute strategy; its pipelines share the examples between them.
+        file_patterns: paths or patterns of record files.
+        preprocess_fn: from one image [H, W, 3] float32, 0..255, to the model's input [h, w, 3]
+            float32 and its true shape [3] int32 (h and w without padding). Then a batch is padded
+            with zeros to the largest h and w of the batch.
+        batch_size: images in a batch of one input pipeline.
+        is_training: see above. Augmentation, shuffling and start_example apply to training only.
+        num_classes: K.
+        label_map: items with id, name, display_name, to look up class texts. None: class numbers
+            are used.
+        prefer_display_name: look texts up among the display names first.
+        augmentations: see augmentation.py.
+        shuffle: permute the records in each epoch.
+        seed: seed of shuffling and augmentation.
+        start_example: number of the first example of all pipelines: step * global batch size.
+        max_boxes: G. None: the largest number of boxes in the batch, at least 1. Surplus boxes are
+            dropped, which is logged once.
+        num_readers: number of records that are read in parallel.
+        num_prefetch_batches: number of batches that are prefetched.
+        sample_1_of_n: use only every n-th record.
+        retain_original_images: add original_images [B, H, W, 3] uint8, padded with zeros: the image
+            as augmented, which the boxes fit.
+        labels: computes or reads the labels of the auxiliary tasks; None: there are none.
+        input_context: of a tf.distribute strategy; its pipelines divide the examples among them.
 
     Returns:
-      Batches as dictionaries, keys in fields.Batch and fields.Groundtruth.
+        Batches as dictionaries, keys in fields.Batch and fields.Groundtruth.
 
     Raises:
-      ValueError, FileNotFoundError: as records.index_records, or an argument out of range.
-      InvalidArgumentError (while reading): a damaged record or picture, class numbers beyond K;
-        the message names the picture, or the file and the byte.
+        ValueError: an argument is out of range, or see record_files.index_records.
+        FileNotFoundError: see record_files.index_records.
+        InvalidArgumentError: (while reading) a record or image is corrupt, or a class number is
+            greater than K; the message names the image, or the file and the byte.
     """
     _check_arguments(
         batch_size, start_example, max_boxes, sample_1_of_n, augmentations, is_training
@@ -101,10 +102,10 @@ def make_dataset(
     )
     if is_training:
         places = _training_places(len(index), shuffle, seed, start_example)
-        places = _own_share(places, input_context, start_example)
+        places = _shard_of_pipeline(places, input_context, start_example)
     else:
         places = tf.data.Dataset.range(len(index)).map(lambda number: (number, number))
-        places = _own_share(places, input_context, 0)
+        places = _shard_of_pipeline(places, input_context, 0)
     stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
     object_keys = frozenset(augmentation.OBJECT_LISTS) | (
         labels.object_keys if labels else frozenset()
@@ -120,7 +121,7 @@ def make_dataset(
         example = _augment(example, augmentations, change_seed, stored)
         sources = None
         if on_the_fly is not None:
-            # Labels count in pixels of the image before it is resized, and surplus boxes make some.
+            # Labels are computed in pixels of the image before it is resized, from all boxes.
             size = tf.shape(example[IMAGE])[:2]
             sources = on_the_fly.sources(example, size, label_seed)
         example = _limit_boxes(example, max_boxes, object_keys)
@@ -133,7 +134,7 @@ def make_dataset(
     if on_the_fly is not None:
         examples = auxiliary_labels.with_labels(examples, on_the_fly, endless=is_training)
     batches = _padded_batches(examples, batch_size, max_boxes, object_keys, is_training)
-    return batches.prefetch(max(1, num_prefetch_batches)).with_options(_options())
+    return batches.prefetch(max(1, num_prefetch_batches)).with_options(_dataset_options())
 
 
 def _check_arguments(
@@ -154,14 +155,15 @@ def _check_arguments(
             raise ValueError(f"{name} is {value}, expected at least {least}")
     if augmentations and not is_training:
         raise ValueError(
-            "augmentations are for training data; evaluation takes pictures as they are"
+            f"{len(augmentations)} augmentations are given for evaluation, expected none; they "
+            "apply to training data only"
         )
 
 
 def _training_places(
     num_records: int, shuffle: bool, seed: int, start_example: int
 ) -> tf.data.Dataset:
-    """Endless (example number, record number), both int64, from `start_example` on."""
+    """Return an endless dataset of (example number, record number), int64, from `start_example`."""
     first_epoch, first_position = divmod(start_example, num_records)
 
     def epoch_places(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -171,16 +173,16 @@ def _training_places(
                 order, seed=tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
             )
         numbers = epoch * num_records + tf.range(num_records, dtype=tf.int64)
-        begin = tf.where(tf.equal(epoch, first_epoch), first_position, 0)  # Where a run resumes.
+        begin = tf.where(tf.equal(epoch, first_epoch), first_position, 0)  # where a run resumes
         return tf.data.Dataset.from_tensor_slices((numbers[begin:], order[begin:]))
 
     return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_places)
 
 
-def _own_share(
+def _shard_of_pipeline(
     places: tf.data.Dataset, context: tf.distribute.InputContext | None, start_example: int
 ) -> tf.data.Dataset:
-    """Those of this pipeline: which one takes an example does not depend on where a run resumes."""
+    """Return the part of this pipeline, which does not depend on where a run resumes."""
     if context is None or context.num_input_pipelines == 1:
         return places
     number = context.num_input_pipelines
@@ -188,9 +190,9 @@ def _own_share(
 
 
 def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Two seeds int32 [2] of one example: of its augmentation and of its windows.
+    """Return two seeds int32 [2] of one example: of its augmentation and of its windows.
 
-    Another family of numbers than the epochs' seeds.
+    They differ from the seeds of the epochs.
     """
     families = [
         tf.random.experimental.stateless_fold_in(
@@ -208,7 +210,7 @@ def _augment(
     seed: tf.Tensor,
     stored: LabelMaker | None,
 ) -> Example:
-    """Return the augmented example; stored labels are mirrored with the image."""
+    """Return the augmented example; stored labels are flipped with the image."""
     if stored is None:
         return augmentation.apply_all(example, augmentations, seed)
     example = augmentation.apply_all({**example, MIRRORED: tf.constant(False)}, augmentations, seed)
@@ -219,7 +221,7 @@ def _augment(
 def _make_reader(
     index: record_files.RecordIndex, stored: LabelMaker | None
 ) -> Callable[..., tuple]:
-    """read(example number, record number) -> (example number, parsed features, name)."""
+    """Return read(example number, record number) -> (example number, parsed features, name)."""
     files = tf.constant(index.files)
     file_numbers = tf.constant(index.file_numbers)
     offsets = tf.constant(index.offsets)
@@ -235,7 +237,10 @@ def _make_reader(
         place = tf.strings.join([path, " at byte ", tf.strings.as_string(offset)])
         check = tf.debugging.Assert(
             succeeded,
-            ["this record is damaged, or no tf.train.Example with the keys of the OD API:", place],
+            [
+                "this record is corrupt, or not a tf.train.Example with the keys of the OD API:",
+                place,
+            ],
         )
         with tf.control_dependencies([check]):
             return number, {key: tf.identity(value) for key, value in parsed.items()}, place
@@ -268,8 +273,8 @@ def _log_surplus_once(number: int, max_boxes: int, image_id: bytes) -> None:
     if max_boxes not in _surplus_logged:
         _surplus_logged.add(max_boxes)
         logging.warning(
-            "Picture %s has %d boxes, max_number_of_boxes is %d: the surplus boxes of this and "
-            "other pictures are not trained on. Raise max_number_of_boxes to keep them.",
+            "Image %s has %d boxes, max_number_of_boxes is %d: the surplus boxes of this and "
+            "other images are not trained on. Raise max_number_of_boxes to keep them.",
             image_id.decode(errors="replace"),
             number,
             max_boxes,
@@ -282,7 +287,7 @@ def _model_input(
     retain_original_images: bool,
     object_keys: frozenset[str],
 ) -> Example:
-    """The example as it goes into a batch."""
+    """Return the example in the form of a batch."""
     image = example.pop(IMAGE)
     inputs, true_image_shape = preprocess_fn(tf.cast(image, tf.float32))
     example[Batch.inputs] = inputs
@@ -292,7 +297,7 @@ def _model_input(
         example[Batch.original_images] = image
     number = tf.shape(example[Groundtruth.boxes])[0]
     example[Groundtruth.num_boxes] = number
-    # One row of padding where there is no box: a reduction over G = 0 rows has no result.
+    # One row of padding if there is no box: a reduction over G = 0 rows has no result.
     missing = tf.maximum(0, 1 - number)
     for key in example.keys() & object_keys:
         values = example[key]
@@ -307,16 +312,16 @@ def _padded_batches(
     object_keys: frozenset[str],
     drop_remainder: bool,
 ) -> tf.data.Dataset:
-    """Batches padded with zeros: classes 0, weights 0, and 0 of the normalised inputs."""
+    """Return batches padded with zeros: classes 0, weights 0, normalized inputs 0."""
     shapes = {key: spec.shape for key, spec in examples.element_spec.items()}
     for key in shapes.keys() & object_keys:
         shapes[key] = tf.TensorShape([max_boxes]).concatenate(shapes[key][1:])
     return examples.padded_batch(batch_size, shapes, drop_remainder=drop_remainder)
 
 
-def _options() -> tf.data.Options:
+def _dataset_options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # The examples are shared out above, by number; sharding by file would repeat or lose some.
+    # The examples are divided by number above; sharding by file would repeat or lose some.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options

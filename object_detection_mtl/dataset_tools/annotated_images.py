@@ -1,9 +1,9 @@
-"""Annotated pictures in the one form that every converter brings its data set into.
+"""Annotated images: the common input of all converters.
 
-Coordinates are pixels of the picture as the annotation sees it, (xmin, ymin) upper left; they may
-be fractions, and may lie outside the picture: what happens to them is said in conversion.py.
+Coordinates are pixels of the image as it was annotated, (xmin, ymin) upper left. They may be
+fractions and may lie outside the image; record_conversion.py clips the boxes.
 
-Loads neither TensorFlow nor pictures. All of it can be sent to another process.
+Loads neither TensorFlow nor image files. All objects can be sent to another process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class DataError(ValueError):
-    """A data set that is not what it should be; the message names the file."""
+    """A dataset is invalid; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +23,16 @@ class AnnotatedObject:
     """One object.
 
     Attributes:
-      name, label: its class, as text and as number of the label map.
-      ymin, xmin, ymax, xmax: its box.
-      details: values of the optional lists of `data.example.build_example`, by its names for them.
-      left_out: why the object is not stored, or None. The auxiliary labels of the others are made
-        from all objects all the same: what is too difficult to be learnt from is still there.
+        name: name of its class.
+        label: number of its class in the label map.
+        ymin: upper edge of its box.
+        xmin: left edge of its box.
+        ymax: lower edge of its box.
+        xmax: right edge of its box.
+        details: values of the optional lists of `data.example_format.build_example`, by the names
+            of its arguments.
+        drop_reason: why the object is not stored, or None. Stored auxiliary labels are made from
+            all objects, those that are not stored included.
     """
 
     name: str
@@ -37,21 +42,21 @@ class AnnotatedObject:
     ymax: float
     xmax: float
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    left_out: str | None = None
+    drop_reason: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class AnnotatedPicture:
-    """One picture.
+class AnnotatedImage:
+    """One image with its objects.
 
     Attributes:
-      path: the file, or None where there is none.
-      filename: its name in the record.
-      source_id: the name by which evaluation tells pictures apart.
-      origin: what a report calls the annotation.
-      size: height and width as the annotation states them, or None where it does not.
-      objects: all of them.
-      details: names of the details that every object has.
+        path: the image file, or None if it is missing.
+        filename: its name in the record.
+        source_id: its identifier in evaluation.
+        origin: name of the annotation in reports.
+        size: height and width as the annotation states them, or None if it does not.
+        objects: all of them.
+        details: names of the details that every object has.
     """
 
     path: Path | None
@@ -63,14 +68,14 @@ class AnnotatedPicture:
     details: tuple[str, ...] = ()
 
 
-def some(names: Sequence[str], limit: int = 8) -> str:
-    """A listing of the first few names."""
+def list_names(names: Sequence[str], limit: int = 8) -> str:
+    """Return the first names, separated by commas, and the number of the others."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def raise_all(errors: Sequence[str], kind: type[DataError], limit: int = 10) -> None:
-    """Raises one error that names all mistakes, if there are any."""
+def raise_errors(errors: Sequence[str], kind: type[DataError], limit: int = 10) -> None:
+    """Raise one error of `kind` that lists all errors, if there are any."""
     if errors:
         rest = f"\n... and {len(errors) - limit} more" if len(errors) > limit else ""
         raise kind("\n".join(errors[:limit]) + rest)

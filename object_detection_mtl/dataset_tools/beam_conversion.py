@@ -1,7 +1,7 @@
-"""The conversion as an Apache Beam pipeline, for data sets that outgrow one machine.
+"""Conversion as an Apache Beam pipeline, for datasets too large for one machine.
 
-It calls the same `conversion.convert` for each picture. Other than from one machine, the records
-come in no particular order, and paths have to be those of a file system that all machines see.
+It calls `record_conversion.convert_image` for each image. Unlike on one machine, the records have
+no defined order, and all machines must see the files under the same paths.
 
 Needs `pip install object_detection_mtl[beam]`.
 """
@@ -17,36 +17,39 @@ from typing import Any
 
 from object_detection_mtl import beam_runtime
 from object_detection_mtl.dataset_tools import record_conversion
-from object_detection_mtl.dataset_tools.annotated_images import AnnotatedPicture
+from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage
 from object_detection_mtl.dataset_tools.conversion_options import ConversionOptions
-from object_detection_mtl.dataset_tools.conversion_report import Summary
+from object_detection_mtl.dataset_tools.conversion_report import ConversionReport
 from object_detection_mtl.dataset_tools.shard_writer import prepare_output
 
 
 def create_records(
-    load: Callable[[], Sequence[AnnotatedPicture]],
+    load: Callable[[], Sequence[AnnotatedImage]],
     output_path: str | Path,
     *,
     options: ConversionOptions | None = None,
     num_shards: int = 1,
     runner: str = "DirectRunner",
     runner_options: Sequence[str] = (),
-) -> Summary:
-    """Writes records by a Beam pipeline and waits for it.
+) -> ConversionReport:
+    """Convert a dataset with a Beam pipeline and wait until it has finished.
 
     Args:
-      load: returns the data set. It is called by a worker: the pictures of a large data set would
-        be too much for the description of a pipeline. It is sent there, so it has to be a function
-        of a module, or a functools.partial of one.
-      output_path: name of the record; with several shards -00000-of-000NN is appended.
-      options: how to convert.
-      num_shards: number of files.
-      runner: name of a Beam runner.
-      runner_options: "name=value" each.
+        load: returns the dataset. It is called by a worker, because the images of a large dataset
+            are too many for the description of a pipeline. It is sent to the worker, so it must be
+            a function of a module, or a functools.partial of one.
+        output_path: name of the record; with several shards -00000-of-000NN is appended.
+        options: how to convert.
+        num_shards: number of files.
+        runner: name of a Beam runner.
+        runner_options: "name=value" each.
+
+    Returns:
+        The report of the conversion.
 
     Raises:
-      ValueError: Beam is not installed, there is no such runner, or the pipeline failed.
-      DataError: no picture could be used; nothing is written then.
+        ValueError: Beam is not installed, the runner does not exist, or the pipeline failed.
+        DataError: no image could be used; nothing is written then.
     """
     beam = beam_runtime.import_beam()
     paths = prepare_output(output_path, num_shards)
@@ -62,14 +65,14 @@ def create_records(
     _write_records(beam, converted, output_path, num_shards)
     _write_report(beam, converted, report_path)
     try:
-        beam_runtime.run(pipeline, runner)
+        beam_runtime.run_pipeline(pipeline, runner)
         report = _from_json(report_path.read_text(encoding="utf-8"))
     finally:
         report_path.unlink(missing_ok=True)
-    if not report.pictures:
+    if not report.images:
         for path in paths:
             path.unlink(missing_ok=True)
-    record_conversion.refuse_nothing(report)
+    record_conversion.raise_if_empty(report)
     return report
 
 
@@ -90,44 +93,44 @@ def _write_report(beam: Any, converted: Any, path: Path) -> None:
     _ = (
         converted
         | "reports" >> beam.Map(_report)
-        | "sum of reports" >> beam.CombineGlobally(_sum)
-        | "as text" >> beam.Map(_as_json)
+        | "sum of reports" >> beam.CombineGlobally(_sum_reports)
+        | "as text" >> beam.Map(_to_json)
         | "write report" >> beam.io.WriteToText(str(path), shard_name_template="")
     )
 
 
-# Parts of the pipeline. Functions of this module, so that workers find them. -------------------
+# Steps of the pipeline: functions of this module, which workers can import. --------------------
 
 
-def _call(load: Callable[[], Sequence[AnnotatedPicture]]) -> Iterable[AnnotatedPicture]:
+def _call(load: Callable[[], Sequence[AnnotatedImage]]) -> Iterable[AnnotatedImage]:
     return load()
 
 
-def _convert(options: ConversionOptions, picture: AnnotatedPicture) -> record_conversion.Converted:
-    return record_conversion.convert(picture, options)
+def _convert(options: ConversionOptions, image: AnnotatedImage) -> record_conversion.ConvertedImage:
+    return record_conversion.convert_image(image, options)
 
 
-def _record(converted: record_conversion.Converted) -> list[bytes]:
+def _record(converted: record_conversion.ConvertedImage) -> list[bytes]:
     return [] if converted.serialized is None else [converted.serialized]
 
 
-def _report(converted: record_conversion.Converted) -> Summary:
+def _report(converted: record_conversion.ConvertedImage) -> ConversionReport:
     return converted.report
 
 
-def _sum(reports: Iterable[Summary]) -> Summary:
-    total = Summary()
+def _sum_reports(reports: Iterable[ConversionReport]) -> ConversionReport:
+    total = ConversionReport()
     for report in reports:
         total.add(report)
     return total
 
 
-def _as_json(report: Summary) -> str:
+def _to_json(report: ConversionReport) -> str:
     return json.dumps(dataclasses.asdict(report))
 
 
-def _from_json(text: str) -> Summary:
-    """Pictures come in any order; a report names them in alphabetical order."""
-    report = Summary(**json.loads(text))
-    report.troubles = {key: sorted(names) for key, names in sorted(report.troubles.items())}
+def _from_json(text: str) -> ConversionReport:
+    """Return a report with its files in alphabetical order; images arrive in any order."""
+    report = ConversionReport(**json.loads(text))
+    report.issues = {key: sorted(names) for key, names in sorted(report.issues.items())}
     return report

@@ -1,14 +1,14 @@
-"""COCO instances files: which pictures, which objects.
+"""COCO instances files: images, objects, categories.
 
     {"images":      [{"id": 1, "file_name": "a.jpg", "height": 480, "width": 640}, ...],
      "annotations": [{"image_id": 1, "category_id": 18, "bbox": [x, y, width, height],
                       "area": 702.1, "iscrowd": 0}, ...],
      "categories":  [{"id": 18, "name": "dog"}, ...]}
 
-Coordinates are pixels, (x, y) upper left; they may be fractions. Other keys are not looked at.
-Without "annotations" (COCO publishes such files for its test pictures) no picture has an object.
+Coordinates are pixels, (x, y) upper left; they may be fractions. Other keys are ignored. Without
+"annotations" (COCO publishes such files for its test images) no image has an object.
 
-This module reads files from strangers and loads neither TensorFlow nor pictures.
+Files may come from untrusted sources. Loads neither TensorFlow nor images.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from object_detection_mtl.dataset_tools.annotated_images import DataError, raise_all, some
+from object_detection_mtl.dataset_tools.annotated_images import DataError, list_names, raise_errors
 
-# Category numbers of a file serve as class numbers up to here. A model has an output for every
-# number, used or not.
+# The largest category number that is used as a class number. A model has an output for every number
+# up to the largest, used or not.
 HIGHEST_ID = 1000
 
 _LARGEST = 2.0**53
 
 
 class CocoError(DataError):
-    """A file that is no COCO instances file, or a wrong one; the message names file and place."""
+    """A COCO instances file is invalid; the message names the file and the place."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CocoObject:
-    """One annotation. Coordinates as written in the file: pixels, possibly outside the picture."""
+    """One annotation. Coordinates are those of the file: pixels, possibly outside the image."""
 
     category: str
     x: float
@@ -47,8 +47,8 @@ class CocoObject:
 
 
 @dataclasses.dataclass(frozen=True)
-class CocoPicture:
-    """One picture. `height` and `width` are None where the file does not tell them."""
+class CocoImage:
+    """One image. `height` and `width` are None if the file does not state them."""
 
     id: int | str
     file_name: str
@@ -59,32 +59,38 @@ class CocoPicture:
 
 @dataclasses.dataclass(frozen=True)
 class CocoFile:
-    """A whole file.
+    """The content of a COCO instances file.
 
     Attributes:
-      path: where it is.
-      categories: name -> number, in the order of the numbers.
-      pictures: in the order of the file, those without annotation too.
-      stray: number of annotations of pictures that the file does not list.
+        path: the file.
+        categories: name -> number, in the order of the numbers.
+        images: in the order of the file, those without annotations included.
+        num_unlisted: number of annotations of images that the file does not list.
     """
 
     path: Path
     categories: dict[str, int]
-    pictures: tuple[CocoPicture, ...]
-    stray: int
+    images: tuple[CocoImage, ...]
+    num_unlisted: int
 
 
-def read(path: str | Path) -> CocoFile:
-    """Reads a COCO instances file.
+def read_coco_file(path: str | Path) -> CocoFile:
+    """Read a COCO instances file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
 
     Raises:
-      CocoError: no JSON, no COCO instances file, or annotations that say something impossible; the
-        message names the first of them.
-      FileNotFoundError: there is no such file.
+        CocoError: the file is not JSON or not a COCO instances file, or it has invalid annotations;
+            the message names the first of them.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder, expected a .json file" if path.is_dir() else "does not exist"
+        what = "is a directory, expected a .json file" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"--annotations_file: {str(path)!r} {what}")
     content = _load(path)
     categories = _categories(content["categories"], path)
@@ -96,33 +102,31 @@ def read(path: str | Path) -> CocoFile:
             objects[_id(item, "image_id")].append(_object(item, names))
         except CocoError as error:
             errors.append(f"{path}: annotations[{position}]{_named(item)}: {error}")
-    pictures = []
+    images = []
     for position, item in enumerate(content["images"]):
         try:
-            picture = _picture(item)
-            pictures.append(
-                dataclasses.replace(picture, objects=tuple(objects.pop(picture.id, ())))
-            )
+            image = _image(item)
+            images.append(dataclasses.replace(image, objects=tuple(objects.pop(image.id, ()))))
         except CocoError as error:
             errors.append(f"{path}: images[{position}]{_named(item)}: {error}")
-    raise_all(errors, CocoError)
-    _refuse_duplicates([picture.id for picture in pictures], "images", "id", path)
-    return CocoFile(path, categories, tuple(pictures), sum(map(len, objects.values())))
+    raise_errors(errors, CocoError)
+    _refuse_duplicates([image.id for image in images], "images", "id", path)
+    return CocoFile(path, categories, tuple(images), sum(map(len, objects.values())))
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """The content, checked for its outline."""
+    """Return the content of the file; its top-level keys are checked."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            # Outlines are most of a file, and nobody asks for them here.
-            content = json.load(file, object_pairs_hook=_without_outlines)
-    except (ValueError, RecursionError) as error:  # JSON, letters, numbers of too many digits
-        raise CocoError(f"{path} is not valid JSON (cut short?): {error}") from error
+            # Segmentations are most of a file and are not used.
+            content = json.load(file, object_pairs_hook=_drop_segmentation)
+    except (ValueError, RecursionError) as error:  # JSON, encoding, numbers of too many digits
+        raise CocoError(f"{path} is not valid JSON (truncated?): {error}") from error
     if not isinstance(content, dict):
         kind = type(content).__name__
-        hint = "; a list of results of a detector is not converted" if kind == "list" else ""
+        hint = "; a list of detections cannot be converted" if kind == "list" else ""
         raise CocoError(
-            f"{path} holds a {kind}, expected an object with images and categories{hint}"
+            f"{path} contains a {kind}, expected an object with images and categories{hint}"
         )
     for key in ("images", "annotations", "categories"):
         if key == "annotations" and key not in content:
@@ -130,14 +134,14 @@ def _load(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(key), list):
             raise CocoError(
                 f"{path} is not a COCO instances file: it has no list {key!r}; its keys are "
-                f"{some(list(content)) or 'none'}"
+                f"{list_names(list(content)) or 'none'}"
             )
     if not content["images"]:
-        raise CocoError(f"{path} lists no picture")
+        raise CocoError(f"{path}: the list of images is empty")
     return content
 
 
-def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _drop_segmentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if key != "segmentation"}
 
 
@@ -152,7 +156,7 @@ def _categories(items: list, path: Path) -> dict[str, int]:
             )
         numbers.append((int(number), name.strip()))
     if not numbers:
-        raise CocoError(f"{path} names no category")
+        raise CocoError(f"{path}: the list of categories is empty")
     _refuse_duplicates([number for number, _ in numbers], "categories", "id", path)
     _refuse_duplicates([name for _, name in numbers], "categories", "name", path)
     return {name: number for number, name in sorted(numbers)}
@@ -168,7 +172,7 @@ def _object(item: Any, names: dict[int, str]) -> CocoObject:
     if not _is_integer(category) or category not in names:
         raise CocoError(
             f"category_id is {_shortened(category)}, which is not the id of a category "
-            f"({some([str(number) for number in names])})"
+            f"({list_names([str(number) for number in names])})"
         )
     crowd = item.get("iscrowd", 0)
     if crowd not in (0, 1):
@@ -181,17 +185,17 @@ def _object(item: Any, names: dict[int, str]) -> CocoObject:
     return CocoObject(names[category], x, y, width, height, float(area), bool(crowd))
 
 
-def _picture(item: Any) -> CocoPicture:
+def _image(item: Any) -> CocoImage:
     number = _id(item, "id")
     file_name = item.get("file_name")
     if not isinstance(file_name, str) or not file_name.strip():
-        raise CocoError(f"file_name is {_shortened(file_name)}, expected the name of a picture")
+        raise CocoError(f"file_name is {_shortened(file_name)}, expected the name of an image")
     sides = [item.get(key) for key in ("height", "width")]
     for side in sides:
         if side is not None and not (_is_number(side) and side >= 0):
             raise CocoError(f"height and width are {_shortened(sides)}, expected pixels")
     height, width = (int(side) if side and side >= 1 else None for side in sides)
-    return CocoPicture(number, file_name.strip(), height, width, ())
+    return CocoImage(number, file_name.strip(), height, width, ())
 
 
 def _id(item: Any, key: str) -> int | str:
@@ -206,7 +210,7 @@ def _id(item: Any, key: str) -> int | str:
 
 
 def _is_number(value: Any) -> bool:
-    """A number that float holds; NaN and infinity, which Python reads in JSON, are none."""
+    """Return whether the value is a finite number; Python reads NaN and infinity in JSON."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return -_LARGEST <= value <= _LARGEST
@@ -221,7 +225,7 @@ def _is_integer(value: Any) -> bool:
 def _refuse_duplicates(values: Iterable[Any], where: str, key: str, path: Path) -> None:
     twice = [str(value) for value, count in collections.Counter(values).items() if count > 1]
     if twice:
-        raise CocoError(f"{path}: {where} have the same {key} more than once: {some(twice)}")
+        raise CocoError(f"{path}: {where} have the same {key} more than once: {list_names(twice)}")
 
 
 def _of(item: Any, key: str) -> Any:
@@ -238,27 +242,27 @@ def _shortened(value: Any) -> str:
 
 
 def class_numbers(file: CocoFile) -> dict[str, int]:
-    """Class name -> number 1..K for a label map of the file's own.
+    """Return class name -> number for a label map of the file.
 
-    The category numbers themselves, gaps included, as the OD API takes them; where they cannot
-    serve (one is below 1 or above HIGHEST_ID), 1, 2, 3... in their order.
+    The numbers are the category numbers, gaps included, as in the OD API; if one of them is below 1
+    or above HIGHEST_ID, they are 1, 2, 3... in the order of the category numbers.
     """
-    if ids_serve(file):
+    if ids_are_class_numbers(file):
         return dict(file.categories)
     return {name: position for position, name in enumerate(file.categories, start=1)}
 
 
-def ids_serve(file: CocoFile) -> bool:
-    """Whether the category numbers can be class numbers."""
+def ids_are_class_numbers(file: CocoFile) -> bool:
+    """Return whether the category numbers can be used as class numbers."""
     numbers = file.categories.values()
     return min(numbers) >= 1 and max(numbers) <= HIGHEST_ID
 
 
-def find_picture(image_dir: Path, file_name: str) -> Path | None:
-    """The file of a picture, or None.
+def find_image(image_dir: Path, file_name: str) -> Path | None:
+    """Return the path of an image, or None if it is missing.
 
-    First the whole name below the folder, then its last part: folders of the author's machine mean
-    nothing here. Nothing outside of the folder is looked at.
+    The whole name below the directory is searched first, then its last component. Nothing outside
+    the directory is read.
     """
     name = PurePosixPath(file_name.replace("\\", "/"))
     candidates = [] if name.is_absolute() or ".." in name.parts else [image_dir / name]

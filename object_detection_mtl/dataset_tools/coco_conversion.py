@@ -1,4 +1,4 @@
-"""From COCO instances files to the form that all converters share."""
+"""Annotated images from a COCO instances file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from object_detection_mtl.dataset_tools import coco_annotations, dataset_label_map
-from object_detection_mtl.dataset_tools.annotated_images import AnnotatedObject, AnnotatedPicture
+from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage, AnnotatedObject
 
 DETAILS = ("is_crowd", "area")
 
@@ -16,70 +16,83 @@ DETAILS = ("is_crowd", "area")
 def check_classes(
     file: coco_annotations.CocoFile, labels: Mapping[str, int], label_map_name: str
 ) -> None:
-    """Raises DataError if the label map lacks classes, naming each with a picture that has it."""
+    """Raise a DataError if the label map lacks classes; it names an image for each of them."""
     places: dict[str, str] = {}
-    for picture in file.pictures:
-        for item in picture.objects:
-            places.setdefault(item.category, f"picture {picture.id} ({picture.file_name})")
+    for image in file.images:
+        for item in image.objects:
+            places.setdefault(item.category, f"image {image.id} ({image.file_name})")
     dataset_label_map.check_classes(places, labels, label_map_name)
 
 
-def load_pictures(
+def load_images(
     path: str | Path,
     image_dir: str | Path,
     labels: Mapping[str, int],
     *,
     label_map_name: str = "",
-) -> list[AnnotatedPicture]:
-    """Everything from a file to pictures: see `coco.read`, `check_classes`, `as_pictures`."""
-    file = coco_annotations.read(path)
-    check_classes(file, labels, label_map_name)
-    return as_pictures(file, image_dir, labels)
-
-
-def as_pictures(
-    file: coco_annotations.CocoFile, image_dir: str | Path, labels: Mapping[str, int]
-) -> list[AnnotatedPicture]:
-    """The pictures of a data set, those without object too.
+) -> list[AnnotatedImage]:
+    """Read a COCO instances file and return its annotated images.
 
     Args:
-      file: checked by `check_classes`.
-      image_dir: folder of the picture files.
-      labels: class name to number, 1..K.
+        path: the file.
+        image_dir: directory of the image files.
+        labels: class name -> number, 1..K.
+        label_map_name: name of the label map in messages.
+
+    Returns:
+        The annotated images, those without objects included.
+    """
+    file = coco_annotations.read_coco_file(path)
+    check_classes(file, labels, label_map_name)
+    return to_annotated_images(file, image_dir, labels)
+
+
+def to_annotated_images(
+    file: coco_annotations.CocoFile, image_dir: str | Path, labels: Mapping[str, int]
+) -> list[AnnotatedImage]:
+    """Return the annotated images of a COCO instances file, those without objects included.
+
+    Args:
+        file: checked by `check_classes`.
+        image_dir: directory of the image files.
+        labels: class name -> number, 1..K.
+
+    Returns:
+        The annotated images in the order of the file.
 
     Raises:
-      FileNotFoundError: there is no such folder, or none of the pictures is in it.
+        FileNotFoundError: the directory does not exist, or none of the images is in it.
     """
-    folder = Path(image_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--image_dir: there is no folder {str(image_dir)!r}")
-    pictures = [
-        AnnotatedPicture(
-            path=coco_annotations.find_picture(folder, picture.file_name),
-            filename=picture.file_name,
-            source_id=str(picture.id),
-            origin=picture.file_name,
-            size=_size(picture),
-            objects=tuple(_as_object(item, labels) for item in picture.objects),
+    directory = Path(image_dir)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"--image_dir: the directory {str(image_dir)!r} does not exist")
+    images = [
+        AnnotatedImage(
+            path=coco_annotations.find_image(directory, image.file_name),
+            filename=image.file_name,
+            source_id=str(image.id),
+            origin=image.file_name,
+            size=_size(image),
+            objects=tuple(_to_object(item, labels) for item in image.objects),
             details=DETAILS,
         )
-        for picture in tqdm(file.pictures, desc="annotations", unit="picture", disable=None)
+        for image in tqdm(file.images, desc="annotations", unit="image", disable=None)
     ]
-    if all(picture.path is None for picture in pictures):
+    if all(image.path is None for image in images):
         raise FileNotFoundError(
-            f"--image_dir {str(image_dir)!r} holds none of the {len(pictures)} pictures that "
-            f"{file.path} lists, such as {pictures[0].filename!r}"
+            f"--image_dir {str(image_dir)!r} has none of the {len(images)} images that "
+            f"{file.path} lists, such as {images[0].filename!r}"
         )
-    return pictures
+    return images
 
 
-def _size(picture: coco_annotations.CocoPicture) -> tuple[int, int] | None:
-    if picture.height is None or picture.width is None:
+def _size(image: coco_annotations.CocoImage) -> tuple[int, int] | None:
+    if image.height is None or image.width is None:
         return None
-    return picture.height, picture.width
+    return image.height, image.width
 
 
-def _as_object(item: coco_annotations.CocoObject, labels: Mapping[str, int]) -> AnnotatedObject:
+def _to_object(item: coco_annotations.CocoObject, labels: Mapping[str, int]) -> AnnotatedObject:
     return AnnotatedObject(
         name=item.category,
         label=labels[item.category],

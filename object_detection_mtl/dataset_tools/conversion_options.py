@@ -7,12 +7,13 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class AuxiliaryLabelOptions:
-    """What stored auxiliary labels are made with.
+    """How the auxiliary labels that are stored in records are made.
 
     Attributes:
-      num_classes: K, the highest number of the label map.
-      num_windows: random windows of each picture.
-      seed: of the windows. Those of a picture depend on it and on the picture's source_id alone.
+        num_classes: K, the highest number of the label map.
+        num_windows: random windows of each image.
+        seed: seed of the windows. The windows of an image depend only on it and on the source_id
+            of the image.
     """
 
     num_classes: int
@@ -22,11 +23,12 @@ class AuxiliaryLabelOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ConversionOptions:
-    """How pictures are converted.
+    """How images are converted.
 
     Attributes:
-      verify_images: decode every picture, to find damage that headers do not show.
-      auxiliary_labels: store windows, closeness and foreground mask; None: do not.
+        verify_images: decode every image, to find corrupt data that its header does not show.
+        auxiliary_labels: how to make windows, closeness labels and foreground mask; None: store no
+            auxiliary labels.
     """
 
     verify_images: bool = False

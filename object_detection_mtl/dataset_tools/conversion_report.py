@@ -1,55 +1,66 @@
-"""What a conversion did: counts, and every kind of trouble said once."""
+"""Report of a conversion: counts, and the files of each issue."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
 
-from object_detection_mtl.dataset_tools.annotated_images import some
+from object_detection_mtl.dataset_tools.annotated_images import list_names
 
-MISSING = "pictures left out, no such file"
-UNREADABLE = "pictures left out"
-CLIPPED = "boxes clipped to the picture"
-EMPTY = "boxes left out, nothing of them inside the picture (empty, inverted or outside)"
-DIFFICULT = "objects left out as difficult"
-REENCODED = "pictures of other formats stored as PNG"
+# Issues, in the words of the report.
+MISSING = "images skipped, file not found"
+UNREADABLE = "images skipped, unreadable"
+CLIPPED = "boxes clipped to the image"
+EMPTY = "boxes dropped, no area inside the image (empty, inverted or outside)"
+DIFFICULT = "objects dropped as difficult"
+REENCODED = "images of other formats stored as PNG"
 RESIZED = "annotations made on a copy of another size, boxes scaled"
-UPRIGHT = "pictures turned upright as their EXIF header and annotation say"
-CONTRADICTION = "annotations whose size contradicts the picture, the picture's size was used"
+UPRIGHT = "images rotated upright as their EXIF header and annotation say"
+CONTRADICTION = "annotations whose size contradicts the image, the size of the image was used"
 
 
 @dataclasses.dataclass
-class Summary:
-    """Counts, and for each kind of trouble the files it was met in."""
+class ConversionReport:
+    """Counts of a conversion, and for each issue the files that have it.
 
-    pictures: int = 0
+    Attributes:
+        images: number of images written.
+        objects: number of objects written.
+        images_without_objects: number of images written that have no object.
+        issues: issue -> names of the files that have it.
+    """
+
+    images: int = 0
     objects: int = 0
-    pictures_without_objects: int = 0
-    troubles: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    images_without_objects: int = 0
+    issues: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
-    def note(self, trouble: str, name: str) -> None:
-        self.troubles.setdefault(trouble, []).append(name)
+    def note(self, issue: str, name: str) -> None:
+        """Add a file that has an issue."""
+        self.issues.setdefault(issue, []).append(name)
 
-    def add_picture(self, num_objects: int) -> None:
-        self.pictures += 1
+    def add_image(self, num_objects: int) -> None:
+        """Count an image that was written with this number of objects."""
+        self.images += 1
         self.objects += num_objects
-        self.pictures_without_objects += not num_objects
+        self.images_without_objects += not num_objects
 
-    def add(self, other: Summary) -> None:
-        self.pictures += other.pictures
+    def add(self, other: ConversionReport) -> None:
+        """Add the counts and issues of another report."""
+        self.images += other.images
         self.objects += other.objects
-        self.pictures_without_objects += other.pictures_without_objects
-        for trouble, names in other.troubles.items():
-            self.troubles.setdefault(trouble, []).extend(names)
+        self.images_without_objects += other.images_without_objects
+        for issue, names in other.issues.items():
+            self.issues.setdefault(issue, []).extend(names)
 
     def lines(self) -> list[str]:
-        """The report, one line per fact."""
-        first = f"{self.pictures} pictures with {self.objects} objects written"
-        if self.pictures_without_objects:
-            first += f" ({self.pictures_without_objects} pictures without object)"
+        """Return the report in words, one line per fact."""
+        first = f"{self.images} images with {self.objects} objects written"
+        if self.images_without_objects:
+            first += f" ({self.images_without_objects} images without objects)"
         return [first] + [
-            f"{trouble}: {len(names)} ({some(_distinct(names))})"
-            for trouble, names in self.troubles.items()
+            f"{issue}: {len(names)} ({list_names(_distinct(names))})"
+            for issue, names in self.issues.items()
         ]
 
 

@@ -1,13 +1,12 @@
-"""Converts a COCO instances file and its pictures to TFRecords of the OD API's layout.
+r"""Convert a COCO instances file and its images to TFRecords of the OD API's format.
 
-    create_coco_tf_record --annotations_file=annotations/instances_val2017.json \\
+    create_coco_tf_record --annotations_file=annotations/instances_val2017.json \
         --image_dir=val2017 --output_label_map=coco_label_map.pbtxt --output_path=val.record
 
-One set of pictures at a time. Pictures without annotation are kept. Pictures that are missing, cut
-short or no pictures are left out and named at the end; boxes are clipped to the picture, and those
-of which nothing is left (no width, no height, outside) are left out and counted. A file that is no
-instances file and a class that the label map lacks are errors, found before anything is written.
-The output appears under its name only when it is complete.
+Converts one split at a time. Images without annotations are kept. Missing and unreadable images
+are skipped and reported. Boxes are clipped to the image; boxes without area inside the image are
+dropped and counted. A file that is not a COCO instances file and a class that the label map lacks
+are errors, raised before anything is written. The output gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -28,37 +27,41 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
+    """Define the flags of the command."""
     flags.DEFINE_string("annotations_file", None, "The COCO instances file (.json).")
     flags.DEFINE_string(
-        "image_dir", None, "Folder of the pictures, which the file's names are relative to."
+        "image_dir", None, "Directory of the images; the names in the file are relative to it."
     )
     conversion_command.define_flags("the category ids of the file are the class numbers")
     flags.mark_flags_as_required(["annotations_file", "image_dir"])
 
 
 def main() -> None:
-    conversion_command.prepare()
-    file = coco_annotations.read(FLAGS.annotations_file)
+    """Convert the dataset that the flags select."""
+    conversion_command.prepare_process()
+    file = coco_annotations.read_coco_file(FLAGS.annotations_file)
     labels, label_map_name = conversion_command.load_labels(
-        derive=lambda path: dataset_label_map.write(coco_annotations.class_numbers(file), path),
+        derive=lambda path: dataset_label_map.write_label_map(
+            coco_annotations.class_numbers(file), path
+        ),
         default=lambda: _own_labels(file),
     )
     coco_conversion.check_classes(file, labels, label_map_name)
-    pictures = coco_conversion.as_pictures(file, FLAGS.image_dir, labels)
+    images = coco_conversion.to_annotated_images(file, FLAGS.image_dir, labels)
     load = functools.partial(
-        coco_conversion.load_pictures,
+        coco_conversion.load_images,
         FLAGS.annotations_file,
         FLAGS.image_dir,
         labels,
         label_map_name=label_map_name,
     )
-    conversion_command.run(pictures, max(labels.values()), load)
-    if file.stray:
-        print(f"annotations of pictures that the file does not list: {file.stray}")
+    conversion_command.convert_dataset(images, max(labels.values()), load)
+    if file.num_unlisted:
+        print(f"annotations ignored, image not listed in the file: {file.num_unlisted}")
 
 
 def _own_labels(file: coco_annotations.CocoFile) -> tuple[dict[str, int], str]:
-    if not coco_annotations.ids_serve(file):
+    if not coco_annotations.ids_are_class_numbers(file):
         numbers = sorted(file.categories.values())
         raise ValueError(
             f"{file.path}: the category ids are {numbers[0]} to {numbers[-1]}, expected class "
@@ -69,6 +72,7 @@ def _own_labels(file: coco_annotations.CocoFile) -> tuple[dict[str, int], str]:
 
 
 def run() -> None:
+    """Run the command."""
     command_line.run(define_flags, main, __doc__ or "")
 
 

@@ -1,4 +1,4 @@
-"""Label maps of data sets: reading one, writing one, and checking a data set against one."""
+"""Label maps of datasets: read, write, compare with the classes of a dataset."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from object_detection_mtl import output_paths
 from object_detection_mtl.config import label_map
-from object_detection_mtl.dataset_tools.annotated_images import DataError, some
+from object_detection_mtl.dataset_tools.annotated_images import DataError, list_names
 
 PASCAL = Path(__file__).parent.parent / "label_maps" / "pascal_label_map.pbtxt"
 
 
-def text_of(labels: Mapping[str, int]) -> str:
-    """A label map in text form: class name to number."""
+def to_text(labels: Mapping[str, int]) -> str:
+    """Return a label map, given as class name -> number, in text form."""
     items = []
     for name, number in labels.items():
         escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -21,18 +21,22 @@ def text_of(labels: Mapping[str, int]) -> str:
     return "\n".join(items)
 
 
-def write(labels: Mapping[str, int], path: Path) -> None:
-    """Writes a label map; the same again is no conflict.
+def write_label_map(labels: Mapping[str, int], path: Path) -> None:
+    """Write a label map; a file of the same content is accepted.
+
+    Args:
+        labels: class name -> number.
+        path: the file to write.
 
     Raises:
-      FileExistsError: another label map stands there already.
-      IsADirectoryError: a folder does.
+        FileExistsError: a file of other content exists.
+        IsADirectoryError: the path is a directory.
     """
-    refuse_folder(path)
-    text = text_of(labels)
+    raise_if_directory(path)
+    text = to_text(labels)
     if path.exists() and path.read_bytes() != text.encode():
         raise FileExistsError(
-            f"--output_label_map: {path} exists and holds something else; use it by "
+            f"--output_label_map: {path} exists and has other content; use it with "
             "--label_map_path, or delete it"
         )
     output_paths.make_directory(path.parent)
@@ -41,35 +45,41 @@ def write(labels: Mapping[str, int], path: Path) -> None:
     temporary.replace(path)
 
 
-def refuse_folder(path: Path) -> None:
-    """Raises IsADirectoryError if a label map cannot be written there because a folder is."""
+def raise_if_directory(path: Path) -> None:
+    """Raise an IsADirectoryError if a label map cannot be written to a path that is a directory."""
     if path.is_dir():
         raise IsADirectoryError(
-            f"--output_label_map: {str(path)!r} is a folder; give the name of the label map to "
+            f"--output_label_map: {str(path)!r} is a directory; give the name of the label map to "
             "write, such as " + repr(str(path / "label_map.pbtxt"))
         )
 
 
 def load_labels(path: str | Path) -> dict[str, int]:
-    """Class name to number; a display name serves where it is no other class's name."""
+    """Return class name -> number of a label map.
+
+    A display name is included unless it is the name of another class.
+    """
     return label_map.ids_by_name(label_map.load(path))
 
 
 def check_classes(
     places: Mapping[str, str], labels: Mapping[str, int], label_map_name: str
 ) -> None:
-    """Raises DataError if the label map lacks classes.
+    """Check that a label map has all classes of a dataset.
 
     Args:
-      places: name of every class in use -> a place where it stands, for the message.
-      labels: class name to number.
-      label_map_name: what the message calls the label map.
+        places: name of every class of the dataset -> a place where it occurs, for the message.
+        labels: class name -> number.
+        label_map_name: name of the label map in the message.
+
+    Raises:
+        DataError: the label map lacks classes.
     """
     unknown = {name: place for name, place in places.items() if name not in labels}
     if unknown:
         found = "\n".join(f"  class {name!r}, in {place}" for name, place in unknown.items())
         raise DataError(
             f"the label map {label_map_name} lacks classes that the annotations name:\n{found}\n"
-            f"It has: {some(list(labels), 30)}.\nGive the label map of this data set with "
-            "--label_map_path (one item for each class), or have one written by --output_label_map"
+            f"It has: {list_names(list(labels), 30)}.\nGive the label map of this dataset with "
+            "--label_map_path (one item for each class), or write one with --output_label_map"
         )

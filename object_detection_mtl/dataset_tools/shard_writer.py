@@ -1,4 +1,4 @@
-"""Writing TFRecord shards that appear under their names only when they are complete."""
+"""Writer of TFRecord shards that get their names when they are complete."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from object_detection_mtl import output_paths
 
 
 def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
-    """Makes the folder of the record and returns the paths of its shards.
+    """Create the directory of the record and return the paths of its shards.
+
+    Args:
+        output_path: name of the record.
+        num_shards: number of files.
+
+    Returns:
+        The paths of the shards.
 
     Raises:
-      OSError: the folder cannot be made.
-      IsADirectoryError: a folder has the name of a shard.
-      FileExistsError: shards of another count are there, which a pattern would read as well.
+        OSError: the directory cannot be created.
+        IsADirectoryError: a directory has the name of a shard.
+        FileExistsError: there are shards of an earlier run with another number of shards; a pattern
+            would read both.
     """
     path = Path(output_path)
     paths = output_paths.shard_paths(path, num_shards)
@@ -24,8 +32,8 @@ def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
     for shard in paths:
         if shard.is_dir():
             raise IsADirectoryError(
-                f"--output_path: {str(shard)!r} is a folder; give the name of the record to write, "
-                "such as " + repr(str(shard / "train.record"))
+                f"--output_path: {str(shard)!r} is a directory; give the name of the record to "
+                "write, such as " + repr(str(shard / "train.record"))
             )
     others = sorted(
         other
@@ -35,22 +43,30 @@ def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
     if others:
         raise FileExistsError(
             f"{others[0]} and {len(others) - 1} more shards of an earlier run with another "
-            "--num_shards are there; a pattern would read both. Delete them or choose another "
+            "--num_shards exist; a pattern would read both. Delete them or choose another "
             "--output_path"
         )
     return paths
 
 
 class ShardWriter:
-    """Writes serialised examples to shards in turn; a context manager.
+    """A context manager that writes serialized examples to shards in turn.
 
     The shards are written under hidden names (which no `name*` pattern finds) and renamed when the
-    `with` block ends well. After an error or Ctrl-C nothing new stands under the final names and
-    the unfinished files are removed.
+    `with` block ends without an error. After an error or Ctrl-C no new file has a final name, and
+    the incomplete files are removed.
+
+    Args:
+        output_path: name of the record.
+        num_shards: number of files.
+
+    Attributes:
+        paths: final paths of the shards.
+        num_examples: number of examples written.
 
     Raises:
-      OSError: nothing can be written there (see also `prepare_output`): said before anything is
-        computed.
+        OSError: the output cannot be written (see also `prepare_output`); it is raised before
+            anything is computed.
     """
 
     def __init__(self, output_path: str | Path, num_shards: int = 1):
@@ -61,11 +77,12 @@ class ShardWriter:
 
     def __enter__(self) -> ShardWriter:
         for path in self._temporary:
-            path.touch()  # TensorFlow's own errors say less.
+            path.touch()  # Python's errors are clearer than TensorFlow's.
         self._writers = [tf.io.TFRecordWriter(str(path)) for path in self._temporary]
         return self
 
     def write(self, serialized: bytes) -> None:
+        """Write an example to the next shard."""
         number = self.num_examples % len(self._writers)
         try:
             self._writers[number].write(serialized)
@@ -91,7 +108,7 @@ class ShardWriter:
                 temporary.unlink(missing_ok=True)
 
     def _close(self) -> OSError | None:
-        """Closes every writer; what was buffered may find the disk full."""
+        """Close every writer; return the error of one whose buffered data could not be written."""
         failure = None
         for writer, path in zip(self._writers, self.paths, strict=True):
             try:

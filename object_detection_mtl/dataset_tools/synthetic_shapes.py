@@ -1,7 +1,7 @@
-"""Drawings of things for the synthetic data set: each fills its rectangle, clear all around.
+"""Drawings of things for the synthetic dataset: each fills its rectangle, clear all around.
 
-A drawing is a function (width, height, rng) -> RGBA picture of that size; its shape and range of
-colours tell what it is, the rest (shade, side of a handle, number of strings) is drawn by chance.
+A drawing is a function (width, height, rng) -> RGBA image of that size; its shape and range of
+colors tell what it is, the rest (shade, side of a handle, number of strings) is drawn by chance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def color(
     saturation: tuple[float, float] = (0.6, 0.95),
     value: tuple[float, float] = (0.6, 0.95),
 ) -> Color:
-    """A colour from ranges of hue, saturation and value, each 0..1 (hues may pass 1: red)."""
+    """A color from ranges of hue, saturation and value, each 0..1 (hues may pass 1: red)."""
     red, green, blue = colorsys.hsv_to_rgb(
         rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value)
     )
@@ -118,7 +118,7 @@ def ball(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def car(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A body of any strong colour but yellow and blue, a cabin with windows, two dark wheels."""
+    """A body of any strong color but yellow and blue, a cabin with windows, two dark wheels."""
     image, draw = _canvas(width, height)
     paint = color(rng, (0.72, 0.9), (0.5, 0.9), (0.5, 0.9))
     wheel = round(height * 0.34)
@@ -151,7 +151,7 @@ def car(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def sign(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A white triangle with a red border on a grey pole."""
+    """A white triangle with a red border on a gray pole."""
     image, draw = _canvas(width, height)
     border = color(rng, (0.98, 1.03), (0.8, 0.95), (0.75, 0.95))
     plate = round(height * 0.55)
@@ -182,7 +182,7 @@ DRAWINGS: dict[str, tuple[Drawing, float]] = {
 
 
 def background(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A soft slope between two pale colours, with blotches and grain."""
+    """A soft slope between two pale colors, with blotches and grain."""
     first, second = (
         np.array(color(rng, (0.0, 1.0), (0.05, 0.3), (0.45, 0.9)), np.float64) for _ in range(2)
     )

@@ -1,10 +1,10 @@
-"""Draws a small data set in the format of PASCAL VOC, for demonstrations and tests.
+"""Draws a small dataset in the format of PASCAL VOC, for demonstrations and tests.
 
     create_synthetic_voc --output_dir=synthetic --num_train=200 --num_val=40
 
 Six kinds of things stand in scenes as they do in the world: cups on tables, balls near rackets,
-cars near signs. Some pictures are empty, some are crowded. The same seed gives the same files, byte
-for byte with one version of Pillow, and picture i does not depend on how many there are.
+cars near signs. Some images are empty, some are crowded. The same seed gives the same files, byte
+for byte with one version of Pillow, and image i does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _ATTEMPTS = 60
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Things that stand together; sizes are shares of the picture's shorter side.
+    """Things that stand together; sizes are shares of the image's shorter side.
 
     Attributes:
-      main: stands once, large.
-      companions: one kind of these is drawn for each of `count` smaller things.
-      count: least and largest number of companions.
-      on_top: companions stand on the main thing, not beside it.
-      overlap: share of a thing that another may cover.
+        main: stands once, large.
+        companions: one kind of these is drawn for each of `count` smaller things.
+        count: least and largest number of companions.
+        on_top: companions stand on the main thing, not beside it.
+        overlap: share of a thing that another may cover.
     """
 
     main: str | None = None
@@ -75,19 +75,19 @@ class _Placed:
 
     @property
     def box(self) -> np.ndarray:
-        """ymin, xmin, ymax, xmax in oversampled pixels, possibly beyond the picture."""
+        """ymin, xmin, ymax, xmax in oversampled pixels, possibly beyond the image."""
         return np.array(
             [self.top, self.left, self.top + self.image.height, self.left + self.image.width]
         )
 
 
-def draw_picture(
+def draw_image(
     index: int, seed: int = 0, height: int = 256, width: int = 320
 ) -> tuple[Image.Image, list[voc_annotations.VocObject]]:
-    """Draws picture number `index` of the data set of `seed`.
+    """Draws image number `index` of the dataset of `seed`.
 
     Returns:
-      The picture and what stands on it, the boxes in its pixels and inside it.
+        The image and what stands on it, the boxes in its pixels and inside it.
     """
     rng = np.random.default_rng([seed, index])
     names = list(SCENES)
@@ -101,11 +101,11 @@ def draw_picture(
         layer.paste(thing.image, (thing.left, thing.top))
         canvas.alpha_composite(layer)
         owner[np.asarray(layer.getchannel("A")) > 127] = number
-    picture = canvas.convert("RGB").resize((width, height), Image.Resampling.BOX)
+    image = canvas.convert("RGB").resize((width, height), Image.Resampling.BOX)
     grain = rng.normal(0.0, 5.0, (height, width, 1))
-    picture = Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
     objects = [_annotate(thing, number, owner, rng) for number, thing in enumerate(placed)]
-    return picture, objects
+    return image, objects
 
 
 def _arrange(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> list[_Placed]:
@@ -183,7 +183,7 @@ def _covered(box1: np.ndarray, box2: np.ndarray) -> float:
 def _annotate(
     thing: _Placed, number: int, owner: np.ndarray, rng: np.random.Generator
 ) -> voc_annotations.VocObject:
-    """The object as an annotator would mark it: its whole extent inside the picture."""
+    """The object as an annotator would mark it: its whole extent inside the image."""
     limits = np.array([*owner.shape, *owner.shape])
     alpha = np.asarray(thing.image.getchannel("A")) > 127
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
@@ -210,33 +210,34 @@ def write_dataset(
     height: int = 256,
     width: int = 320,
 ) -> Path:
-    """Writes a VOC folder with a label map beside it.
+    """Writes a VOC directory with a label map beside it.
 
     Args:
-      output_dir: the folder; Annotations, JPEGImages, ImageSets/Main and label_map.pbtxt go in it.
-      splits: name of each set and its number of pictures, numbered on from set to set.
-      seed: of everything that is drawn.
-      height, width: pixels of every picture, at least 64.
+        output_dir: the directory; Annotations, JPEGImages, ImageSets/Main and label_map.pbtxt go in
+            it.
+        splits: name of each set and its number of images, numbered on from set to set.
+        seed: of everything that is drawn.
+        height, width: pixels of every image, at least 64.
 
     Returns:
-      The path of the label map.
+        The path of the label map.
 
     Raises:
-      ValueError: a size or number that is too small.
-      FileExistsError: the folder holds a data set that was not drawn here.
+        ValueError: a size or number that is too small.
+        FileExistsError: the directory holds a dataset that was not drawn here.
     """
     if min(height, width) < 64:
-        raise ValueError(f"pictures of {width}x{height} pixels are too small, expected 64 or more")
+        raise ValueError(f"images of {width}x{height} pixels are too small, expected 64 or more")
     if not splits or min(splits.values()) < 1:
-        raise ValueError(f"every set needs at least one picture, got {splits}")
+        raise ValueError(f"every set needs at least one image, got {splits}")
     root = Path(output_dir)
     _refuse_other_data(root)
-    for folder in (voc_annotations.ANNOTATIONS, voc_annotations.IMAGES, voc_annotations.SETS):
-        output_paths.make_directory(root / folder)
+    for directory in (voc_annotations.ANNOTATIONS, voc_annotations.IMAGES, voc_annotations.SETS):
+        output_paths.make_directory(root / directory)
     names = [f"{_NAME}{index:06d}" for index in range(sum(splits.values()))]
-    for index, name in enumerate(tqdm(names, desc="drawing", unit="picture", disable=None)):
-        picture, objects = draw_picture(index, seed, height, width)
-        picture.save(root / voc_annotations.IMAGES / f"{name}.jpg", quality=92, subsampling=0)
+    for index, name in enumerate(tqdm(names, desc="drawing", unit="image", disable=None)):
+        image, objects = draw_image(index, seed, height, width)
+        image.save(root / voc_annotations.IMAGES / f"{name}.jpg", quality=92, subsampling=0)
         text = annotation_text(f"{name}.jpg", height, width, objects)
         (root / voc_annotations.ANNOTATIONS / f"{name}.xml").write_text(text, encoding="utf-8")
     start = 0
@@ -245,23 +246,23 @@ def write_dataset(
         (root / voc_annotations.SETS / f"{split}.txt").write_text(lines, encoding="utf-8")
         start += number
     label_map = root / "label_map.pbtxt"
-    label_map.write_text(dataset_label_map.text_of(LABELS), encoding="utf-8")
+    label_map.write_text(dataset_label_map.to_text(LABELS), encoding="utf-8")
     return label_map
 
 
 def _refuse_other_data(root: Path) -> None:
-    """The lists of sets and the label map would be overwritten, and the pictures be mixed."""
+    """The lists of sets and the label map would be overwritten, and the images be mixed."""
     others = sorted(
         path
-        for folder in (root / voc_annotations.ANNOTATIONS, root / voc_annotations.IMAGES)
-        if folder.is_dir()
-        for path in folder.iterdir()
+        for directory in (root / voc_annotations.ANNOTATIONS, root / voc_annotations.IMAGES)
+        if directory.is_dir()
+        for path in directory.iterdir()
         if not path.name.startswith(_NAME)
     )
     if others:
         raise FileExistsError(
-            f"--output_dir {str(root)!r} holds a data set of another origin ({others[0]}), whose "
-            "lists and label map would be overwritten; choose a new folder"
+            f"--output_dir {str(root)!r} holds a dataset of another origin ({others[0]}), whose "
+            "lists and label map would be overwritten; choose a new directory"
         )
 
 
@@ -291,12 +292,12 @@ def annotation_text(
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output_dir", None, "Folder to write the data set to.")
-    flags.DEFINE_integer("num_train", 200, "Pictures of the set 'train'.", lower_bound=1)
-    flags.DEFINE_integer("num_val", 40, "Pictures of the set 'val'.", lower_bound=1)
+    flags.DEFINE_string("output_dir", None, "Directory to write the dataset to.")
+    flags.DEFINE_integer("num_train", 200, "Images of the set 'train'.", lower_bound=1)
+    flags.DEFINE_integer("num_val", 40, "Images of the set 'val'.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of everything that is drawn by chance.", lower_bound=0)
-    flags.DEFINE_integer("height", 256, "Height of the pictures, pixels.", lower_bound=64)
-    flags.DEFINE_integer("width", 320, "Width of the pictures, pixels.", lower_bound=64)
+    flags.DEFINE_integer("height", 256, "Height of the images, pixels.", lower_bound=64)
+    flags.DEFINE_integer("width", 320, "Width of the images, pixels.", lower_bound=64)
     flags.mark_flag_as_required("output_dir")
 
 
@@ -305,7 +306,7 @@ def main() -> None:
     label_map = write_dataset(
         FLAGS.output_dir, splits, seed=FLAGS.seed, height=FLAGS.height, width=FLAGS.width
     )
-    print(f"{sum(splits.values())} pictures in {FLAGS.output_dir}, label map {label_map}")
+    print(f"{sum(splits.values())} images in {FLAGS.output_dir}, label map {label_map}")
 
 
 def run() -> None:

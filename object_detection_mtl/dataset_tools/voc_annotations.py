@@ -1,13 +1,13 @@
-"""Folders in the format of PASCAL VOC: which pictures, which objects.
+"""PASCAL VOC directories: annotation files, sets, images.
 
-    <folder>/Annotations/<name>.xml          one picture each: <filename>, <size>, <object>...
-    <folder>/JPEGImages/<name>.jpg           or .png; the content decides, not the extension
-    <folder>/ImageSets/Main/<set>.txt        names of a set, one per line (may be absent)
+    <directory>/Annotations/<name>.xml          one image: <filename>, <size>, <object>...
+    <directory>/JPEGImages/<name>.jpg           or .png; the format is told from the content
+    <directory>/ImageSets/Main/<set>.txt        names of a set, one per line (optional)
 
-Coordinates are pixels of the picture, (xmin, ymin) upper left; they may be fractions. A box spans
-xmax - xmin pixels, as in the OD API's converter, which leaves VOC's one-based corners as they are.
+Coordinates are pixels of the image, (xmin, ymin) upper left; they may be fractions. The width of a
+box is xmax - xmin pixels, as in the OD API's converter, which keeps VOC's one-based corners.
 
-This module reads annotation files from strangers and loads neither TensorFlow nor pictures.
+Annotation files may come from untrusted sources. Loads neither TensorFlow nor images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from object_detection_mtl.dataset_tools.annotated_images import DataError, some
+from object_detection_mtl.dataset_tools.annotated_images import DataError, list_names
 
 ANNOTATIONS = "Annotations"
 IMAGES = "JPEGImages"
@@ -32,12 +32,12 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".t
 
 
 class VocError(DataError):
-    """A folder or annotation file that is not what it should be; the message names the file."""
+    """A VOC directory or annotation file is invalid; the message names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VocObject:
-    """One <object>. Coordinates as written in the file: pixels, possibly outside the picture."""
+    """One <object>. Coordinates are those of the file: pixels, possibly outside the image."""
 
     name: str
     ymin: float
@@ -61,11 +61,18 @@ class VocAnnotation:
 
 
 def parse_annotation(path: str | Path) -> VocAnnotation:
-    """Reads one annotation file.
+    """Parse an annotation file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The annotation.
 
     Raises:
-      VocError: the file is not well-formed XML, declares entities (which can expand without end or
-        read other files), or is not a VOC annotation; the message names the file and the place.
+        VocError: the file is not well-formed XML, declares entities (which can expand without limit
+            or read other files), or is not a VOC annotation; the message names the file and the
+            place.
     """
     path = Path(path)
     try:
@@ -74,11 +81,11 @@ def parse_annotation(path: str | Path) -> VocAnnotation:
         raise VocError(f"{path} is not well-formed XML: {error}") from error
     except DefusedXmlException as error:
         raise VocError(
-            f"{path} was refused: it declares XML entities or external references "
-            f"({type(error).__name__}), which annotation files have no use for"
+            f"{path} is rejected: it declares XML entities or external references "
+            f"({type(error).__name__}), which annotation files do not need. Remove them"
         ) from error
     except (ValueError, LookupError) as error:
-        raise VocError(f"{path} cannot be read as XML: {error}") from error
+        raise VocError(f"{path} is not readable as XML: {error}") from error
     if root.tag != "annotation":
         raise VocError(
             f"{path} is not a VOC annotation: its root element is <{root.tag}>, "
@@ -134,7 +141,7 @@ def _number(parent: Element, key: str, where: str) -> float:
 
 
 def _flag(parent: Element, key: str, where: str) -> bool:
-    """An absent or empty flag is off; some tools write words instead of 0 and 1."""
+    """Return a flag; absent and empty mean False, and some tools write words for 0 and 1."""
     text = (parent.findtext(key) or "").strip().lower()
     if text in ("", "0", "0.0", "false", "no", "unspecified"):
         return False
@@ -150,116 +157,136 @@ def _size(size: Element | None, key: str) -> int | None:
     return int(value) if value > 0 else None
 
 
-def find_folders(data_dir: str | Path, year: str = "VOC2007") -> list[Path]:
-    """The VOC folders that `data_dir` and `year` mean.
+def find_directories(data_dir: str | Path, year: str = "VOC2007") -> list[Path]:
+    """Return the VOC directories that `data_dir` and `year` select.
 
-    `data_dir` is either the parent of VOC2007 and VOC2012 (as the OD API takes it) or itself a VOC
-    folder, which then needs no year.
+    Args:
+        data_dir: the parent directory of VOC2007 and VOC2012 (as in the OD API), or a VOC
+            directory.
+        year: one of YEARS; ignored if `data_dir` is a VOC directory.
+
+    Returns:
+        The VOC directories.
 
     Raises:
-      FileNotFoundError: there is no such folder, or it holds none of them.
-      ValueError: an unknown year.
+        FileNotFoundError: the directory does not exist, or it has none of the directories of the
+            year.
+        ValueError: the year is unknown.
     """
     root = Path(data_dir)
     if year not in YEARS:
         raise ValueError(f"--year is {year!r}, expected one of {', '.join(YEARS)}")
     if not root.is_dir():
-        raise FileNotFoundError(f"--data_dir: there is no folder {str(data_dir)!r}")
+        raise FileNotFoundError(f"--data_dir: the directory {str(data_dir)!r} does not exist")
     wanted = [root / name for name in (YEARS[:2] if year == "merged" else (year,))]
-    present = [folder for folder in wanted if folder.is_dir()]
+    present = [directory for directory in wanted if directory.is_dir()]
     if len(present) == len(wanted):
         return present
     if year != "merged" and _looks_like_voc(root):
         return [root]
-    missing = ", ".join(str(folder) for folder in wanted if folder not in present)
+    missing = ", ".join(str(directory) for directory in wanted if directory not in present)
     raise FileNotFoundError(
-        f"--data_dir {str(data_dir)!r} is no VOC folder (it has no {ANNOTATIONS}) and for "
-        f"--year={year} these are missing: {missing}"
+        f"--data_dir {str(data_dir)!r} is not a VOC directory (it has no {ANNOTATIONS}), and for "
+        f"--year={year} it lacks {missing}"
     )
 
 
-def _looks_like_voc(folder: Path) -> bool:
-    return (folder / ANNOTATIONS).is_dir() or (folder / SETS).is_dir() or _has_xml(folder)
+def _looks_like_voc(directory: Path) -> bool:
+    return (directory / ANNOTATIONS).is_dir() or (directory / SETS).is_dir() or _has_xml(directory)
 
 
-def _has_xml(folder: Path) -> bool:
-    return any(True for _ in folder.glob("*.xml"))
+def _has_xml(directory: Path) -> bool:
+    return any(True for _ in directory.glob("*.xml"))
 
 
 def annotation_files(
-    folder: Path, set_name: str | None = None, annotations_dir: str = ANNOTATIONS
+    directory: Path, set_name: str | None = None, annotations_dir: str = ANNOTATIONS
 ) -> list[Path]:
-    """Annotation files of a set, each once, in the order of the set's list.
+    """Return the annotation files of a set, each once.
 
-    Without `set_name`: the set `train` where the folder has ImageSets, else every annotation file
-    in alphabetical order.
+    Args:
+        directory: a VOC directory.
+        set_name: name of a list in ImageSets/Main; None: `train` if the directory has ImageSets,
+            else every annotation file in alphabetical order.
+        annotations_dir: directory of the .xml files, relative to the VOC directory.
+
+    Returns:
+        The files in the order of the set's list.
 
     Raises:
-      FileNotFoundError: no annotations folder, no such set, or a name without annotation file.
+        FileNotFoundError: the annotations directory, the set or an annotation file is missing.
+        VocError: the list is empty.
     """
-    if set_name is None and not (folder / SETS).is_dir():
-        return all_annotation_files(folder, annotations_dir)
-    annotations = _annotations_folder(folder, annotations_dir)
-    listing = _set_file(folder, set_name or DEFAULT_SET)
+    if set_name is None and not (directory / SETS).is_dir():
+        return all_annotation_files(directory, annotations_dir)
+    annotations = _annotations_directory(directory, annotations_dir)
+    listing = _set_file(directory, set_name or DEFAULT_SET)
     names = dict.fromkeys(
         line.strip()
         for line in listing.read_text(encoding="utf-8-sig").splitlines()
         if line.strip()
     )
     if not names:
-        raise VocError(f"{listing} lists no picture")
+        raise VocError(f"{listing} is empty, expected the name of an image on each line")
     on_disk = {path.name for path in annotations.glob("*.xml")}
     files = [_listed_file(annotations, on_disk, line) for line in names]
     absent = [path.name for path in files if path.name not in on_disk]
     if absent:
         raise FileNotFoundError(
-            f"{listing} has {len(absent)} of {len(files)} pictures without annotation file in "
-            f"{annotations}: {some(absent)}"
+            f"{listing}: {len(absent)} of {len(files)} images have no annotation file in "
+            f"{annotations}: {list_names(absent)}"
         )
     return list(dict.fromkeys(files))
 
 
-def all_annotation_files(folder: Path, annotations_dir: str = ANNOTATIONS) -> list[Path]:
-    """Every annotation file of the folder, in alphabetical order.
+def all_annotation_files(directory: Path, annotations_dir: str = ANNOTATIONS) -> list[Path]:
+    """Return every annotation file of a VOC directory, in alphabetical order.
+
+    Args:
+        directory: a VOC directory.
+        annotations_dir: directory of the .xml files, relative to the VOC directory.
+
+    Returns:
+        The files.
 
     Raises:
-      FileNotFoundError: there is none.
+        FileNotFoundError: there is none.
     """
-    annotations = _annotations_folder(folder, annotations_dir)
+    annotations = _annotations_directory(directory, annotations_dir)
     files = sorted(annotations.glob("*.xml"))
     if not files:
-        raise FileNotFoundError(f"{annotations} holds no .xml file")
+        raise FileNotFoundError(f"{annotations} has no .xml file")
     return files
 
 
-def _annotations_folder(folder: Path, annotations_dir: str) -> Path:
-    annotations = folder / annotations_dir
+def _annotations_directory(directory: Path, annotations_dir: str) -> Path:
+    annotations = directory / annotations_dir
     if annotations.is_dir():
         return annotations
-    if annotations_dir == ANNOTATIONS and _has_xml(folder):
-        return folder  # A flat folder: pictures and XML files side by side.
+    if annotations_dir == ANNOTATIONS and _has_xml(directory):
+        return directory  # images and XML files in one directory
     raise FileNotFoundError(
-        f"there is no folder {str(annotations)!r}; name the folder of the .xml files with "
-        "--annotations_dir"
+        f"the directory {str(annotations)!r} does not exist; give the directory of the .xml files "
+        "with --annotations_dir"
     )
 
 
-def _set_file(folder: Path, set_name: str) -> Path:
-    # The OD API reads the class list `aeroplane_<set>.txt`; folders made for it may have no other.
+def _set_file(directory: Path, set_name: str) -> Path:
+    # The OD API reads the class list `aeroplane_<set>.txt`; some directories have no other list.
     for candidate in (f"{set_name}.txt", f"aeroplane_{set_name}.txt"):
-        if (folder / SETS / candidate).is_file():
-            return folder / SETS / candidate
-    sets = sorted(path.stem for path in (folder / SETS).glob("*.txt"))
-    raise FileNotFoundError(
-        f"there is no set {set_name!r}: {folder / SETS / (set_name + '.txt')} does not exist; "
-        f"--set may be {some(sets) if sets else 'left out to take every annotation file'}"
-    )
+        if (directory / SETS / candidate).is_file():
+            return directory / SETS / candidate
+    sets = sorted(path.stem for path in (directory / SETS).glob("*.txt"))
+    advice = f"--set may be {list_names(sets)}" if sets else "omit --set to use every .xml file"
+    path = directory / SETS / f"{set_name}.txt"
+    raise FileNotFoundError(f"the set {set_name!r} does not exist: {path} is missing; {advice}")
 
 
 def _listed_file(annotations: Path, on_disk: set[str], line: str) -> Path:
-    """`2007_000027`; `2007_000027 -1` in the lists of one class; some tools keep the extension.
+    """Return the annotation file that a line of a set's list names.
 
-    Names may hold spaces and dots, so what is on disk decides how a line is read.
+    A line is `2007_000027`, or `2007_000027 -1` in the lists of one class; some tools keep the
+    extension. Names may contain spaces and dots, so the reading for which a file exists is used.
     """
     name, _, last = line.rpartition(" ")
     readings = [line, name.strip() if last in ("-1", "0", "1") else ""]
@@ -271,17 +298,25 @@ def _listed_file(annotations: Path, on_disk: set[str], line: str) -> Path:
 
 
 class ImageFinder:
-    """Finds the picture of an annotation in one folder, reading the folder once."""
+    """Finder of the images of annotations in one VOC directory, which it lists once.
 
-    def __init__(self, folder: Path, images_dir: str = IMAGES):
-        self.directory = folder / images_dir
+    Args:
+        directory: a VOC directory.
+        images_dir: directory of the images, relative to the VOC directory.
+
+    Raises:
+        FileNotFoundError: the directory of the images does not exist.
+    """
+
+    def __init__(self, directory: Path, images_dir: str = IMAGES):
+        self.directory = directory / images_dir
         if not self.directory.is_dir():
-            if images_dir != IMAGES or not any(_is_image_name(p.name) for p in folder.iterdir()):
+            if images_dir != IMAGES or not any(_is_image_name(p.name) for p in directory.iterdir()):
                 raise FileNotFoundError(
-                    f"there is no folder {str(self.directory)!r}; name the folder of the pictures "
-                    "with --images_dir"
+                    f"the directory {str(self.directory)!r} does not exist; give the directory of "
+                    "the images with --images_dir"
                 )
-            self.directory = folder
+            self.directory = directory
         names = sorted(path.name for path in self.directory.iterdir() if not path.is_dir())
         self._names = set(names)
         self._by_stem = {
@@ -289,10 +324,10 @@ class ImageFinder:
         }
 
     def find(self, annotation: VocAnnotation) -> Path | None:
-        """The picture, or None.
+        """Return the image of an annotation, or None.
 
-        First the <filename> of the annotation (its last part: the folders of the author's machine
-        mean nothing here), with any picture extension; then the name of the annotation file.
+        The last component of the annotation's <filename> is searched first, with any image
+        extension; then the name of the annotation file.
         """
         filename = annotation.filename.replace("\\", "/").rpartition("/")[2]
         if filename in self._names:
@@ -308,5 +343,5 @@ def _is_image_name(name: str) -> bool:
 
 
 def class_names(annotations: Iterable[VocAnnotation]) -> list[str]:
-    """Every class name, sorted: the order of a derived label map."""
+    """Return every class name in alphabetical order, the order of a derived label map."""
     return sorted({item.name for annotation in annotations for item in annotation.objects})

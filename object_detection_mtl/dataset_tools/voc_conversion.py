@@ -1,4 +1,4 @@
-"""From VOC folders to the form that all converters share."""
+"""Annotated images from PASCAL VOC directories."""
 
 from __future__ import annotations
 
@@ -10,81 +10,99 @@ from tqdm import tqdm
 
 from object_detection_mtl.dataset_tools import conversion_report, dataset_label_map, voc_annotations
 from object_detection_mtl.dataset_tools.annotated_images import (
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
-    raise_all,
+    raise_errors,
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One annotation and where its picture is (None: nowhere)."""
+class LocatedAnnotation:
+    """An annotation and the path of its image, None if the image is missing."""
 
     annotation: voc_annotations.VocAnnotation
     image_path: Path | None
 
 
-def collect_jobs(
-    folders: Iterable[Path],
+def locate_annotations(
+    directories: Iterable[Path],
     set_name: str | None = None,
     annotations_dir: str = voc_annotations.ANNOTATIONS,
     images_dir: str = voc_annotations.IMAGES,
-) -> list[Job]:
-    """Reads every annotation of a set and finds its picture.
+) -> list[LocatedAnnotation]:
+    """Read every annotation of a set and find its image.
+
+    Args:
+        directories: VOC directories.
+        set_name: see `voc_annotations.annotation_files`.
+        annotations_dir: directory of the .xml files, relative to the VOC directory.
+        images_dir: directory of the images, relative to the VOC directory.
+
+    Returns:
+        The annotations of all directories in the order of the set.
 
     Raises:
-      VocError: annotations that cannot be read (all of them are named), or two of one picture.
-      FileNotFoundError: a folder, a set, an annotation file, or all pictures are not there.
+        VocError: annotations are unreadable (all of them are named), or two belong to one image.
+        FileNotFoundError: a directory, a set, an annotation file, or all images are missing.
     """
-    jobs = []
-    for folder in folders:
-        finder = voc_annotations.ImageFinder(folder, images_dir)
-        files = voc_annotations.annotation_files(folder, set_name, annotations_dir)
-        found = [Job(annotation, finder.find(annotation)) for annotation in parse_all(files)]
-        if all(job.image_path is None for job in found):
+    located: list[LocatedAnnotation] = []
+    for directory in directories:
+        finder = voc_annotations.ImageFinder(directory, images_dir)
+        files = voc_annotations.annotation_files(directory, set_name, annotations_dir)
+        found = [
+            LocatedAnnotation(annotation, finder.find(annotation))
+            for annotation in parse_annotations(files)
+        ]
+        if all(item.image_path is None for item in found):
             raise FileNotFoundError(
-                f"{finder.directory} holds none of the {len(found)} pictures that the annotations "
-                f"name, such as {_picture_name(found[0].annotation)!r}; name the folder of the "
-                "pictures with --images_dir"
+                f"{finder.directory} has none of the {len(found)} images that the annotations "
+                f"name, such as {_image_name(found[0].annotation)!r}; give the directory of the "
+                "images with --images_dir"
             )
-        jobs += found
+        located += found
+    _raise_if_image_is_shared(located)
+    return located
+
+
+def _raise_if_image_is_shared(located: Iterable[LocatedAnnotation]) -> None:
     owners: dict[str, Path] = {}
-    for job in jobs:
-        if job.image_path is None:
+    for item in located:
+        if item.image_path is None:
             continue
-        owner = owners.setdefault(job.image_path.name, job.annotation.path)
-        if owner != job.annotation.path:
+        owner = owners.setdefault(item.image_path.name, item.annotation.path)
+        if owner != item.annotation.path:
             raise voc_annotations.VocError(
-                f"{owner} and {job.annotation.path} both belong to a picture named "
-                f"{job.image_path.name}. Evaluation tells pictures apart by their names: correct "
-                "<filename>, or convert folders that share names into records of their own"
+                f"{owner} and {item.annotation.path} both belong to an image named "
+                f"{item.image_path.name}. Evaluation identifies images by their names: correct "
+                "<filename>, or convert directories with equal names into separate records"
             )
-    return jobs
 
 
-def parse_all(files: Sequence[Path]) -> list[voc_annotations.VocAnnotation]:
-    """Parses annotation files; one VocError names all that cannot be read."""
+def parse_annotations(files: Sequence[Path]) -> list[voc_annotations.VocAnnotation]:
+    """Parse annotation files; one VocError lists all that are unreadable."""
     annotations, errors = [], []
     for path in tqdm(files, desc="annotations", unit="file", disable=None):
         try:
             annotations.append(voc_annotations.parse_annotation(path))
         except voc_annotations.VocError as error:
             errors.append(str(error))
-    raise_all(errors, voc_annotations.VocError)
+    raise_errors(errors, voc_annotations.VocError)
     return annotations
 
 
-def check_classes(jobs: Iterable[Job], labels: Mapping[str, int], label_map_name: str) -> None:
-    """Raises DataError if the label map lacks classes, naming each with a file that has it."""
+def check_classes(
+    located: Iterable[LocatedAnnotation], labels: Mapping[str, int], label_map_name: str
+) -> None:
+    """Raise a DataError if the label map lacks classes; it names a file for each of them."""
     places: dict[str, str] = {}
-    for job in jobs:
-        for item in job.annotation.objects:
-            places.setdefault(item.name, str(job.annotation.path))
+    for item in located:
+        for annotated in item.annotation.objects:
+            places.setdefault(annotated.name, str(item.annotation.path))
     dataset_label_map.check_classes(places, labels, label_map_name)
 
 
-def load_pictures(
-    folders: Iterable[Path],
+def load_images(
+    directories: Iterable[Path],
     labels: Mapping[str, int],
     *,
     set_name: str | None = None,
@@ -92,80 +110,109 @@ def load_pictures(
     images_dir: str = voc_annotations.IMAGES,
     label_map_name: str = "",
     ignore_difficult_instances: bool = False,
-) -> list[AnnotatedPicture]:
-    """Everything from folders to pictures: see `collect_jobs`, `check_classes`, `as_pictures`."""
-    jobs = collect_jobs(folders, set_name, annotations_dir, images_dir)
-    check_classes(jobs, labels, label_map_name)
-    return as_pictures(jobs, labels, ignore_difficult_instances=ignore_difficult_instances)
-
-
-def as_pictures(
-    jobs: Iterable[Job], labels: Mapping[str, int], *, ignore_difficult_instances: bool = False
-) -> list[AnnotatedPicture]:
-    """The pictures of a data set.
+) -> list[AnnotatedImage]:
+    """Read VOC directories and return their annotated images.
 
     Args:
-      jobs: from `collect_jobs`, checked by `check_classes`.
-      labels: class name to number, 1..K.
-      ignore_difficult_instances: leave out objects marked as difficult.
+        directories: VOC directories.
+        labels: class name -> number, 1..K.
+        set_name: see `locate_annotations`.
+        annotations_dir: see `locate_annotations`.
+        images_dir: see `locate_annotations`.
+        label_map_name: name of the label map in messages.
+        ignore_difficult_instances: drop objects that are marked as difficult.
+
+    Returns:
+        The annotated images.
     """
-    return [_as_picture(job, labels, ignore_difficult_instances) for job in jobs]
+    located = locate_annotations(directories, set_name, annotations_dir, images_dir)
+    check_classes(located, labels, label_map_name)
+    return to_annotated_images(
+        located, labels, ignore_difficult_instances=ignore_difficult_instances
+    )
 
 
-def _as_picture(job: Job, labels: Mapping[str, int], ignore_difficult: bool) -> AnnotatedPicture:
-    annotation = job.annotation
+def to_annotated_images(
+    located: Iterable[LocatedAnnotation],
+    labels: Mapping[str, int],
+    *,
+    ignore_difficult_instances: bool = False,
+) -> list[AnnotatedImage]:
+    """Return the annotated images of VOC annotations.
+
+    Args:
+        located: from `locate_annotations`, checked by `check_classes`.
+        labels: class name -> number, 1..K.
+        ignore_difficult_instances: drop objects that are marked as difficult.
+
+    Returns:
+        The annotated images, in the same order.
+    """
+    return [_to_annotated_image(item, labels, ignore_difficult_instances) for item in located]
+
+
+def _to_annotated_image(
+    located: LocatedAnnotation, labels: Mapping[str, int], ignore_difficult: bool
+) -> AnnotatedImage:
+    annotation, path = located.annotation, located.image_path
     stated = (annotation.height, annotation.width)
-    name = job.image_path.name if job.image_path is not None else _picture_name(annotation)
-    return AnnotatedPicture(
-        path=job.image_path,
+    name = path.name if path is not None else _image_name(annotation)
+    return AnnotatedImage(
+        path=path,
         filename=name,
         source_id=name,
         origin=annotation.path.name,
         size=None if None in stated else (int(stated[0] or 0), int(stated[1] or 0)),
-        objects=tuple(
-            AnnotatedObject(
-                name=item.name,
-                label=labels[item.name],
-                ymin=item.ymin,
-                xmin=item.xmin,
-                ymax=item.ymax,
-                xmax=item.xmax,
-                details={
-                    "difficult": item.difficult,
-                    "truncated": item.truncated,
-                    "view": item.pose,
-                },
-                left_out=conversion_report.DIFFICULT
-                if ignore_difficult and item.difficult
-                else None,
-            )
-            for item in annotation.objects
-        ),
+        objects=tuple(_to_object(item, labels, ignore_difficult) for item in annotation.objects),
         details=("difficult", "truncated", "view"),
     )
 
 
-def _picture_name(annotation: voc_annotations.VocAnnotation) -> str:
+def _to_object(
+    item: voc_annotations.VocObject, labels: Mapping[str, int], ignore_difficult: bool
+) -> AnnotatedObject:
+    is_dropped = ignore_difficult and item.difficult
+    return AnnotatedObject(
+        name=item.name,
+        label=labels[item.name],
+        ymin=item.ymin,
+        xmin=item.xmin,
+        ymax=item.ymax,
+        xmax=item.xmax,
+        details={"difficult": item.difficult, "truncated": item.truncated, "view": item.pose},
+        drop_reason=conversion_report.DIFFICULT if is_dropped else None,
+    )
+
+
+def _image_name(annotation: voc_annotations.VocAnnotation) -> str:
     return annotation.filename or annotation.path.stem
 
 
-def derive_label_map(folders: Iterable[Path], annotations_dir: str, path: Path) -> None:
-    """Writes a label map of every class of the folders, whatever their set, in alphabetical order.
+def derive_label_map(directories: Iterable[Path], annotations_dir: str, path: Path) -> None:
+    """Write a label map of every class of the directories, in alphabetical order.
+
+    Args:
+        directories: VOC directories; their sets are ignored.
+        annotations_dir: directory of the .xml files, relative to the VOC directory.
+        path: the label map to write.
 
     Raises:
-      FileExistsError: another label map stands there already.
-      IsADirectoryError: a folder does.
-      VocError: the annotations name no class at all, or cannot be read.
+        FileExistsError: another label map exists.
+        IsADirectoryError: the path is a directory.
+        VocError: the annotations have no object, or are unreadable.
     """
-    dataset_label_map.refuse_folder(path)
+    dataset_label_map.raise_if_directory(path)
     annotations = [
         annotation
-        for folder in folders
-        for annotation in parse_all(voc_annotations.all_annotation_files(folder, annotations_dir))
+        for directory in directories
+        for annotation in parse_annotations(
+            voc_annotations.all_annotation_files(directory, annotations_dir)
+        )
     ]
     names = voc_annotations.class_names(annotations)
     if not names:
         raise voc_annotations.VocError(
-            "no annotation names an object: there is no label map to derive"
+            "the annotations have no object, so no label map can be derived from them"
         )
-    dataset_label_map.write({name: number for number, name in enumerate(names, start=1)}, path)
+    labels = {name: number for number, name in enumerate(names, start=1)}
+    dataset_label_map.write_label_map(labels, path)

@@ -1,4 +1,8 @@
-"""A function over many items, in several processes, with the results in the items' order."""
+"""Ordered map of a function over many items in several processes.
+
+Joblib's generator of ordered results is no replacement: it computes results ahead of a slow
+consumer without a limit, so memory is not bounded.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +20,29 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CHUNK = 8  # items of one message between processes
-_CHUNKS_IN_FLIGHT = 4  # for each process; more would only fill memory
-_WORTH_A_PROCESS = 4.0  # seconds: about as long as a process takes to start, with TensorFlow
+_CHUNKS_IN_FLIGHT = 4  # of each process; bounds the results that wait in memory
+_SECONDS_PER_PROCESS = 4.0  # about the time in which a process with TensorFlow starts
 
 
 def choose_number(requested: int, seconds: float) -> int:
-    """The number of processes: what was asked for, or (0) what pays off on this machine.
+    """Return the number of worker processes.
 
     Args:
-      requested: the flag's value.
-      seconds: a guess of how long one process would take.
+        requested: value of --num_workers; 0 means automatic.
+        seconds: estimated time that one process would take.
+
+    Returns:
+        `requested`, or for 0 as many processes as are worth their start, at most one for each CPU
+        core.
 
     Raises:
-      ValueError: a negative number.
+        ValueError: `requested` is negative.
     """
     if requested < 0:
         raise ValueError(f"--num_workers is {requested}, expected 0 (automatic) or more")
     if requested:
         return requested
-    return max(1, min(len(os.sched_getaffinity(0)), int(seconds / _WORTH_A_PROCESS)))
+    return max(1, min(len(os.sched_getaffinity(0)), int(seconds / _SECONDS_PER_PROCESS)))
 
 
 def map_in_order(
@@ -43,15 +51,23 @@ def map_in_order(
     num_processes: int,
     initializer: Callable[[], None] | None = None,
 ) -> Generator[Result, None, None]:
-    """Yields function(item) for every item; `initializer` is called first in every new process.
+    """Yield function(item) for every item, in the order of the items.
 
-    Function, items and results travel between processes, so the function has to be one of a module
-    (or a functools.partial of one). Processes are started afresh ("spawn"): TensorFlow's threads do
-    not survive a fork. At most a few dozen results wait at any time.
-    Closing the generator stops the processes.
+    Processes are started with "spawn", because TensorFlow's threads do not survive a fork. At most
+    a few dozen results wait for the consumer. Closing the generator stops the processes.
+
+    Args:
+        function: what to compute. Function, items and results are sent between processes, so it
+            must be a function of a module, or a functools.partial of one.
+        items: the items.
+        num_processes: number of processes; with 1 everything is computed in this process.
+        initializer: is called first in every new process.
+
+    Yields:
+        The results.
 
     Raises:
-      OSError: a process died, most likely because the machine ran out of memory.
+        OSError: a process died, most likely because the machine ran out of memory.
     """
     if num_processes < 2:
         yield from map(function, items)
@@ -65,18 +81,18 @@ def map_in_order(
         for chunk in _chunks(items):
             if len(waiting) >= num_processes * _CHUNKS_IN_FLIGHT:
                 yield from waiting.popleft().result()
-            with _interrupts_held_back():
+            with _interrupts_blocked():
                 waiting.append(executor.submit(_map_chunk, function, chunk))
         while waiting:
             yield from waiting.popleft().result()
     except futures.BrokenExecutor as error:
         raise OSError(
-            "a worker process died. If nothing above says why, the machine perhaps ran out of "
-            "memory: use fewer of them (--num_workers=1). A script of your own has to call this "
+            "a worker process died. If no message above says why, the machine may have run out of "
+            "memory: use fewer processes (--num_workers=1). A script of your own must call this "
             'below `if __name__ == "__main__":`'
         ) from error
     except BaseException:
-        # Nobody waits for the results any more, least of all who pressed Ctrl-C.
+        # After an error, Ctrl-C or close() the remaining results are not needed.
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
@@ -95,11 +111,11 @@ def _map_chunk(function: Callable[[Item], Result], chunk: Sequence[Item]) -> lis
 
 
 @contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those started here never hear it.
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in the processes that are started here.
 
-    A new process inherits which signals are held back. It is this one that stops the others, and
-    their tracebacks would hide what it says.
+    A terminal sends Ctrl-C to every process. A new process inherits the blocked signals of this
+    one, which stops the others itself; their tracebacks would hide its message.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.data.image_decoding import decode_picture
+from object_detection_mtl.data.image_decoding import decode_rgb_image
 from object_detection_mtl.fields import TfExample
 
 # detector, input tensor -> inputs [B, h, w, 3], true_image_shapes [B, 3]
@@ -59,7 +59,7 @@ def inputs_from_images(detector: Any, images: tf.Tensor) -> tuple[tf.Tensor, tf.
 
 
 def inputs_from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Convert image files [B] string of any sizes; see `decode_picture` for the formats.
+    """Convert image files [B] string of any sizes; see `decode_rgb_image` for the formats.
 
     Each image is decoded and resized alone, as in training. Inputs of different sizes are padded
     with zeros at the bottom and right, to the largest height and width of the batch.
@@ -71,7 +71,7 @@ def inputs_from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, t
     static_sizes: list[tf.TensorShape] = []
 
     def add(i: tf.Tensor, inputs: tf.TensorArray, shapes: tf.TensorArray, sides: tf.Tensor) -> Any:
-        resized, shape = detector.preprocess(decode_picture(encoded[i])[tf.newaxis])
+        resized, shape = detector.preprocess(decode_rgb_image(encoded[i])[tf.newaxis])
         static_sizes.append(resized.shape[1:3])
         sides = tf.maximum(sides, tf.shape(resized)[1:3])
         return i + 1, inputs.write(i, resized[0]), shapes.write(i, shape[0]), sides

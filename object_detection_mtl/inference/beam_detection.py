@@ -114,7 +114,7 @@ def detect_with_beam(
     summary_path = options.output_dir / ".summary.json"
     _write_summary(loaded, outcomes, summary_path)
     try:
-        beam_runtime.run(pipeline, runner)
+        beam_runtime.run_pipeline(pipeline, runner)
         summary = json.loads(summary_path.read_text(encoding="utf-8"))
     finally:
         summary_path.unlink(missing_ok=True)

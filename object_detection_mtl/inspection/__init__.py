@@ -1,1 +1,1 @@
-"""Looking at the labels of a data set."""
+"""Looking at the labels of a dataset."""

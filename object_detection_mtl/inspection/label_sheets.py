@@ -1,4 +1,4 @@
-"""Draws the labels of the first pictures of a source, and a page that shows all drawings."""
+"""Draws the labels of the first images of a source, and a page that shows all drawings."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def write(
     seed: int = 0,
     stored_labels: bool = False,
 ) -> Path:
-    """Writes a sheet for each picture, and index.html.
+    """Writes a sheet for each image, and index.html.
 
     Args:
-      source: the pictures.
-      output_dir: a folder; made if there is none.
-      num_images: number of pictures at most, the first ones.
-      num_windows: windows to draw of each.
-      seed: of new windows.
-      stored_labels: draw the labels that the records hold.
+        source: the images.
+        output_dir: a directory; made if there is none.
+        num_images: number of images at most, the first ones.
+        num_windows: windows to draw of each.
+        seed: of new windows.
+        stored_labels: draw the labels that the records hold.
 
     Returns:
-      Where index.html is.
+        Where index.html is.
 
     Raises:
-      ValueError: there is no picture; a record cannot be used, or holds no labels.
-      FileExistsError: the folder is a file.
+        ValueError: there is no image; a record cannot be used, or holds no labels.
+        FileExistsError: the directory is a file.
     """
     output_dir = Path(output_dir)
     labels = LabelMaker(
@@ -69,7 +69,7 @@ def write(
         drawing.draw_label_sheet(labelled, source.names).save(output_dir / file_name)
         drawn.append((labelled.name, file_name))
     if not drawn:
-        raise ValueError("there is no picture to draw. " + "; ".join(source.report.lines()[1:]))
+        raise ValueError("there is no image to draw. " + "; ".join(source.report.lines()[1:]))
     index = output_dir / "index.html"
     index.write_text(page(drawn, source.report.lines()[1:]), encoding="utf-8")
     return index
@@ -123,16 +123,16 @@ def _text(value: tf.Tensor) -> str:
 
 
 def _safe(name: str) -> str:
-    """A part of a file name, whatever the picture is called."""
-    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:].lstrip(".") or "picture"
+    """A part of a file name, whatever the image is called."""
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:].lstrip(".") or "image"
 
 
 def page(drawn: Sequence[tuple[str, str]], remarks: Sequence[str]) -> str:
     """The page that shows all sheets.
 
     Args:
-      drawn: name of each picture and the file of its sheet.
-      remarks: what there is to say of the pictures as a whole.
+        drawn: name of each image and the file of its sheet.
+        remarks: what there is to say of the images as a whole.
     """
     links = "\n".join(
         f'<li><a href="#p{number}">{html.escape(name)}</a></li>'

@@ -56,7 +56,7 @@ def _read_voc(
     directory: Path, categories: list[Category] | None, set_name: str | None
 ) -> EvaluationSet:
     annotations: list[tuple[voc_annotations.VocAnnotation, Path | None]] = []
-    for part in voc_annotations.find_folders(directory):
+    for part in voc_annotations.find_directories(directory):
         try:
             finder: voc_annotations.ImageFinder | None = voc_annotations.ImageFinder(part)
         except FileNotFoundError:
@@ -92,17 +92,17 @@ def _read_voc(
 def _read_coco(
     path: str | Path, categories: list[Category] | None, image_dir: Path | None
 ) -> EvaluationSet:
-    file = coco_annotations.read(path)
+    file = coco_annotations.read_coco_file(path)
     if categories is None:
         categories = [
             Category(i, name, name) for name, i in coco_annotations.class_numbers(file).items()
         ]
     ids = label_map.ids_by_name(categories)
     images, unknown = [], 0
-    for item in file.pictures:
+    for item in file.images:
         objects = [one for one in item.objects if one.category in ids]
         unknown += len(item.objects) - len(objects)
-        image_path = coco_annotations.find_picture(image_dir, item.file_name) if image_dir else None
+        image_path = coco_annotations.find_image(image_dir, item.file_name) if image_dir else None
         images.append(
             EvaluatedImage(
                 str(item.id),
@@ -120,8 +120,8 @@ def _read_coco(
         )
     numbers = {number: ids[name] for name, number in file.categories.items() if name in ids}
     notes = _notes(unknown)
-    if file.stray:
-        notes += (f"{file.stray} annotations are of images that the file does not list.",)
+    if file.num_unlisted:
+        notes += (f"{file.num_unlisted} annotations are of images that the file does not list.",)
     return EvaluationSet("", categories, images, notes, numbers)
 
 

@@ -39,11 +39,11 @@ def voc(tmp_path):
     """Ten images of two classes, three of them test."""
     names = [f"image{number}" for number in range(10)]
     objects = voc_files.thing("b", 2, 4, 28, 30) + voc_files.thing("a", 5, 20, 25, 38)
-    return voc_files.make_folder(
+    return voc_files.make_voc_directory(
         tmp_path / "voc",
         {name: voc_files.annotation(f"{name}.jpg", objects) for name in names},
         {
-            f"{name}.jpg": voc_files.encoded(voc_files.picture(seed=i))
+            f"{name}.jpg": voc_files.encoded(voc_files.block_image(seed=i))
             for i, name in enumerate(names)
         },
         {"trainval": "\n".join(names[:7]), "test": "\n".join(names[7:])},

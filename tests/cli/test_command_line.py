@@ -16,8 +16,8 @@ def tool(main):
     """A module with a command line of its own."""
 
     def define_flags():
-        flags.DEFINE_string("folder", None, "No default.")
-        flags.DEFINE_list("folders", [], "Several.")
+        flags.DEFINE_string("directory", None, "No default.")
+        flags.DEFINE_list("directories", [], "Several.")
         flags.DEFINE_string("prefix", "x", "Has a default; an empty text is a value.")
 
     module = ModuleType("tool")
@@ -27,7 +27,11 @@ def tool(main):
 
 @pytest.mark.parametrize(
     ("argument", "name"),
-    [("--folder=", "folder"), ("--folders=", "folders"), ("--folders=a,", "folders")],
+    [
+        ("--directory=", "directory"),
+        ("--directories=", "directories"),
+        ("--directories=a,", "directories"),
+    ],
 )
 def test_an_empty_flag_is_no_value(argument, name):
     done = in_process.run(tool(lambda: print("ran")), argument)
@@ -36,7 +40,7 @@ def test_an_empty_flag_is_no_value(argument, name):
 
 
 def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
-    for arguments in ((), ("--prefix=",), ("--folder=a", "--folders=a,b")):
+    for arguments in ((), ("--prefix=",), ("--directory=a", "--directories=a,b")):
         done = in_process.run(tool(lambda: print("ran")), *arguments)
         assert (done.code, done.out) == (0, "ran\n"), done.err
 
@@ -46,9 +50,9 @@ def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
     [
         (errno.EEXIST, "error: 'there': a file of this name is in the way"),
         (errno.ENOTDIR, "error: 'there': a part of this path is a file"),
-        (errno.EISDIR, "error: 'there': it is a folder"),
+        (errno.EISDIR, "error: 'there': it is a directory"),
         (errno.EACCES, "error: 'there': permission denied"),
-        (errno.ENOENT, "error: 'there': no such file or folder"),
+        (errno.ENOENT, "error: 'there': no such file or directory"),
         (errno.ENOSPC, "error: 'there': No space left on device; make room"),
         (errno.ENAMETOOLONG, "error: 'there': File name too long"),
     ],
@@ -63,10 +67,10 @@ def test_errors_of_the_operating_system_name_path_and_reason(number, says):
 
 def test_messages_of_our_own_are_left_as_they_are():
     def main():
-        raise FileNotFoundError("--folder: there is no folder 'x'")
+        raise FileNotFoundError("--directory: there is no directory 'x'")
 
     done = in_process.run(tool(main))
-    assert (done.code, done.err) == (1, "error: --folder: there is no folder 'x'\n")
+    assert (done.code, done.err) == (1, "error: --directory: there is no directory 'x'\n")
 
 
 def test_the_exit_code_of_main_and_of_ctrl_c():

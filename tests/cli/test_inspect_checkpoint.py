@@ -18,7 +18,7 @@ from tests.models import tiny
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def directory(tmp_path_factory):
     """A TF1 detector's checkpoint, a classifier's, and the config of the detector."""
     path = tmp_path_factory.mktemp("inspect")
     detector = tiny.detector(is_training=False)
@@ -36,8 +36,8 @@ def run(*arguments):
     return done.code, done.out, done.err
 
 
-def test_what_is_in_it(folder):
-    code, out, _ = run(folder / "model.ckpt-7")
+def test_what_is_in_it(directory):
+    code, out, _ = run(directory / "model.ckpt-7")
     assert code == 0
     lines = out.splitlines()
     assert lines[0].endswith("model.ckpt-7: TF1 detection checkpoint (name-based)")
@@ -55,18 +55,18 @@ def test_what_is_in_it(folder):
     ]
     assert "of training" in lines[9] and "2 variables" in lines[9]
     assert len(lines) == 10
-    code, out, _ = run(folder / "model.ckpt-7", "--verbosity=1")
+    code, out, _ = run(directory / "model.ckpt-7", "--verbosity=1")
     assert "  FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights [3, 3, 3, 32]\n" in out
 
 
-def test_what_would_be_loaded_where(folder):
-    config = f"--pipeline_config_path={folder}/pipeline.config"
-    code, out, err = run(folder / "model.ckpt-7", config, "--checkpoint_type=detection")
+def test_what_would_be_loaded_where(directory):
+    config = f"--pipeline_config_path={directory}/pipeline.config"
+    code, out, err = run(directory / "model.ckpt-7", config, "--checkpoint_type=detection")
     assert code == 0, err
     assert "into " in out and "pipeline.config: weights from a TF1 detection checkpoint" in out
     assert "  loaded                      127  FirstStageFeatureExtractor/MobilenetV1" in out
     code, out, err = run(
-        folder / "model.ckpt-7",
+        directory / "model.ckpt-7",
         config,
         "--override=model.faster_rcnn.num_classes=5",
         "--checkpoint_type=full",
@@ -77,7 +77,7 @@ def test_what_would_be_loaded_where(folder):
     assert len(report["weights"]) == 137
     assert len(report["would_load"]["loaded"]) == 133
     assert len(report["would_load"]["mismatched"]) == 4
-    code, out, err = run(folder / "resnet_v1_101.ckpt", config)
+    code, out, err = run(directory / "resnet_v1_101.ckpt", config)
     assert code == 1
     assert "another architecture, resnet_v1_101; the model's feature extractor is Mobi" in err
 
@@ -95,11 +95,11 @@ def test_checkpoints_of_the_od_api_and_of_strangers(tmp_path):
     assert "checkpoint of no kind that can be loaded here" in out
 
 
-def test_mistakes(folder):
+def test_mistakes(directory):
     assert run() == (1, "", "error: no checkpoint given; usage: inspect_checkpoint PATH\n")
-    code, _, err = run(folder / "model.ckpt-7", "more")
+    code, _, err = run(directory / "model.ckpt-7", "more")
     assert code == 1 and "unexpected arguments ['more']" in err
-    code, _, err = run(folder / "nothing")
+    code, _, err = run(directory / "nothing")
     assert code == 1 and "no checkpoint" in err and "model.ckpt-7" in err
 
 

@@ -16,20 +16,26 @@ from object_detection_mtl.dataset_tools import (
 from object_detection_mtl.visualization import label_sheet as drawing
 from tests import command_line
 from tests.dataset_tools import coco_files
-from tests.dataset_tools.voc_files import annotation, encoded, make_folder, picture, thing
+from tests.dataset_tools.voc_files import (
+    annotation,
+    block_image,
+    encoded,
+    make_voc_directory,
+    thing,
+)
 
-JPEG = encoded(picture(120, 90))
+JPEG = encoded(block_image(120, 90))
 
 
 @pytest.fixture
-def voc_folder(tmp_path):
+def voc_directory(tmp_path):
     objects = thing("cat", 10, 20, 50, 60) + thing("dog", 30, 40, 80, 110)
     texts = {
         "a": annotation("a.jpg", objects, (120, 90)),
         "b": annotation("b.jpg", "", (120, 90)),
         "c": annotation("c.jpg", objects, (120, 90)),
     }
-    return make_folder(tmp_path / "voc", texts, {"a.jpg": JPEG, "b.jpg": JPEG})
+    return make_voc_directory(tmp_path / "voc", texts, {"a.jpg": JPEG, "b.jpg": JPEG})
 
 
 def inspect(tmp_path, *arguments):
@@ -37,8 +43,8 @@ def inspect(tmp_path, *arguments):
     return done, sorted(path.name for path in (tmp_path / "out").glob("*.png"))
 
 
-def test_a_voc_folder_a_sheet_for_each_picture_and_a_page(tmp_path, voc_folder):
-    done, sheets = inspect(tmp_path, f"--data_dir={voc_folder}")
+def test_a_voc_directory_a_sheet_for_each_image_and_a_page(tmp_path, voc_directory):
+    done, sheets = inspect(tmp_path, f"--data_dir={voc_directory}")
     assert done.code == 0, done.err
     assert done.out == f"{tmp_path}/out/index.html\n"
     assert sheets == ["0001_a.jpg.png", "0002_b.jpg.png"]
@@ -50,13 +56,13 @@ def test_a_voc_folder_a_sheet_for_each_picture_and_a_page(tmp_path, voc_folder):
     assert "no such file: 1 (c.jpg)" in page
 
 
-def test_a_coco_file_and_a_number_of_pictures(tmp_path):
+def test_a_coco_file_and_a_number_of_images(tmp_path):
     file = coco_files.write(
         tmp_path,
         [coco_files.image(1, size=None), coco_files.image(2, size=None)],
         [coco_files.thing(1, 90, 10, 20, 30, 40)],
     )
-    coco_files.write_pictures(tmp_path / "in", {"000001.jpg": JPEG, "000002.jpg": JPEG})
+    coco_files.write_images(tmp_path / "in", {"000001.jpg": JPEG, "000002.jpg": JPEG})
     done, sheets = inspect(
         tmp_path, f"--annotations_file={file}", f"--image_dir={tmp_path}/in", "--num_images=1"
     )
@@ -64,13 +70,13 @@ def test_a_coco_file_and_a_number_of_pictures(tmp_path):
     assert sheets == ["0001_1.png"]
 
 
-def test_the_same_labels_are_drawn_from_a_folder_and_from_its_record(tmp_path, voc_folder):
-    _, sheets = inspect(tmp_path, f"--data_dir={voc_folder}", "--seed=3")
+def test_the_same_labels_are_drawn_from_a_directory_and_from_its_record(tmp_path, voc_directory):
+    _, sheets = inspect(tmp_path, f"--data_dir={voc_directory}", "--seed=3")
     drawn = [(tmp_path / "out" / name).read_bytes() for name in sheets]
     record, names = f"{tmp_path}/a.record", f"{tmp_path}/map.pbtxt"
     command_line.run(
         create_pascal_tf_record,
-        f"--data_dir={voc_folder}",
+        f"--data_dir={voc_directory}",
         f"--output_path={record}",
         f"--output_label_map={names}",
         "--write_auxiliary_labels",
@@ -97,15 +103,15 @@ def test_the_same_labels_are_drawn_from_a_folder_and_from_its_record(tmp_path, v
         (["--input_path={0}/a"], "--input_path needs --label_map_path"),
         (["--input_path={0}/none", "--label_map_path={0}/map.pbtxt"], "no file matches '.*none'"),
         (["--input_path={0}/map.pbtxt", "--label_map_path={0}/map.pbtxt"], "not a TFRecord file"),
-        (["--data_dir={0}/none"], "no folder '.*none'"),
+        (["--data_dir={0}/none"], "no directory '.*none'"),
         (["--data_dir={0}/voc", "--stored_labels"], "--stored_labels needs --input_path"),
         (["--annotations_file={0}/a.json"], "--image_dir go together"),
         (["--data_dir={0}/voc", "--label_map_path={0}/map.pbtxt"], "lacks classes .*'cat'"),
         (["--data_dir={0}/voc", "--output_dir={0}/map.pbtxt"], "a file of this name is in the way"),
     ],
 )
-def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_folder, arguments, says):
-    dataset_label_map.write({"quokka": 1}, tmp_path / "map.pbtxt")
+def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_directory, arguments, says):
+    dataset_label_map.write_label_map({"quokka": 1}, tmp_path / "map.pbtxt")
     done, sheets = inspect(tmp_path, *[text.format(tmp_path) for text in arguments])
     assert done.code == 1 and not sheets
     assert done.err.startswith("error: ") and "Traceback" not in done.err
@@ -114,7 +120,7 @@ def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_folder, argum
 
 def test_a_record_without_stored_labels_says_how_to_store_them(tmp_path):
     file = coco_files.write(tmp_path, [coco_files.image(1)], [])
-    coco_files.write_pictures(tmp_path / "in", {"000001.jpg": JPEG})
+    coco_files.write_images(tmp_path / "in", {"000001.jpg": JPEG})
     record, names = f"{tmp_path}/a.record", f"{tmp_path}/map.pbtxt"
     command_line.run(
         create_coco_tf_record,
@@ -128,8 +134,8 @@ def test_a_record_without_stored_labels_says_how_to_store_them(tmp_path):
     assert done.code == 1 and "--write_auxiliary_labels" in done.err
 
 
-def test_a_folder_without_a_usable_picture(tmp_path):
-    folder = make_folder(tmp_path / "v", {"a": annotation("a.jpg")}, {"a.jpg": b"text"})
-    done, _ = inspect(tmp_path, f"--data_dir={folder}")
+def test_a_directory_without_a_usable_image(tmp_path):
+    directory = make_voc_directory(tmp_path / "v", {"a": annotation("a.jpg")}, {"a.jpg": b"text"})
+    done, _ = inspect(tmp_path, f"--data_dir={directory}")
     assert done.code == 1
-    assert "there is no picture to draw. pictures left out: 1" in done.err
+    assert "there is no image to draw. images left out: 1" in done.err

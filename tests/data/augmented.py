@@ -1,4 +1,4 @@
-"""A picture that tells where each of its pixels was, and checks of an augmentation with it."""
+"""An image that tells where each of its pixels was, and checks of an augmentation with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from object_detection_mtl.fields import Groundtruth
 
 HEIGHT, WIDTH = 100, 120
-# In whole pixels of the picture, so that corners can be looked up.
+# In whole pixels of the image, so that corners can be looked up.
 BOXES = np.float32([[10, 20, 40, 50], [30, 60, 90, 110], [0, 0, 20, 12]]) / [100, 120, 100, 120]
 
 

@@ -1,4 +1,4 @@
-"""Writes small record files of real pictures for the tests."""
+"""Writes small record files of real images for the tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from object_detection_mtl.data.example_format import build_example
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
 
 def example(
@@ -19,9 +19,9 @@ def example(
     data: bytes | None = None,
     **optional,
 ) -> tf.train.Example:
-    """The record of one picture; `size` is width, height."""
+    """The record of one image; `size` is width, height."""
     return build_example(
-        encoded=encoded(picture(*size), "PNG") if data is None else data,
+        encoded=encoded(block_image(*size), "PNG") if data is None else data,
         image_format="png",
         height=size[1],
         width=size[0],
@@ -55,5 +55,5 @@ def write(path: Path, *items: tf.train.Example | bytes) -> Path:
 
 
 def numbered(path: Path, count: int, start: int = 0) -> Path:
-    """A file of `count` pictures named by their numbers."""
+    """A file of `count` images named by their numbers."""
     return write(path, *[example(str(number)) for number in range(start, start + count)])

@@ -22,7 +22,7 @@ def seeds(number):
     return [tf.constant([5, index], tf.int32) for index in range(number)]
 
 
-def test_flip_moves_picture_and_boxes():
+def test_flip_moves_image_and_boxes():
     before = example()
     after = augmentation.random_horizontal_flip(1.0)(before, tf.constant([1, 2]))
     np.testing.assert_array_equal(after["image"], before["image"].numpy()[:, ::-1])

@@ -28,14 +28,14 @@ ALL = [
 
 
 def original_boxes(result):
-    """Boxes of the objects that are left, in pixels of the original picture."""
+    """Boxes of the objects that are left, in pixels of the original image."""
     return BOXES[result[Groundtruth.classes].numpy() - 1] * np.tile(SIDES, 2)
 
 
 @pytest.mark.parametrize("augmentation", ALL)
 def test_boxes_stay_on_their_objects(augmentation):
     """The top left corner of a box shows the pixel that it showed before, or, where the box was cut
-    with the picture, the first row or column that is left."""
+    with the image, the first row or column that is left."""
     kept = 0
     for result in in_a_graph(augmentation, 12):
         assert_objects_fit(result)
@@ -57,7 +57,7 @@ def test_the_same_eagerly_and_in_a_graph(augmentation):
 
 
 def crop_of(result):
-    """(top, left, height, width) of a crop in the original picture."""
+    """(top, left, height, width) of a crop in the original image."""
     image = result["image"].numpy()
     return np.array([*image[0, 0, :2], *image.shape[:2]], int)
 
@@ -88,7 +88,7 @@ def test_boxes_may_stick_out_where_they_are_not_clipped():
     assert boxes.min() < 0 or boxes.max() > 1
 
 
-def test_random_coef_leaves_the_picture_alone():
+def test_random_coef_leaves_the_image_alone():
     for coefficient, least, most in ((1.0, 30, 30), (0.5, 6, 24), (0.0, 0, 2)):
         augmentation = augmentation_crops.random_crop_image(CropOptions(random_coef=coefficient))
         results = in_a_graph(augmentation, 30)
@@ -96,7 +96,7 @@ def test_random_coef_leaves_the_picture_alone():
         assert least <= whole <= most
 
 
-def test_a_canvas_has_the_size_and_colour_asked_for():
+def test_a_canvas_has_the_size_and_color_asked_for():
     pad = augmentation_crops.random_pad_image((110, 130), (150, 200), (1.0, 2.0, 3.0))
     shapes = [result["image"].shape for result in in_a_graph(pad, 20)]
     heights, widths = np.array(shapes)[:, :2].T
@@ -106,7 +106,7 @@ def test_a_canvas_has_the_size_and_colour_asked_for():
     outside = image[image[..., 2] != 200]
     assert (outside == [1, 2, 3]).all()
     assert len(outside) == image.shape[0] * image.shape[1] - HEIGHT * WIDTH
-    # Without a colour, the mean; and never smaller than the picture.
+    # Without a color, the mean; and never smaller than the image.
     image = augmentation_crops.random_pad_image((1, 1), (130, 150))(example(), SEED)[
         "image"
     ].numpy()
@@ -114,7 +114,7 @@ def test_a_canvas_has_the_size_and_colour_asked_for():
     np.testing.assert_allclose(image.reshape(-1, 3).mean(0), [49.5, 59.5, 200], atol=1)
 
 
-def test_crop_and_pad_is_measured_by_the_picture_before():
+def test_crop_and_pad_is_measured_by_the_image_before():
     augmentation = augmentation_crops.random_crop_pad_image(
         CropOptions(area_range=(0.1, 0.3)), (1.0, 0.5), (1.0, 0.5)
     )
@@ -151,6 +151,6 @@ def test_one_of_the_kinds_is_chosen():
 
 
 @pytest.mark.parametrize("augmentation", ALL)
-def test_a_picture_of_one_pixel(augmentation):
+def test_a_image_of_one_pixel(augmentation):
     tiny = {**example(np.float32([[0, 0, 1, 1]])), "image": tf.ones([1, 1, 3], tf.uint8)}
     assert min(augmentation(tiny, SEED)["image"].shape) >= 1

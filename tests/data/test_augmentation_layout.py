@@ -102,7 +102,7 @@ def test_what_grows_alike_on_both_sides_stops_where_one_meets_the_border():
     assert moves("SHRINK_SYMMETRIC")[:, 2].max() < 0
 
 
-def test_jittered_boxes_stay_in_the_picture():
+def test_jittered_boxes_stay_in_the_image():
     for result in in_a_graph(augmentation_layout.random_jitter_boxes(0.5, "EXPAND"), 5):
         boxes = result[Groundtruth.boxes].numpy()
         assert boxes.min() >= 0 and boxes.max() <= 1

@@ -1,4 +1,4 @@
-"""The decoder: keys and defaults of the OD API, pictures of every kind, records that are wrong."""
+"""The decoder: keys and defaults of the OD API, images of every kind, records that are wrong."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from PIL import Image
 from object_detection_mtl.data import example_decoder
 from object_detection_mtl.fields import Batch, Groundtruth
 from tests.data.record_files import example, with_floats, without
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
 
 @dataclasses.dataclass
@@ -57,7 +57,7 @@ def test_a_whole_record():
             weight=[0.5, 0],
         )
     )
-    np.testing.assert_array_equal(result["image"], np.asarray(picture(20, 16)))
+    np.testing.assert_array_equal(result["image"], np.asarray(block_image(20, 16)))
     assert result["image"].dtype == tf.uint8
     assert result[Batch.image_id] == b"x.png"
     expected = {
@@ -90,7 +90,7 @@ def test_no_boxes():
         assert result[key].shape == (0,)
 
 
-def test_names_of_a_picture_in_order_of_preference():
+def test_names_of_a_image_in_order_of_preference():
     record = example("a.jpg")
     assert decode(without(record, "image/source_id"))[Batch.image_id] == b"a.jpg"
     assert decode(without(record, "image/filename"), name="f at 0")[Batch.image_id] == b"f at 0"
@@ -185,7 +185,7 @@ def test_boxes_that_come_out_are_inside_and_have_an_area(boxes):
 @pytest.mark.parametrize(
     "key", ["image/object/bbox/xmax", "image/object/weight", "image/object/area"]
 )
-def test_lists_of_other_lengths_are_an_error_that_names_key_and_picture(key):
+def test_lists_of_other_lengths_are_an_error_that_names_key_and_image(key):
     record = with_floats(example("b.jpg"), key, [0.5, 0.6])
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"(?s)differ in length.*b.jpg.*{key}"):
         decode(record)
@@ -197,7 +197,7 @@ def test_a_box_without_class_is_an_error():
         decode(record)
 
 
-# Pictures -----------------------------------------------------------------------------------
+# Images -----------------------------------------------------------------------------------
 
 
 def rgb(data):
@@ -225,9 +225,9 @@ def rgb(data):
     ],
 )
 @pytest.mark.parametrize("size", [(1, 1), (20, 16)])
-def test_every_kind_of_picture_becomes_rgb(format_name, mode, size):
+def test_every_kind_of_image_becomes_rgb(format_name, mode, size):
     options = {"subsampling": 0} if format_name == "JPEG" and mode == "RGB" else {}
-    data = encoded(picture(*size, mode), format_name, **options)
+    data = encoded(block_image(*size, mode), format_name, **options)
     image = decode(example(data=data, size=size))["image"].numpy()
     assert image.shape == (size[1], size[0], 3) and image.dtype == np.uint8
     assert np.abs(image - rgb(data)).max() <= 6
@@ -240,8 +240,8 @@ def test_sixteen_bits_keep_their_upper_half():
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no picture", encoded(picture())[:300], encoded(picture(), "PNG")[:-20]]
+    "data", [b"", b"no image", encoded(block_image())[:300], encoded(block_image(), "PNG")[:-20]]
 )
-def test_a_picture_that_cannot_be_decoded_is_an_error_with_its_name(data):
+def test_a_image_that_cannot_be_decoded_is_an_error_with_its_name(data):
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)cannot be decoded.*lost.jpg"):
         decode(example("lost.jpg", data=data))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from object_detection_mtl.data import image_files
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
 
 def read_encoded(tmp_path, data, verify=False, name="a.jpg"):
@@ -33,7 +33,7 @@ def read_encoded(tmp_path, data, verify=False, name="a.jpg"):
     ],
 )
 def test_format_is_told_from_the_content_and_bytes_are_kept(tmp_path, format_name, mode, expected):
-    data = encoded(picture(40, 30, mode), format_name)
+    data = encoded(block_image(40, 30, mode), format_name)
     for name in ("a.jpg", "a.png", "a"):
         result = read_encoded(tmp_path, data, name=name)
         assert result == image_files.EncodedImage(data, expected, height=30, width=40)
@@ -47,8 +47,8 @@ def test_sixteen_bit_png_is_kept(tmp_path):
 @pytest.mark.parametrize(("number_type", "mode"), [("<u2", "I;16"), (">u2", "I;16B"), ("<i4", "I")])
 def test_sixteen_bits_of_other_formats_are_kept(tmp_path, number_type, mode):
     values = (np.arange(12).reshape(3, 4) * 5000).astype(number_type)
-    grey = Image.frombytes(mode, (4, 3), values.tobytes())
-    result = read_encoded(tmp_path, encoded(grey, "TIFF"))
+    gray = Image.frombytes(mode, (4, 3), values.tobytes())
+    result = read_encoded(tmp_path, encoded(gray, "TIFF"))
     kept = np.asarray(Image.open(io.BytesIO(result.data)))
     np.testing.assert_array_equal(kept, values)
     assert result.reencoded
@@ -68,7 +68,7 @@ def test_values_that_are_not_colors_are_an_error(tmp_path, values, message):
 
 @pytest.mark.parametrize("format_name", ["BMP", "GIF", "WEBP", "TIFF"])
 def test_other_formats_are_stored_as_lossless_png(tmp_path, format_name):
-    image = picture(20, 10, "P" if format_name == "GIF" else "RGB")
+    image = block_image(20, 10, "P" if format_name == "GIF" else "RGB")
     options = {"lossless": True} if format_name == "WEBP" else {}
     result = read_encoded(tmp_path, encoded(image, format_name, **options))
     assert (result.format, result.reencoded, result.height, result.width) == ("png", True, 10, 20)
@@ -78,14 +78,14 @@ def test_other_formats_are_stored_as_lossless_png(tmp_path, format_name):
 
 def test_encoded_image_of_one_pixel(tmp_path):
     for format_name in ("JPEG", "PNG"):
-        result = read_encoded(tmp_path, encoded(picture(1, 1), format_name))
+        result = read_encoded(tmp_path, encoded(block_image(1, 1), format_name))
         assert (result.height, result.width) == (1, 1)
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG"])
 @pytest.mark.parametrize("fraction", [0.02, 0.3, 0.9])
 def test_truncated_file_is_an_error(tmp_path, format_name, fraction):
-    data = encoded(picture(200, 160), format_name)
+    data = encoded(block_image(200, 160), format_name)
     with pytest.raises(image_files.ImageError, match="truncated|header|not an image"):
         read_encoded(tmp_path, data[: int(len(data) * fraction)])
 
@@ -93,12 +93,12 @@ def test_truncated_file_is_an_error(tmp_path, format_name, fraction):
 def test_file_without_its_last_byte_is_an_error(tmp_path):
     for format_name in ("JPEG", "PNG"):
         with pytest.raises(image_files.ImageError, match="truncated"):
-            read_encoded(tmp_path, encoded(picture(), format_name)[:-1])
+            read_encoded(tmp_path, encoded(block_image(), format_name)[:-1])
 
 
 def test_truncation_is_found_despite_the_end_marker_of_a_thumbnail(tmp_path):
-    thumbnail = encoded(picture(16, 16))
-    data = encoded(picture(200, 160, seed=3), comment=b"x" + thumbnail)
+    thumbnail = encoded(block_image(16, 16))
+    data = encoded(block_image(200, 160, seed=3), comment=b"x" + thumbnail)
     assert data.count(b"\xff\xd9") == 2
     assert read_encoded(tmp_path, data).height == 160
     with pytest.raises(image_files.ImageError, match="cannot be decoded"):
@@ -107,13 +107,13 @@ def test_truncation_is_found_despite_the_end_marker_of_a_thumbnail(tmp_path):
 
 def test_bytes_after_the_end_are_accepted(tmp_path):
     for format_name in ("JPEG", "PNG"):
-        data = encoded(picture(), format_name)
+        data = encoded(block_image(), format_name)
         for tail in (b"\0" * 64, b"trailing words"):
             assert read_encoded(tmp_path, data + tail).data == data + tail
 
 
 def test_corrupt_data_in_the_middle_are_found_by_verification(tmp_path):
-    data = bytearray(encoded(picture(200, 160), "PNG"))
+    data = bytearray(encoded(block_image(200, 160), "PNG"))
     data[len(data) // 2] ^= 0xFF
     assert read_encoded(tmp_path, bytes(data)).width == 200
     with pytest.raises(image_files.ImageError, match="cannot be decoded"):
@@ -135,7 +135,7 @@ def test_file_that_is_not_an_image_is_an_error(tmp_path, data, message):
 
 def huge_png(width, height):
     """Return a PNG whose header states this size; its pixels are those of a small image."""
-    data = bytearray(encoded(picture(), "PNG"))
+    data = bytearray(encoded(block_image(), "PNG"))
     data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     return bytes(data)
@@ -149,7 +149,7 @@ def test_images_up_to_the_limit_are_read_without_warning(tmp_path, recwarn):
 
 
 def test_rotated_images_are_recognized_and_rotated_upright(tmp_path):
-    image = picture(40, 30)
+    image = block_image(40, 30)
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate clockwise to view
     result = read_encoded(tmp_path, encoded(image, exif=exif, quality=95, subsampling=0))
@@ -240,7 +240,7 @@ def test_exif_orientation(tmp_path):
 
 
 def test_unreadable_files(tmp_path):
-    truncated = encoded(picture(64, 64))[:-300]
+    truncated = encoded(block_image(64, 64))[:-300]
     for data, message in [
         (b"", "the file is empty"),
         (b"<html>sorry", r"not an image \(it starts with b'<html>so'\)"),

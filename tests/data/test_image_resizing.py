@@ -35,11 +35,11 @@ def from_text(config):
 
 @each_case("image_resizer_shapes")
 def test_static_sizes_golden(case):
-    """A graph of pictures of known sizes knows both shapes; nothing is computed here."""
+    """A graph of images of known sizes knows both shapes; nothing is computed here."""
     resizer = from_text(case.params["config"])
-    pictures = [tf.TensorSpec([*size, 3]) for size in case.inputs["sizes"]]
-    graph = tf.function(lambda *pictures: [resizer(picture) for picture in pictures])
-    results = graph.get_concrete_function(*pictures).graph.structured_outputs
+    images = [tf.TensorSpec([*size, 3]) for size in case.inputs["sizes"]]
+    graph = tf.function(lambda *images: [resizer(image) for image in images])
+    results = graph.get_concrete_function(*images).graph.structured_outputs
     for (resized, shape), output_shape, true_shape in zip(
         results, *case.expected.values(), strict=True
     ):
@@ -48,7 +48,7 @@ def test_static_sizes_golden(case):
 
 
 @each_case("image_resizer_shapes")
-def test_sizes_of_pictures_of_unknown_size_golden(case):
+def test_sizes_of_images_of_unknown_size_golden(case):
     resizer = from_text(case.params["config"])
     graph = tf.function(resizer, input_signature=[tf.TensorSpec([None, None, 1])])
     for (height, width), output_shape, true_shape in zip(
@@ -68,7 +68,7 @@ def test_pixels_golden(case):
 
 
 def authors_resizer(key):
-    """The authors' resizer of a recorded case and the size of its picture."""
+    """The authors' resizer of a recorded case and the size of its image."""
     smallest, largest, height, width = map(int, re.findall(r"\d+", key)[:4])
     resizer = functools.partial(
         image_resizing.keep_aspect_ratio,
@@ -91,8 +91,8 @@ def test_sizes_of_the_authors_code(key):
 @pytest.mark.parametrize("key", TF1_PIXELS)
 def test_pixels_of_the_authors_code(key):
     resizer, height, width = authors_resizer(key)
-    picture = np.random.RandomState(height * 1000 + width).randint(0, 256, (1, height, width, 3))
-    resized, _ = resizer(picture.astype(np.uint8))
+    image = np.random.RandomState(height * 1000 + width).randint(0, 256, (1, height, width, 3))
+    resized, _ = resizer(image.astype(np.uint8))
     normalised = resized.numpy() * (2 / 255) - 1
     if key.endswith("_stride16"):
         normalised = normalised[:, ::16, ::16]
@@ -166,9 +166,9 @@ def test_both_size_rules_agree_and_keep_within_limits(height, width, limits):
 
 
 def test_padding():
-    picture = tf.ones([4, 8, 3])
+    image = tf.ones([4, 8, 3])
     options = {"min_dimension": 2, "max_dimension": 5, "half_pixel_centers": False}
-    padded, shape = image_resizing.keep_aspect_ratio(picture, pad_to_max_dimension=True, **options)
+    padded, shape = image_resizing.keep_aspect_ratio(image, pad_to_max_dimension=True, **options)
     assert shape.numpy().tolist() == [2, 4, 3]
     expected = np.zeros([5, 5, 3])
     expected[:2, :4] = 1
@@ -176,31 +176,31 @@ def test_padding():
     expected[:] = [7, 0, 9]
     expected[:2, :4] = 1
     padded, _ = image_resizing.keep_aspect_ratio(
-        picture, pad_to_max_dimension=True, per_channel_pad_value=(7, 0, 9), **options
+        image, pad_to_max_dimension=True, per_channel_pad_value=(7, 0, 9), **options
     )
     check(padded, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int32])
 def test_dtypes(dtype):
-    picture = np.arange(24).reshape(2, 4, 3).astype(dtype)
+    image = np.arange(24).reshape(2, 4, 3).astype(dtype)
     for resized, _ in (
-        image_resizing.identity(picture),
-        image_resizing.fixed_shape(picture, height=2, width=4, half_pixel_centers=False),
+        image_resizing.identity(image),
+        image_resizing.fixed_shape(image, height=2, width=4, half_pixel_centers=False),
         image_resizing.keep_aspect_ratio(
-            picture, min_dimension=2, max_dimension=4, half_pixel_centers=True
+            image, min_dimension=2, max_dimension=4, half_pixel_centers=True
         ),
         image_resizing.fixed_shape(
-            picture, height=2, width=4, method="NEAREST_NEIGHBOR", half_pixel_centers=True
+            image, height=2, width=4, method="NEAREST_NEIGHBOR", half_pixel_centers=True
         ),
     ):
         assert resized.dtype == tf.float32
-        np.testing.assert_array_equal(resized, picture)
+        np.testing.assert_array_equal(resized, image)
 
 
-def test_a_batch_is_its_pictures_one_by_one():
+def test_a_batch_is_its_images_one_by_one():
     rng = np.random.RandomState(0)
-    pictures = rng.randint(0, 256, (2, 9, 14, 3)).astype(np.uint8)
+    images = rng.randint(0, 256, (2, 9, 14, 3)).astype(np.uint8)
     resizers = [
         image_resizing.identity,
         functools.partial(image_resizing.fixed_shape, height=5, width=6, half_pixel_centers=False),
@@ -214,17 +214,17 @@ def test_a_batch_is_its_pictures_one_by_one():
         ),
     ]
     for resizer in resizers:
-        resized, shapes = resizer(pictures)
+        resized, shapes = resizer(images)
         graph = tf.function(resizer, input_signature=[tf.TensorSpec([None] * 3 + [3], tf.uint8)])
-        for batch, batch_shapes in ((resized, shapes), graph(pictures)):
+        for batch, batch_shapes in ((resized, shapes), graph(images)):
             assert batch_shapes.shape == (2, 3)
             for index in range(2):
-                one, shape = resizer(pictures[index])
+                one, shape = resizer(images[index])
                 check(batch[index], one)
                 np.testing.assert_array_equal(batch_shapes[index], shape)
 
 
-def test_no_picture():
+def test_no_image():
     resized, shapes = image_resizing.fixed_shape(
         tf.zeros([0, 5, 5, 3]), height=4, width=6, half_pixel_centers=False
     )
@@ -232,14 +232,14 @@ def test_no_picture():
 
 
 def test_inside_a_dataset():
-    pictures = tf.data.Dataset.from_generator(
+    images = tf.data.Dataset.from_generator(
         lambda: (np.ones([size, 10, 3], np.uint8) for size in (5, 20)),
         output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
     )
     resizer = functools.partial(
         image_resizing.keep_aspect_ratio, min_dimension=4, max_dimension=6, half_pixel_centers=False
     )
-    assert [shape.tolist() for _, shape in pictures.map(resizer).as_numpy_iterator()] == [
+    assert [shape.tolist() for _, shape in images.map(resizer).as_numpy_iterator()] == [
         [3, 6, 3],
         [6, 3, 3],
     ]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from object_detection_mtl.data import augmentation, input_pipeline
 from object_detection_mtl.fields import Batch, Groundtruth
 from tests.data.record_files import example, numbered, write
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
 
 def as_it_is(image):
@@ -45,7 +45,7 @@ def test_every_nth_record(tmp_path):
     assert ids(dataset(path, is_training=False, sample_1_of_n=3)) == [0, 3, 6]
 
 
-def test_pictures_of_different_sizes_are_padded_with_zeros_after_preprocessing(tmp_path):
+def test_images_of_different_sizes_are_padded_with_zeros_after_preprocessing(tmp_path):
     path = write(
         tmp_path / "a",
         example("0", size=(20, 16), boxes=[[0, 0, 1, 1], [0, 0, 0.5, 0.5]], classes=[2, 3]),
@@ -54,7 +54,7 @@ def test_pictures_of_different_sizes_are_padded_with_zeros_after_preprocessing(t
     [batch] = dataset(path, is_training=False, retain_original_images=True)
     assert batch[Batch.inputs].shape == (2, 24, 20, 3)
     for row, (width, height) in enumerate([(20, 16), (10, 24)]):
-        pixels = np.asarray(picture(width, height))
+        pixels = np.asarray(block_image(width, height))
         inputs = batch[Batch.inputs][row].numpy()
         np.testing.assert_allclose(inputs[:height, :width], pixels / 255.0 + 1.0, rtol=1e-6)
         assert inputs.sum() == pytest.approx((pixels / 255.0 + 1.0).sum())
@@ -110,7 +110,7 @@ def test_surplus_boxes_are_dropped_and_logged_once(tmp_path, monkeypatch):
     assert batch[Groundtruth.classes].numpy().tolist() == [[1, 2], [1, 2]]
     assert batch[Groundtruth.num_boxes].numpy().tolist() == [2, 2]
     [message] = messages
-    assert "Picture 7 has 3 boxes, max_number_of_boxes is 2" in message
+    assert "Image 7 has 3 boxes, max_number_of_boxes is 2" in message
 
 
 # Training -----------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ FLIPS = (augmentation.random_horizontal_flip(),)
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory):
-    """A file of five pictures."""
+    """A file of five images."""
     return numbered(tmp_path_factory.mktemp("records") / "five", 5)
 
 
@@ -225,8 +225,8 @@ def test_a_strategy_may_distribute_it(five, run):
 # What goes wrong ----------------------------------------------------------------------------
 
 
-def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
-    broken = example("lost.jpg", data=encoded(picture())[:300])
+def test_a_image_that_cannot_be_decoded_is_named(tmp_path):
+    broken = example("lost.jpg", data=encoded(block_image())[:300])
     path = write(tmp_path / "a", example("0"), broken)
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)cannot be decoded.*lost.jpg"):
         list(dataset(path, is_training=False))

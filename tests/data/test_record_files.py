@@ -16,7 +16,7 @@ from tests.data.record_files import write
 def test_patterns_expand_in_order_and_each_file_once(tmp_path):
     for name in ("b-1", "b-0", "a", "[x]*"):
         write(tmp_path / name, b"data")
-    (tmp_path / "b-folder").mkdir()
+    (tmp_path / "b-directory").mkdir()
     found = record_files.expand_patterns(
         [f"{tmp_path}/b-*", f"{tmp_path}/a", f"{tmp_path}/b-0", f"{tmp_path}/[x]*"]
     )

@@ -1,4 +1,4 @@
-"""Writes small COCO data sets of real files for the tests."""
+"""Writes small COCO datasets of real files for the tests."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def thing(image_id: int, category: int, *box: float, **more) -> dict:
     }
 
 
-def write(folder: Path, images: list, annotations: list | None, categories=CATEGORIES) -> Path:
-    """An instances file in `folder`."""
+def write(directory: Path, images: list, annotations: list | None, categories=CATEGORIES) -> Path:
+    """An instances file in `directory`."""
     content = {"info": {}, "images": images, "categories": list(categories)}
     if annotations is not None:
         content["annotations"] = annotations
-    path = folder / "instances.json"
+    path = directory / "instances.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
-def write_pictures(folder: Path, files: dict[str, bytes]) -> Path:
-    """A folder of pictures; names may hold folders."""
+def write_images(directory: Path, files: dict[str, bytes]) -> Path:
+    """A directory of images; names may hold directories."""
     for name, data in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    return folder
+    return directory

@@ -12,8 +12,8 @@ from object_detection_mtl.dataset_tools import (
     record_conversion,
 )
 from object_detection_mtl.dataset_tools.annotated_images import (
+    AnnotatedImage,
     AnnotatedObject,
-    AnnotatedPicture,
     DataError,
 )
 from object_detection_mtl.dataset_tools.conversion_options import (
@@ -23,7 +23,7 @@ from object_detection_mtl.dataset_tools.conversion_options import (
 from tests import command_line
 from tests.dataset_tools import coco_files
 from tests.dataset_tools.record_contents import examples, values
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
 # Looked for and not imported: that would take every process of the test run seconds.
 pytestmark = pytest.mark.skipif(
@@ -33,18 +33,18 @@ pytestmark = pytest.mark.skipif(
 OPTIONS = ConversionOptions(auxiliary_labels=AuxiliaryLabelOptions(1, num_windows=2))
 
 
-def pictures_in(folder, number):
-    """Every third picture is missing."""
+def images_in(directory, number):
+    """Every third image is missing."""
     for index in range(number):
-        path = folder / f"{index}.jpg"
-        path.write_bytes(encoded(picture(seed=index)))
+        path = directory / f"{index}.jpg"
+        path.write_bytes(encoded(block_image(seed=index)))
         objects = (AnnotatedObject("cat", 1, 1, 2, 20, 30 + index),)
         name = path.name
-        yield AnnotatedPicture(path if index % 3 else None, name, name, name, None, objects)
+        yield AnnotatedImage(path if index % 3 else None, name, name, name, None, objects)
 
 
-def load(folder, number):
-    return list(pictures_in(folder, number))
+def load(directory, number):
+    return list(images_in(directory, number))
 
 
 def test_the_same_records_as_from_this_process_in_any_order(tmp_path):
@@ -92,7 +92,7 @@ def test_by_the_command_line(tmp_path):
         [coco_files.image(1), coco_files.image(2)],
         [coco_files.thing(1, 90, 1, 2, 3, 4)],
     )
-    coco_files.write_pictures(tmp_path / "in", {"000001.jpg": encoded(picture())})
+    coco_files.write_images(tmp_path / "in", {"000001.jpg": encoded(block_image())})
     arguments = (
         f"--annotations_file={file}",
         f"--image_dir={tmp_path}/in",
@@ -106,7 +106,7 @@ def test_by_the_command_line(tmp_path):
     )
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        "1 pictures with 1 objects written",
+        "1 images with 1 objects written",
         f"{conversion_report.MISSING}: 1 (000002.jpg)",
     ]
     [example] = examples(tmp_path / "a.record")

@@ -10,7 +10,7 @@ from tests.dataset_tools.coco_files import image, thing
 from tests.dataset_tools.voc_files import SHARED
 
 
-def test_pictures_in_the_order_of_the_file_with_their_objects(tmp_path):
+def test_images_in_the_order_of_the_file_with_their_objects(tmp_path):
     path = coco_files.write(
         tmp_path,
         [image(7), image(2, "sub/b.png", None), image(5)],
@@ -20,10 +20,10 @@ def test_pictures_in_the_order_of_the_file_with_their_objects(tmp_path):
             thing(5, 3, -1, 0, 2, 3),
         ],
     )
-    file = coco_annotations.read(path)
+    file = coco_annotations.read_coco_file(path)
     assert file.categories == {"cat": 3, "dog": 90}
-    assert [picture.id for picture in file.pictures] == [7, 2, 5]
-    first, second, third = file.pictures
+    assert [listed.id for listed in file.images] == [7, 2, 5]
+    first, second, third = file.images
     assert first.objects == (coco_annotations.CocoObject("cat", 0.5, 1.5, 2, 2, 4.0, False),)
     assert (second.file_name, second.height, second.objects) == ("sub/b.png", None, ())
     assert third.objects == (
@@ -31,25 +31,25 @@ def test_pictures_in_the_order_of_the_file_with_their_objects(tmp_path):
         coco_annotations.CocoObject("cat", -1, 0, 2, 3, 6.0, False),
     )
     assert (first.height, first.width) == (30, 40)
-    assert file.stray == 0
+    assert file.num_unlisted == 0
 
 
-def test_a_file_of_test_pictures_has_no_annotations(tmp_path):
-    file = coco_annotations.read(coco_files.write(tmp_path, [image(1)], None))
-    assert [picture.objects for picture in file.pictures] == [()]
+def test_a_file_of_test_images_has_no_annotations(tmp_path):
+    file = coco_annotations.read_coco_file(coco_files.write(tmp_path, [image(1)], None))
+    assert [listed.objects for listed in file.images] == [()]
 
 
-def test_annotations_of_unlisted_pictures_are_counted(tmp_path):
+def test_annotations_of_unlisted_images_are_counted(tmp_path):
     path = coco_files.write(tmp_path, [image(1)], [thing(2, 3, 0, 0, 1, 1)] * 3)
-    assert coco_annotations.read(path).stray == 3
+    assert coco_annotations.read_coco_file(path).num_unlisted == 3
 
 
 def test_ids_may_be_texts_and_whole_floats(tmp_path):
     annotation = thing("a", 3, 0, 0, 1, 1) | {"category_id": 3.0}
     images = [image("a", "a.jpg"), image(4.0, "b.jpg")]
-    file = coco_annotations.read(coco_files.write(tmp_path, images, [annotation]))
-    assert [picture.id for picture in file.pictures] == ["a", 4]
-    assert len(file.pictures[0].objects) == 1
+    file = coco_annotations.read_coco_file(coco_files.write(tmp_path, images, [annotation]))
+    assert [listed.id for listed in file.images] == ["a", 4]
+    assert len(file.images[0].objects) == 1
 
 
 BOX = thing(1, 3, 0, 0, 1, 1)
@@ -59,7 +59,7 @@ BOX = thing(1, 3, 0, 0, 1, 1)
     ("change", "says"),
     [
         ({"images": None}, "no list 'images'; its keys are info, images"),
-        ({"images": []}, "lists no picture"),
+        ({"images": []}, "lists no image"),
         ({"categories": []}, "names no category"),
         ({"categories": [{"id": 1}]}, r"categories\[0\] is {'id': 1}, expected a name and an id"),
         ({"categories": [{"id": "1", "name": "a"}]}, "an id that is an integer"),
@@ -98,7 +98,7 @@ def test_wrong_files_are_explained(tmp_path, change, says):
     path = coco_files.write(tmp_path, [image(1)], [BOX])
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(coco_annotations.CocoError, match=f"instances.json.*{says}"):
-        coco_annotations.read(path)
+        coco_annotations.read_coco_file(path)
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,21 @@ def test_what_is_no_instances_file_is_refused(tmp_path, data, says):
     path = tmp_path / "instances.json"
     path.write_bytes(data)
     with pytest.raises(coco_annotations.CocoError, match=says):
-        coco_annotations.read(path)
+        coco_annotations.read_coco_file(path)
 
 
 def test_mistakes_are_named_together_up_to_ten(tmp_path):
     annotations = [BOX | {"iscrowd": 5, "id": number} for number in range(12)]
     with pytest.raises(coco_annotations.CocoError) as error:
-        coco_annotations.read(coco_files.write(tmp_path, [image(1)], annotations))
+        coco_annotations.read_coco_file(coco_files.write(tmp_path, [image(1)], annotations))
     assert "(id 9)" in str(error.value) and "and 2 more" in str(error.value)
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="--annotations_file: .*none.json' does not exist"):
-        coco_annotations.read(tmp_path / "none.json")
-    with pytest.raises(FileNotFoundError, match="is a folder, expected a .json file"):
-        coco_annotations.read(tmp_path)
+        coco_annotations.read_coco_file(tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError, match="is a directory, expected a .json file"):
+        coco_annotations.read_coco_file(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_missing_files_are_named(tmp_path):
 )
 def test_category_ids_number_the_classes_where_they_can(tmp_path, ids, numbers):
     categories = [{"id": id, "name": name} for id, name in zip(ids, "abc", strict=True)]
-    file = coco_annotations.read(coco_files.write(tmp_path, [image(1)], [], categories))
+    file = coco_annotations.read_coco_file(coco_files.write(tmp_path, [image(1)], [], categories))
     assert coco_annotations.class_numbers(file) == numbers
-    assert coco_annotations.ids_serve(file) == (numbers == file.categories)
+    assert coco_annotations.ids_are_class_numbers(file) == (numbers == file.categories)
 
 
 @pytest.mark.parametrize(
@@ -163,19 +163,21 @@ def test_category_ids_number_the_classes_where_they_can(tmp_path, ids, numbers):
         ("sub", None),
     ],
 )
-def test_pictures_are_looked_for_inside_the_folder(tmp_path, name, found):
-    folder = coco_files.write_pictures(tmp_path / "in", {"a.jpg": b"", "sub/b.jpg": b""})
+def test_images_are_looked_for_inside_the_directory(tmp_path, name, found):
+    directory = coco_files.write_images(tmp_path / "in", {"a.jpg": b"", "sub/b.jpg": b""})
     (tmp_path / "secret.jpg").write_bytes(b"")
-    expected = folder / found if found else None
-    assert coco_annotations.find_picture(folder, name) == expected
+    expected = directory / found if found else None
+    assert coco_annotations.find_image(directory, name) == expected
 
 
 @pytest.mark.skipif(
     not (SHARED / "data" / "coco_eval").is_dir(), reason="needs the COCO subset beside the project"
 )
 def test_a_real_file_is_read_whole():
-    file = coco_annotations.read(SHARED / "data" / "coco_eval" / "instances_val2014_100.json")
-    assert len(file.pictures) == 100 and file.stray == 0
+    file = coco_annotations.read_coco_file(
+        SHARED / "data" / "coco_eval" / "instances_val2014_100.json"
+    )
+    assert len(file.images) == 100 and file.num_unlisted == 0
     assert (len(file.categories), max(file.categories.values())) == (80, 90)
-    objects = [item for picture in file.pictures for item in picture.objects]
+    objects = [item for listed in file.images for item in listed.objects]
     assert any(item.is_crowd for item in objects)

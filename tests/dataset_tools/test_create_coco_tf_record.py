@@ -19,20 +19,20 @@ from tests import command_line
 from tests.dataset_tools import coco_files
 from tests.dataset_tools.coco_files import image, thing
 from tests.dataset_tools.record_contents import examples, values
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
-JPEG = encoded(picture())
+JPEG = encoded(block_image())
 
 
 def convert(tmp_path, images, annotations, files, *arguments, **more):
     """Runs the command; returns its outcome and the records."""
     path = coco_files.write(tmp_path, images, annotations, **more)
-    folder = coco_files.write_pictures(tmp_path / "pictures", files)
+    directory = coco_files.write_images(tmp_path / "images", files)
     output = tmp_path / "out.record"
     done = command_line.run(
         create_coco_tf_record,
         f"--annotations_file={path}",
-        f"--image_dir={folder}",
+        f"--image_dir={directory}",
         f"--output_path={output}",
         *arguments,
     )
@@ -73,7 +73,7 @@ def test_every_key_of_a_record(tmp_path):
         assert values(example, key) == value, key
     for key, value in boxes.items():
         np.testing.assert_allclose(values(example, key), value, rtol=1e-6)
-    assert done == (0, "1 pictures with 2 objects written\n", done.err)
+    assert done == (0, "1 images with 2 objects written\n", done.err)
 
 
 def test_the_decoder_reads_the_same_boxes(tmp_path):
@@ -103,7 +103,7 @@ def test_the_decoder_reads_the_same_boxes(tmp_path):
     np.testing.assert_array_equal(decoded[Groundtruth.area], [55.5, 9.25])
 
 
-def test_what_is_wrong_with_pictures_and_boxes_is_said_once_at_the_end(tmp_path):
+def test_what_is_wrong_with_images_and_boxes_is_said_once_at_the_end(tmp_path):
     names = ("good", "gone", "short", "lost", "empty")
     done, written = convert(
         tmp_path,
@@ -113,19 +113,19 @@ def test_what_is_wrong_with_pictures_and_boxes_is_said_once_at_the_end(tmp_path)
             thing(1, 3, 10, 10, 5, -1),  # negative height
             thing(1, 3, 50, 10, 5, 5),  # outside
             thing(1, 3, 30, 20, 20, 20),  # partly outside
-            thing(9, 3, 1, 1, 2, 2),  # of no picture
+            thing(9, 3, 1, 1, 2, 2),  # of no image
         ],
         {"good.jpg": JPEG, "short.jpg": JPEG[:-100], "empty.jpg": JPEG},
     )
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        "2 pictures with 1 objects written (1 pictures without object)",
+        "2 images with 1 objects written (1 images without object)",
         f"{conversion_report.EMPTY}: 3 (good.jpg)",
         f"{conversion_report.CLIPPED}: 1 (good.jpg)",
         f"{conversion_report.MISSING}: 2 (gone.jpg, lost.jpg)",
-        f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/pictures/short.jpg: the file is truncated: "
+        f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/images/short.jpg: the file is truncated: "
         "it has no end-of-image marker)",
-        "annotations of pictures that the file does not list: 1",
+        "annotations of images that the file does not list: 1",
     ]
     assert [values(example, "image/source_id") for example in written] == [[b"1"], [b"5"]]
     assert values(written[1], "image/object/bbox/ymin") == []
@@ -141,7 +141,7 @@ def test_category_ids_with_gaps_stay_the_class_numbers(tmp_path):
 
 
 def test_a_given_label_map_renumbers_by_name(tmp_path):
-    dataset_label_map.write({"dog": 1, "cat": 2}, tmp_path / "map.pbtxt")
+    dataset_label_map.write_label_map({"dog": 1, "cat": 2}, tmp_path / "map.pbtxt")
     annotations = [thing(1, 90, 1, 1, 2, 2), thing(1, 3, 1, 1, 2, 2)]
     done, [example] = convert(
         tmp_path,
@@ -170,12 +170,12 @@ def test_category_0_needs_a_label_map(tmp_path):
     ("arguments", "says"),
     [
         (["--annotations_file={}/nowhere.json"], "nowhere.json' does not exist"),
-        (["--annotations_file={}"], "is a folder, expected a .json file"),
-        (["--image_dir={}/nowhere"], "--image_dir: there is no folder '.*nowhere'"),
-        (["--image_dir={}/empty"], "holds none of the 1 pictures that .* such as '000001.jpg'"),
+        (["--annotations_file={}"], "is a directory, expected a .json file"),
+        (["--image_dir={}/nowhere"], "--image_dir: there is no directory '.*nowhere'"),
+        (["--image_dir={}/empty"], "holds none of the 1 images that .* such as '000001.jpg'"),
         (["--image_dir="], "--image_dir is empty"),
         (["--label_map_path={}/none.pbtxt"], "none.pbtxt"),
-        (["--label_map_path={}/map.pbtxt"], "(?s)lacks classes.*'cat', in picture 1 .000001.jpg"),
+        (["--label_map_path={}/map.pbtxt"], "(?s)lacks classes.*'cat', in image 1 .000001.jpg"),
         (["--label_map_path=a", "--output_label_map=b"], "not both"),
         (["--num_shards=0"], "--num_shards is 0"),
         (["--num_workers=-1"], "--num_workers is -1"),
@@ -184,7 +184,7 @@ def test_category_0_needs_a_label_map(tmp_path):
 )
 def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, arguments, says):
     (tmp_path / "empty").mkdir()
-    dataset_label_map.write({"quokka": 1}, tmp_path / "map.pbtxt")
+    dataset_label_map.write_label_map({"quokka": 1}, tmp_path / "map.pbtxt")
     done, written = convert(
         tmp_path,
         [image(1)],

@@ -1,4 +1,4 @@
-"""The converter from VOC folders, run as its users run it, and what it writes."""
+"""The converter from VOC directories, run as its users run it, and what it writes."""
 
 import hashlib
 import re
@@ -23,29 +23,29 @@ from tests.dataset_tools.record_contents import examples, values
 from tests.dataset_tools.voc_files import (
     SHARED,
     annotation,
+    block_image,
     encoded,
-    make_folder,
+    make_voc_directory,
     needs_shared_data,
-    picture,
     thing,
 )
 
 LABELS = {"cat": 1, "dog": 2}
 
 
-def convert(tmp_path, annotations, images, **options):
-    folder = make_folder(tmp_path / "voc", annotations, images)
-    jobs = voc_conversion.collect_jobs([folder])
-    voc_conversion.check_classes(jobs, LABELS, "map.pbtxt")
-    pictures = voc_conversion.as_pictures(jobs, LABELS, **options)
+def convert(tmp_path, annotations, files, **options):
+    directory = make_voc_directory(tmp_path / "voc", annotations, files)
+    located = voc_conversion.locate_annotations([directory])
+    voc_conversion.check_classes(located, LABELS, "map.pbtxt")
+    images = voc_conversion.to_annotated_images(located, LABELS, **options)
     output = tmp_path / "out.record"
-    return record_conversion.create_records(pictures, output), examples(output)
+    return record_conversion.create_records(images, output), examples(output)
 
 
 def test_every_key_of_a_record(tmp_path):
     flags = "<difficult>1</difficult><truncated>0</truncated><pose>Left</pose>"
     objects = thing("dog", 3, 4, 15, 20.5, flags) + thing("cat", 0, 0, 30, 40)
-    data = encoded(picture(), "PNG")
+    data = encoded(block_image(), "PNG")
     report, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": data})
     expected = {
         "image/encoded": [data],
@@ -72,10 +72,10 @@ def test_every_key_of_a_record(tmp_path):
         assert values(example, key) == value, key
     for key, value in boxes.items():
         np.testing.assert_allclose(values(example, key), value, rtol=1e-6)
-    assert report.lines() == ["1 pictures with 2 objects written"]
+    assert report.lines() == ["1 images with 2 objects written"]
 
 
-def test_boxes_beyond_the_picture_are_clipped_and_lost_ones_counted(tmp_path):
+def test_boxes_beyond_the_image_are_clipped_and_lost_ones_counted(tmp_path):
     objects = "".join(
         thing("cat", *box)
         for box in [
@@ -89,16 +89,15 @@ def test_boxes_beyond_the_picture_are_clipped_and_lost_ones_counted(tmp_path):
     )
     report, [example] = convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
     assert report.lines() == [
-        "1 pictures with 2 objects written",
-        "boxes clipped to the picture: 1 (a.xml)",
-        "boxes left out, nothing of them inside the picture (empty, inverted or outside): 4 "
-        "(a.xml)",
+        "1 images with 2 objects written",
+        "boxes clipped to the image: 1 (a.xml)",
+        "boxes left out, nothing of them inside the image (empty, inverted or outside): 4 (a.xml)",
     ]
     np.testing.assert_allclose(values(example, "image/object/bbox/ymin"), [0, 1 / 30], rtol=1e-6)
     np.testing.assert_allclose(values(example, "image/object/bbox/xmax"), [1, 2 / 40], rtol=1e-6)
 
 
-JPEG = encoded(picture())
+JPEG = encoded(block_image())
 
 
 def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
@@ -112,37 +111,37 @@ def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
     assert values(first, "image/object/class/text") == []
     assert values(second, "image/object/class/text") == [b"dog"]
     assert report.lines() == [
-        "2 pictures with 1 objects written (1 pictures without object)",
+        "2 images with 1 objects written (1 images without object)",
         "objects left out as difficult: 1 (b.xml)",
     ]
 
 
-def test_bad_pictures_are_left_out_and_named(tmp_path):
+def test_bad_images_are_left_out_and_named(tmp_path):
     names = ("good", "short", "text", "gone")
     report, written = convert(
         tmp_path,
         {name: annotation(f"{name}.jpg") for name in names},
-        {"good.jpg": JPEG, "short.jpg": JPEG[:200], "text.jpg": b"no picture"},
+        {"good.jpg": JPEG, "short.jpg": JPEG[:200], "text.jpg": b"no image"},
     )
     assert [values(example, "image/filename") for example in written] == [[b"good.jpg"]]
     lines = "\n".join(report.lines())
     assert "no such file: 1 (gone.jpg)" in lines
-    assert "pictures left out: 2 (" in lines
+    assert "images left out: 2 (" in lines
     assert "short.jpg: " in lines and "text.jpg: not an image" in lines
 
 
-def test_a_folder_without_any_of_the_pictures_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none of the 1 pictures .*'a.jpg'; .*--images_dir"):
+def test_a_directory_without_any_of_the_images_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none of the 1 images .*'a.jpg'; .*--images_dir"):
         convert(tmp_path, {"a": annotation("a.jpg")}, {"b.jpg": JPEG})
 
 
-def test_if_no_picture_is_left_nothing_is_written(tmp_path):
+def test_if_no_image_is_left_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match="nothing was written.*a.jpg: the file is empty"):
         convert(tmp_path, {"a": annotation("a.jpg")}, {"a.jpg": b""})
     assert not (tmp_path / "out.record").exists()
 
 
-def test_a_size_that_contradicts_the_picture(tmp_path):
+def test_a_size_that_contradicts_the_image(tmp_path):
     box = thing("cat", 15, 20, 30, 40)
     report, written = convert(
         tmp_path,
@@ -168,7 +167,7 @@ def test_a_photograph_annotated_in_a_viewer_that_turned_it(tmp_path):
     exif[0x0112] = 8
     upright = annotation("a.jpg", thing("cat", 0, 0, 20, 15), size=(30, 40))
     report, [example] = convert(
-        tmp_path, {"a": upright}, {"a.jpg": encoded(picture(40, 30), exif=exif)}
+        tmp_path, {"a": upright}, {"a.jpg": encoded(block_image(40, 30), exif=exif)}
     )
     assert values(example, "image/height") == [40] and values(example, "image/width") == [30]
     assert values(example, "image/object/bbox/ymax") == [0.5]
@@ -187,22 +186,22 @@ def test_unknown_classes_are_all_named_before_anything_is_written(tmp_path):
 
 
 def test_all_unreadable_annotations_are_named(tmp_path):
-    folder = make_folder(
+    directory = make_voc_directory(
         tmp_path / "v", {"a": "<annotation>", "b": annotation(), "c": "<svg/>"}, {}
     )
     with pytest.raises(
         voc_annotations.VocError, match="(?s)a.xml is not well-formed.*c.xml is not a VOC"
     ):
-        voc_conversion.collect_jobs([folder])
+        voc_conversion.locate_annotations([directory])
 
 
-def test_two_annotations_of_one_picture_are_refused(tmp_path):
+def test_two_annotations_of_one_image_are_refused(tmp_path):
     texts = {"a": annotation("a.jpg"), "b": annotation("a.jpg")}
-    folder = make_folder(tmp_path / "v", texts, {"a.jpg": JPEG})
+    directory = make_voc_directory(tmp_path / "v", texts, {"a.jpg": JPEG})
     with pytest.raises(
-        voc_annotations.VocError, match="a.xml and .*b.xml both belong to a picture.*a.jpg"
+        voc_annotations.VocError, match="a.xml and .*b.xml both belong to an image.*a.jpg"
     ):
-        voc_conversion.collect_jobs([folder])
+        voc_conversion.locate_annotations([directory])
 
 
 # The command line ---------------------------------------------------------------------------
@@ -217,20 +216,20 @@ def test_help_answers_at_once_and_lists_the_flags():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = run("--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # Processor time, so that a busy machine does not fail the test.
+    # CPU time, so that a busy machine does not fail the test.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     for flag in ("data_dir", "set", "year", "output_path", "label_map_path", "annotations_dir"):
         assert f"--{flag}:" in result.stdout
     assert "--[no]ignore_difficult_instances" in result.stdout
 
 
-def test_from_a_folder_to_shards_by_one_command(tmp_path):
+def test_from_a_directory_to_shards_by_one_command(tmp_path):
     texts = {
         name: annotation(f"{name}.jpg", thing(kind, 1, 2, 20, 30))
         for name, kind in (("a", "dog"), ("b", "cat"), ("c", "dog"))
     }
     photos = {f"{name}.jpg": JPEG for name in texts}
-    make_folder(tmp_path / "VOC2007", texts, photos, {"train": "c\na\n", "val": "b\n"})
+    make_voc_directory(tmp_path / "VOC2007", texts, photos, {"train": "c\na\n", "val": "b\n"})
     arguments = (
         f"--data_dir={tmp_path}",
         f"--output_path={tmp_path}/out/train.record",
@@ -238,21 +237,21 @@ def test_from_a_folder_to_shards_by_one_command(tmp_path):
     )
     result = run(*arguments, "--num_shards=2")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "2 pictures with 2 objects written\n"
+    assert result.stdout == "2 images with 2 objects written\n"
     shards = sorted((tmp_path / "out").glob("train.record*"))
     assert [path.name for path in shards] == [f"train.record-0000{i}-of-00002" for i in (0, 1)]
     assert [values(item, "image/source_id") for item in examples(*shards)] == [
         [b"c.jpg"],
         [b"a.jpg"],
     ]
-    # Numbers come from every annotation of the folder, so that they agree between the sets.
+    # Numbers come from every annotation of the directory, so that they agree between the sets.
     assert dataset_label_map.load_labels(tmp_path / "out" / "map.pbtxt") == {"cat": 1, "dog": 2}
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--data_dir={}/nowhere"], "no folder '.*nowhere'"),
+        (["--data_dir={}/nowhere"], "no directory '.*nowhere'"),
         (["--data_dir={}", "--set=trian"], "no set 'trian'"),
         (["--data_dir={}"], "(?s)lacks classes.*class 'quokka', in .*a.xml"),
         (["--data_dir={}", "--label_map_path={}/none.pbtxt"], "none.pbtxt"),
@@ -262,7 +261,7 @@ def test_from_a_folder_to_shards_by_one_command(tmp_path):
 )
 def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments, says):
     objects = thing("quokka", 1, 1, 9, 9)
-    make_folder(tmp_path / "v", {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
+    make_voc_directory(tmp_path / "v", {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
     arguments = [text.format(tmp_path / "v") for text in arguments]
     result = run(*arguments, f"--output_path={tmp_path}/out.record")
     assert result.returncode == 1
@@ -272,34 +271,38 @@ def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments
 
 
 def test_a_derived_label_map_does_not_overwrite_another(tmp_path):
-    folder = make_folder(tmp_path / "v", {"a": annotation(objects=thing("x", 1, 1, 2, 2))}, {})
+    directory = make_voc_directory(
+        tmp_path / "v", {"a": annotation(objects=thing("x", 1, 1, 2, 2))}, {}
+    )
     path = tmp_path / "map.pbtxt"
-    voc_conversion.derive_label_map([folder], "Annotations", path)
-    voc_conversion.derive_label_map([folder], "Annotations", path)  # The same again is no conflict.
+    voc_conversion.derive_label_map([directory], "Annotations", path)
+    voc_conversion.derive_label_map(
+        [directory], "Annotations", path
+    )  # The same again is no conflict.
     path.write_text('item { id: 1 name: "mine" }')
     with pytest.raises(FileExistsError, match="map.pbtxt exists and holds something else"):
-        voc_conversion.derive_label_map([folder], "Annotations", path)
+        voc_conversion.derive_label_map([directory], "Annotations", path)
 
 
-def test_a_folder_given_as_the_derived_label_map_is_refused(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder; .*label_map.pbtxt"):
+def test_a_directory_given_as_the_derived_label_map_is_refused(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a directory; .*label_map.pbtxt"):
         voc_conversion.derive_label_map([], "Annotations", tmp_path)
 
 
 def test_label_map_names_of_any_kind_survive(tmp_path):
     labels = {'say "hi"': 1, "back\\slash": 2, "Bär": 3, "it's": 7, "two\nlines": 90}
-    dataset_label_map.write(labels, tmp_path / "map.pbtxt")
+    dataset_label_map.write_label_map(labels, tmp_path / "map.pbtxt")
     assert dataset_label_map.load_labels(tmp_path / "map.pbtxt") == labels
 
 
 @needs_shared_data
 def test_real_photographs_with_empty_boxes(tmp_path):
-    jobs = voc_conversion.collect_jobs([SHARED / "data" / "bccd"], "trainval")
+    located = voc_conversion.locate_annotations([SHARED / "data" / "bccd"], "trainval")
     labels = {"Platelets": 1, "RBC": 2, "WBC": 3}
-    voc_conversion.check_classes(jobs, labels, "")
-    pictures = voc_conversion.as_pictures(jobs, labels)
-    report = record_conversion.create_records(pictures, tmp_path / "bccd.record")
-    assert report.pictures == 292
+    voc_conversion.check_classes(located, labels, "")
+    images = voc_conversion.to_annotated_images(located, labels)
+    report = record_conversion.create_records(images, tmp_path / "bccd.record")
+    assert report.images == 292
     assert report.lines()[1:] == [
         f"{conversion_report.EMPTY}: 2 (BloodImage_00338.xml, BloodImage_00343.xml)"
     ]

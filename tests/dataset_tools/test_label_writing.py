@@ -6,29 +6,29 @@ import tensorflow as tf
 
 from object_detection_mtl.data import example_format as example_lib
 from object_detection_mtl.dataset_tools import conversion_report, record_conversion
-from object_detection_mtl.dataset_tools.annotated_images import AnnotatedObject, AnnotatedPicture
+from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage, AnnotatedObject
 from object_detection_mtl.dataset_tools.conversion_options import (
     AuxiliaryLabelOptions,
     ConversionOptions,
 )
 from object_detection_mtl.mtl import labels
 from tests.dataset_tools.record_contents import values
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 from tests.golden import label_scenes
 
 
-def record_of(tmp_path, size, boxes, classes, *, num_classes, left_out=(), seed=0, name="a.png"):
+def record_of(tmp_path, size, boxes, classes, *, num_classes, drop_reason=(), seed=0, name="a.png"):
     """The record of a picture of (height, width) with absolute boxes, and what was reported."""
     path = tmp_path / name
-    path.write_bytes(encoded(picture(size[1], size[0]), "PNG"))
+    path.write_bytes(encoded(block_image(size[1], size[0]), "PNG"))
     objects = tuple(
         AnnotatedObject(
-            f"class {label}", int(label), *box, left_out="why" if row in left_out else None
+            f"class {label}", int(label), *box, drop_reason="why" if row in drop_reason else None
         )
         for row, (box, label) in enumerate(zip(boxes, classes, strict=True))
     )
-    converted = record_conversion.convert(
-        AnnotatedPicture(path, name, name, name, size, objects),
+    converted = record_conversion.convert_image(
+        AnnotatedImage(path, name, name, name, size, objects),
         ConversionOptions(auxiliary_labels=AuxiliaryLabelOptions(num_classes, seed=seed)),
     )
     return tf.train.Example.FromString(converted.serialized), converted.report
@@ -56,7 +56,7 @@ def test_the_authors_scenes(tmp_path, name):
         scene.absolute_boxes,
         scene.classes,
         num_classes=scene.num_classes,
-        left_out=dropped,
+        drop_reason=dropped,
     )
     # They keep VOC's boxes without area, here they are left out.
     has_area = (scene.boxes[:, 2:] > scene.boxes[:, :2]).all(axis=1)
@@ -106,9 +106,11 @@ def test_the_layout_that_the_authors_code_parses(tmp_path):
 
 def test_objects_that_are_not_stored_count_all_the_same(tmp_path):
     boxes = [[2, 4, 20, 30], [10, 1, 25, 12], [5, 5, 5, 9]]
-    example, report = record_of(tmp_path, (30, 40), boxes, [1, 3, 2], num_classes=3, left_out=[1])
+    example, report = record_of(
+        tmp_path, (30, 40), boxes, [1, 3, 2], num_classes=3, drop_reason=[1]
+    )
     assert values(example, "image/object/class/label") == [1]
-    assert report.troubles == {"why": ["a.png"], conversion_report.EMPTY: ["a.png"]}
+    assert report.issues == {"why": ["a.png"], conversion_report.EMPTY: ["a.png"]}
     expected = labels.closeness_labels(
         np.array(boxes) / [30, 40, 30, 40], [1, 3, 2], (30, 40), num_classes=3
     )

@@ -1,4 +1,4 @@
-"""One picture to one record, and many in several processes."""
+"""One image to one record, and many in several processes."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.dataset_tools import conversion_report, record_conversion
-from object_detection_mtl.dataset_tools.annotated_images import AnnotatedObject, AnnotatedPicture
+from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage, AnnotatedObject
 from object_detection_mtl.dataset_tools.conversion_options import (
     AuxiliaryLabelOptions,
     ConversionOptions,
 )
-from tests.dataset_tools.voc_files import encoded, picture
+from tests.dataset_tools.voc_files import block_image, encoded
 
 
 def annotated(path, name, objects=()):
-    return AnnotatedPicture(
+    return AnnotatedImage(
         path=path, filename=name, source_id=name, origin=name, size=None, objects=tuple(objects)
     )
 
@@ -23,37 +23,39 @@ def annotated(path, name, objects=()):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(*[st.floats(-1e4, 1e4)] * 4), max_size=6))
 def test_whatever_boxes_come_those_kept_are_inside_and_have_an_area(corners):
-    report = conversion_report.Summary()
+    report = conversion_report.ConversionReport()
     objects = [AnnotatedObject("cat", 1, *box) for box in corners]
     relative = np.array(corners).reshape(-1, 4) / [30, 40, 30, 40]
-    boxes, kept = record_conversion._usable(annotated(None, "a.jpg", objects), relative, report)
+    boxes, kept = record_conversion._stored_boxes(
+        annotated(None, "a.jpg", objects), relative, report
+    )
     assert len(kept) == len(boxes)
-    assert len(kept) + len(report.troubles.get(conversion_report.EMPTY, ())) == len(corners)
+    assert len(kept) + len(report.issues.get(conversion_report.EMPTY, ())) == len(corners)
     assert ((boxes >= 0) & (boxes <= 1)).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
-def folder_of(tmp_path, number):
-    """Pictures of which every third is missing, with one object each."""
-    pictures = []
+def directory_of(tmp_path, number):
+    """Images of which every third is missing, with one object each."""
+    images = []
     for index in range(number):
         path = tmp_path / f"{index}.jpg"
-        path.write_bytes(encoded(picture(seed=index)))
+        path.write_bytes(encoded(block_image(seed=index)))
         cat = AnnotatedObject("cat", 1, 1, 2, 20, 30 + index)
-        pictures.append(annotated(path if index % 3 else None, path.name, [cat]))
-    return pictures
+        images.append(annotated(path if index % 3 else None, path.name, [cat]))
+    return images
 
 
 @pytest.mark.slow
 def test_records_do_not_depend_on_the_number_of_processes(tmp_path):
-    pictures = folder_of(tmp_path, 20)
+    images = directory_of(tmp_path, 20)
     labels = AuxiliaryLabelOptions(2, num_windows=3)
     options = ConversionOptions(auxiliary_labels=labels)
     contents, reports = [], []
     for number in (1, 2):
         path = tmp_path / f"{number}.record"
         report = record_conversion.create_records(
-            pictures, path, options=options, num_shards=3, num_processes=number
+            images, path, options=options, num_shards=3, num_processes=number
         )
         reports.append(report.lines())
         contents.append(
@@ -61,4 +63,4 @@ def test_records_do_not_depend_on_the_number_of_processes(tmp_path):
         )
     assert contents[0] == contents[1]
     assert reports[0] == reports[1]
-    assert reports[0][0] == "13 pictures with 13 objects written"
+    assert reports[0][0] == "13 images with 13 objects written"

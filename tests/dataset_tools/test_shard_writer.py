@@ -52,14 +52,14 @@ def test_shards_of_another_count_would_be_read_along_and_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("num_shards", [1, 2])
-def test_a_folder_given_as_the_record_is_refused(tmp_path, num_shards):
+def test_a_directory_given_as_the_record_is_refused(tmp_path, num_shards):
     [taken, *_] = output_paths.shard_paths(tmp_path / "a.record", num_shards)
     taken.mkdir()
-    with pytest.raises(IsADirectoryError, match=f"--output_path: '{taken}' is a folder"):
+    with pytest.raises(IsADirectoryError, match=f"--output_path: '{taken}' is a directory"):
         shard_writer.ShardWriter(tmp_path / "a.record", num_shards)
 
 
-def test_a_file_given_as_the_folder_is_said_before_anything_is_computed(tmp_path):
+def test_a_file_given_as_the_directory_is_said_before_anything_is_computed(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError) as error:
         shard_writer.ShardWriter(tmp_path / "file" / "a.record")

@@ -1,4 +1,4 @@
-"""The synthetic data set: deterministic, well-formed, and what it promises about its scenes."""
+"""The synthetic dataset: deterministic, well-formed, and what it promises about its scenes."""
 
 import filecmp
 import subprocess
@@ -19,9 +19,7 @@ from object_detection_mtl.dataset_tools import (
 
 @pytest.fixture(scope="module")
 def drawn():
-    return [
-        synthetic_voc.draw_picture(index, seed=0, height=128, width=160) for index in range(120)
-    ]
+    return [synthetic_voc.draw_image(index, seed=0, height=128, width=160) for index in range(120)]
 
 
 def test_the_same_seed_gives_the_same_files_byte_for_byte(tmp_path):
@@ -39,18 +37,18 @@ def test_the_same_seed_gives_the_same_files_byte_for_byte(tmp_path):
     assert (len(same), different, missing) == (13, [], [])
 
 
-def test_a_picture_depends_on_seed_and_index_alone():
-    first, objects = synthetic_voc.draw_picture(3, seed=1)
-    again, same_objects = synthetic_voc.draw_picture(3, seed=1)
-    other, _ = synthetic_voc.draw_picture(3, seed=2)
+def test_a_image_depends_on_seed_and_index_alone():
+    first, objects = synthetic_voc.draw_image(3, seed=1)
+    again, same_objects = synthetic_voc.draw_image(3, seed=1)
+    other, _ = synthetic_voc.draw_image(3, seed=2)
     np.testing.assert_array_equal(np.asarray(first), np.asarray(again))
     assert objects == same_objects
     assert (np.asarray(first) != np.asarray(other)).any()
 
 
 def test_boxes_lie_inside_and_are_of_a_learnable_size(drawn):
-    for picture, objects in drawn:
-        assert picture.size == (160, 128)
+    for image, objects in drawn:
+        assert image.size == (160, 128)
         for item in objects:
             assert 0 <= item.ymin < item.ymax <= 128 and 0 <= item.xmin < item.xmax <= 160
             longer = max(item.ymax - item.ymin, item.xmax - item.xmin)
@@ -68,7 +66,7 @@ def test_boxes_fit_what_is_drawn_to_a_pixel():
         assert left <= 1 and right >= image.width - 2
 
 
-def test_some_pictures_are_empty_some_crowded_and_every_class_is_frequent(drawn):
+def test_some_images_are_empty_some_crowded_and_every_class_is_frequent(drawn):
     counts = [len(objects) for _, objects in drawn]
     assert 3 <= counts.count(0) <= 20
     assert 3 <= sum(count >= 5 for count in counts) <= 25
@@ -106,13 +104,15 @@ def test_the_converter_reads_it_without_a_complaint(tmp_path):
     assert labels == {name: number for number, name in enumerate(synthetic_voc.CLASSES, start=1)}
     total = 0
     for split, number in (("train", 6), ("val", 2)):
-        jobs = voc_conversion.collect_jobs(voc_annotations.find_folders(tmp_path), split)
-        voc_conversion.check_classes(jobs, labels, str(label_map))
-        pictures = voc_conversion.as_pictures(jobs, labels)
-        summary = record_conversion.create_records(pictures, tmp_path / f"{split}.record")
-        assert summary.pictures == number and not summary.troubles
+        located = voc_conversion.locate_annotations(
+            voc_annotations.find_directories(tmp_path), split
+        )
+        voc_conversion.check_classes(located, labels, str(label_map))
+        images = voc_conversion.to_annotated_images(located, labels)
+        summary = record_conversion.create_records(images, tmp_path / f"{split}.record")
+        assert summary.images == number and not summary.issues
         total += summary.objects
-    expected = [synthetic_voc.draw_picture(index, 3, 96, 128)[1] for index in range(8)]
+    expected = [synthetic_voc.draw_image(index, 3, 96, 128)[1] for index in range(8)]
     assert total == sum(len(objects) for objects in expected)
     read = voc_annotations.parse_annotation(tmp_path / "Annotations" / "synthetic_000001.xml")
     assert list(read.objects) == expected[1]
@@ -121,7 +121,7 @@ def test_the_converter_reads_it_without_a_complaint(tmp_path):
 def test_sizes_that_are_too_small_are_refused(tmp_path):
     with pytest.raises(ValueError, match="32x64 pixels are too small"):
         synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=32)
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         synthetic_voc.write_dataset(tmp_path, {"train": 0})
 
 
@@ -134,7 +134,7 @@ def test_a_data_set_of_another_origin_is_not_mixed_with(tmp_path, place):
         synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=64)
 
 
-def test_the_command_writes_the_folder_and_loads_no_tensorflow(tmp_path):
+def test_the_command_writes_the_directory_and_loads_no_tensorflow(tmp_path):
     program = (
         "import sys; from object_detection_mtl.dataset_tools import synthetic_voc; "
         f"sys.argv = ['x', '--output_dir={tmp_path}', '--num_train=1', '--num_val=1', "
@@ -144,5 +144,5 @@ def test_the_command_writes_the_folder_and_loads_no_tensorflow(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "2 pictures in" in result.stdout
+    assert "2 images in" in result.stdout
     assert (tmp_path / "ImageSets" / "Main" / "val.txt").read_text() == "synthetic_000001\n"

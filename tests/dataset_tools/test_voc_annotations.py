@@ -1,4 +1,4 @@
-"""Annotation files and folders of PASCAL VOC, as they should be and as they arrive."""
+"""Annotation files and directories of PASCAL VOC, as they should be and as they arrive."""
 
 import pytest
 
@@ -6,10 +6,10 @@ from object_detection_mtl.dataset_tools import voc_annotations
 from tests.dataset_tools.voc_files import (
     SHARED,
     annotation,
+    block_image,
     encoded,
-    make_folder,
+    make_voc_directory,
     needs_shared_data,
-    picture,
     thing,
 )
 
@@ -103,82 +103,86 @@ def test_deeply_nested_xml_does_no_harm(tmp_path):
     assert parse(tmp_path, text).objects == ()
 
 
-# Folders ------------------------------------------------------------------------------------
+# Directories ------------------------------------------------------------------------------------
 
 
 def two_years(tmp_path):
     for year in ("VOC2007", "VOC2012"):
-        make_folder(tmp_path / year, {year: annotation()}, {}, {"train": year})
+        make_voc_directory(tmp_path / year, {year: annotation()}, {}, {"train": year})
     return tmp_path
 
 
-def test_data_dir_is_the_parent_of_the_years_or_a_voc_folder(tmp_path):
+def test_data_dir_is_the_parent_of_the_years_or_a_voc_directory(tmp_path):
     root = two_years(tmp_path)
-    assert voc_annotations.find_folders(root, "VOC2012") == [root / "VOC2012"]
-    assert voc_annotations.find_folders(root, "merged") == [root / "VOC2007", root / "VOC2012"]
-    assert voc_annotations.find_folders(root / "VOC2012", "VOC2007") == [root / "VOC2012"]
+    assert voc_annotations.find_directories(root, "VOC2012") == [root / "VOC2012"]
+    assert voc_annotations.find_directories(root, "merged") == [root / "VOC2007", root / "VOC2012"]
+    assert voc_annotations.find_directories(root / "VOC2012", "VOC2007") == [root / "VOC2012"]
 
 
-def test_missing_folders_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder '.*/nowhere'"):
-        voc_annotations.find_folders(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no VOC folder.*VOC2007"):
-        voc_annotations.find_folders(tmp_path, "VOC2007")
-    make_folder(tmp_path / "VOC2007", {}, {})
+def test_missing_directories_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no directory '.*/nowhere'"):
+        voc_annotations.find_directories(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no VOC directory.*VOC2007"):
+        voc_annotations.find_directories(tmp_path, "VOC2007")
+    make_voc_directory(tmp_path / "VOC2007", {}, {})
     with pytest.raises(FileNotFoundError, match="missing: .*VOC2012"):
-        voc_annotations.find_folders(tmp_path, "merged")
+        voc_annotations.find_directories(tmp_path, "merged")
     with pytest.raises(ValueError, match="'VOC1999', expected one of VOC2007, VOC2012, merged"):
-        voc_annotations.find_folders(tmp_path, "VOC1999")
+        voc_annotations.find_directories(tmp_path, "VOC1999")
 
 
 def names(files):
     return [path.name for path in files]
 
 
-def test_a_set_keeps_its_order_and_each_picture_once(tmp_path):
+def test_a_set_keeps_its_order_and_each_image_once(tmp_path):
     texts = {name: annotation() for name in ("a", "b 1", "c.v2", "d")}
     listing = "d\nb 1\n\na  1\nc.v2.jpg -1\nd\n"
-    folder = make_folder(tmp_path / "v", texts, {}, {"train": listing, "val": "a"})
-    assert names(voc_annotations.annotation_files(folder)) == [
+    directory = make_voc_directory(tmp_path / "v", texts, {}, {"train": listing, "val": "a"})
+    assert names(voc_annotations.annotation_files(directory)) == [
         "d.xml",
         "b 1.xml",
         "a.xml",
         "c.v2.xml",
     ]
-    assert names(voc_annotations.annotation_files(folder, "val")) == ["a.xml"]
+    assert names(voc_annotations.annotation_files(directory, "val")) == ["a.xml"]
 
 
 def test_the_class_list_of_the_od_api_serves_as_a_set(tmp_path):
-    folder = make_folder(tmp_path / "v", {"a": annotation()}, {}, {"aeroplane_train": "a -1\n"})
-    assert names(voc_annotations.annotation_files(folder, "train")) == ["a.xml"]
+    directory = make_voc_directory(
+        tmp_path / "v", {"a": annotation()}, {}, {"aeroplane_train": "a -1\n"}
+    )
+    assert names(voc_annotations.annotation_files(directory, "train")) == ["a.xml"]
 
 
 def test_without_image_sets_every_annotation_in_alphabetical_order(tmp_path):
-    folder = make_folder(tmp_path / "v", {name: annotation() for name in "cab"}, {})
-    assert names(voc_annotations.annotation_files(folder)) == ["a.xml", "b.xml", "c.xml"]
+    directory = make_voc_directory(tmp_path / "v", {name: annotation() for name in "cab"}, {})
+    assert names(voc_annotations.annotation_files(directory)) == ["a.xml", "b.xml", "c.xml"]
     with pytest.raises(FileNotFoundError, match="no set 'train'.*left out to take every"):
-        voc_annotations.annotation_files(folder, "train")
+        voc_annotations.annotation_files(directory, "train")
 
 
-def test_pictures_and_annotations_side_by_side(tmp_path):
+def test_images_and_annotations_side_by_side(tmp_path):
     (tmp_path / "a.xml").write_text(annotation("a.png"))
-    (tmp_path / "a.png").write_bytes(encoded(picture(), "PNG"))
-    assert voc_annotations.find_folders(tmp_path) == [tmp_path]
+    (tmp_path / "a.png").write_bytes(encoded(block_image(), "PNG"))
+    assert voc_annotations.find_directories(tmp_path) == [tmp_path]
     files = voc_annotations.annotation_files(tmp_path)
     found = voc_annotations.ImageFinder(tmp_path).find(voc_annotations.parse_annotation(files[0]))
     assert (names(files), found) == (["a.xml"], tmp_path / "a.png")
 
 
 def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
-    folder = make_folder(tmp_path / "v", {"a": annotation()}, {}, {"train": "a\nb\n", "val": ""})
+    directory = make_voc_directory(
+        tmp_path / "v", {"a": annotation()}, {}, {"train": "a\nb\n", "val": ""}
+    )
     with pytest.raises(FileNotFoundError, match="no set 'trian'.*--set may be train, val"):
-        voc_annotations.annotation_files(folder, "trian")
-    with pytest.raises(FileNotFoundError, match="has 1 of 2 pictures without annotation.*b.xml"):
-        voc_annotations.annotation_files(folder, "train")
-    with pytest.raises(voc_annotations.VocError, match="val.txt lists no picture"):
-        voc_annotations.annotation_files(folder, "val")
-    with pytest.raises(FileNotFoundError, match="no folder '.*labels'.*--annotations_dir"):
-        voc_annotations.annotation_files(folder, "train", "labels")
+        voc_annotations.annotation_files(directory, "trian")
+    with pytest.raises(FileNotFoundError, match="has 1 of 2 images without annotation.*b.xml"):
+        voc_annotations.annotation_files(directory, "train")
+    with pytest.raises(voc_annotations.VocError, match="val.txt lists no image"):
+        voc_annotations.annotation_files(directory, "val")
+    with pytest.raises(FileNotFoundError, match="no directory '.*labels'.*--annotations_dir"):
+        voc_annotations.annotation_files(directory, "train", "labels")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +190,7 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
     [
         ("a.jpg", ["a.jpg", "b.jpg"], "a.jpg"),
         ("a.jpg", ["a.PNG"], "a.PNG"),
-        ("C:\\pictures\\a.jpg", ["a.jpg"], "a.jpg"),
+        ("C:\\images\\a.jpg", ["a.jpg"], "a.jpg"),
         ("../../a.jpg", ["a.jpg"], "a.jpg"),
         ("frame.0001", ["frame.0001.jpg"], "frame.0001.jpg"),
         ("renamed.jpg", ["stem.jpeg"], "stem.jpeg"),
@@ -194,31 +198,31 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
         ("a.jpg", ["other.jpg", "a.txt"], None),
     ],
 )
-def test_the_picture_is_found_by_filename_then_by_the_annotations_name(
+def test_the_image_is_found_by_filename_then_by_the_annotations_name(
     tmp_path, filename, on_disk, found
 ):
-    folder = make_folder(tmp_path / "v", {}, {name: b"" for name in on_disk})
+    directory = make_voc_directory(tmp_path / "v", {}, {name: b"" for name in on_disk})
     item = voc_annotations.VocAnnotation(tmp_path / "stem.xml", filename, None, None, ())
-    result = voc_annotations.ImageFinder(folder).find(item)
-    assert result == (folder / "JPEGImages" / found if found else None)
+    result = voc_annotations.ImageFinder(directory).find(item)
+    assert result == (directory / "JPEGImages" / found if found else None)
 
 
-def test_a_missing_image_folder_is_named(tmp_path):
-    folder = make_folder(tmp_path / "v", {}, {})
-    with pytest.raises(FileNotFoundError, match="no folder '.*photos'.*--images_dir"):
-        voc_annotations.ImageFinder(folder, "photos")
+def test_a_missing_image_directory_is_named(tmp_path):
+    directory = make_voc_directory(tmp_path / "v", {}, {})
+    with pytest.raises(FileNotFoundError, match="no directory '.*photos'.*--images_dir"):
+        voc_annotations.ImageFinder(directory, "photos")
 
 
 @needs_shared_data
-def test_real_folders_are_read_whole():
-    folder = SHARED / "data" / "bccd"
+def test_real_directories_are_read_whole():
+    directory = SHARED / "data" / "bccd"
     annotations = [
         voc_annotations.parse_annotation(path)
-        for path in voc_annotations.all_annotation_files(folder)
+        for path in voc_annotations.all_annotation_files(directory)
     ]
-    finder = voc_annotations.ImageFinder(folder)
+    finder = voc_annotations.ImageFinder(directory)
     assert len(annotations) == 364
     assert all(finder.find(item) for item in annotations)
     assert voc_annotations.class_names(annotations) == ["Platelets", "RBC", "WBC"]
     assert sum(len(item.objects) for item in annotations) == 4888
-    assert len(voc_annotations.annotation_files(folder, "test")) == 72
+    assert len(voc_annotations.annotation_files(directory, "test")) == 72

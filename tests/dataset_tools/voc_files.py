@@ -1,4 +1,4 @@
-"""Writes small VOC folders of real files for the tests."""
+"""Writes small VOC directories of real files for the tests."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# The folder of real pictures beside the repository; tests that need it are skipped without it.
+# The directory of real images beside the repository; tests that need it are skipped without it.
 SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).parents[3] / "shared"))
 needs_shared_data = pytest.mark.skipif(
-    not (SHARED / "data" / "bccd").is_dir(), reason="needs the folder of real pictures"
+    not (SHARED / "data" / "bccd").is_dir(), reason="needs the directory of real images"
 )
 
 
-def picture(width: int = 40, height: int = 30, mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """A picture of coarse blocks."""
+def block_image(width: int = 40, height: int = 30, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """An image of coarse blocks."""
     blocks = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3))
     pixels = np.kron(blocks, np.ones((8, 8, 1)))[:height, :width].astype(np.uint8)
     return Image.fromarray(pixels).convert(mode)
@@ -46,13 +46,13 @@ def annotation(
     return f"<annotation>{objects}<filename>{filename}</filename>{stated}</annotation>"
 
 
-def make_folder(
+def make_voc_directory(
     root: Path,
     annotations: dict[str, str],
     images: dict[str, bytes],
     sets: dict[str, str] | None = None,
 ) -> Path:
-    """A VOC folder; keys of `annotations` are names without .xml."""
+    """A VOC directory; keys of `annotations` are names without .xml."""
     (root / "Annotations").mkdir(parents=True)
     (root / "JPEGImages").mkdir()
     for name, text in annotations.items():

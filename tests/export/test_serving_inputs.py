@@ -58,14 +58,14 @@ LOSSLESS = {
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_lossless_formats_become_three_channels(name):
     data, expected = LOSSLESS[name]
-    np.testing.assert_array_equal(serving_inputs.decode_picture(tf.constant(data)), expected)
+    np.testing.assert_array_equal(serving_inputs.decode_rgb_image(tf.constant(data)), expected)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_jpeg_of_any_color_space(mode):
     flat = np.full((16, 24, 3), [200, 100, 50], np.uint8)
     image = Image.fromarray(flat).convert(mode)
-    decoded = serving_inputs.decode_picture(tf.constant(encode(image, "JPEG", quality=95)))
+    decoded = serving_inputs.decode_rgb_image(tf.constant(encode(image, "JPEG", quality=95)))
     expected = np.asarray(image.convert("RGB"), np.int32)
     np.testing.assert_allclose(decoded, expected, atol=3)
 
@@ -73,7 +73,7 @@ def test_jpeg_of_any_color_space(mode):
 @pytest.mark.parametrize("data", [b"", b"no image", encode(RGB)[:60], b"BM"])
 def test_bytes_that_are_not_an_image(data):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        serving_inputs.decode_picture(tf.constant(data))
+        serving_inputs.decode_rgb_image(tf.constant(data))
 
 
 class Detector:

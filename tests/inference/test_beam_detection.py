@@ -151,7 +151,7 @@ def test_the_handler_by_itself():
         | beam.Map(lambda result: (result.example.shape[1], int(result.inference.classes[0])))
     )
     assert_that(found, equal_to([(5, 5), (7, 7), (5, 5)]))
-    beam_runtime.run(pipeline, "DirectRunner")
+    beam_runtime.run_pipeline(pipeline, "DirectRunner")
 
 
 @pytest.mark.slow

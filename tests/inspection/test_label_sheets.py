@@ -12,9 +12,9 @@ def test_the_page_escapes_every_name():
     assert "left out: &lt;b&gt;" in page
 
 
-def test_file_names_are_safe_whatever_pictures_are_called():
+def test_file_names_are_safe_whatever_images_are_called():
     assert label_sheets._safe("2007_000027.jpg") == "2007_000027.jpg"
     assert label_sheets._safe("../../etc/pass wd") == "_.._etc_pass_wd"
-    assert label_sheets._safe("..") == "picture"
+    assert label_sheets._safe("..") == "image"
     assert label_sheets._safe("Bär/ü") == "B_r_"
     assert len(label_sheets._safe("x" * 500)) == 60

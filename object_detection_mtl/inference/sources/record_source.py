@@ -105,12 +105,12 @@ def _load_record(payload: bytes | None, label: str, options: ReadingOptions) -> 
 def _scan_records(path: str) -> tuple[np.ndarray, Exception | None]:
     """Return the offset of each record, and the error that ends the file early."""
     try:
-        found = record_files.scan(path)
+        found = record_files.scan_records(path)
     except OSError as error:
         return np.zeros(0, np.int64), error
     number = len(found.offsets)
-    if found.damage is not None:
-        return found.offsets, ImageError(_damage_reason(found.damage, path, number))
+    if found.error is not None:
+        return found.offsets, ImageError(_damage_reason(found.error, path, number))
     return found.offsets, None if number else ImageError("the file is empty")
 
 

@@ -9,20 +9,14 @@ image that is done.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
-
-import tensorflow as tf
 
 from object_detection_mtl.data import record_files
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.inference.predictor import ImageDetections
 
 RECORD_FILE = "detections.record"
-# Size at which the scratch file of `_RecordFraming` is started again.
-_SCRATCH_BYTES = 2**26
 _BOX_KEYS = (
     TfExample.detection_ymin,
     TfExample.detection_xmin,
@@ -66,9 +60,8 @@ class RecordWriter:
         self._path = directory / RECORD_FILE
         self._incomplete = directory / f"{RECORD_FILE}.incomplete"
         self._incomplete.touch()
-        self.complete_bytes = record_files.scan(str(self._incomplete)).end
+        self.complete_bytes = record_files.scan_records(str(self._incomplete)).end
         self._file = self._incomplete.open("r+b")
-        self._framing = _RecordFraming()
 
     def resume_at(self, end: int) -> None:
         """Truncate the file to the end of a record; 0 starts again."""
@@ -77,7 +70,7 @@ class RecordWriter:
 
     def add(self, serialized: bytes) -> int:
         """Append an example and return the end of its record in bytes."""
-        self._file.write(self._framing.frame(serialized))
+        self._file.write(record_files.encode_record(serialized))
         self._file.flush()
         return self._file.tell()
 
@@ -89,34 +82,3 @@ class RecordWriter:
     def close(self) -> None:
         """Close the file, complete or not."""
         self._file.close()
-        self._framing.close()
-
-
-class _RecordFraming:
-    """Adds length and checksums to records.
-
-    TensorFlow's writer computes checksums fast, but writes only new files. It writes a scratch
-    file, from which each framed record is read.
-    """
-
-    def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="detections")
-        self._open_files = contextlib.ExitStack()
-        self._start_file()
-
-    def _start_file(self) -> None:
-        self._open_files.close()
-        path = os.path.join(self._directory.name, "scratch.record")
-        self._writer = self._open_files.enter_context(tf.io.TFRecordWriter(path))
-        self._reader = self._open_files.enter_context(open(path, "rb"))
-
-    def frame(self, data: bytes) -> bytes:
-        if self._reader.tell() > _SCRATCH_BYTES:
-            self._start_file()
-        self._writer.write(data)
-        self._writer.flush()
-        return self._reader.read()
-
-    def close(self) -> None:
-        self._open_files.close()
-        self._directory.cleanup()

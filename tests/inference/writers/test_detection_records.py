@@ -2,7 +2,6 @@
 
 import tensorflow as tf
 
-from object_detection_mtl.inference.writers import detection_records
 from object_detection_mtl.inference.writers.detection_records import RECORD_FILE, RecordWriter
 
 
@@ -21,7 +20,6 @@ def write(directory, *data, end=0):
 
 
 def test_records_are_appended_and_complete_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(detection_records, "_SCRATCH_BYTES", 40)  # several scratch files
     data = [b"x" * length for length in (1, 30, 0, 7, 20, 9)]
     output = RecordWriter(tmp_path)
     ends = [output.add(one) for one in data]
