@@ -120,7 +120,7 @@ def test_records_in_batches(tmp_path):
     )
     assert done.code == 0, done.err
     assert done.out.startswith("4 of 5 images, 1 skipped: ")
-    assert f"{record}: is cut short: record number 4" in done.err
+    assert f"{record}: is truncated: record number 4" in done.err
     done = run(saved_model(), f"--images={tmp_path}/*.png", f"--output_dir={tmp_path / 'single'}")
     assert done.code == 0, done.err
     rows, expected = (read(tmp_path / name / "detections.json") for name in ("batched", "single"))

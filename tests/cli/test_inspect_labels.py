@@ -53,7 +53,7 @@ def test_a_voc_directory_a_sheet_for_each_image_and_a_page(tmp_path, voc_directo
             assert sheet.width == drawing.WIDTH
     page = (tmp_path / "out" / "index.html").read_text()
     assert all(f'src="{name}"' in page for name in sheets)
-    assert "no such file: 1 (c.jpg)" in page
+    assert "file not found: 1 (c.jpg)" in page
 
 
 def test_a_coco_file_and_a_number_of_images(tmp_path):
@@ -138,4 +138,4 @@ def test_a_directory_without_a_usable_image(tmp_path):
     directory = make_voc_directory(tmp_path / "v", {"a": annotation("a.jpg")}, {"a.jpg": b"text"})
     done, _ = inspect(tmp_path, f"--data_dir={directory}")
     assert done.code == 1
-    assert "there is no image to draw. images left out: 1" in done.err
+    assert "there is no image to draw. images skipped, unreadable: 1" in done.err

@@ -243,7 +243,7 @@ def test_a_damaged_record_is_named_by_file_and_byte(tmp_path, kind):
         data = bytearray(path.read_bytes())
         data[start + 40] ^= 1
         path.write_bytes(data)
-    says = f"(?s)damaged, or no tf.train.Example.*a.record at byte {start}"
+    says = f"(?s)corrupt, or not a tf.train.Example.*a.record at byte {start}"
     with pytest.raises(tf.errors.InvalidArgumentError, match=says):
         list(dataset(path, is_training=False))
 
@@ -258,7 +258,7 @@ def test_arguments_out_of_range_are_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"{name}.* is {value}, expected at least"):
             dataset(path, **{name: value})
-    with pytest.raises(ValueError, match="augmentations are for training"):
+    with pytest.raises(ValueError, match="augmentations are given for evaluation"):
         dataset(path, is_training=False, augmentations=FLIPS)
     with pytest.raises(FileNotFoundError, match="no file matches"):
         dataset(tmp_path / "b")

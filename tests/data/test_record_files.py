@@ -70,7 +70,7 @@ def test_a_file_cut_short_anywhere_is_an_error_with_the_place(tmp_path):
     for length in (1, 11, 12, 35, 37, 81):
         cut.write_bytes(data[:length])
         number, start = (0, 0) if length < 36 else (1, 36)
-        says = f"cut is cut short: record number {number} .* starts at byte {start} .* {length}"
+        says = f"cut is truncated: record number {number} .* starts at byte {start} .* {length}"
         with pytest.raises(ValueError, match=says):
             record_files.index_records(str(cut))
     cut.write_bytes(data[:36])  # A cut between two records cannot be told from the end.
@@ -87,13 +87,13 @@ def test_what_is_no_record_file_is_an_error(tmp_path):
         record_files.index_records(f"{tmp_path}/gz")
     data[36] ^= 1
     (tmp_path / "flipped").write_bytes(data)
-    with pytest.raises(ValueError, match="flipped is damaged: at byte 36, after 1 records"):
+    with pytest.raises(ValueError, match="flipped is corrupt: at byte 36, after 1 records"):
         record_files.index_records(f"{tmp_path}/flipped")
 
 
 def test_files_without_a_record_are_an_error(tmp_path):
     write(tmp_path / "none")
-    with pytest.raises(ValueError, match="there is no record in .*none"):
+    with pytest.raises(ValueError, match="none: no record, expected at least one"):
         record_files.index_records(f"{tmp_path}/none")
 
 

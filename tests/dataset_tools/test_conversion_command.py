@@ -11,7 +11,7 @@ from tests import command_line
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--runner_option=a=b"], "--runner_option needs --runner"),
+        (["--runner_option=a=b"], "--runner_option is given without --runner"),
         (["--runner=DirectRunner", "--num_workers=2"], "direct_num_workers=4"),
     ],
 )

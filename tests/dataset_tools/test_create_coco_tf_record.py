@@ -119,13 +119,13 @@ def test_what_is_wrong_with_images_and_boxes_is_said_once_at_the_end(tmp_path):
     )
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        "2 images with 1 objects written (1 images without object)",
+        "2 images with 1 objects written (1 images without objects)",
         f"{conversion_report.EMPTY}: 3 (good.jpg)",
         f"{conversion_report.CLIPPED}: 1 (good.jpg)",
         f"{conversion_report.MISSING}: 2 (gone.jpg, lost.jpg)",
         f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/images/short.jpg: the file is truncated: "
         "it has no end-of-image marker)",
-        "annotations of images that the file does not list: 1",
+        "annotations ignored, image not listed in the file: 1",
     ]
     assert [values(example, "image/source_id") for example in written] == [[b"1"], [b"5"]]
     assert values(written[1], "image/object/bbox/ymin") == []
@@ -171,12 +171,12 @@ def test_category_0_needs_a_label_map(tmp_path):
     [
         (["--annotations_file={}/nowhere.json"], "nowhere.json' does not exist"),
         (["--annotations_file={}"], "is a directory, expected a .json file"),
-        (["--image_dir={}/nowhere"], "--image_dir: there is no directory '.*nowhere'"),
-        (["--image_dir={}/empty"], "holds none of the 1 images that .* such as '000001.jpg'"),
+        (["--image_dir={}/nowhere"], "--image_dir: the directory '.*nowhere' does not exist"),
+        (["--image_dir={}/empty"], "has none of the 1 images that .* such as '000001.jpg'"),
         (["--image_dir="], "--image_dir is empty"),
         (["--label_map_path={}/none.pbtxt"], "none.pbtxt"),
         (["--label_map_path={}/map.pbtxt"], "(?s)lacks classes.*'cat', in image 1 .000001.jpg"),
-        (["--label_map_path=a", "--output_label_map=b"], "not both"),
+        (["--label_map_path=a", "--output_label_map=b"], "are both given"),
         (["--num_shards=0"], "--num_shards is 0"),
         (["--num_workers=-1"], "--num_workers is -1"),
         (["surplus"], "unexpected arguments"),

@@ -91,7 +91,7 @@ def test_boxes_beyond_the_image_are_clipped_and_lost_ones_counted(tmp_path):
     assert report.lines() == [
         "1 images with 2 objects written",
         "boxes clipped to the image: 1 (a.xml)",
-        "boxes left out, nothing of them inside the image (empty, inverted or outside): 4 (a.xml)",
+        "boxes dropped, no area inside the image (empty, inverted or outside): 4 (a.xml)",
     ]
     np.testing.assert_allclose(values(example, "image/object/bbox/ymin"), [0, 1 / 30], rtol=1e-6)
     np.testing.assert_allclose(values(example, "image/object/bbox/xmax"), [1, 2 / 40], rtol=1e-6)
@@ -111,8 +111,8 @@ def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
     assert values(first, "image/object/class/text") == []
     assert values(second, "image/object/class/text") == [b"dog"]
     assert report.lines() == [
-        "2 images with 1 objects written (1 images without object)",
-        "objects left out as difficult: 1 (b.xml)",
+        "2 images with 1 objects written (1 images without objects)",
+        "objects dropped as difficult: 1 (b.xml)",
     ]
 
 
@@ -125,8 +125,8 @@ def test_bad_images_are_left_out_and_named(tmp_path):
     )
     assert [values(example, "image/filename") for example in written] == [[b"good.jpg"]]
     lines = "\n".join(report.lines())
-    assert "no such file: 1 (gone.jpg)" in lines
-    assert "images left out: 2 (" in lines
+    assert "file not found: 1 (gone.jpg)" in lines
+    assert "images skipped, unreadable: 2 (" in lines
     assert "short.jpg: " in lines and "text.jpg: not an image" in lines
 
 
@@ -251,12 +251,12 @@ def test_from_a_directory_to_shards_by_one_command(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--data_dir={}/nowhere"], "no directory '.*nowhere'"),
-        (["--data_dir={}", "--set=trian"], "no set 'trian'"),
+        (["--data_dir={}/nowhere"], "directory '.*nowhere' does not exist"),
+        (["--data_dir={}", "--set=trian"], "set 'trian' does not exist"),
         (["--data_dir={}"], "(?s)lacks classes.*class 'quokka', in .*a.xml"),
         (["--data_dir={}", "--label_map_path={}/none.pbtxt"], "none.pbtxt"),
         (["--data_dir={}", "surplus"], "unexpected arguments"),
-        (["--data_dir={}", "--label_map_path=a", "--output_label_map=b"], "not both"),
+        (["--data_dir={}", "--label_map_path=a", "--output_label_map=b"], "are both given"),
     ],
 )
 def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments, says):
@@ -280,7 +280,7 @@ def test_a_derived_label_map_does_not_overwrite_another(tmp_path):
         [directory], "Annotations", path
     )  # The same again is no conflict.
     path.write_text('item { id: 1 name: "mine" }')
-    with pytest.raises(FileExistsError, match="map.pbtxt exists and holds something else"):
+    with pytest.raises(FileExistsError, match="map.pbtxt exists and has other content"):
         voc_conversion.derive_label_map([directory], "Annotations", path)
 
 

@@ -120,9 +120,9 @@ def test_data_dir_is_the_parent_of_the_years_or_a_voc_directory(tmp_path):
 
 
 def test_missing_directories_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no directory '.*/nowhere'"):
+    with pytest.raises(FileNotFoundError, match="directory '.*/nowhere' does not exist"):
         voc_annotations.find_directories(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no VOC directory.*VOC2007"):
+    with pytest.raises(FileNotFoundError, match="is not a VOC directory.*VOC2007"):
         voc_annotations.find_directories(tmp_path, "VOC2007")
     make_voc_directory(tmp_path / "VOC2007", {}, {})
     with pytest.raises(FileNotFoundError, match="missing: .*VOC2012"):
@@ -158,7 +158,9 @@ def test_the_class_list_of_the_od_api_serves_as_a_set(tmp_path):
 def test_without_image_sets_every_annotation_in_alphabetical_order(tmp_path):
     directory = make_voc_directory(tmp_path / "v", {name: annotation() for name in "cab"}, {})
     assert names(voc_annotations.annotation_files(directory)) == ["a.xml", "b.xml", "c.xml"]
-    with pytest.raises(FileNotFoundError, match="no set 'train'.*left out to take every"):
+    with pytest.raises(
+        FileNotFoundError, match="set 'train' does not exist.*omit --set to use every"
+    ):
         voc_annotations.annotation_files(directory, "train")
 
 
@@ -175,11 +177,13 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
     directory = make_voc_directory(
         tmp_path / "v", {"a": annotation()}, {}, {"train": "a\nb\n", "val": ""}
     )
-    with pytest.raises(FileNotFoundError, match="no set 'trian'.*--set may be train, val"):
+    with pytest.raises(
+        FileNotFoundError, match="set 'trian' does not exist.*--set may be train, val"
+    ):
         voc_annotations.annotation_files(directory, "trian")
-    with pytest.raises(FileNotFoundError, match="has 1 of 2 images without annotation.*b.xml"):
+    with pytest.raises(FileNotFoundError, match="1 of 2 images have no annotation.*b.xml"):
         voc_annotations.annotation_files(directory, "train")
-    with pytest.raises(voc_annotations.VocError, match="val.txt lists no image"):
+    with pytest.raises(voc_annotations.VocError, match="val.txt the list of images is empty"):
         voc_annotations.annotation_files(directory, "val")
     with pytest.raises(FileNotFoundError, match="no directory '.*labels'.*--annotations_dir"):
         voc_annotations.annotation_files(directory, "train", "labels")
@@ -209,7 +213,9 @@ def test_the_image_is_found_by_filename_then_by_the_annotations_name(
 
 def test_a_missing_image_directory_is_named(tmp_path):
     directory = make_voc_directory(tmp_path / "v", {}, {})
-    with pytest.raises(FileNotFoundError, match="no directory '.*photos'.*--images_dir"):
+    with pytest.raises(
+        FileNotFoundError, match="directory '.*photos' does not exist.*--images_dir"
+    ):
         voc_annotations.ImageFinder(directory, "photos")
 
 

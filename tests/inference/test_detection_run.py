@@ -419,7 +419,7 @@ def test_a_truncated_record_is_reported_and_the_next_one_goes_on(tmp_path, capsy
     assert looked_at == [11, 14]
     assert (summary.num_done, summary.num_files) == (2, 3)
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{truncated}: is cut short: record number 1 ")
+    assert line.startswith(f"{truncated}: is truncated: record number 1 ")
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(1, 6), (2, 22)])

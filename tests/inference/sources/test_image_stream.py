@@ -125,8 +125,8 @@ def test_bad_records_among_good_ones(tmp_path):
 @pytest.mark.parametrize(
     ("length", "number", "words"),
     [
-        (-7, 2, "is cut short: record number 2 .counted from 0.* .2 before it used.$"),
-        (5, 0, "is cut short: record number 0 "),
+        (-7, 2, "is truncated: record number 2 .counted from 0.* .2 before it used.$"),
+        (5, 0, "is truncated: record number 0 "),
         (0, 0, "the file is empty"),
     ],
 )
@@ -147,14 +147,14 @@ def test_a_damaged_header_ends_a_record(record):
     record.write_bytes(data)
     read, [failure] = look_at(record)
     assert list(read) == [1]
-    assert "there is no record header (1 before it" in failure.reason
+    assert "the header is invalid (1 before it" in failure.reason
 
 
 def test_compressed_records_are_named(tmp_path):
     (tmp_path / "a.tfrecord").write_bytes(b"\x1f\x8b\x08" + bytes(20))
     read, [failure] = look_at(tmp_path / "a.tfrecord")
     assert not read
-    assert failure.reason == "is compressed with gzip (byte 0): unpack it first"
+    assert failure.reason == "is compressed with gzip (byte 0): decompress it first"
 
 
 def test_a_record_that_changes_is_another_input(record):
