@@ -207,7 +207,7 @@ def _truncated(path: str, position: int, size: int, number: int) -> ValueError:
 
 def _invalid_header(path: str, position: int, header: bytes, number: int) -> ValueError:
     if position:
-        what = f"is corrupt: at byte {position}, after {number} records, the record header is invalid"
+        what = f"is corrupt: at byte {position}, after {number} records, the header is invalid"
     elif header.startswith(b"\x1f\x8b"):
         what = "is compressed with gzip (byte 0): decompress it first"
     else:
