@@ -53,7 +53,7 @@ def test_a_run_with_changes_to_the_config(tmp_path):
     assert config.eval_config.batch_size == 3
     served = tf.saved_model.load(str(output / "saved_model")).signatures["serving_default"]
     assert served.structured_outputs["raw_detection_boxes"].shape.as_list() == [None, 7, 4]
-    image = (exported.pictures() / "a.jpg").read_bytes()
+    image = (exported.images() / "a.jpg").read_bytes()
     assert served(input_tensor=tf.constant([image]))["num_detections"][0] > 1
 
 

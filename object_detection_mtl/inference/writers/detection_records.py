@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import tensorflow as tf
+
 from object_detection_mtl.data import record_files
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.inference.predictor import ImageDetections

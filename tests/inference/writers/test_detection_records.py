@@ -19,7 +19,7 @@ def write(directory, *data, end=0):
     return ends, whole
 
 
-def test_records_are_appended_and_complete_at_the_end(tmp_path, monkeypatch):
+def test_records_are_appended_and_complete_at_the_end(tmp_path):
     data = [b"x" * length for length in (1, 30, 0, 7, 20, 9)]
     output = RecordWriter(tmp_path)
     ends = [output.add(one) for one in data]
