@@ -30,7 +30,7 @@ def detections_call(num_classes: int) -> Callable[[], object]:
     import numpy as np
     import tensorflow as tf
 
-    from object_detection_mtl.models.proposals import DetectionSelection, select_detections
+    from object_detection_mtl.models.postprocess import DetectionSelection, select_detections
 
     random = np.random.RandomState(num_classes)
     proposals = clustered_boxes(random, PROPOSALS)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import checkpoint_stream, loading
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation import engine_step, metrics_output
+from object_detection_mtl.evaluation import metrics_output
 from object_detection_mtl.evaluation.auxiliary_figures import draw_comparisons
 from object_detection_mtl.evaluation.evaluation_loop import (
     EvaluationResult,
@@ -19,7 +19,11 @@ from object_detection_mtl.evaluation.evaluation_loop import (
     evaluate_detections,
     visualize_examples,
 )
-from object_detection_mtl.evaluation.evaluation_step import COMPARISONS, make_infer_fn
+from object_detection_mtl.evaluation.evaluation_step import (
+    COMPARISONS,
+    make_engine_infer_fn,
+    make_infer_fn,
+)
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORFLOW
@@ -44,7 +48,7 @@ class EvaluationOptions:
         max_boxes: maximum number of detections drawn in an image; None for all.
         use_moving_averages: evaluate the moving averages of the weights where a checkpoint has
             them.
-        engine: runtime of the detector; see `engine_step`.
+        engine: runtime of the detector; see `make_engine_infer_fn`.
         precision: its number format.
     """
 
@@ -141,7 +145,7 @@ class CheckpointEvaluation:
         """Return the engine's function; other engines than TensorFlow hold weights as constants."""
         infer: Callable[[Tensors], Tensors] = self._infer
         if self._engine != TENSORFLOW:
-            self._engine, converted = engine_step.make_infer_fn(
+            self._engine, converted = make_engine_infer_fn(
                 self._detector, self._dataset, self._engine, self._options.precision
             )
             infer = self._infer if self._engine == TENSORFLOW else converted
