@@ -3,8 +3,12 @@
     compare_detectors --groundtruth=VOCdevkit/VOC2007 --set=test --report=comparison \\
         baseline=run1.json,run2.json,run3.json tasks=run4.json,run5.json,run6.json
 
-An argument is a file or directory of detections as evaluate_detections takes it, or NAME=PATH, or
-NAME=PATH,PATH,... for several runs (seeds) of a detector, whose numbers are averaged. Prints the
+An argument is a detector: a file or directory of detections as evaluate_detections takes it, an
+export (a directory with saved_model, model.onnx or model.xml), or the directory of a training run
+(pipeline.config and checkpoints, of which the newest is taken). Exports and runs detect in the
+images of the ground truth; with --report what they found is kept in the report's directory, and an
+interrupted run continues. NAME=PATH names a detector, NAME=PATH,PATH,... are several runs (seeds)
+of it, whose numbers are averaged. Prints the
 differences of AP at IoU 0.5 with paired bootstrap intervals over the images. With --report also
 comparison.html, differences.json and differences.csv; with --figure the images on which the second
 detector gains most, detectors side by side.
@@ -50,7 +54,6 @@ def main() -> int:
         )
     from object_detection_mtl.reporting import (
         comparison_report,
-        detection_files,
         detector_comparison,
         groundtruth_files,
         report_contents,
@@ -63,13 +66,14 @@ def main() -> int:
         image_dir=FLAGS.image_dir,
     )
 
-    def read(path: str, name: str) -> EvaluationSet:
-        return detection_files.read_detections(
-            path, groundtruth, name=name, skip_unknown=FLAGS.skip_unknown
-        )
-
     comparison = detector_comparison.compare_detectors(
-        [(name, [read(path, name) for path in paths]) for name, paths in detectors],
+        [
+            (
+                name,
+                [_evaluated(path, name, number, groundtruth) for number, path in enumerate(paths)],
+            )
+            for name, paths in detectors
+        ],
         report_contents.ReportOptions(min_score=FLAGS.min_score),
         num_resamples=FLAGS.resamples,
         seed=FLAGS.seed,
@@ -81,6 +85,30 @@ def main() -> int:
         comparison_report.write_figure(comparison, FLAGS.figure, FLAGS.figure_images)
         print(FLAGS.figure)
     return 0
+
+
+def _evaluated(path: str, name: str, number: int, groundtruth: EvaluationSet) -> EvaluationSet:
+    """Return the images with the detections of a file, an export or a run."""
+    from object_detection_mtl.cli import detector_loading
+    from object_detection_mtl.reporting import detection_files, model_detections
+
+    model = detector_loading.find_model(path)
+    if model is None:
+        return detection_files.read_detections(
+            path, groundtruth, name=name, skip_unknown=FLAGS.skip_unknown
+        )
+    progress = None
+    if FLAGS.report:
+        stem = "".join(letter if letter.isalnum() else "_" for letter in name)
+        progress = Path(FLAGS.report) / f"detections-{stem}-{number}.jsonl"
+    return model_detections.detect_in_images(
+        model.load,
+        groundtruth,
+        name,
+        model=model.version,
+        progress_path=progress,
+        skip_unknown=FLAGS.skip_unknown,
+    )
 
 
 def parse_detector(argument: str) -> tuple[str, list[str]]:

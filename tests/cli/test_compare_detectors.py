@@ -3,8 +3,9 @@ import json
 import pytest
 from PIL import Image
 
+from object_detection_mtl import jobs
 from object_detection_mtl.cli import compare_detectors
-from tests import command_line
+from tests import command_line, records
 from tests.reporting.dataset_files import DETECTED, coco_results, write_voc
 
 
@@ -84,3 +85,26 @@ def test_one_detector_is_too_few(files):
     done = run(files / "all.json", f"--groundtruth={files / 'voc'}")
     assert done.code == 1
     assert "1 detectors are given, expected at least two" in done.err
+
+
+@pytest.mark.slow
+def test_a_training_run_detects_in_the_images(tmp_path):
+    records.write(tmp_path)
+    config = records.load(tmp_path, "train_config.num_steps=1")
+    jobs.train(config, tmp_path / "run")
+    arguments = (
+        f"first={tmp_path / 'run'}",
+        f"second={tmp_path / 'run'}",
+        f"--groundtruth={tmp_path / 'val.record'}",
+        f"--report={tmp_path / 'out'}",
+        "--resamples=10",
+    )
+    done = run(*arguments)
+    assert done.code == 0, done.err
+    assert "second minus first" in done.out
+    text = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    assert "second is better: 0 images" in text
+    progress = tmp_path / "out" / "detections-first-0.jsonl"
+    lines = progress.read_text().splitlines()
+    assert len(lines) == 1 + 3
+    assert json.loads(lines[1])["scores"]

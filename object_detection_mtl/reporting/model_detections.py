@@ -1,0 +1,172 @@
+"""Detections of a model in the images of a dataset, resumable.
+
+A progress file has a header that names model and dataset, then a line for each finished image. A
+run with the same header continues after the last complete line. Images are decoded as in training:
+without EXIF orientation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+from tqdm import tqdm
+
+from object_detection_mtl import output_paths
+from object_detection_mtl.data import image_files
+from object_detection_mtl.reporting.evaluated_images import (
+    DetectedObjects,
+    EvaluatedImage,
+    EvaluationSet,
+    make_detections,
+    with_detections,
+)
+
+
+class FoundObjects(Protocol):
+    """What a predictor returns for an image, such as `inference.predictor.ImageDetections`."""
+
+    @property
+    def boxes(self) -> np.ndarray: ...  # [N, 4] normalized
+    @property
+    def scores(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> np.ndarray: ...  # from 1
+
+
+def detect_in_images(
+    load_predictor: Callable[[], Callable[[np.ndarray], FoundObjects]],
+    groundtruth: EvaluationSet,
+    name: str,
+    *,
+    model: str,
+    progress_path: str | Path | None = None,
+    skip_unknown: bool = False,
+) -> EvaluationSet:
+    """Return the images of `groundtruth` with the detections of a model.
+
+    Args:
+        load_predictor: returns a function from an image [H, W, 3] uint8 to its detections; it is
+            called only where an image is left to detect in.
+        groundtruth: images that can be read.
+        name: of the detector.
+        model: identifies the model's content; detections of another model are not reused.
+        progress_path: of the progress file; None for none.
+        skip_unknown: skip and count detections of classes that the label map lacks.
+
+    Raises:
+        ValueError: an image cannot be read; its name and the reason.
+    """
+    header = {"model": model, "images": [image.image_id for image in groundtruth.images]}
+    detected: dict[str, DetectedObjects] = {}
+    if progress_path is not None:
+        detected = _read_progress(Path(progress_path), header)
+    remaining = [image for image in groundtruth.images if image.image_id not in detected]
+    if remaining:
+        predict = load_predictor()
+        with _ProgressFile(progress_path, header, detected) as progress:
+            for image in tqdm(remaining, desc=name, unit="image", disable=None):
+                found = _detect(predict, image)
+                detected[image.image_id] = found
+                progress.add(image.image_id, found)
+    return with_detections(groundtruth, detected, name, skip_unknown=skip_unknown, source=name)
+
+
+def _detect(
+    predict: Callable[[np.ndarray], FoundObjects], image: EvaluatedImage
+) -> DetectedObjects:
+    if image.read_bytes is None:
+        raise ValueError(
+            f"image {image.image_id!r} has no image file; name the directory of the images with "
+            "--image_dir"
+        )
+    try:
+        pixels = image_files.decode_image(image.read_bytes(), apply_exif_orientation=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"image {image.image_id!r}: {error}") from error
+    found = predict(pixels)
+    height, width = pixels.shape[:2]
+    boxes = np.asarray(found.boxes, np.float64) * [height, width, height, width]
+    return DetectedObjects(make_detections(boxes, found.scores, found.classes))
+
+
+def _read_progress(path: Path, header: dict[str, Any]) -> dict[str, DetectedObjects]:
+    """Return the detections of a progress file with this header; none of another one's."""
+    if not path.is_file():
+        return {}
+    detected = {}
+    with path.open(encoding="utf-8") as file:
+        if _parsed(file.readline()) != header:
+            return {}
+        for line in file:
+            row = _parsed(line)
+            if row is None:
+                break
+            found = make_detections(row["boxes"], row["scores"], row["classes"])
+            detected[row["image_id"]] = DetectedObjects(found)
+    return detected
+
+
+def _parsed(line: str) -> Any:
+    """Return the value of a complete line, else None."""
+    if not line.endswith("\n"):
+        return None
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+class _ProgressFile:
+    """Writes a progress file anew, with the images that are finished already.
+
+    Args:
+        path: of the file; None writes nothing.
+        header: the first line.
+        detected: finished images.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        header: dict[str, Any],
+        detected: dict[str, DetectedObjects],
+    ) -> None:
+        self._file: TextIO | None = None
+        if path is None:
+            return
+        output_paths.make_directory(Path(path).parent)
+        temporary = Path(f"{path}.incomplete")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(header) + "\n")
+            for image_id, found in detected.items():
+                file.write(_line(image_id, found))
+        temporary.replace(path)
+        self._file = Path(path).open("a", encoding="utf-8")
+
+    def __enter__(self) -> _ProgressFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def add(self, image_id: str, found: DetectedObjects) -> None:
+        """Write a finished image."""
+        if self._file:
+            self._file.write(_line(image_id, found))
+            self._file.flush()
+
+
+def _line(image_id: str, found: DetectedObjects) -> str:
+    rows = found.detections
+    values = {
+        "image_id": image_id,
+        "boxes": np.round(rows.boxes, 3).tolist(),
+        "scores": np.round(rows.scores, 6).tolist(),
+        "classes": rows.classes.tolist(),
+    }
+    return json.dumps(values) + "\n"

@@ -1,0 +1,85 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from object_detection_mtl.reporting.evaluated_images import make_detections
+from object_detection_mtl.reporting.model_detections import detect_in_images
+from tests.reporting.dataset_files import HEIGHT, WIDTH, encoded_image
+from tests.reporting.hand_made import CAT, A, evaluation_set, image
+
+TRUTH = evaluation_set(
+    [image([(A, CAT)], [], name, read_bytes=lambda: encoded_image(0)) for name in ("a", "b", "c")]
+)
+
+
+class Predictor:
+    """Finds a cat in the upper left quarter; fails at the image `fails_at`."""
+
+    def __init__(self, fails_at=None):
+        self.calls = 0
+        self.fails_at = fails_at
+
+    def __call__(self, pixels):
+        assert pixels.shape == (HEIGHT, WIDTH, 3)
+        if self.calls == self.fails_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return make_detections([[0, 0, 0.5, 0.5]], [0.75], [CAT])
+
+
+def detect(predictor, path=None, model="model", truth=TRUTH):
+    made = detect_in_images(lambda: predictor, truth, "name", model=model, progress_path=path)
+    return [item.detections.boxes.tolist() for item in made.images]
+
+
+BOXES = [[[0, 0, HEIGHT / 2, WIDTH / 2]]] * 3
+
+
+def test_boxes_are_in_pixels():
+    predictor = Predictor()
+    assert detect(predictor) == BOXES
+    assert predictor.calls == 3
+
+
+def test_an_interrupted_run_continues(tmp_path):
+    path = tmp_path / "new" / "progress.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        detect(Predictor(fails_at=2), path)
+    with path.open("a") as file:
+        file.write('{"image_id": "c", "bo')  # The process ended while it wrote.
+    predictor = Predictor()
+    assert detect(predictor, path) == BOXES
+    assert predictor.calls == 1
+    assert detect(Predictor(fails_at=0), path) == BOXES  # Nothing is left to do.
+
+
+@pytest.mark.parametrize("change", ["model", "images"])
+def test_another_model_or_dataset_begins_anew(change, tmp_path):
+    path = tmp_path / "progress.jsonl"
+    detect(Predictor(), path)
+    predictor = Predictor()
+    if change == "model":
+        detect(predictor, path, model="other")
+        assert predictor.calls == 3
+    else:
+        detect(predictor, path, truth=dataclasses.replace(TRUTH, images=TRUTH.images[:2]))
+        assert predictor.calls == 2
+
+
+def test_an_image_that_cannot_be_read_is_named():
+    for read_bytes, message in (
+        (None, "image 'a' has no image file; .* --image_dir"),
+        (lambda: b"no image", "image 'a': "),
+    ):
+        images = [dataclasses.replace(TRUTH.images[0], read_bytes=read_bytes)]
+        with pytest.raises(ValueError, match=message):
+            detect(Predictor(), truth=dataclasses.replace(TRUTH, images=images))
+
+
+def test_scores_survive_the_progress_file(tmp_path):
+    path = tmp_path / "progress.jsonl"
+    detect(Predictor(), path)
+    made = detect_in_images(Predictor, TRUTH, "name", model="model", progress_path=path)
+    np.testing.assert_array_equal(made.images[0].detections.scores, [0.75])
+    assert made.images[0].detections.classes.tolist() == [CAT]
