@@ -80,6 +80,7 @@ class StagedPredictor:
     batching_error: str = ""
 
     def __call__(self, image: np.ndarray) -> ImageDetections:
+        """Return the detections of one image."""
         return self.detect([self.prepare(image).value])[0]
 
 

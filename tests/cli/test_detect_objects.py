@@ -1,4 +1,4 @@
-"""The command line that detects on images, with a real model of either form."""
+"""detect_objects with an exported model and with a checkpoint."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def read(path):
 
 
 def error(done):
-    """The one line that a failed run leaves."""
+    """Return the error line of a failed run."""
     assert done.code == 1
     [line] = [line for line in done.err.splitlines() if line.startswith("error: ")]
     return line
@@ -47,7 +47,7 @@ def error(done):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """The output of a run over a directory, with a SavedModel."""
+    """Run a SavedModel on a directory; return the output directory."""
     output = tmp_path_factory.mktemp("detect") / "out"
     done = run(saved_model(), f"--images={exported.images()}", f"--output_dir={output}")
     assert done.code == 0, done.err
@@ -75,7 +75,7 @@ def test_a_saved_model_over_a_directory(found):
     assert sorted(os.listdir(found / "drawn_images")) == ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def test_config_and_checkpoint_find_the_same(found, tmp_path):
+def test_config_and_checkpoint_give_equal_detections(found, tmp_path):
     done = run(
         *config_and_checkpoint(),
         f"--images={exported.images()}/*.jpg",
@@ -96,8 +96,8 @@ def test_config_and_checkpoint_find_the_same(found, tmp_path):
         assert row["bbox"] == pytest.approx(expected["bbox"], abs=1e-2)
 
 
-def test_records_in_batches(tmp_path):
-    """With batches and without, from files and from a record: the same detections."""
+def test_records_in_batches_give_equal_detections(tmp_path):
+    """With and without batches, from files and from a record."""
     shapes = [(64, 80), (50, 40), (64, 80), (64, 80)]
     random = np.random.RandomState(6)
     encoded = [
@@ -137,7 +137,7 @@ def test_records_in_batches(tmp_path):
     ]
 
 
-def test_batches_need_a_model_that_takes_them(tmp_path):
+def test_batches_need_a_dynamic_batch(tmp_path):
     image = f"--images={exported.images() / 'a.jpg'}"
     done = run(saved_model(), image, f"--output_dir={tmp_path / 'out'}", "--batch_size=4")
     assert "takes 1 image at a time; export it with --dynamic_batch" in error(done)
@@ -160,7 +160,7 @@ def test_names_from_a_label_map_and_fewer_detections(tmp_path):
     assert names == {row["category_id"]: f"class {row['category_id']}" for row in rows} | {2: "owl"}
 
 
-def test_images_of_every_kind_go_through_a_real_model(tmp_path):
+def test_images_of_every_kind_on_an_exported_model(tmp_path):
     source = tmp_path / "photos"
     source.mkdir()
     Image.new("RGB", (1, 1)).save(source / "one_pixel.png")
@@ -189,7 +189,7 @@ def test_an_image_of_108_million_pixels(tmp_path):
         assert drawn.size == (12000, 9000)
 
 
-def test_only_if_all_images_fail_does_the_run(tmp_path):
+def test_the_run_fails_if_all_images_fail(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     done = run(saved_model(), f"--images={tmp_path / 'a.jpg'}", f"--output_dir={tmp_path / 'out'}")
     assert done.code == 1
@@ -197,7 +197,7 @@ def test_only_if_all_images_fail_does_the_run(tmp_path):
     assert read(tmp_path / "out" / "detections.json") == []
 
 
-def test_wrong_paths(tmp_path):
+def test_wrong_paths_are_an_error(tmp_path):
     output = f"--output_dir={tmp_path / 'out'}"
     image = f"--images={exported.images() / 'a.jpg'}"
     (tmp_path / "empty").mkdir()
@@ -243,13 +243,13 @@ def test_wrong_paths(tmp_path):
         (["--images=a", "--output_dir=b", "--max_detections=0"], "--max_detections=0"),
     ],
 )
-def test_misused_flags(arguments, words):
+def test_invalid_flags_are_an_error(arguments, words):
     done = run(*arguments)
     assert done.code == 1
     assert words in done.err
 
 
-def test_an_interrupted_run_keeps_what_it_found(tmp_path, monkeypatch):
+def test_an_interrupted_run_keeps_its_detections(tmp_path, monkeypatch):
     from object_detection_mtl.inference.writers import detection_writer, drawn_images
 
     draw = drawn_images.save_drawing

@@ -1,4 +1,4 @@
-"""Runs a SavedModel by TensorFlow's C++ loader, through its C interface and without its Python.
+"""Run a SavedModel with TensorFlow's C++ loader by its C interface, without its Python.
 
     python cpp_loader.py libtensorflow_cc.so.2 saved_model request.json answer.npz
 
@@ -41,7 +41,7 @@ def library(path):
 
 
 def tensor(tf, kind, shape, size):
-    """The address of a new tensor, and that of its values."""
+    """Return the address of a new tensor, and that of its values."""
     dims = (ctypes.c_int64 * len(shape))(*shape)
     made = ctypes.c_void_p(tf.TF_AllocateTensor(kind, dims, len(shape), ctypes.c_size_t(size)))
     return made, tf.TF_TensorData(made)

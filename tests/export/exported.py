@@ -1,4 +1,4 @@
-"""A trained run at toy size and its exports, made once for all tests that look at them."""
+"""A trained run of toy size and its exports, made once for all tests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODEL_DIR = ROOT / "model_dir"
 
 @functools.cache
 def config() -> Any:
-    """The run's config, with a label map that exists."""
+    """Return the run's config, with an existing label map."""
     LABEL_MAP_PATH.write_text(LABEL_MAP)
     made = tiny.config(
         *_OVERRIDES,
@@ -54,13 +54,13 @@ def config() -> Any:
 
 @functools.cache
 def detector() -> Any:
-    """The detector of the run, for inference."""
+    """Return the detector of the run, for inference."""
     return tiny.detector(*_OVERRIDES, is_training=False)
 
 
 @functools.cache
 def run() -> Path:
-    """A model directory with one checkpoint, as training leaves it, and its config."""
+    """Return a model directory with one checkpoint, as after training, and its config."""
     config()
     checkpoint = tf.train.Checkpoint(
         step=tf.Variable(7, dtype=tf.int64),
@@ -72,7 +72,7 @@ def run() -> Path:
 
 @functools.cache
 def export(input_type: str, **more: Any) -> Path:
-    """The run exported for an input type; for the first as users do, for the others quicker.
+    """Export the run for an input type; for image_tensor by `jobs.export`, for others faster.
 
     `more`: other fields of ExportOptions.
     """
@@ -95,7 +95,7 @@ def loaded(input_type: str, **more: Any) -> Any:
 
 @functools.cache
 def images() -> Path:
-    """A directory with images of IMAGE_SHAPES: a.jpg, b.png, c.bmp."""
+    """Return a directory with images of IMAGE_SHAPES: a.jpg, b.png, c.bmp."""
     directory = ROOT / "images"
     directory.mkdir()
     random = np.random.RandomState(4)

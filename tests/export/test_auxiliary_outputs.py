@@ -1,4 +1,4 @@
-"""Exporting a model with auxiliary tasks: the baseline's signature, and more where asked for."""
+"""Export of a model with auxiliary tasks: signature and auxiliary outputs."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def outputs(detector, images, **options):
     return module, module.detect(images)
 
 
-def test_the_signature_is_a_baselines_unless_more_is_asked_for():
+def test_auxiliary_outputs_are_optional():
     images = tiny.images(2)
     detector = tiny.detector(*ALL, is_training=False)
     _, baseline = outputs(tiny.detector(is_training=False), images)
@@ -38,7 +38,7 @@ def test_the_signature_is_a_baselines_unless_more_is_asked_for():
         np.testing.assert_allclose(value, more[key], atol=1e-3)
 
 
-def test_a_baseline_has_nothing_more_to_serve():
+def test_auxiliary_outputs_of_a_baseline_are_an_error():
     with pytest.raises(ValueError, match="no auxiliary tasks"):
         outputs(
             tiny.detector(is_training=False),

@@ -1,4 +1,4 @@
-"""What a SavedModel says to input that it cannot use, and that it takes unusual images."""
+"""Errors of a SavedModel for invalid input; unusual images."""
 
 import io
 
@@ -44,7 +44,7 @@ def encode(image, format_name, **options):
         (lambda: np.zeros([1, 8, 8, 3], np.uint8), "expected to be a string tensor but is a uint8"),
     ],
 )
-def test_files_that_cannot_be_used(make, words):
+def test_unreadable_files_are_an_error(make, words):
     with pytest.raises(INVALID, match=words):
         serve(ENCODED, tf.constant(make()))
 
@@ -92,7 +92,7 @@ def test_arrays_of_another_type(input_type, dtype, words):
 
 
 def test_unusual_images_in_one_batch():
-    """Each is answered as the array that it shows."""
+    """Each gives the detections of its array."""
     random = np.random.RandomState(3)
     rgb = Image.fromarray(random.randint(0, 256, (40, 50, 3)).astype(np.uint8))
     deep = Image.fromarray(random.randint(0, 2**16, (40, 50)).astype(np.uint16))
@@ -120,8 +120,8 @@ def test_one_pixel():
 
 
 @pytest.mark.slow
-def test_a_huge_image():
-    """108 megapixels: 0.3 GB of pixels, and 1.3 GB more on their way to the model's size."""
+def test_an_image_of_108_million_pixels():
+    """108 megapixels: 0.3 GB of pixels, and 1.3 GB more while they are resized."""
     file = encode(Image.new("RGB", (12000, 9000), (90, 40, 10)), "JPEG")
     outputs = serve(ENCODED, tf.constant([file]))
     assert all(np.isfinite(value).all() for value in outputs.values())

@@ -1,4 +1,4 @@
-"""The C++ loader that TensorFlow Serving uses, in a process without TensorFlow's Python."""
+"""TensorFlow Serving's C++ loader, in a process without TensorFlow's Python."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(directory, request, answer):
-    """Answers of the signature; the process's error output where it has none."""
+    """Return the outputs of the signature, or the error output of a failed process."""
     graph = saved_model_utils.get_meta_graph_def(str(directory), "serve")
     signature = graph.signature_def["serving_default"]
     names = {
@@ -49,7 +49,7 @@ def test_an_array(tmp_path):
     assert_same(found, serve(input_tensor=tf.fill(shape, tf.constant(value, tf.uint8))))
 
 
-def test_image_files_and_one_that_is_none(tmp_path):
+def test_image_files_and_an_unreadable_one(tmp_path):
     names = [str(exported.images() / name) for name in ("a.jpg", "b.png")]
     directory = exported.export("encoded_image_string_tensor") / "saved_model"
     found = run(directory, {"files": names}, tmp_path / "answer.npz")

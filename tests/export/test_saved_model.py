@@ -1,4 +1,4 @@
-"""The exported model: files, signature, and the same answers as the detector's."""
+"""Exported SavedModels: files, signature, detections of the detector."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def decoded(data):
 
 
 def expected_of(images):
-    """What the detector itself says, as it is served."""
+    """Return the detector's own detections, as they are served."""
     detector = exported.detector()
     inputs, shapes = detector.preprocess(images)
     outputs = detector.postprocess(detector.predict(inputs, shapes), shapes)
@@ -85,7 +85,7 @@ def test_layout():
         "saved_model/variables/variables.index",
     ]
     assert (directory / "saved_model" / saved_model.LABEL_MAP).read_text() == exported.LABEL_MAP
-    # Nothing is left of the place where it was put together.
+    # The scratch directory is removed.
     assert not list(directory.parent.glob("*.incomplete*"))
 
 
@@ -106,7 +106,7 @@ def test_signature(input_type):
     }
 
 
-def test_image_tensor_answers_as_the_detector():
+def test_image_tensor_gives_the_detections_of_the_detector():
     images = decoded(*encoded("a.jpg"))[tf.newaxis]
     actual = signature("image_tensor")(input_tensor=images)
     check_equal(actual, expected_of(images))
@@ -162,7 +162,7 @@ def test_files_of_different_sizes_in_one_batch(input_type):
     check_equal(actual, {name: value.numpy() for name, value in outputs.items()})
 
 
-def test_an_empty_batch_is_refused():
+def test_an_empty_batch_is_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
         signature("tf_example")(input_tensor=tf.constant([], tf.string))
 
@@ -176,8 +176,8 @@ def test_an_image_of_one_pixel():
     ("input_type", "optimize"),
     [*((name, True) for name in INPUT_TYPES), ("image_tensor", False), ("tf_example", False)],
 )
-def test_the_graph_holds_only_tensorflows_own_operations(input_type, optimize):
-    """TensorFlow Serving's loader is C++: it knows neither Python nor operations of plug-ins."""
+def test_the_graph_has_only_tensorflows_own_operations(input_type, optimize):
+    """TensorFlow Serving's loader is C++: it has neither Python nor operations of plug-ins."""
     graph = signature(input_type, optimize=optimize).graph.as_graph_def()
     functions = graph.library.function
     operations = {node.op for node in graph.node}
@@ -187,12 +187,12 @@ def test_the_graph_holds_only_tensorflows_own_operations(input_type, optimize):
     known = set(dir(tf.raw_ops))
     assert not {name for name in operations if not name.startswith("_") and name not in known}
     assert not [name for name in operations if "PyFunc" in name]
-    # Of the fast graph's variables nothing is computed but convolutions: see test_kernels.
+    # The variables of the frozen graph are kernels of convolutions: see test_freezing.
     assert ("Rsqrt" in operations) != optimize  # of batch norm
 
 
 def test_weights_are_written_once():
-    """Neither the graph nor a second trace of it holds them again."""
+    """They are in neither the graph nor a second trace."""
     weights = sum(v.numpy().nbytes for v in native.named_variables(exported.detector()).values())
     for more, part in [({}, 1.0), ({"optimize": False}, 1.0), ({"precision": "bfloat16"}, 0.5)]:
         directory = exported.export("image_tensor", **more) / "saved_model"
@@ -201,7 +201,7 @@ def test_weights_are_written_once():
         assert size < (part + 0.15) * weights, more
 
 
-def test_weights_of_the_plain_graph_are_variables_under_their_names_in_checkpoints():
+def test_variables_of_the_plain_graph_are_named_as_in_checkpoints():
     directory = exported.export("image_tensor", optimize=False)
     names = native.named_variables(exported.detector())
     in_model = open_checkpoint(str(directory / "saved_model/variables/variables"))
@@ -211,7 +211,7 @@ def test_weights_of_the_plain_graph_are_variables_under_their_names_in_checkpoin
     assert len(signature("image_tensor", optimize=False).variables) <= len(names)
 
 
-def test_the_checkpoint_holds_the_weights():
+def test_the_checkpoint_has_the_weights():
     for optimize in (True, False):
         directory = exported.export("image_tensor", optimize=optimize)
         in_checkpoint = open_checkpoint(str(directory / "checkpoint"))
@@ -220,7 +220,7 @@ def test_the_checkpoint_holds_the_weights():
             np.testing.assert_array_equal(in_checkpoint.read(key), variable.numpy())
 
 
-def test_metadata_travels_as_an_asset():
+def test_metadata_are_an_asset():
     model = exported.loaded("image_tensor")
     description = json.loads(Path(model.metadata.asset_path.numpy().decode()).read_text())
     versions = description.pop("versions")
@@ -258,7 +258,7 @@ def test_any_number_of_images_of_one_size():
 
 @pytest.mark.slow
 def test_saved_model_cli_runs_it(tmp_path):
-    """TensorFlow's own tool, in a process that does not know this package."""
+    """TensorFlow's own tool, in a process without this package."""
     np.save(tmp_path / "image.npy", decoded(*encoded("a.jpg")).numpy()[np.newaxis])
     tool = Path(sys.executable).with_name("saved_model_cli")
     done = subprocess.run(
@@ -275,7 +275,7 @@ def test_saved_model_cli_runs_it(tmp_path):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected[name], rtol=1e-5)
 
 
-def test_the_config_reads_back_the_same():
+def test_the_exported_config_is_the_same():
     assert pipeline.load(exported.export("image_tensor") / "pipeline.config") == exported.config()
 
 
@@ -336,7 +336,7 @@ def test_serving_in_an_environment_with_only_tensorflow(tmp_path):
 
 @pytest.fixture
 def fake_parts(monkeypatch):
-    """Writes the parts of an export without a model."""
+    """Write the parts of an export without a model."""
 
     def write(module, detector, directory, config_text, **others):
         directory = Path(directory)
@@ -357,7 +357,7 @@ def parts(text):
     return dict.fromkeys(["checkpoint/content", "pipeline.config", "saved_model/content"], text)
 
 
-def test_a_second_export_replaces_the_first_and_nothing_else(fake_parts, tmp_path):
+def test_a_second_export_replaces_only_the_first(fake_parts, tmp_path):
     output = tmp_path / "new" / "out"
     saved_model.export_detector(None, f"{output}/", config_text="one")
     (output / "saved_model" / "leftover").write_text("of the first")
@@ -367,7 +367,7 @@ def test_a_second_export_replaces_the_first_and_nothing_else(fake_parts, tmp_pat
     assert os.listdir(tmp_path / "new") == ["out"]
 
 
-def test_an_export_that_fails_leaves_the_old_one(fake_parts, tmp_path, monkeypatch):
+def test_a_failed_export_keeps_the_old_one(fake_parts, tmp_path, monkeypatch):
     output = tmp_path / "out"
     saved_model.export_detector(None, str(output), config_text="one")
 
@@ -381,7 +381,7 @@ def test_an_export_that_fails_leaves_the_old_one(fake_parts, tmp_path, monkeypat
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, monkeypatch):
+def test_a_part_that_cannot_be_moved_keeps_the_old_one(fake_parts, tmp_path, monkeypatch):
     output = tmp_path / "out"
     saved_model.export_detector(None, str(output), config_text="one")
     rename = tf.io.gfile.rename
@@ -398,7 +398,7 @@ def test_a_part_that_cannot_be_moved_leaves_the_old_one(fake_parts, tmp_path, mo
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_training_run_is_not_written_over(tmp_path):
+def test_the_directory_of_a_training_run_is_not_overwritten(tmp_path):
     run = shutil.copytree(exported.run(), tmp_path / "run")
     with pytest.raises(ValueError, match="model directory of a training run"):
         saved_model.export_detector(None, str(run), config_text="")
@@ -415,7 +415,7 @@ def test_an_output_directory_that_is_a_file(fake_parts, tmp_path):
         saved_model.export_detector(None, "", config_text="")
 
 
-def test_a_detector_built_for_training_is_refused():
+def test_a_detector_built_for_training_is_an_error():
     with pytest.raises(ValueError, match="is_training=False"):
         DetectionModule(tiny_detector(is_training=True), ExportOptions())
 

@@ -1,5 +1,7 @@
-"""The clients of docs/serving.md, run as they stand there against servers that answer as
-TensorFlow Serving does: a SavedModel behind its gRPC service and its REST address."""
+"""Clients of docs/serving.md against substitutes of TensorFlow Serving.
+
+The substitutes run a SavedModel behind its gRPC service and its REST address.
+"""
 
 import base64
 import contextlib
@@ -24,14 +26,14 @@ LABELS = set(map(float, exported.NAMES))
 
 @pytest.fixture
 def images_here(tmp_path, monkeypatch):
-    """The working directory has the images of the examples."""
+    """Change to a working directory with the images of the examples."""
     for name, source in [("photo.jpg", "a.jpg"), ("one.jpg", "a.jpg"), ("two.png", "b.png")]:
         (tmp_path / name).write_bytes((exported.images() / source).read_bytes())
     monkeypatch.chdir(tmp_path)
 
 
 def example(heading, port):
-    """The Python of a section, with the address of the test's server."""
+    """Return the Python code of a section, with the address of the test's server."""
     section = DOCUMENT.read_text().split(f"### {heading}\n")[1]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     assert "localhost:850" in code
@@ -86,7 +88,7 @@ def test_grpc(images_here):
     from tensorflow_serving.apis import prediction_service_pb2_grpc as service
 
     class Servicer(service.PredictionServiceServicer):
-        def Predict(self, request, context):
+        def Predict(self, request, context):  # noqa: N802 - the name of the service
             assert request.model_spec.name == "detector"
             assert request.model_spec.signature_name == "serving_default"
             files = tf.make_ndarray(request.inputs["input_tensor"])

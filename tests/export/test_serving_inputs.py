@@ -1,4 +1,4 @@
-"""What a served model takes, and how it becomes the detector's input."""
+"""Input types of exported models: decoding, resizing, padding."""
 
 import functools
 import io
@@ -77,7 +77,7 @@ def test_bytes_that_are_not_an_image(data):
 
 
 class Detector:
-    """Stands for a detector: resizes, then moves values so that padding can be told from black."""
+    """A substitute of a detector: resizes and shifts values, so that padding differs from black."""
 
     def __init__(self, resizer):
         self.resizer = resizer
@@ -97,7 +97,7 @@ ENCODED = [encode(IMAGES[0]), encode(IMAGES[1], "BMP"), encode(IMAGES[2])]
 
 
 def check_padded(batch, shapes):
-    """The batch of `ENCODED`: each as if it were alone, then zeros."""
+    """Return the batch of `ENCODED`: each resized alone, then padded with zeros."""
     assert batch.shape == (3, 16, 12, 3)
     np.testing.assert_array_equal(shapes, [[8, 12, 3], [16, 8, 3], [8, 8, 3]])
     for image, row, (height, width, _) in zip(IMAGES, batch.numpy(), shapes.numpy(), strict=True):
@@ -121,7 +121,7 @@ def test_files_in_a_graph():
         function(tf.constant([], tf.string))
 
 
-def test_a_resizer_of_one_size_gives_a_static_shape():
+def test_a_fixed_shape_resizer_gives_a_static_shape():
     fixed = Detector(
         functools.partial(image_resizing.fixed_shape, height=6, width=9, half_pixel_centers=True)
     )
@@ -145,7 +145,7 @@ def example(**features):
     ).SerializeToString()
 
 
-def test_examples_hold_files():
+def test_examples_with_image_files():
     records = [example(image__encoded=data, image__filename=b"x") for data in ENCODED]
     check_padded(*serving_inputs.inputs_from_examples(KEEP, tf.constant(records)))
 

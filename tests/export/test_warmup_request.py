@@ -1,4 +1,4 @@
-"""The warm-up request, read by the official messages and sent to the model that has it."""
+"""Warm-up request, parsed with the official messages and run on its model."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ def request(directory):
     assert len(record) < 10_000
     log = prediction_log.PredictionLog.FromString(record)
     assert log.WhichOneof("log_type") == "predict_log"
-    # Nothing else than the known fields was written.
+    # There are no unknown fields.
     assert len(log.SerializeToString()) == len(record)
     return log.predict_log.request
 
 
 @pytest.mark.parametrize("input_type", list(serving_inputs.INPUT_TYPES))
-def test_the_model_answers_its_request(input_type):
+def test_the_model_runs_on_its_warmup_request(input_type):
     asked = request(exported.export(input_type))
     assert asked.model_spec.signature_name == "serving_default"
     assert list(asked.inputs) == ["input_tensor"]
@@ -38,5 +38,5 @@ def test_the_model_answers_its_request(input_type):
 @pytest.mark.parametrize(
     ("value", "expected"), [(0, b"\0"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02")]
 )
-def test_numbers_are_written_seven_bits_a_byte(value, expected):
+def test_numbers_are_encoded_in_seven_bits_a_byte(value, expected):
     assert warmup_request._varint(value) == expected

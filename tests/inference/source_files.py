@@ -18,7 +18,7 @@ def png(height, width, value=100):
 
 
 def example(encoded, **texts):
-    """`texts`: features without their `image/`."""
+    """Return an example; `texts` are its features without the prefix `image/`."""
     made = tf.train.Example()
     for key, value in {"encoded": encoded, **texts}.items():
         made.features.feature[f"image/{key}"].bytes_list.value.append(value)
@@ -26,7 +26,7 @@ def example(encoded, **texts):
 
 
 def write_record(path, contents):
-    """`contents`: examples, or bytes that are none."""
+    """Write examples, or bytes that are not examples."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for content in contents:
             is_example = isinstance(content, tf.train.Example)
@@ -42,7 +42,7 @@ def read_record(path):
 
 
 def damage(path, number):
-    """Changes a byte in the data of a record."""
+    """Change a byte in the data of a record."""
     data = bytearray(path.read_bytes())
     position = 0
     for _ in range(number):
@@ -52,7 +52,7 @@ def damage(path, number):
 
 
 def write_video(path, values, height=96, width=128):
-    """A frame of noise around each value."""
+    """Write a frame of noise around each value."""
     random = np.random.RandomState(0)
     import cv2
 

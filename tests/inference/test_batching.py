@@ -1,4 +1,7 @@
-"""Batches by size, with the results in order."""
+"""Prefetching in threads; batches of images of one size."""
+
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from object_detection_mtl.inference.predictor import ImageDetections, PreparedIm
 
 
 class Recording:
-    """A predictor that notes its batches; an image's one detection has its value as class."""
+    """A predictor that records its batches; the class of its detection is the image's value."""
 
     def __init__(self, refuse=()):
         self.batches = []
@@ -28,7 +31,7 @@ class Recording:
 
 
 def run(recording, groups, batch_size, **more):
-    """`groups`: of each image; None for one that cannot be read."""
+    """Detect on images of some groups; None is an unreadable image."""
     ready = (
         (
             number,
@@ -55,11 +58,11 @@ def test_images_of_one_size_share_a_batch():
     assert run(Recording(), "", 8) == []
 
 
-def test_what_cannot_be_read_keeps_its_place():
+def test_unreadable_images_keep_their_position():
     assert run(Recording(), ["a", None, "a", None], 2) == [[0, 2]]
 
 
-def test_a_rare_size_waits_for_a_bounded_number_of_others():
+def test_a_rare_size_waits_for_a_bounded_number_of_images():
     waiting = 2 * batching.WAITING_BATCHES
     done = run(Recording(), "b" + "a" * 100, 2)
     assert done.index([0]) == waiting // 2
@@ -71,7 +74,7 @@ def test_waiting_images_hold_a_bounded_number_of_bytes():
     assert run(Recording(), "aaaa", 4, max_bytes=5) == [[0], [1], [2], [3]]
 
 
-def test_results_come_as_soon_as_it_is_their_turn():
+def test_results_are_yielded_as_early_as_possible():
     seen = []
 
     def ready():
@@ -84,7 +87,7 @@ def test_results_come_as_soon_as_it_is_their_turn():
     assert seen == [0, 1]
 
 
-def test_a_batch_that_is_too_much_is_tried_one_by_one():
+def test_a_batch_too_large_for_the_memory_is_split():
     recording = Recording(refuse={1})
     assert run(recording, "aaa", 3) == [[0, 1, 2], [0], [1], [2]]
     [(_, error)] = batching.detect_in_batches(
@@ -94,10 +97,61 @@ def test_a_batch_that_is_too_much_is_tried_one_by_one():
     assert "not enough memory" in str(error)
 
 
-def test_other_errors_of_the_model_are_not_hidden():
+def test_other_errors_of_the_model_are_raised():
     def fail(values):
         raise RuntimeError("a bug")
 
     images = iter([(0, PreparedImage(0), 1)])
     with pytest.raises(RuntimeError, match="a bug"):
         list(batching.detect_in_batches(StagedPredictor(PreparedImage, fail), images, 1))
+
+
+def test_results_are_in_the_order_of_the_items():
+    def work(item):
+        time.sleep(0.01 * (item % 3))
+        return -item
+
+    results = list(batching.map_in_threads(iter(range(20)), work, 4))
+    assert results == [(item, -item) for item in range(20)]
+    assert list(batching.map_in_threads(iter([]), work, 4)) == []
+
+
+def test_several_threads_work_in_parallel():
+    both = threading.Barrier(2, timeout=20)
+    results = batching.map_in_threads(iter(range(4)), lambda item: both.wait() >= 0, 2)
+    assert [result for _, result in results] == [True] * 4
+
+
+def test_a_bounded_number_of_items_is_requested():
+    asked = []
+
+    def items():
+        for item in range(100):
+            asked.append(item)
+            yield item
+
+    results = batching.map_in_threads(items(), lambda item: item, 3)
+    next(results)
+    time.sleep(0.1)
+    assert len(asked) <= 3 + 2
+    results.close()
+    assert len(asked) <= 3 + 2
+
+
+@pytest.mark.parametrize("place", ["items", "work"])
+def test_errors_are_raised_at_their_position(place):
+    def items():
+        yield from range(3)
+        if place == "items":
+            raise RuntimeError("of the items")
+        yield 3
+
+    def work(item):
+        if item == 3:
+            raise RuntimeError("of the work")
+        return item
+
+    results = batching.map_in_threads(items(), work, 2)
+    assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(RuntimeError, match=f"of the {place}"):
+        next(results)

@@ -1,4 +1,4 @@
-"""Detecting as a Beam pipeline, on the runner that works in this process."""
+"""Detection as a Beam pipeline, on the runner in this process."""
 
 import functools
 import importlib.util
@@ -17,7 +17,7 @@ from tests import command_line
 from tests.export import exported
 from tests.inference import source_files
 
-# Looked for and not imported: that would take every process of the test run seconds.
+# Not imported, which would take seconds in every process of the test run.
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="needs the extra [beam]"
 )
@@ -30,7 +30,7 @@ def find_width(widths):
 
 
 def load_batched():
-    """The model: the class of an image's first detection is its width."""
+    """Return a predictor whose first detection has the image's width as class."""
     return StagedPredictor(lambda p: PreparedImage(p.shape[1], group=p.shape[1]), find_width)
 
 
@@ -40,7 +40,7 @@ def load_single():
 
 @pytest.fixture
 def finder(tmp_path):
-    """Two records, an image between them, and a bad one of each kind."""
+    """Return two records, an image between them, and an unreadable file of each kind."""
     records = [
         source_files.write_record(
             tmp_path / f"{name}.record",
@@ -74,7 +74,7 @@ def read(path):
 
 
 @pytest.mark.parametrize(("load", "batch_size"), [(load_batched, 3), (load_single, 1)])
-def test_the_same_as_on_one_machine_in_any_order(finder, tmp_path, load, batch_size):
+def test_results_equal_those_of_one_machine(finder, tmp_path, load, batch_size):
     output = tmp_path / "beam"
     options = {"output_format": "both", "batch_size": batch_size, "class_names": {1: "cat"}}
     summary = run(load, finder, output, 2, **options)
@@ -119,7 +119,7 @@ def test_the_same_as_on_one_machine_in_any_order(finder, tmp_path, load, batch_s
     assert len(drawn(output)) == 7
 
 
-def test_results_in_another_number_of_files_are_refused(finder, tmp_path):
+def test_results_in_another_number_of_files_are_an_error(finder, tmp_path):
     (tmp_path / "images-00000-of-00003.json").touch()
     with pytest.raises(FileExistsError, match="another --num_shards"):
         run(load_single, finder, tmp_path, 2)
@@ -135,7 +135,7 @@ def test_a_shard_without_images_exists(tmp_path):
     assert len(read(output / "detections-00001-of-00002.json")) == 2
 
 
-def test_the_handler_by_itself():
+def test_the_model_handler_alone():
     import apache_beam as beam
     from apache_beam.ml.inference.base import RunInference
     from apache_beam.testing.util import assert_that, equal_to
@@ -155,8 +155,8 @@ def test_the_handler_by_itself():
 
 
 @pytest.mark.slow
-def test_by_the_command_line(tmp_path):
-    """A real SavedModel; the same as without Beam."""
+def test_the_command_with_a_runner(tmp_path):
+    """An exported SavedModel gives the same results as without Beam."""
     model = f"--saved_model_dir={exported.export('encoded_image_string_tensor')}"
     arguments = [model, f"--images={exported.images()}", "--nosave_images"]
     with_beam = [*arguments, "--runner=DirectRunner", "--runner_option=direct_num_workers=1"]
@@ -179,6 +179,6 @@ def test_by_the_command_line(tmp_path):
         assert row["bbox"] == pytest.approx(single["bbox"], abs=1e-2)
 
 
-def test_a_predictor_that_takes_no_batches():
+def test_a_batch_size_without_batching_is_an_error():
     with pytest.raises(ValueError, match="batch_size is 2"):
         predictor.check_batch_size(predictor.as_staged_predictor(load_single()), 2)

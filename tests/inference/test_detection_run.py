@@ -1,4 +1,4 @@
-"""A run over files: output, skipped images, resumption."""
+"""Detection runs: output, skipped images, resumption."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ GREY = 90
 
 @pytest.fixture
 def directory(tmp_path):
-    """a.jpg and c.png are images, b.jpg is not."""
+    """Return a directory whose a.jpg and c.png are images and b.jpg is not."""
     source = tmp_path / "photos"
     source.mkdir()
     for name, size in (("a.jpg", (400, 330)), ("c.png", (500, 350))):
@@ -35,7 +35,7 @@ def directory(tmp_path):
 
 
 def predictor(image):
-    """Three boxes on every image: the upper left quarter and two of lower scores."""
+    """Return three boxes: the upper left quarter and two with lower scores."""
     assert image.dtype == np.uint8
     assert image.ndim == 3
     boxes = np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 1, 1], [0, 0, 1, 1]], np.float32)
@@ -46,7 +46,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def test_shards_of_a_beam_run_are_not_left_beside_the_results(directory, tmp_path):
+def test_shards_of_a_beam_run_in_the_output_directory_are_an_error(directory, tmp_path):
     shard = tmp_path / "detections-00001-of-00002.json"
     shard.touch()
     files = input_files.find_input_files([str(directory)])
@@ -54,11 +54,11 @@ def test_shards_of_a_beam_run_are_not_left_beside_the_results(directory, tmp_pat
         detect_files(predictor, files, DetectionOptions(tmp_path))
     shard.unlink()
     assert detect_files(predictor, files, DetectionOptions(tmp_path)).num_done == 2
-    # Its own results are replaced.
+    # The run's own results are replaced.
     assert detect_files(predictor, files, DetectionOptions(tmp_path)).num_done == 2
 
 
-def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(directory, tmp_path, capsys):
+def test_unreadable_images_are_reported_and_skipped(directory, tmp_path, capsys):
     output = tmp_path / "deep" / "out"
     files = input_files.find_input_files([str(directory)])
     summary = detect_files(predictor, files, DetectionOptions(output, class_names={1: "cat"}))
@@ -86,13 +86,13 @@ def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(directory, tmp
 
 
 def is_drawn(output, name, row, column):
-    """Whether a pixel of the drawn image differs from the background."""
+    """Return whether a pixel of the drawing differs from the background."""
     with Image.open(output / "drawn_images" / name) as drawn:
         pixel = np.asarray(drawn)[row, column]
     return bool(np.abs(pixel.astype(int) - GREY).max() > 20)
 
 
-def test_boxes_are_drawn_from_the_given_score_on(directory, tmp_path):
+def test_boxes_are_drawn_from_min_score(directory, tmp_path):
     files = input_files.find_input_files([str(directory / "c.png")])
     for min_score, second in ((0.7, False), (0.5, True)):
         output = tmp_path / f"out{min_score}"
@@ -105,14 +105,14 @@ def test_boxes_are_drawn_from_the_given_score_on(directory, tmp_path):
         assert len(read(output / "detections.json")) == 3  # the file has them all
 
 
-def test_at_most_so_many_detections_and_no_images(directory, tmp_path):
+def test_max_detections_without_drawings(directory, tmp_path):
     files = input_files.find_input_files([str(directory / "a.jpg")])
     options = DetectionOptions(tmp_path / "out", max_detections=1, save_images=False)
     assert detect_files(predictor, files, options).num_detections == 1
     assert sorted(os.listdir(tmp_path / "out")) == ["detections.json", "images.json"]
 
 
-def test_memory_that_runs_out_costs_one_image(directory, tmp_path, capsys):
+def test_an_image_too_large_for_the_memory_is_skipped(directory, tmp_path, capsys):
     def too_large_for_the_first(image):
         if image.shape[1] == 400:
             raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
@@ -125,7 +125,7 @@ def test_memory_that_runs_out_costs_one_image(directory, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_what_was_found_before_a_stop_is_written(directory, tmp_path, error):
+def test_detections_before_a_stop_are_written(directory, tmp_path, error):
     def stop_at_the_second(image):
         if image.shape[1] == 500:
             raise error
@@ -149,7 +149,7 @@ def test_a_very_long_image_is_drawn_as_png(tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "out" / "drawn_images") == ["a.png"]
 
 
-def test_drawn_images_have_names_of_their_own(tmp_path):
+def test_drawings_have_unique_names(tmp_path):
     for name in ("x/a.jpg", "x/a.png", "x/deep/a.jpg", "y/a.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -163,7 +163,7 @@ def test_drawn_images_have_names_of_their_own(tmp_path):
     ]
 
 
-def test_no_image_is_drawn_over(directory, tmp_path):
+def test_an_input_image_is_never_overwritten(directory, tmp_path):
     drawn = tmp_path / "out" / "drawn_images"
     drawn.mkdir(parents=True)
     (directory / "a.jpg").rename(drawn / "a.jpg")
@@ -190,12 +190,12 @@ def test_options_out_of_range(tmp_path, options, words):
         DetectionOptions(tmp_path, **options)
 
 
-# Going on ---------------------------------------------------------------------------------------
+# Resumption -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def five(tmp_path):
-    """Five images of different widths, the third of them none."""
+    """Return five files of different widths, the third of them unreadable."""
     source = tmp_path / "five"
     source.mkdir()
     for number in range(1, 6):
@@ -206,7 +206,7 @@ def five(tmp_path):
 
 
 def stops_at(width, looked_at):
-    """A predictor that notes what it sees and is interrupted at an image of some width."""
+    """Return a predictor that records widths and is interrupted at one of them."""
 
     def predict(image):
         looked_at.append(image.shape[1])
@@ -217,14 +217,14 @@ def stops_at(width, looked_at):
     return predict
 
 
-def test_an_interrupted_run_goes_on_without_repeating_or_losing_an_image(five, tmp_path):
+def test_an_interrupted_run_is_resumed_without_repeating_or_losing_an_image(five, tmp_path):
     options = DetectionOptions(tmp_path / "out", model_version="m")
     looked_at = []
     with pytest.raises(KeyboardInterrupt):
         detect_files(stops_at(14, looked_at), five, options)
     assert looked_at == [11, 12, 14]
     assert len(read(tmp_path / "out" / "detections.json")) == 6
-    # As if the machine had gone down in the middle of the next line.
+    # As after a crash of the machine while the next line was written.
     with (tmp_path / "out" / "progress.jsonl").open("a") as file:
         file.write('{"image": {"id": 4, "fi')
     looked_at.clear()
@@ -245,7 +245,7 @@ def test_an_interrupted_run_goes_on_without_repeating_or_losing_an_image(five, t
 @pytest.mark.parametrize(
     "change", [{"model_version": "other"}, {"max_detections": 1}, {"files": 1}]
 )
-def test_another_run_starts_anew(five, tmp_path, change, caplog):
+def test_a_run_with_other_options_starts_again(five, tmp_path, change, caplog):
     with pytest.raises(KeyboardInterrupt):
         detect_files(stops_at(14, []), five, DetectionOptions(tmp_path / "out", model_version="m"))
     files = five[change.pop("files", 0) :]
@@ -261,7 +261,7 @@ def test_another_run_starts_anew(five, tmp_path, change, caplog):
 
 
 def write_record(path, widths):
-    """Images of these widths; None is none."""
+    """Write a record of images of these widths; None is an unreadable image."""
     return source_files.write_record(
         path,
         [
@@ -272,7 +272,7 @@ def write_record(path, widths):
 
 
 def features_of(path, key):
-    """Of each example a feature's values."""
+    """Return the values of a feature of each example."""
     found = []
     for example in source_files.read_record(path):
         feature = example.features.feature[key]
@@ -320,7 +320,7 @@ def test_pixels_can_be_dropped(directory, tmp_path):
 
 
 @pytest.mark.parametrize("left", ["more", "less", "nothing"])
-def test_an_interrupted_record_goes_on_with_whole_examples(tmp_path, left):
+def test_an_interrupted_record_is_resumed_with_complete_examples(tmp_path, left):
     widths = [11, None, 12, 14, 15]
     files = input_files.find_input_files([str(write_record(tmp_path / "a.record", widths))])
     options = DetectionOptions(tmp_path / "out", model_version="m", output_format="both")
@@ -328,8 +328,8 @@ def test_an_interrupted_record_goes_on_with_whole_examples(tmp_path, left):
         detect_files(stops_at(14, []), files, options)
     path = tmp_path / "out" / "detections.record.incomplete"
     whole = path.read_bytes()
-    # As if the process had been killed before its journal's line, or the machine before the data
-    # were on the disk.
+    # As if the process was killed before it wrote the line of the log, or the machine crashed
+    # before the data were on disk.
     states = {"more": whole + whole[:100], "less": whole[:-1], "nothing": b""}
     path.write_bytes(states[left])
     looked_at = []
@@ -364,7 +364,7 @@ detect_files(killed, files, options)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(tmp_path):
+def test_a_killed_run_is_resumed(tmp_path):
     record = write_record(tmp_path / "a.record", [11, 12, 14, 15])
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(record), str(tmp_path / "out")], timeout=120
@@ -382,7 +382,7 @@ def test_a_killed_run_goes_on(tmp_path):
 
 
 def in_batches(sizes):
-    """A predictor that notes its batches and finds an image's width."""
+    """Return a predictor that records its batches and detects the width of an image."""
 
     def detect(widths):
         sizes.append(list(widths))
@@ -392,7 +392,7 @@ def in_batches(sizes):
     return StagedPredictor(lambda p: PreparedImage(p.shape[1], group=p.shape[1]), detect)
 
 
-def test_batches_are_written_under_the_right_images(tmp_path):
+def test_detections_of_batches_belong_to_their_images(tmp_path):
     widths = [11, 12, 11, None, 12, 11, 11, 13]
     files = input_files.find_input_files([str(write_record(tmp_path / "a.record", widths))])
     sizes = []
@@ -408,7 +408,7 @@ def test_batches_are_written_under_the_right_images(tmp_path):
         detect_files(predictor, files, options)
 
 
-def test_a_truncated_record_is_reported_and_the_next_one_goes_on(tmp_path, capsys):
+def test_a_truncated_record_is_reported_and_the_next_one_read(tmp_path, capsys):
     truncated = write_record(tmp_path / "a.record", [11, 12])
     truncated.write_bytes(truncated.read_bytes()[:-1])
     files = input_files.find_input_files(
@@ -423,8 +423,8 @@ def test_a_truncated_record_is_reported_and_the_next_one_goes_on(tmp_path, capsy
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(1, 6), (2, 22)])
-def test_a_bounded_number_of_images_is_in_memory(tmp_path, batch_size, most):
-    """One rare size among many, which never fills a batch."""
+def test_memory_holds_a_bounded_number_of_images(tmp_path, batch_size, most):
+    """One image of a rare size, whose batch never fills."""
     files = input_files.find_input_files(
         [str(write_record(tmp_path / "a.record", [9] + [10] * 99))]
     )

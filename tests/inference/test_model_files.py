@@ -1,4 +1,4 @@
-"""Where the names of classes come from."""
+"""Class names of label maps, configs and SavedModels."""
 
 import logging
 import shutil
@@ -22,7 +22,7 @@ def test_display_names_of_a_label_map():
     assert model_files.names_from_label_map(str(exported.LABEL_MAP_PATH)) == exported.NAMES
 
 
-def test_the_evaluations_label_map_goes_first(tmp_path):
+def test_the_label_map_of_the_evaluation_is_preferred(tmp_path):
     first, second = label_map(tmp_path / "a", "cat"), label_map(tmp_path / "b", "dog")
 
     def config(evaluation, training):
@@ -35,7 +35,7 @@ def test_the_evaluations_label_map_goes_first(tmp_path):
     assert model_files.names_from_config(config(tmp_path / "gone", second)) == {1: "dog"}
 
 
-def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
+def test_proposals_have_the_class_object(tmp_path):
     path = label_map(tmp_path / "a", "cat")
     config = tiny.config(
         "model.faster_rcnn.first_stage_only=true", f"eval_input_reader.label_map_path={path}"
@@ -44,7 +44,7 @@ def test_proposals_are_objects_as_in_an_evaluation(tmp_path):
     assert model_files.names_from_config(config) == {expected.id: expected.display_name}
 
 
-def test_a_label_map_that_is_not_here_is_said(tmp_path, caplog):
+def test_a_missing_label_map_gives_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert model_files.names_from_config(tiny.config()) == {}
     assert "PATH/pascal_label_map.pbtxt does not exist on this machine" in caplog.text
@@ -52,18 +52,18 @@ def test_a_label_map_that_is_not_here_is_said(tmp_path, caplog):
 
 @pytest.fixture
 def model(tmp_path):
-    """An export as far as its names go."""
+    """Return a copy of an export without its variables."""
     shutil.copytree(
         exported.export("image_tensor"), tmp_path / "out", ignore=shutil.ignore_patterns("var*")
     )
     return tmp_path / "out" / "saved_model"
 
 
-def test_a_saved_model_carries_its_names(model):
+def test_names_are_read_from_the_saved_model(model):
     assert model_files.names_from_saved_model(str(model)) == exported.NAMES
 
 
-def test_without_them_the_config_beside_it_knows(model, tmp_path, caplog):
+def test_names_are_read_from_the_config_beside_the_saved_model(model, tmp_path, caplog):
     (model / "assets" / "label_map.pbtxt").unlink()
     assert model_files.names_from_saved_model(str(model)) == exported.NAMES
     config = pipeline.load(

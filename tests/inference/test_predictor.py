@@ -1,20 +1,25 @@
-"""A model as a function of one image, whatever form the model has."""
+"""Predictors of detectors, SavedModels and functions; groups of images of one size."""
+
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from object_detection_mtl.config import pipeline
 from object_detection_mtl.data import image_files
 from object_detection_mtl.export.serving_inputs import INPUT_TYPES
 from object_detection_mtl.inference import model_files, predictor
+from object_detection_mtl.inference.predictor import ImageDetections
 from object_detection_mtl.inference.sources import input_files
 from tests.export import exported
+from tests.models import tiny
 
 
 @pytest.fixture(scope="module")
 def expected():
-    """What the detector says of each image."""
+    """Return the detector's detections of each image."""
     predict = predictor.from_detector(exported.detector())
     return [predict(image) for image in all_images()]
 
@@ -26,7 +31,7 @@ def all_images():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("input_type", INPUT_TYPES)
-def test_saved_models_of_every_input_type_answer_the_same(input_type, expected):
+def test_saved_models_of_every_input_type_give_equal_detections(input_type, expected):
     predict = predictor.from_saved_model(str(exported.export(input_type)))
     for image, found in zip(all_images(), expected, strict=True):
         actual = predict(image)
@@ -36,7 +41,7 @@ def test_saved_models_of_every_input_type_answer_the_same(input_type, expected):
         np.testing.assert_allclose(actual.boxes, found.boxes, atol=1e-5)
 
 
-def test_detections_come_without_padding_and_best_first(expected):
+def test_detections_are_sorted_and_without_padding(expected):
     for found in expected:
         number = len(found.scores)
         assert 1 < number < exported.MAX_DETECTIONS
@@ -49,7 +54,7 @@ def test_detections_come_without_padding_and_best_first(expected):
         np.testing.assert_array_equal(found.best(1).scores, found.scores[:1])
 
 
-def test_the_saved_model_may_be_named_by_the_directory_above_it():
+def test_the_directory_above_the_saved_model_is_accepted():
     directory = exported.export("image_tensor")
     inner = str(directory / "saved_model")
     assert model_files.find_saved_model(str(directory)) == inner
@@ -88,7 +93,7 @@ def test_models_that_are_not_detectors(tmp_path):
 
 # Batches ----------------------------------------------------------------------------------------
 
-# The model makes all but the last 64x80.
+# The model resizes all but the last to 64x80.
 SIZES = [(64, 80), (64, 80), (128, 160), (32, 40), (50, 40)]
 FORMS = {
     "image_tensor": {"dynamic_batch": True},
@@ -113,12 +118,12 @@ def staged(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_batch_gives_each_image_what_it_gets_alone(form):
+def test_a_batch_gives_each_image_its_own_detections(form):
     detector = staged(form)
     images = list(some_images())
     prepared = [detector.prepare(image) for image in images]
     together = [index for index, one in enumerate(prepared) if one.group == prepared[0].group]
-    # Arrays can share a batch only as they come; all other forms resize each image by itself.
+    # Arrays share a batch only if they have one size; other forms resize each image alone.
     assert together == ([0, 1] if form.endswith("image_tensor") else [0, 1, 2, 3])
     found = detector.detect([prepared[index].value for index in together])
     for index, actual in zip(together, found, strict=True):
@@ -129,8 +134,8 @@ def test_a_batch_gives_each_image_what_it_gets_alone(form):
         np.testing.assert_allclose(actual.boxes, alone.boxes, atol=1e-4)
 
 
-def test_with_padding_an_image_gets_something_else():
-    """Why images of merely similar sizes do not share a batch."""
+def test_padding_changes_the_detections_of_an_image():
+    """So images of similar sizes do not share a batch."""
     detector = staged("encoded_image_string_tensor")
     first, *_, last = some_images()
     beside_another = detector.detect([detector.prepare(one).value for one in (last, first)])[0]
@@ -139,8 +144,64 @@ def test_with_padding_an_image_gets_something_else():
     assert difference.max() > 1e-3
 
 
-def test_a_saved_model_of_one_image_takes_no_batches():
+def test_a_saved_model_of_one_image_does_not_take_batches():
     detector = predictor.from_saved_model(str(exported.export("image_tensor")))
     predictor.check_batch_size(detector, 1)
     with pytest.raises(ValueError, match="batch_size is 2, but SavedModel .* takes 1 image at a"):
         predictor.check_batch_size(detector, 2)
+
+
+def test_a_plain_function_predicts_single_images():
+    def predict(image):
+        return ImageDetections(np.zeros((1, 4)), np.ones(1), np.full(1, image.shape[0]))
+
+    detector = predictor.as_staged_predictor(predict)
+    assert predictor.as_staged_predictor(detector) is detector
+    assert detector(np.zeros((7, 5, 3))).classes == [7]
+    with pytest.raises(ValueError, match="batch_size is 3, but the model takes one image"):
+        predictor.check_batch_size(detector, 3)
+
+
+_RESIZER = "model.faster_rcnn.image_resizer"
+_KEEP = f"{_RESIZER}.keep_aspect_ratio_resizer"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "equal", "other"),
+    [
+        # To 600x800, by the shorter side; 900x1600 is limited by the longer one, to 576x1024.
+        ([], [(300, 400), (600, 800), (1200, 1600)], (900, 1600)),
+        ([f"{_KEEP}.pad_to_max_dimension=true"], [(300, 400), (9, 1)], None),
+        (
+            [f"{_RESIZER}.fixed_shape_resizer={{ height: 60 width: 80 }}"],
+            [(300, 400), (9, 1)],
+            None,
+        ),
+        ([f"{_RESIZER}.identity_resizer={{}}"], [(300, 400), (300, 400)], (600, 800)),
+    ],
+)
+def test_images_of_one_size_after_resizing_have_equal_keys(overrides, equal, other):
+    limits = [f"{_KEEP}.min_dimension=600", f"{_KEEP}.max_dimension=1024"]
+    config = tiny.config(*limits, *overrides)
+    size = predictor.size_key_of_resizer(config.model.faster_rcnn.image_resizer)
+    assert len({size(one) for one in equal}) == 1
+    assert other is None or size(other) != size(equal[0])
+
+
+def write_metadata(directory, text):
+    (directory / "assets").mkdir()
+    (directory / "assets" / "metadata.json").write_text(text)
+
+
+def test_the_size_key_of_a_saved_model_is_read_from_its_metadata(tmp_path):
+    write_metadata(tmp_path, json.dumps({"pipeline_config": pipeline.to_text(tiny.config())}))
+    size = predictor.size_key_of_saved_model(str(tmp_path))
+    assert size((64, 80)) == size((128, 160)) != size((50, 40))
+
+
+@pytest.mark.parametrize("metadata", [None, "no JSON", "[]", json.dumps({"pipeline_config": "x"})])
+def test_without_metadata_only_images_of_equal_size_share_a_key(tmp_path, metadata):
+    if metadata is not None:
+        write_metadata(tmp_path, metadata)
+    size = predictor.size_key_of_saved_model(str(tmp_path))
+    assert size((64, 80)) == size((64, 80)) != size((128, 160))

@@ -1,16 +1,18 @@
-"""ONNX export: equal detections in ONNX Runtime; crops as in TensorFlow."""
+"""ONNX export: equal detections in ONNX Runtime, crops as in TensorFlow."""
 
 import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from object_detection_mtl import optional_packages
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.exported_module import DetectionModule
-from object_detection_mtl.ops import lowering
+from object_detection_mtl.export.formats import onnx_conversion
+from object_detection_mtl.ops import lowering, roi
 from tests.export import comparing, exported
 from tests.models import tiny
 
@@ -78,7 +80,7 @@ def test_onnxruntime_gives_the_same_detections(detector, tmp_path):
     assert metadata["export"]["format"] == "onnx"
 
 
-def test_without_the_converter(monkeypatch, tmp_path):
+def test_a_missing_converter_is_an_error(monkeypatch, tmp_path):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
@@ -106,7 +108,7 @@ def test_options_that_onnx_does_not_support(options, words):
         ExportOptions(**{"format": "onnx", **options})
 
 
-def test_options_that_contradict_each_other():
+def test_contradictory_options_are_an_error():
     for options, words in [
         ({"input_type": "tf_example", "dynamic_batch": True}, "takes any number of images any"),
         ({"precision": "float16"}, "'float16', expected one of float32, bfloat16"),
@@ -116,3 +118,57 @@ def test_options_that_contradict_each_other():
         with pytest.raises(ValueError, match=words):
             ExportOptions(**options)
     assert np.array_equal(ExportOptions(dynamic_batch=True).input.shape, (None, None, None, 3))
+
+
+class Module:
+    """A function as a module that can be converted."""
+
+    def __init__(self, function, *specs):
+        self.detect = tf.function(function, input_signature=specs)
+
+
+def cropped(features, boxes, crop_size):
+    """Return ONNX Runtime's crops and the kinds of operations in the model."""
+    pytest.importorskip("tf2onnx", reason=REASON)
+    onnxruntime = pytest.importorskip("onnxruntime", reason=REASON)
+
+    def crop(features, boxes):
+        return {"crops": roi.crop_and_resize(features, boxes, crop_size)}
+
+    specs = [
+        tf.TensorSpec([None, None, None, features.shape[-1]], name="features"),
+        tf.TensorSpec([None, None, 4], name="boxes"),
+    ]
+    model = onnx_conversion.convert_module(Module(crop, *specs))
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    [crops] = session.run(["crops"], {"features": features, "boxes": boxes})
+    return crops, {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.parametrize("crop_size", [(7, 7), (3, 1), (1, 4)])
+def test_crops_equal_those_of_tensorflow(crop_size):
+    """Boxes inside, beyond the edges, reversed, empty and of the whole map."""
+    random = np.random.RandomState(0)
+    features = random.standard_normal([2, 11, 9, 3]).astype(np.float32)
+    special = [[0, 0, 1, 1], [1, 1, 0, 0], [0.5, 0.5, 0.5, 0.5], [-1, -1, 2, 2], [2, 2, 3, 3]]
+    boxes = np.concatenate(
+        [random.uniform(-0.3, 1.3, (2, 40, 4)), np.tile(special, (2, 1, 1))], axis=1
+    ).astype(np.float32)
+    crops, kinds = cropped(features, boxes, crop_size)
+    expected = roi.crop_and_resize(tf.constant(features), tf.constant(boxes), crop_size).numpy()
+    np.testing.assert_allclose(crops, expected, atol=2e-5)
+    outside = expected == 0.0
+    assert 0 < outside.mean() < 0.5
+    np.testing.assert_array_equal(crops[outside], 0.0)
+    assert "RoiAlign" in kinds
+    assert "Loop" not in kinds
+
+
+def test_a_crop_by_hand():
+    """Three samples along a row of 0, 1, 2, 3: at 0.5, 1.5 and 2.5."""
+    features = np.arange(4, dtype=np.float32).reshape([1, 1, 4, 1])
+    boxes = np.float32([[[0.0, 0.5 / 3, 0.0, 2.5 / 3]]])
+    crops, _ = cropped(features, boxes, (1, 3))
+    np.testing.assert_allclose(crops.ravel(), [0.5, 1.5, 2.5], atol=1e-6)

@@ -110,7 +110,7 @@ def test_suppression(run, case):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_the_iou_may_equal_the_threshold(run):
+def test_boxes_at_the_iou_threshold_are_kept(run):
     """The first two boxes have an IoU of exactly one half."""
     boxes = np.float32([[0, 0, 2, 1], [0, 0, 1, 1], [0, 0, 1.1, 1]]).reshape([1, 3, 1, 4])
     scores = np.float32([0.9, 0.8, 0.7]).reshape([1, 3, 1])
@@ -147,7 +147,7 @@ def test_casts_to_bfloat16_round_to_the_nearest(run):
     np.testing.assert_array_equal(found["rounded"], rounded(values)["rounded"])
 
 
-def test_without_the_converter(monkeypatch, tmp_path):
+def test_a_missing_converter_is_an_error(monkeypatch, tmp_path):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
@@ -158,7 +158,7 @@ def test_without_the_converter(monkeypatch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_tflite_is_refused():
+def test_tflite_is_unsupported():
     with pytest.raises(
         ValueError, match="'tflite' is not supported: TFLite has no operation that crops reg"
     ):

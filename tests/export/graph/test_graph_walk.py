@@ -1,4 +1,4 @@
-"""Who reads whom in a graph."""
+"""Traversal and pruning of graphs."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ from object_detection_mtl.export.graph import graph_walk
 
 
 def definition():
-    """a -> sum <- b, sum -> twice; beside it `other`, which reads b and waits for a and c."""
+    """Return a -> sum <- b, sum -> twice; `other` reads b and has control inputs a and c."""
     graph = tf.compat.v1.GraphDef()
     for name, inputs in [
         ("twice", ["sum:0", "sum"]),
@@ -21,11 +21,11 @@ def definition():
     return graph
 
 
-def test_producer():
+def test_producer_name():
     assert [graph_walk.producer_name(name) for name in ("a", "a:2", "^a")] == ["a", "a", "a"]
 
 
-def test_each_after_those_it_reads():
+def test_topological_order():
     nodes = {node.name: node for node in definition().node}
     places = {node.name: place for place, node in enumerate(graph_walk.topological_order(nodes))}
     assert places.keys() == nodes.keys()
@@ -34,7 +34,7 @@ def test_each_after_those_it_reads():
             assert places[graph_walk.producer_name(name)] < places[node.name]
 
 
-def test_pruned():
+def test_prune_graph():
     assert [n.name for n in graph_walk.prune_graph(definition(), ["sum:0"]).node] == [
         "sum",
         "a",
@@ -46,5 +46,5 @@ def test_pruned():
         "b",
     ]
     [other, *_] = graph_walk.prune_graph(definition(), ["other:0"]).node
-    assert list(other.input) == ["b", "^a"]  # there is nothing in a constant to wait for
+    assert list(other.input) == ["b", "^a"]  # a control input of a constant is dropped
     assert graph_walk.prune_graph(definition(), []).versions.producer == 7

@@ -1,4 +1,4 @@
-"""Detecting and evaluating with other engines than TensorFlow, as users ask for it."""
+"""Detection and evaluation with engines other than TensorFlow, by their flags."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def saved_model():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_an_engine_converts_what_was_exported_beside_the_saved_model(engine, tmp_path, request):
+def test_an_engine_converts_the_checkpoint_beside_the_saved_model(engine, tmp_path, request):
     request.getfixturevalue("openvino" if engine == "openvino" else "onnx")
     expected, _ = detections(tmp_path / "tensorflow", saved_model())
     found, _ = detections(tmp_path / engine, saved_model(), f"--engine={engine}")
@@ -76,7 +76,7 @@ def test_an_exported_model_and_batches_of_it(tmp_path):
 
 @pytest.mark.slow
 @needs_openvino
-def test_auto_says_what_it_takes_and_why(tmp_path):
+def test_auto_prints_its_choice_and_the_reasons(tmp_path):
     _, out = detections(tmp_path / "auto", saved_model(), "--engine=auto")
     [line, _] = out.splitlines()
     assert "the fastest on this machine whose detections equal TensorFlow's (" in line
@@ -145,7 +145,7 @@ def test_a_missing_package(monkeypatch, tmp_path):
         ([], "--exported_model, or --pipeline_config_path and --checkpoint_dir"),
     ],
 )
-def test_flags_that_do_not_fit(arguments, words, tmp_path):
+def test_contradictory_flags(arguments, words, tmp_path):
     done = command_line.run(
         detect_objects,
         *arguments,
@@ -156,7 +156,7 @@ def test_flags_that_do_not_fit(arguments, words, tmp_path):
     assert words in done.err
 
 
-def test_a_model_that_is_none(tmp_path):
+def test_a_corrupt_model_is_an_error(tmp_path):
     for name, engine in (("model.xml", "openvino"), ("model.onnx", "onnxruntime")):
         pytest.importorskip(engine, reason=f"needs {engine}")
         with pytest.raises(FileNotFoundError, match="the file does not exist"):
@@ -166,13 +166,13 @@ def test_a_model_that_is_none(tmp_path):
             runtime_models.load_model(str(tmp_path / name))
 
 
-def test_a_saved_model_alone_has_no_checkpoint(tmp_path):
+def test_a_saved_model_without_its_checkpoint_is_an_error(tmp_path):
     with pytest.raises(
         FileNotFoundError, match="missing: .*pipeline.config.*give --exported_model"
     ):
         model_files.find_exported_checkpoint(str(tmp_path / "saved_model"))
 
 
-def test_unknown_engines():
+def test_unknown_engines_are_an_error():
     with pytest.raises(ValueError, match="engine is 'tvm', expected one of tensorflow, openvino"):
         runtime_conversion.require_conversion("tvm")

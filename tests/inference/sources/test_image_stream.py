@@ -1,4 +1,4 @@
-"""Images of files, records and videos, one after the other."""
+"""Stream of the images of files, records and videos."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from tests.inference.source_files import example, png, write_record, write_video
 
 
 def look_at(*paths, done=(), **reading):
-    """number -> (label, content or error) of what is read, and the list of failures."""
+    """Return number -> (label, content or error) of the images, and the list of failures."""
     files = input_files.find_input_files(map(str, paths))
     opened = image_stream.open_sources(files, ReadingOptions(**reading))
     read, failures = {}, []
@@ -50,7 +50,7 @@ def record(tmp_path):
 # Kinds ------------------------------------------------------------------------------------------
 
 
-def test_what_a_file_is_taken_for(tmp_path, record):
+def test_the_kind_of_a_file(tmp_path, record):
     kinds = {"a.jpg": FileKind.IMAGE, "b.MP4": FileKind.VIDEO, "image": FileKind.IMAGE}
     kinds |= {name: FileKind.RECORD for name in ("c.tfrecord", "c.record-00001-of-00010")}
     for name, kind in kinds.items():
@@ -90,7 +90,7 @@ def test_the_images_of_a_record(record):
     )
 
 
-def test_what_is_done_is_not_read_again(tmp_path, record):
+def test_images_that_are_done_are_not_read_again(tmp_path, record):
     Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
     read, _ = look_at(record, tmp_path / "a.png", record.parent / "a.png", done={1, 3})
     assert [(number, one[0]) for number, one in read.items()] == [
@@ -99,7 +99,7 @@ def test_what_is_done_is_not_read_again(tmp_path, record):
     ]
 
 
-def test_bad_records_among_good_ones(tmp_path):
+def test_corrupt_records_among_good_ones(tmp_path):
     path = write_record(
         tmp_path / "a.record",
         [
@@ -140,7 +140,7 @@ def test_the_records_before_a_truncation_are_used(record, length, number, words)
         raise ValueError(failure.reason)
 
 
-def test_a_damaged_header_ends_a_record(record):
+def test_a_corrupt_header_ends_a_record(record):
     data = bytearray(record.read_bytes())
     second = source_files.HEADER + int.from_bytes(data[:8], "little") + source_files.FOOTER
     data[second] ^= 1
@@ -150,14 +150,14 @@ def test_a_damaged_header_ends_a_record(record):
     assert "the header is invalid (1 before it" in failure.reason
 
 
-def test_compressed_records_are_named(tmp_path):
+def test_compressed_records_are_reported(tmp_path):
     (tmp_path / "a.tfrecord").write_bytes(b"\x1f\x8b\x08" + bytes(20))
     read, [failure] = look_at(tmp_path / "a.tfrecord")
     assert not read
     assert failure.reason == "is compressed with gzip (byte 0): decompress it first"
 
 
-def test_a_record_that_changes_is_another_input(record):
+def test_the_version_of_a_record_changes_with_its_content(record):
     def version():
         return image_stream.open_sources(
             input_files.find_input_files([str(record)]), ReadingOptions()
@@ -177,7 +177,7 @@ def turned_jpeg():
     return file.getvalue()
 
 
-def test_images_of_records_are_not_turned(tmp_path):
+def test_images_of_records_are_not_rotated(tmp_path):
     (tmp_path / "a.jpg").write_bytes(turned_jpeg())
     path = write_record(tmp_path / "a.record", [example(turned_jpeg())])
     read, _ = look_at(tmp_path / "a.jpg", path)
@@ -205,7 +205,7 @@ def encoded_of(path, **reading):
     return encoded
 
 
-def test_the_example_of_a_file_shows_what_the_detector_saw(tmp_path):
+def test_the_example_of_a_file_decodes_to_the_image_of_the_detector(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(turned_jpeg())
     assert encoded_of(path) != turned_jpeg()

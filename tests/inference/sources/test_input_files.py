@@ -1,4 +1,4 @@
-"""Finding image files, and reading whatever they are."""
+"""Input files of paths, directories and patterns."""
 
 import pytest
 
@@ -23,13 +23,13 @@ def found(*arguments, **options):
 # Finding ----------------------------------------------------------------------------------------
 
 
-def test_a_directory_gives_its_images_by_name(tmp_path):
+def test_the_images_of_a_directory_are_sorted(tmp_path):
     touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.jpg", "below/c.jpg")
     assert found(tmp_path) == ["a.png", "b.JPG"]
     assert found(tmp_path, recursive=True) == ["a.png", "b.JPG", "below/c.jpg"]
 
 
-def test_a_named_file_is_taken_whatever_it_is_called(tmp_path):
+def test_a_named_file_is_read_whatever_its_extension(tmp_path):
     touch(tmp_path, "image", "a.jpg")
     assert found(tmp_path / "image", tmp_path / "a.jpg") == ["image", "a.jpg"]
 
@@ -45,12 +45,12 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
     assert found(tmp_path / "a[1].jpg") == ["a[1].jpg"]
 
 
-def test_a_file_that_is_meant_twice_is_taken_once(tmp_path):
+def test_a_file_given_twice_is_read_once(tmp_path):
     touch(tmp_path, "a.jpg", "b.jpg")
     assert found(tmp_path / "b.jpg", tmp_path, tmp_path / "*.jpg") == ["b.jpg", "a.jpg"]
 
 
-def test_what_an_earlier_run_drew_is_not_looked_at(tmp_path):
+def test_drawings_of_an_earlier_run_are_not_read(tmp_path):
     touch(tmp_path, "a.jpg", "out/drawn_images/a.jpg")
     assert found(tmp_path, recursive=True, without=tmp_path / "out") == ["a.jpg"]
 
@@ -62,7 +62,7 @@ def test_the_output_directory_is_not_searched(tmp_path):
             found(tmp_path / directory, recursive=True, without=tmp_path / "out")
 
 
-def test_paths_that_mean_nothing(tmp_path):
+def test_paths_without_a_match(tmp_path):
     touch(tmp_path, "photos/below/a.jpg", "street.jpg")
     for argument, words in [
         ("streat.jpg", r'no file or directory .*streat.jpg.; did you mean "street.jpg"\?'),

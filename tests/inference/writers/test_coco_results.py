@@ -1,4 +1,4 @@
-"""The JSON files."""
+"""Detections as JSON in the COCO results format."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def test_rows(tmp_path):
+def test_rows_of_both_files(tmp_path):
     coco_results.write_results(some_entries(), NAMES, tmp_path)
     assert read(tmp_path / "detections.json") == [
         {
@@ -69,13 +69,13 @@ def test_pycocotools_reads_both_files(tmp_path):
     assert [category["name"] for category in detections.loadCats(2)] == ["dog"]
 
 
-def test_nothing_found(tmp_path):
+def test_empty_results(tmp_path):
     coco_results.write_results([], {}, tmp_path)
     assert read(tmp_path / "detections.json") == []
     assert read(tmp_path / "images.json") == {"images": [], "categories": [], "annotations": []}
 
 
-def test_files_of_an_earlier_run_are_replaced_whole(tmp_path, monkeypatch):
+def test_earlier_files_are_replaced_atomically(tmp_path, monkeypatch):
     coco_results.write_results(some_entries(), NAMES, tmp_path)
     before = (tmp_path / "images.json").read_text()
     nothing = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0))

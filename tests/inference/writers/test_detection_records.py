@@ -1,4 +1,4 @@
-"""A TFRecord that grows by whole records."""
+"""Resumable TFRecord of detections."""
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ def read(path):
 
 
 def write(directory, *data, end=0):
-    """Returns where each record ends, and what was whole before."""
+    """Write records; return the end of each and the size of the complete ones before."""
     output = RecordWriter(directory)
     whole = output.complete_bytes
     output.resume_at(end)

@@ -1,4 +1,4 @@
-"""The journal: every whole line counts, whatever ended the run."""
+"""Progress log: complete lines are kept, whatever interrupted the run."""
 
 import json
 
@@ -24,7 +24,7 @@ def numbers_of(log):
     return [one["image"]["id"] for one in log.entries()]
 
 
-def test_entries_come_back_by_number(tmp_path):
+def test_entries_are_read_in_the_order_of_their_numbers(tmp_path):
     write(tmp_path, 2, 5)
     with ProgressLog(tmp_path, RUN) as log:
         assert (log.num_done, log.last) == (2, entry(5))
@@ -53,7 +53,7 @@ def test_a_truncated_line_is_discarded(tmp_path, lost):
     ]
 
 
-def test_what_follows_damage_is_forgotten(tmp_path):
+def test_entries_after_a_corrupt_line_are_discarded(tmp_path):
     path = write(tmp_path, 1, 2, 3)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1] + b"\0\0\0\n" + lines[3])
@@ -61,7 +61,7 @@ def test_what_follows_damage_is_forgotten(tmp_path):
         assert numbers_of(log) == [1]
 
 
-def test_entries_whose_output_is_gone_are_forgotten(tmp_path):
+def test_entries_without_output_are_discarded(tmp_path):
     with ProgressLog(tmp_path, RUN) as log:
         for number in (1, 2, 3):
             log.add(entry(number, record_end=10 * number))
@@ -69,7 +69,7 @@ def test_entries_whose_output_is_gone_are_forgotten(tmp_path):
         assert numbers_of(log) == [1, 2]
 
 
-def test_that_of_another_run_is_given_up(tmp_path, caplog):
+def test_the_log_of_another_run_is_discarded(tmp_path, caplog):
     path = write(tmp_path, 1)
     with ProgressLog(tmp_path, {"model": "other"}) as log:
         assert log.num_done == 0
@@ -78,7 +78,7 @@ def test_that_of_another_run_is_given_up(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"mod', b"\xff\xfe\n"])
-def test_a_journal_that_never_began(tmp_path, content):
+def test_a_log_without_a_first_line_is_started_again(tmp_path, content):
     (tmp_path / PROGRESS_FILE).write_bytes(content)
     with ProgressLog(tmp_path, RUN) as log:
         assert log.num_done == 0
@@ -87,7 +87,7 @@ def test_a_journal_that_never_began(tmp_path, content):
         assert log.num_done == 1
 
 
-def test_two_runs_do_not_share_a_journal(tmp_path):
+def test_two_runs_cannot_share_a_log(tmp_path):
     with ProgressLog(tmp_path, RUN), pytest.raises(ValueError, match="another run is writing to"):
         ProgressLog(tmp_path, RUN)
     ProgressLog(tmp_path, RUN).close()

@@ -1,4 +1,4 @@
-"""Results in several files, and those of an earlier run that lie where they are to go."""
+"""Results in several files; results of an earlier run in the output directory."""
 
 import pytest
 
@@ -9,14 +9,14 @@ NAMES = ("detections{}.json", "images{}.json")
 
 
 def names(num_shards):
-    """Of all files that a run writes."""
+    """Return the names of all files that a run writes."""
     suffixes = [result_shards.shard_suffix(shard, num_shards) for shard in range(num_shards)]
     jsons = [name.format(suffix) for name in NAMES for suffix in suffixes]
     return jsons + [f"detections.record{suffix}" for suffix in suffixes]
 
 
 @pytest.mark.parametrize("num_shards", [1, 2])
-def test_only_what_would_be_replaced_may_be_there(tmp_path, num_shards):
+def test_results_that_would_be_replaced_are_allowed_others_are_not(tmp_path, num_shards):
     for name in names(num_shards):
         (tmp_path / name).touch()
     result_shards.prepare_directory(DetectionOptions(tmp_path), num_shards)
@@ -27,7 +27,7 @@ def test_only_what_would_be_replaced_may_be_there(tmp_path, num_shards):
         (tmp_path / name).unlink()
 
 
-def test_the_directory_is_made(tmp_path):
+def test_the_output_directory_is_created(tmp_path):
     result_shards.prepare_directory(DetectionOptions(tmp_path / "a" / "b"), 1)
     assert (tmp_path / "a" / "b").is_dir()
     with pytest.raises(ValueError, match="num_shards is 0"):
