@@ -25,7 +25,7 @@ from object_detection_mtl.builders import (
     label_builder,
     model_builder,
 )
-from object_detection_mtl.checkpoints import checkpoint_files, loading
+from object_detection_mtl.checkpoints import checkpoint_search, loading
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.evaluation import metrics_sets
 from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections
@@ -40,7 +40,7 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
     path = model_dir / "pipeline.config"
     reader = f"eval_input_reader[0].tf_record_input_reader.input_path={record}"
     config = pipeline.load(path, [reader])
-    prefix = checkpoint_files.resolve_checkpoint(model_dir)
+    prefix = checkpoint_search.resolve_checkpoint(model_dir)
     output.mkdir(parents=True, exist_ok=True)
     evaluations = {AS_TRAINED: _evaluate_config(config, prefix, output, AS_TRAINED)}
     if config.model.mtl.refine:

@@ -19,7 +19,7 @@ from object_detection_mtl.builders import (
     label_builder,
     model_builder,
 )
-from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_stream, loading
+from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream, loading
 from object_detection_mtl.config import pipeline, validation
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation import checkpoint_evaluation
@@ -201,7 +201,7 @@ def evaluate(
         report_options,
     )
     prefixes: Iterator[str] = (
-        iter([checkpoint_files.resolve_checkpoint(checkpoint_dir)])
+        iter([checkpoint_search.resolve_checkpoint(checkpoint_dir)])
         if once
         else checkpoint_stream.new_checkpoints(
             checkpoint_dir, timeout=timeout, min_interval=min_interval
@@ -374,7 +374,7 @@ def _trained_detector(
     config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str
 ) -> tuple[TwoStageDetector, str]:
     """Return the detector with the weights that evaluation uses, and their checkpoint prefix."""
-    prefix = checkpoint_files.resolve_checkpoint(checkpoint_path)
+    prefix = checkpoint_search.resolve_checkpoint(checkpoint_path)
     detector = model_builder.build(config.model, is_training=False)
     averages = config.eval_config.use_moving_averages
     loading.load_detector_weights(detector, prefix, use_moving_averages=averages)

@@ -10,6 +10,7 @@ import numpy as np
 
 from object_detection_mtl.checkpoints import native, tf1_detection
 from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, CheckpointFile
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.checkpoint_sources import source_of
 
 STEP_KEY = f"step{VALUE_SUFFIX}"
@@ -113,6 +114,11 @@ def global_step_of(checkpoint: CheckpointFile) -> int | None:
         if checkpoint.shapes.get(key) == ():
             return int(checkpoint.read(key))
     return None
+
+
+def global_step_at(prefix: str) -> int:
+    """Return the training steps behind a checkpoint; 0 if it stores none (an exported one)."""
+    return global_step_of(open_checkpoint(prefix)) or 0
 
 
 def is_of_training(key: str) -> bool:

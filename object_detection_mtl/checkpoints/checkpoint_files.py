@@ -1,12 +1,11 @@
-"""Checkpoint files on disk: finding one from what a user typed, and reading it.
+"""Checkpoint files: opening, reading and verifying them.
 
 Two kinds exist: name-based (TF1 Savers, TF-Slim) and object-based (TensorFlow 2). A V1 file of
-TF1 is a single file; everything else is a prefix with an `.index` and `.data-...` files.
+TF1 is a single file; all others are a prefix with an `.index` and `.data-...` files.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable
@@ -18,15 +17,9 @@ import tensorflow as tf
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-# What TensorFlow's reader raises over bad bytes; a short data file is an IndexError.
+# What TensorFlow's reader raises for corrupt files; a truncated data file gives an IndexError.
 READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
 PART_OF_CHECKPOINT = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
-# Files that come with models and are no checkpoints, and what to do.
-_OTHER_FILES = (
-    ((".tar.gz", ".tgz", ".tar", ".zip"), "an archive; unpack it and give the checkpoint in it"),
-    ((".pb", ".pbtxt"), "a graph, whose weights cannot be trained on; give the checkpoint"),
-    ((".config",), "a configuration; give the checkpoint"),
-)
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,7 @@ class CheckpointFile:
         prefix: the path without `.index`.
         shapes: key -> shape of every variable in it.
         is_object_based: written by TensorFlow 2's `tf.train.Checkpoint`.
+        reader: TensorFlow's reader, or an object with its `get_tensor`.
     """
 
     prefix: str
@@ -45,23 +39,23 @@ class CheckpointFile:
     reader: Any
 
     def read(self, key: str) -> np.ndarray:
-        """The value of a variable.
+        """Return the value of a variable.
 
         Raises:
-            ValueError: the data file is cut short or damaged.
+            ValueError: the data file is truncated or corrupt.
         """
         try:
             return self.reader.get_tensor(key)
         except READ_ERRORS as error:
-            raise damaged(self.prefix, error) from error
+            raise corrupt_checkpoint(self.prefix, error) from error
 
 
 @dataclass(frozen=True)
 class CheckpointValue:
-    """Where a variable's new value comes from.
+    """The source of a variable's new value.
 
     Attributes:
-        keys: the checkpoint's variables that it is made of.
+        keys: the checkpoint's variables that it is computed from.
         shape: its shape.
         load: reads it.
     """
@@ -72,126 +66,67 @@ class CheckpointValue:
 
 
 def stored_value(checkpoint: CheckpointFile, key: str) -> CheckpointValue:
-    """A variable of the checkpoint as it stands there."""
+    """Return a variable of the checkpoint as it is stored."""
     return CheckpointValue((key,), checkpoint.shapes[key], lambda: checkpoint.read(key))
 
 
-def damaged(prefix: str, error: Exception) -> ValueError:
-    """The error for a file whose bytes are not what they were when it was written."""
+def corrupt_checkpoint(prefix: str, error: Exception) -> ValueError:
+    """Return the error for files whose bytes changed after they were written."""
     reason = str(error).splitlines()[0]
     return ValueError(
-        f"checkpoint {prefix!r} cannot be read; it is damaged or cut short, copy it again "
-        f"({reason})"
+        f"checkpoint {prefix!r} cannot be read; its files are corrupt or truncated ({reason}). "
+        "Copy it again, or give another checkpoint"
     )
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
-    """Opens the checkpoint that `path` means (see `resolve_checkpoint`).
+def read_checkpoint(prefix: str) -> CheckpointFile:
+    """Open the checkpoint with exactly this prefix.
 
     Raises:
-        FileNotFoundError, ValueError: as `resolve_checkpoint`; ValueError for a damaged file.
+        FileNotFoundError: a data file is missing.
+        ValueError: the index is corrupt.
     """
-    prefix = resolve_checkpoint(path)
+    if tf.io.gfile.exists(f"{prefix}.index"):
+        require_data(prefix)
     try:
         reader = tf.train.load_checkpoint(prefix)
         shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
     except READ_ERRORS as error:
-        raise damaged(prefix, error) from error
+        raise corrupt_checkpoint(prefix, error) from error
     is_object_based = shapes.pop(OBJECT_GRAPH_KEY, None) is not None
     return CheckpointFile(prefix, shapes, is_object_based, reader)
 
 
-def resolve_checkpoint(path: str | os.PathLike[str]) -> str:
-    """The checkpoint prefix that a user's path means; `~` is the home directory.
-
-    Args:
-        path: a prefix such as `train/ckpt-7`, a single V1 file, or a directory with a
-            `checkpoint` state file, which means the newest checkpoint in it.
+def verify_checkpoint(prefix: str) -> None:
+    """Read every value of a checkpoint; TensorFlow compares each with its checksum.
 
     Raises:
-        FileNotFoundError: no such checkpoint; the message lists what is there.
-        ValueError: an empty path, or a part of a checkpoint such as its `.index`.
+        FileNotFoundError: a data file is missing.
+        ValueError: a file is corrupt or truncated.
     """
-    text = os.path.expanduser(os.fspath(path))
-    # As the shell completes the name of a folder, or a hand that of a checkpoint.
-    text = text.rstrip("/") or text
-    if not text:
-        raise ValueError("the checkpoint path is empty; give a prefix such as train/ckpt-7")
-    part = PART_OF_CHECKPOINT.search(text)
-    if part:
-        prefix = text[: part.start()]
-        raise ValueError(
-            f"{text!r} is one file of a checkpoint; give the common prefix of its files: {prefix!r}"
-        )
-    if tf.io.gfile.isdir(text):
-        return newest_in(text)
-    if tf.io.gfile.exists(text + ".index"):
-        _require_data(text)
-        return text
-    if tf.io.gfile.exists(text):
-        for suffixes, what in _OTHER_FILES:
-            if text.endswith(suffixes):
-                raise ValueError(f"{text!r} is {what}")
-        return text
-    raise FileNotFoundError(f"no checkpoint {text!r}; {_neighbours(text)}")
-
-
-def newest_in(directory: str) -> str:
-    """Prefix of the newest checkpoint of a directory, from its `checkpoint` state file.
-
-    Raises:
-        FileNotFoundError: the directory has no state file, or the newest checkpoint is gone.
-    """
-    state = tf.train.get_checkpoint_state(directory)
-    if state is None or not state.model_checkpoint_path:
-        prefixes = prefixes_in(directory)
-        if prefixes:
-            raise FileNotFoundError(
-                f"directory {directory!r} has no `checkpoint` state file that names the newest; "
-                f"give one of its checkpoints: {', '.join(prefixes)}"
-            )
-        if tf.io.gfile.exists(os.path.join(directory, "saved_model.pb")):
-            raise FileNotFoundError(
-                f"directory {directory!r} is a SavedModel; give the checkpoint it was made of, "
-                "which exporters leave in checkpoint/ next to it"
-            )
-        raise FileNotFoundError(f"directory {directory!r} holds no checkpoint")
-    prefix = state.model_checkpoint_path
-    if not tf.io.gfile.exists(prefix + ".index"):
-        # A folder that was copied: the state file may still name the place where it was.
-        prefix = os.path.join(directory, os.path.basename(prefix))
-    if not tf.io.gfile.exists(prefix + ".index"):
-        raise FileNotFoundError(
-            f"the state file of {directory!r} names {state.model_checkpoint_path!r}, whose .index "
-            "file is missing; "
-            f"{_neighbours(prefix)}"
-        )
-    _require_data(prefix)
-    return prefix
+    checkpoint = read_checkpoint(prefix)
+    for key in checkpoint.shapes:
+        checkpoint.read(key)
+    if checkpoint.is_object_based:
+        checkpoint.read(OBJECT_GRAPH_KEY)
 
 
 def prefixes_in(directory: str) -> list[str]:
-    """Prefixes of all checkpoints in a directory, sorted by name."""
-    return sorted(name[: -len(".index")] for name in tf.io.gfile.glob(f"{directory}/*.index"))
+    """Return the prefixes of all checkpoints with an index in a directory, sorted by name."""
+    pattern = os.path.join(directory, "*.index")
+    return sorted(name[: -len(".index")] for name in tf.io.gfile.glob(pattern))
 
 
-def _require_data(prefix: str) -> None:
-    shards = tf.io.gfile.glob(prefix + ".data-*-of-*")
+def require_data(prefix: str) -> None:
+    """Refuse a checkpoint without all its data files.
+
+    Raises:
+        FileNotFoundError: some are missing.
+    """
+    shards = tf.io.gfile.glob(f"{prefix}.data-*-of-*")
     wanted = int(shards[0].rsplit("-", 1)[1]) if shards else 1
     if len(shards) < wanted:
         raise FileNotFoundError(
             f"checkpoint {prefix!r} has an .index file but {len(shards)} of its {wanted} "
             ".data files; copy the others next to it"
         )
-
-
-def _neighbours(path: str) -> str:
-    directory = os.path.dirname(path) or "."
-    if not tf.io.gfile.isdir(directory):
-        return f"there is no directory {directory!r}"
-    prefixes = prefixes_in(directory)
-    if not prefixes:
-        return f"{directory!r} holds no checkpoint"
-    close = difflib.get_close_matches(path, prefixes, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}{directory!r} holds {', '.join(map(os.path.basename, prefixes))}"

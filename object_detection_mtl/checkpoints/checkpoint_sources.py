@@ -12,7 +12,8 @@ from object_detection_mtl.checkpoints import (
     slim,
     tf1_detection,
 )
-from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile, open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.restore_plan import CheckpointSource, network_of
 from object_detection_mtl.checkpoints.restore_report import first_names
 

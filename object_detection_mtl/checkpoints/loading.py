@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from object_detection_mtl.checkpoints import checkpoint_files, native, restore, tf1_detection
+from object_detection_mtl.checkpoints import (
+    checkpoint_files,
+    checkpoint_search,
+    native,
+    restore,
+    tf1_detection,
+)
 from object_detection_mtl.checkpoints.checkpoint_sources import source_of
 
 
@@ -25,7 +31,7 @@ def load_detector_weights(
         ValueError: the checkpoint is a classifier's or of another model, or is damaged; training
             kept no averages.
     """
-    checkpoint = checkpoint_files.open_checkpoint(checkpoint_path)
+    checkpoint = checkpoint_search.open_checkpoint(checkpoint_path)
     source = source_of(checkpoint)
     if not source.is_detector(checkpoint):
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import checkpoint_stream, loading
+from object_detection_mtl.checkpoints import checkpoint_contents, loading
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation import metrics_output
 from object_detection_mtl.evaluation.auxiliary_figures import draw_comparisons
@@ -108,7 +108,7 @@ class CheckpointEvaluation:
         Raises:
             ValueError: the checkpoint belongs to another model or is corrupt.
         """
-        step = checkpoint_stream.step_of(prefix)
+        step = checkpoint_contents.global_step_at(prefix)
         print(f"evaluating {prefix} (step {step})", flush=True)
         loading.load_detector_weights(
             self._detector, prefix, use_moving_averages=self._options.use_moving_averages

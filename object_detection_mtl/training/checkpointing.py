@@ -1,7 +1,7 @@
-"""Checkpoints of a run in its directory: names, number and roots as the OD API writes them.
+"""Checkpoints of a run in its directory: names, numbers and roots as the OD API writes them.
 
-`ckpt-1` is written before the first step; the number counts checkpoints, not steps. What stands
-below `model` and `optimizer` is described in `checkpoints/native.py`.
+`ckpt-1` is written before the first step; the number counts checkpoints, not steps.
+`checkpoints/native.py` describes what is below `model` and `optimizer`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import checkpoint_files, native
-from object_detection_mtl.training import distribution
+from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_search, native
+from object_detection_mtl.checkpoints.checkpoint_search import NewestCheckpoint
+from object_detection_mtl.training import distribution, run_directory
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 
 MAX_TO_KEEP = 7
+COUNTERS = "counters"
 
 
 class RunCheckpoints:
-    """Saves and restores step, model and optimizer of one run."""
+    """Saves and restores step, model, optimizer and counters of one run."""
 
     def __init__(
         self,
@@ -32,23 +34,29 @@ class RunCheckpoints:
         trained: Mapping[str, keras.Variable],
         optimizer: DetectionOptimizer,
         strategy: tf.distribute.Strategy,
+        counters: Mapping[str, tf.Variable] | None = None,
         max_to_keep: int = MAX_TO_KEEP,
         keep_every_n_hours: float | None = None,
     ) -> None:
-        """Args:
-        model_dir: directory of the run.
-        step: the global step.
-        model: name -> variable, all of the model's (`native.named_variables`).
-        trained: those of them that the optimizer was built for, in its order.
-        optimizer: built.
-        strategy: decides which process writes into `model_dir`.
-        max_to_keep: number of newest checkpoints that stay.
-        keep_every_n_hours: besides, one checkpoint stays for every so many hours of training.
+        """Prepare to save; nothing is written yet.
+
+        Args:
+            model_dir: directory of the run.
+            step: the global step.
+            model: name -> variable, all of the model's (`native.named_variables`).
+            trained: those of them that the optimizer was built for, in its order.
+            optimizer: built.
+            strategy: decides which process writes into `model_dir`.
+            counters: name -> further number of the run. A checkpoint without one leaves it as
+                it is.
+            max_to_keep: number of newest checkpoints that stay.
+            keep_every_n_hours: besides, one checkpoint stays for every so many hours of training.
         """
         self._model_dir = model_dir
         self._strategy = strategy
         self._step = step
         self._model = dict(model)
+        self._counters = dict(counters or {})
         self._slots = {
             slot: dict(zip(trained, variables, strict=True))
             for slot, variables in optimizer.slots.items()
@@ -57,59 +65,90 @@ class RunCheckpoints:
         tree: dict[str, Any] = {"iterations": self._iterations}
         tree |= {slot: native.tree(names) for slot, names in self._slots.items()}
         self._checkpoint = tf.train.Checkpoint(
-            step=step, model=native.tree(self._model), optimizer=tree
+            step=step,
+            model=native.tree(self._model),
+            optimizer=tree,
+            **({COUNTERS: self._counters} if self._counters else {}),
         )
         self._is_chief = distribution.is_chief(strategy)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint,
-            model_dir if self._is_chief else _scratch_directory(model_dir, strategy),
-            max_to_keep=max_to_keep,
-            keep_checkpoint_every_n_hours=keep_every_n_hours,
-        )
+        self._max_to_keep = max_to_keep
+        self._keep_every_n_hours = keep_every_n_hours
+        self._manager: tf.train.CheckpointManager | None = None
+        self._restored: NewestCheckpoint | None = None
         self._saved_step: int | None = None
 
+    @property
     def newest(self) -> str | None:
-        """Prefix of the directory's newest checkpoint; None if it never had one.
+        """Prefix of the newest checkpoint that was restored or written; None if there is none."""
+        if self._manager is not None and self._manager.latest_checkpoint:
+            return str(self._manager.latest_checkpoint)
+        return self._restored.prefix if self._restored else None
+
+    def restore_newest(self, on_damaged: str = checkpoint_search.FALLBACK) -> int | None:
+        """Continue from the newest complete checkpoint of the directory.
+
+        Args:
+            on_damaged: one of `checkpoint_search.ON_DAMAGED`.
+
+        Returns:
+            Its step; None if the directory holds no checkpoint.
 
         Raises:
-            FileNotFoundError: it had one, and files are missing.
+            FileNotFoundError: there was one, and files are missing.
+            ValueError: it was written by another model or optimizer, or all are corrupt.
         """
-        state = os.path.join(self._model_dir, "checkpoint")
-        if not tf.io.gfile.exists(state) and not checkpoint_files.prefixes_in(self._model_dir):
+        newest = checkpoint_search.find_newest(self._model_dir, on_damaged=on_damaged)
+        if newest is None:
             return None
-        return checkpoint_files.newest_in(self._model_dir)
-
-    def restore(self, prefix: str) -> int:
-        """Continues from a checkpoint; returns its step.
-
-        Raises:
-            ValueError: it was written by another model or optimizer, or is damaged.
-        """
-        self._refuse_other_model(prefix)
+        stored = checkpoint_files.read_checkpoint(newest.prefix).shapes
+        self._refuse_other_model(newest.prefix, stored)
         with self._strategy.scope():
-            self._checkpoint.restore(prefix).assert_consumed()
+            status = self._checkpoint.restore(newest.prefix)
+            if self._has_all_counters(stored):
+                status.assert_consumed()
+            else:
+                status.expect_partial()
+        self._restored = newest
         self._saved_step = int(self._step.numpy())
         return self._saved_step
 
+    def prepare(self) -> None:
+        """Repair the directory after a run that was killed, and get ready to save."""
+        directory = self._model_dir
+        if self._is_chief:
+            run_directory.repair(directory, self._restored)
+        else:
+            directory = _scratch_directory(directory, self._strategy)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint,
+            directory,
+            max_to_keep=self._max_to_keep,
+            keep_checkpoint_every_n_hours=self._keep_every_n_hours,
+        )
+
     def save(self) -> str:
-        """Writes a checkpoint of this step, unless there is one; returns the newest's prefix."""
+        """Write a checkpoint of this step, unless there is one; return the newest's prefix."""
+        assert self._manager is not None, "prepare() comes first"
         step = int(self._step.numpy())
         if step != self._saved_step:
             self._manager.save()
             self._saved_step = step
-        return str(self._manager.latest_checkpoint or self.newest())
+        return str(self.newest)
 
     def close(self) -> None:
-        """Removes what only the other processes of a cluster needed."""
-        if not self._is_chief and tf.io.gfile.exists(self._manager.directory):
+        """Remove what only the other processes of a cluster needed."""
+        if self._is_chief or self._manager is None:
+            return
+        if tf.io.gfile.exists(self._manager.directory):
             tf.io.gfile.rmtree(self._manager.directory)
 
-    def _refuse_other_model(self, prefix: str) -> None:
-        """Compares names and shapes first: TensorFlow would load what fits and keep the rest."""
+    def _has_all_counters(self, stored: Mapping[str, tuple[int, ...]]) -> bool:
+        return all(native.checkpoint_key(COUNTERS, name) in stored for name in self._counters)
+
+    def _refuse_other_model(self, prefix: str, stored: Mapping[str, tuple[int, ...]]) -> None:
+        """Compare names and shapes; TensorFlow would load what fits and keep the rest."""
         found = {
-            key: shape
-            for key, shape in checkpoint_files.open_checkpoint(prefix).shapes.items()
-            if key.startswith(("model/", "optimizer/"))
+            key: shape for key, shape in stored.items() if key.startswith(("model/", "optimizer/"))
         }
         expected = self._expected()
         differences = [
@@ -141,7 +180,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _scratch_directory(model_dir: str, strategy: tf.distribute.Strategy) -> str:
-    """Where a process that is not the chief saves: all have to take part, one result counts."""
+    """Return where a worker other than the chief saves: all take part, one result is kept."""
     resolver = strategy.cluster_resolver
     name = f"temp_worker_{resolver.task_type}_{resolver.task_id:03d}"
     return os.path.join(model_dir, name)

@@ -17,7 +17,8 @@ import orbit
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.training import distribution, summary_names
+from object_detection_mtl.checkpoints.checkpoint_search import FALLBACK
+from object_detection_mtl.training import distribution, run_directory, summary_names
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
 from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
@@ -38,6 +39,8 @@ class LoopOptions:
         record_summaries: log images too.
         max_to_keep: newest checkpoints that stay.
         keep_every_n_hours: besides, one for every so many hours stays; None for none.
+        on_damaged: what to do when the newest checkpoint is corrupt, one of
+            `checkpoint_search.ON_DAMAGED`.
     """
 
     num_steps: int
@@ -46,6 +49,7 @@ class LoopOptions:
     record_summaries: bool = True
     max_to_keep: int = MAX_TO_KEEP
     keep_every_n_hours: float | None = None
+    on_damaged: str = FALLBACK
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "checkpoint_every_n", "log_every_n", "max_to_keep"):
@@ -119,6 +123,7 @@ def run_training(
     """
     model_dir = os.fspath(model_dir)
     replica_batch = distribution.per_replica_batch_size(strategy, batch_size)
+    run_directory.require_writable(model_dir)
     with GracefulStop() as stop:
         with strategy.scope():
             model = make_model()
@@ -126,10 +131,10 @@ def run_training(
             step = orbit.utils.create_global_step()
         checkpoints = _checkpoints(model_dir, model, step, strategy, options)
         try:
-            start = _start(checkpoints, model, strategy, initialise)
+            start = _start(checkpoints, model, strategy, initialise, options.on_damaged)
             if start >= options.num_steps:
                 print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
-                return TrainingResult(start, str(checkpoints.newest()), {})
+                return TrainingResult(start, str(checkpoints.newest), {})
             dataset = distribution.distribute(
                 strategy,
                 lambda context: make_dataset(
@@ -137,6 +142,7 @@ def run_training(
                 ),
             )
             on_start()
+            checkpoints.prepare()
             checkpoints.save()
             progress = TrainingProgress(options.num_steps, batch_size, start)
             run = _Run(
@@ -171,12 +177,12 @@ def _start(
     model: TrainableModel,
     strategy: tf.distribute.Strategy,
     initialise: Callable[[Any], None],
+    on_damaged: str,
 ) -> int:
-    """Continues the run that is there, or begins a new one; returns the steps already done."""
-    newest = checkpoints.newest()
-    if newest is not None:
-        start = checkpoints.restore(newest)
-        print(f"continuing at step {start} from {newest}", flush=True)
+    """Continue the run of the directory, or begin a new one; return the steps already done."""
+    start = checkpoints.restore_newest(on_damaged)
+    if start is not None:
+        print(f"continuing at step {start} from {checkpoints.newest}", flush=True)
         return start
     with strategy.scope():
         initialise(model.detector)
@@ -238,7 +244,7 @@ class _Run:
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}.{self._rescue()}") from error
         except NonFiniteError as error:
-            advice = f" The newest checkpoint, {self._checkpoints.newest()}, is from before."
+            advice = f" The newest checkpoint, {self._checkpoints.newest}, is from before."
             raise NonFiniteError(error.term, error.step, advice) from error
         finally:
             self._progress.close()
@@ -247,7 +253,7 @@ class _Run:
     def _rescue(self) -> str:
         """Saves the steps before one that had no data; says so."""
         if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
-            return f" The newest checkpoint is {self._checkpoints.newest()}"
+            return f" The newest checkpoint is {self._checkpoints.newest}"
         step, prefix = int(self._step.numpy()), self._checkpoints.save()
         if not step:
             return " No step was done"

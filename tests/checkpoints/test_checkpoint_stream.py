@@ -2,11 +2,12 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.checkpoints import checkpoint_stream
+from object_detection_mtl.checkpoints import checkpoint_contents, checkpoint_stream
 from tests.checkpoints.tf1_files import write_tf1
 
 
@@ -25,14 +26,14 @@ def test_only_the_newest_of_what_is_there(manager):
     save(manager, 10)
     newest = save(manager, 20)
     assert list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0)) == [newest]
-    assert checkpoint_stream.step_of(newest) == 20
+    assert checkpoint_contents.global_step_at(newest) == 20
 
 
 def test_new_ones_follow_and_those_between_are_skipped(manager):
     seen = []
     save(manager, 1)
     for prefix in checkpoint_stream.new_checkpoints(manager.directory, timeout=1.5):
-        seen.append(checkpoint_stream.step_of(prefix))
+        seen.append(checkpoint_contents.global_step_at(prefix))
         if len(seen) == 1:
             save(manager, 2)
             save(manager, 3)
@@ -48,7 +49,7 @@ def test_checkpoints_between_two_intervals_are_skipped_and_none_comes_twice(mana
     ):
         # Before the file is read, which takes its time: the interval counts from when it came.
         came = time.monotonic()
-        seen.append(checkpoint_stream.step_of(prefix))
+        seen.append(checkpoint_contents.global_step_at(prefix))
         if len(seen) == 1:
             save(manager, 2)
             threading.Timer(0.4, save, (manager, 3)).start()
@@ -74,18 +75,35 @@ def test_a_directory_that_comes_later(manager):
     started = time.monotonic()
     first = next(checkpoint_stream.new_checkpoints(manager.directory, timeout=timeout))
     timer.join()
-    assert checkpoint_stream.step_of(first) == 4
+    assert checkpoint_contents.global_step_at(first) == 4
     assert time.monotonic() - started < timeout
 
 
+def test_a_damaged_checkpoint_is_passed_over_or_ends_the_stream(manager):
+    first = save(manager, 1)
+    second = save(manager, 2)
+    Path(f"{second}.data-00000-of-00001").write_bytes(b"")
+    assert list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0)) == [first]
+    with pytest.raises(ValueError, match="newest checkpoint is damaged: .*ckpt-2"):
+        list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0, on_damaged="fail"))
+    Path(f"{first}.index").unlink()
+    with pytest.raises(FileNotFoundError, match="no complete checkpoint appeared"):
+        list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0))
+
+
 def test_nothing_in_time_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint appeared in .*nowhere' within 0 s"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no complete checkpoint appeared in .*nowhere' within 0 s"
+    ):
         list(checkpoint_stream.new_checkpoints(str(tmp_path / "nowhere"), timeout=0))
 
 
 def test_a_checkpoint_without_a_step_is_at_step_0(tmp_path):
-    assert checkpoint_stream.step_of(write_tf1(tmp_path / "model.ckpt", {"a/b": 1.0})) == 0
+    assert checkpoint_contents.global_step_at(write_tf1(tmp_path / "model.ckpt", {"a/b": 1.0})) == 0
 
 
 def test_the_step_of_a_tf1_checkpoint(tmp_path):
-    assert checkpoint_stream.step_of(write_tf1(tmp_path / "model.ckpt-5", {"global_step": 5})) == 5
+    assert (
+        checkpoint_contents.global_step_at(write_tf1(tmp_path / "model.ckpt-5", {"global_step": 5}))
+        == 5
+    )

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from tests.training.tiny import tiny_detector
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.restore import preview_restore, restore
 from object_detection_mtl.checkpoints.restore_plan import FEATURE_EXTRACTORS, RestoreRequest
 from object_detection_mtl.config import pipeline, samples

@@ -14,7 +14,7 @@ from PIL import Image
 
 from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 from object_detection_mtl.builders import model_builder
-from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.dataset_tools import voc_annotations
 from object_detection_mtl.protos import model_pb2

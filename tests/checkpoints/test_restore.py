@@ -7,7 +7,7 @@ from google.protobuf import text_format
 
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.restore import preview_restore, restore
 from object_detection_mtl.checkpoints.restore_plan import RestoreRequest
 from object_detection_mtl.protos import model_pb2

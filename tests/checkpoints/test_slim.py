@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from object_detection_mtl.backbones import mobilenet_v1
 from object_detection_mtl.checkpoints import slim
-from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 
 SHARED = Path(os.environ.get("ODMTL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 REAL_CHECKPOINT = SHARED / "weights/mobilenet_v1_1.0_224/mobilenet_v1_1.0_224.ckpt"

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native, tf1_detection
-from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.cli import convert_checkpoint
 from object_detection_mtl.config import pipeline

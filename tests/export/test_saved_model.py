@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import object_detection_mtl
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.checkpoint_files import open_checkpoint
+from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions

@@ -1,5 +1,6 @@
 """Whole runs of the smallest model: checkpoints, resume, summaries, interruption, failures."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from object_detection_mtl.training.optimizers import Adam, Momentum
 from object_detection_mtl.training.schedules import Schedule
 from object_detection_mtl.training.training_loop import LoopOptions
 from object_detection_mtl.training.training_step import NonFiniteError
+from tests.checkpoints.test_checkpoint_search import DAMAGE, STATE_DAMAGE
 from tests.training.linear import dataset, make_model
 
 pytestmark = pytest.mark.usefixtures("linear_names")
@@ -306,11 +308,84 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         train(tmp_path, 2, model=make_model)
 
 
-def test_a_lost_checkpoint_does_not_start_the_run_again(tmp_path):
-    result, _, _ = train(tmp_path, 2)
-    Path(f"{result.checkpoint}.index").unlink()
-    with pytest.raises(FileNotFoundError, match="whose .index file is missing"):
-        train(tmp_path, 3)
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(tmp_path, kind, capsys):
+    _, whole, _ = train(tmp_path / "whole", 6)
+    train(tmp_path / "run", 4, checkpoint_every_n=2)
+    DAMAGE[kind](str(tmp_path / "run/ckpt-3"))
+    there = {path.name for path in (tmp_path / "run").glob("ckpt-3.*")}
+    with pytest.raises(ValueError, match="newest checkpoint is damaged: .*ckpt-3"):
+        train(tmp_path / "run", 6, on_damaged="fail")
+    assert {path.name for path in (tmp_path / "run").glob("ckpt-3.*")} == there
+    _, model, starts = train(tmp_path / "run", 6)
+    assert starts == [4]
+    for got, wanted in zip(state(model), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    aside = tmp_path / "run/damaged_checkpoints/ckpt-3"
+    assert ({path.name for path in aside.iterdir()} if there else set()) == there
+    assert checkpoint_steps(tmp_path / "run") == {"ckpt-1": 0, "ckpt-2": 2, "ckpt-3": 6}
+    assert tf.train.latest_checkpoint(str(tmp_path / "run")) == str(tmp_path / "run/ckpt-3")
+    assert "continuing at step 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", STATE_DAMAGE)
+def test_a_damaged_state_file_costs_no_step(tmp_path, kind):
+    train(tmp_path / "run", 3)
+    STATE_DAMAGE[kind](tmp_path / "run/checkpoint")
+    _, _, starts = train(tmp_path / "run", 4)
+    assert starts == [6]
+    state_file = tf.train.get_checkpoint_state(str(tmp_path / "run"))
+    names = [Path(path).name for path in state_file.all_model_checkpoint_paths]
+    assert names == ["ckpt-1", "ckpt-2", "ckpt-3"]
+
+
+def killed_save(run, number, stage):
+    """Turn the newest checkpoint into what a kill leaves after a stage of its save."""
+    prefix = run / f"ckpt-{number}"
+    temporary = run / f"ckpt-{number}_temp"
+    if stage == "shards":
+        temporary.mkdir()
+        for path in run.glob(f"ckpt-{number}.*"):
+            path.rename(temporary / path.name.replace(f"ckpt-{number}", "part-00000-of-00001"))
+    elif stage == "data":
+        Path(f"{prefix}.index").rename(f"{prefix}.index.tempstate17")
+    if number == 1:
+        (run / "checkpoint").rename(run / "checkpoint.tmp0a1b")
+    else:
+        text = (run / "checkpoint").read_text()
+        (run / "checkpoint.tmp0a1b").write_text(text)
+        lines = [
+            line
+            for line in text.splitlines()
+            if f'all_model_checkpoint_paths: "ckpt-{number}"' not in line
+        ]
+        (run / "checkpoint").write_text(
+            "\n".join(lines).replace(f"ckpt-{number}", f"ckpt-{number - 1}")
+        )
+        os.utime(run / "checkpoint", (0, 0))
+
+
+@pytest.mark.parametrize("stage", ["shards", "data", "index"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_killed_while_saving(tmp_path, number, stage, capsys):
+    run = tmp_path / "run"
+    _, whole, _ = train(tmp_path / "whole", 5)
+    train(run, 3)
+    if number == 1:
+        for path in run.glob("ckpt-2.*"):
+            path.unlink()
+        (run / "checkpoint").write_text('model_checkpoint_path: "ckpt-1"\n')
+    killed_save(run, number, stage)
+    _, model, starts = train(run, 5)
+    assert starts == [6 if (number, stage) == (2, "index") else 0]
+    for got, wanted in zip(state(model), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    left = {path.name for path in run.iterdir() if not path.name.startswith("ckpt-")}
+    assert left == {"checkpoint", "train"}
+    assert not list(run.glob("*temp*"))
+    assert "removed the leftovers of a save that was killed" in capsys.readouterr().out
+    prefixes = {path.name.split(".")[0] for path in run.glob("ckpt-*")}
+    assert prefixes == set(checkpoint_steps(run))
 
 
 @pytest.mark.parametrize("name", ["num_steps", "checkpoint_every_n", "log_every_n"])
