@@ -54,6 +54,8 @@ def train(
     num_workers: int = 1,
     use_tpu: bool = False,
     tpu_name: str | None = None,
+    on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
+    skip_nonfinite_steps: int = 0,
 ) -> TrainingResult:
     """Train a detector, from the newest checkpoint of `model_dir` if there is one.
 
@@ -68,6 +70,10 @@ def train(
         num_workers: see `training.distribution.make_strategy`.
         use_tpu: as `num_workers`.
         tpu_name: as `num_workers`.
+        on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
+            stops if the newest is corrupt.
+        skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
+            is NaN or infinite.
 
     Returns:
         The global step, the last checkpoint and the last metrics.
@@ -89,6 +95,8 @@ def train(
         checkpoint_every_n=checkpoint_every_n,
         record_summaries=record_summaries,
         log_every_n=log_every_n,
+        on_damaged=on_damaged_checkpoint,
+        skip_nonfinite_steps=skip_nonfinite_steps,
     )
     load_checkpoint = train_config_builder.build_initialiser(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
@@ -156,12 +164,13 @@ def evaluate(
     precision: str = "float32",
     report_dir: str | None = None,
     report_options: ReportOptions | None = None,
+    on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
 ) -> dict[str, float]:
     """Evaluate the newest checkpoint, then every new one until training ends.
 
     Args:
         config: resolved. The first eval_input_reader is evaluated.
-        checkpoint_dir: checkpoint directory; with `once` also a checkpoint prefix.
+        checkpoint_dir: checkpoint directory; or a checkpoint prefix, which is evaluated once.
         model_dir: directory of the events and `metrics-<step>.json`, in `eval/<reader name>`.
         timeout: maximum seconds to wait for a new checkpoint.
         min_interval: minimum seconds between two evaluations; None for
@@ -175,6 +184,8 @@ def evaluate(
         precision: see `runtime_conversion.function_in_engine`.
         report_dir: directory of a report of the evaluated checkpoint, with `once`.
         report_options: of the report.
+        on_damaged_checkpoint: "fallback" evaluates the newest complete checkpoint; "fail" stops
+            if the newest is corrupt.
 
     Returns:
         The metrics of the last evaluation.
@@ -189,8 +200,21 @@ def evaluate(
     last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
     if min_interval is None:
         min_interval = config.eval_config.eval_interval_secs
+    once = once or checkpoint_search.means_one_checkpoint(checkpoint_dir)
     if report_dir and not once:
         raise ValueError("a report is of one checkpoint; evaluate once, or give no report_dir")
+    prefixes: Iterator[str]
+    if once:
+        prefixes = iter(
+            [checkpoint_search.resolve_checkpoint(checkpoint_dir, on_damaged=on_damaged_checkpoint)]
+        )
+    else:
+        prefixes = checkpoint_stream.new_checkpoints(
+            checkpoint_dir,
+            timeout=timeout,
+            min_interval=min_interval,
+            on_damaged=on_damaged_checkpoint,
+        )
     evaluation = _evaluation(
         config,
         reader,
@@ -199,13 +223,6 @@ def evaluate(
         precision,
         report_dir,
         report_options,
-    )
-    prefixes: Iterator[str] = (
-        iter([checkpoint_search.resolve_checkpoint(checkpoint_dir)])
-        if once
-        else checkpoint_stream.new_checkpoints(
-            checkpoint_dir, timeout=timeout, min_interval=min_interval
-        )
     )
     metrics: dict[str, float] = {}
     if not once:

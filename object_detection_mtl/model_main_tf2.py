@@ -74,6 +74,19 @@ def define_flags() -> None:
         ("float32", "bfloat16"),
         "Of the convolutions in OpenVINO. bfloat16 is for processors that multiply it.",
     )
+    flags.DEFINE_enum(
+        "on_damaged_checkpoint",
+        "fallback",
+        ("fallback", "fail"),
+        "If the newest checkpoint is corrupt: fallback takes the newest complete one and keeps the "
+        "damaged files aside; fail stops.",
+    )
+    flags.DEFINE_integer(
+        "skip_nonfinite_steps",
+        0,
+        "Training steps of the run that may be skipped because a loss or the gradient is NaN or "
+        "infinite. One more stops training; 0 stops at the first.",
+    )
     flags.DEFINE_integer(
         "num_workers",
         1,
@@ -114,6 +127,8 @@ def _check_flags() -> None:
         value = FLAGS[name].value
         if value is not None and value < 1:
             raise ValueError(f"--{name}={value}: expected at least 1")
+    if FLAGS.skip_nonfinite_steps < 0:
+        raise ValueError(f"--skip_nonfinite_steps={FLAGS.skip_nonfinite_steps}: expected 0 or more")
     if FLAGS.eval_timeout < 0:
         raise ValueError(f"--eval_timeout={FLAGS.eval_timeout}: expected seconds, 0 or more")
     if not FLAGS.checkpoint_dir:
@@ -145,6 +160,8 @@ def _train(config: Any) -> int:
             num_workers=FLAGS.num_workers,
             use_tpu=FLAGS.use_tpu,
             tpu_name=FLAGS.tpu_name,
+            on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
+            skip_nonfinite_steps=FLAGS.skip_nonfinite_steps,
         )
     except NonFiniteError as error:
         raise ValueError(str(error)) from error
@@ -183,6 +200,7 @@ def _evaluate(config: Any) -> int:
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
         report_dir=FLAGS.report,
+        on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
     )
     return 0
 

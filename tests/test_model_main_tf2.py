@@ -74,6 +74,8 @@ def test_training_by_default(directory, calls):
         "num_workers": 1,
         "use_tpu": False,
         "tpu_name": None,
+        "on_damaged_checkpoint": "fallback",
+        "skip_nonfinite_steps": 0,
     }
 
 
@@ -88,6 +90,8 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--num_workers=2",
         "--use_tpu",
         "--tpu_name=here",
+        "--on_damaged_checkpoint=fail",
+        "--skip_nonfinite_steps=6",
         "--override=train_config.batch_size=1",
         "--override=train_config.seed=9",
         "--alsologtostderr",
@@ -104,6 +108,8 @@ def test_every_flag_of_training_arrives(directory, calls):
         "num_workers": 2,
         "use_tpu": True,
         "tpu_name": "here",
+        "on_damaged_checkpoint": "fail",
+        "skip_nonfinite_steps": 6,
     }
 
 
@@ -120,6 +126,7 @@ def test_a_checkpoint_dir_means_evaluation(directory, calls):
         "precision": "float32",
         "report_dir": None,
         "num_train_steps": None,
+        "on_damaged_checkpoint": "fallback",
     }
 
 
@@ -150,6 +157,9 @@ def test_a_signal_is_the_exit_code(directory, monkeypatch):
 
 
 def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
+    assert "--skip_nonfinite_steps=-1: expected 0 or more" in error(
+        run(directory, "--skip_nonfinite_steps=-1")
+    )
     assert "--num_train_steps=0: expected at least 1" in error(
         run(directory, "--num_train_steps=0")
     )

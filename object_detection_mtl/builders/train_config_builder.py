@@ -12,7 +12,7 @@ from object_detection_mtl.builders import mtl_builder, optimizer_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.keras_applications import IMAGENET
 from object_detection_mtl.checkpoints.restore import restore
-from object_detection_mtl.checkpoints.restore_plan import RestoreRequest
+from object_detection_mtl.checkpoints.restore_plan import FIRST_STAGE, RestoreRequest
 from object_detection_mtl.protos import train_pb2
 from object_detection_mtl.training import gradients
 from object_detection_mtl.training.training_loop import LoopOptions, TrainableModel
@@ -57,6 +57,13 @@ def build_model(
             trained, everything=everything, biases=config.bias_grad_multiplier
         ),
         jit_compile=jit_compile,
+        auxiliary_gradients=train_pb2.TrainConfig.AuxiliaryGradients.Name(
+            config.auxiliary_gradients
+        ),
+        auxiliary_warmup_start=config.auxiliary_warmup_start,
+        auxiliary_warmup_steps=config.auxiliary_warmup_steps,
+        measure_every_n=config.log_gradient_norms_every_n,
+        is_shared=[name.startswith(FIRST_STAGE) for name in trained],
     )
     optimizer = optimizer_builder.build(config.optimizer)
     optimizer.rate_multipliers = _rate_multipliers(detector, trained)
@@ -124,7 +131,7 @@ def build_initialiser(
     path = os.path.expanduser(config.fine_tune_checkpoint)
     if path != IMAGENET and os.path.realpath(model_dir) in (
         os.path.realpath(path),
-        os.path.realpath(_folder(path)),
+        os.path.realpath(_directory_of(path)),
     ):
         raise ValueError(
             f"fine_tune_checkpoint {path!r} lies in the model directory of this run, which would "
@@ -171,5 +178,5 @@ def restore_request(
     return RestoreRequest(checkpoint_type, include, fresh_scopes, use_moving_averages)
 
 
-def _folder(path: str) -> str:
+def _directory_of(path: str) -> str:
     return os.path.dirname(path) or "."

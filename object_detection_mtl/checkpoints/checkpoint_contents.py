@@ -125,7 +125,7 @@ def is_of_training(key: str) -> bool:
     """Whether a variable belongs to an optimizer or a loop, not to a model."""
     counters = (STEP_KEY, f"save_counter{VALUE_SUFFIX}")
     return (
-        key.startswith("optimizer/")
+        key.startswith(("optimizer/", "counters/"))
         or ".OPTIMIZER_SLOT" in key
         or key in counters
         or bool(tf1_detection.OF_TRAINING.search(key))

@@ -25,7 +25,7 @@ def write_checkpoint(
 
     Args:
         detector: a `TwoStageDetector`.
-        prefix: of the files, such as `converted/ckpt-0`; its folder is created.
+        prefix: of the files, such as `converted/ckpt-0`; its directory is created.
         form: one of `FORMATS`.
         names: of the variables to write, as in `native.named_variables`.
         step: training steps behind the weights; None counts as 0.
@@ -70,7 +70,7 @@ def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
     )
     checkpoint.write(prefix)
     directory = os.path.dirname(prefix) or "."
-    # A folder without state file is one that only holds this checkpoint: it names the newest.
+    # In a directory without a state file this is the only checkpoint, and the newest.
     if not os.path.exists(os.path.join(directory, "checkpoint")):
         tf.compat.v1.train.update_checkpoint_state(directory, os.path.basename(prefix))
 

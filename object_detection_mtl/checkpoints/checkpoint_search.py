@@ -106,6 +106,15 @@ def resolve_checkpoint(path: str | os.PathLike[str], *, on_damaged: str = FALLBA
     raise FileNotFoundError(f"no checkpoint {text!r}; {_neighbors(text)}")
 
 
+def means_one_checkpoint(path: str) -> bool:
+    """Return whether a path means one checkpoint, not a directory that may appear later."""
+    path = os.path.expanduser(path).rstrip("/")
+    if tf.io.gfile.isdir(path):
+        return False
+    has_neighbors = number_of(path) >= 0 and bool(prefixes_in(os.path.dirname(path) or "."))
+    return tf.io.gfile.exists(f"{path}.index") or has_neighbors
+
+
 def find_newest(
     directory: str, *, on_damaged: str = FALLBACK, verified: Verified | None = None
 ) -> NewestCheckpoint | None:
@@ -124,7 +133,7 @@ def find_newest(
         FileNotFoundError: the state file names checkpoints, and all of them are gone.
         ValueError: every checkpoint is corrupt, or with FAIL the newest is.
     """
-    directory = checkpoint_directory(directory)
+    directory = checkpoint_directory(os.path.expanduser(directory))
     verified = {} if verified is None else verified
     refused: dict[str, str] = {}
     _warn_of_state_file(directory, verified)
@@ -135,7 +144,7 @@ def find_newest(
             return NewestCheckpoint(prefix, refused)
         if on_damaged == FAIL:
             raise ValueError(
-                f"the newest checkpoint is damaged: {reason}. --on_damaged_checkpoint={FALLBACK} "
+                f"the newest checkpoint is corrupt: {reason}. --on_damaged_checkpoint={FALLBACK} "
                 "takes the newest complete one instead"
             )
         if len(verified) > reported:
@@ -285,7 +294,7 @@ def _no_checkpoint_in(directory: str) -> str:
 def _neighbors(path: str) -> str:
     directory = os.path.dirname(path) or "."
     if not tf.io.gfile.isdir(directory):
-        return f"there is no directory {directory!r}"
+        return f"directory {directory!r} does not exist"
     prefixes = prefixes_in(directory)
     if not prefixes:
         return f"{directory!r} holds no checkpoint"

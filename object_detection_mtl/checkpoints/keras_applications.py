@@ -3,7 +3,7 @@
 The word `imagenet` (Keras downloads them), or a local file: `.weights.h5`, `.h5` or `.keras`. Its
 layers stand in Keras' order (`keras_order.py`). In two things ResNet differs from the OD API's, and
 both are made up for exactly: its convolutions have biases, which go into the moving means of the
-batch norms after them; and it was trained on pictures with blue first, so the first kernel is
+batch norms after them; and it was trained on images with blue first, so the first kernel is
 turned around.
 """
 

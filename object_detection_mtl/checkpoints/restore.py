@@ -110,7 +110,7 @@ def _account(
     """Sorts every variable of the detector and of the checkpoint into one group."""
     loaded: list[str] = []
     mismatched: list[str] = []
-    left_out: list[str] = []
+    skipped: list[str] = []
     used: set[str] = set()
     for name, value in plan.values.items():
         used.update(value.keys)
@@ -118,7 +118,7 @@ def _account(
         if value.shape == expected:
             loaded.append(name)
         else:
-            group = left_out if _may_differ(name, request) else mismatched
+            group = skipped if _may_differ(name, request) else mismatched
             group.append(f"{name}: {list(value.shape)}, {list(expected)}")
     return RestoreReport(
         source=plan.description,
@@ -126,7 +126,7 @@ def _account(
         missing=tuple(sorted(plan.wanted - plan.values.keys())),
         unused=tuple(sorted(plan.weights - used)),
         mismatched=tuple(mismatched),
-        left_out=tuple(left_out),
+        skipped=tuple(skipped),
         kept=tuple(name for name in shapes if name not in plan.wanted | plan.values.keys()),
     )
 

@@ -17,7 +17,7 @@ class RestoreReport:
         missing: its variables that were asked for and are not in the checkpoint.
         unused: the checkpoint's variables that went nowhere.
         mismatched: variables whose shapes differ, as `name: file's shape, model's shape`.
-        left_out: those of them that are sized for another number of classes, in the same form;
+        skipped: those of them that are sized for another number of classes, in the same form;
             they stay as initialised.
         kept: the detector's variables that this kind of restore leaves as they are.
     """
@@ -27,7 +27,7 @@ class RestoreReport:
     missing: tuple[str, ...]
     unused: tuple[str, ...]
     mismatched: tuple[str, ...]
-    left_out: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
 
     def table(self, *, full: bool = False) -> str:
@@ -50,7 +50,7 @@ class RestoreReport:
             "loaded": list(self.loaded),
             "missing": list(self.missing),
             "mismatched": list(self.mismatched),
-            "left_out": list(self.left_out),
+            "skipped": list(self.skipped),
             "kept": list(self.kept),
             "unused": list(self.unused),
         }
@@ -60,7 +60,7 @@ class RestoreReport:
             ("loaded", self.loaded),
             ("missing in the checkpoint", self.missing),
             ("of another shape", self.mismatched),
-            ("for other classes", self.left_out),
+            ("for other classes", self.skipped),
             ("left as initialised", self.kept),
             ("unused in the checkpoint", self.unused),
         )

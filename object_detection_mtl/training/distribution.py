@@ -77,6 +77,14 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "worker" and resolver.task_id == 0 and not has_chief
 
 
+def worker_suffix(strategy: tf.distribute.Strategy) -> str:
+    """Return a part of file names that tells the workers of a cluster apart; else nothing."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return ""
+    return f"_{resolver.task_type}_{resolver.task_id:03d}"
+
+
 def per_replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> int:
     """The share of a global batch that each replica gets.
 
@@ -97,7 +105,7 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
 
     Args:
         strategy: of the run.
-        dataset_fn: makes a worker's data set, of batches for ONE replica, from its InputContext.
+        dataset_fn: returns a worker's dataset, of batches for ONE replica, from its InputContext.
     """
 
     def numbers_only(context: tf.distribute.InputContext) -> tf.data.Dataset:

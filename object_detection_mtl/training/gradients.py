@@ -61,7 +61,7 @@ def _compiled(pattern: str, names: Mapping[str, keras.Variable], field: str) -> 
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(
-            f"train_config.{field}: {pattern!r} is no regular expression ({error})"
+            f"train_config.{field}: {pattern!r} is not a regular expression ({error})"
         ) from error
     if not any(compiled.search(name) for name in names):
         logging.getLogger(__name__).warning(

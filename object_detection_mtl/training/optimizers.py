@@ -1,10 +1,10 @@
-"""Keras optimizers with three habits that this package's training needs.
+"""Keras optimizers with four modifications for training detectors.
 
-They can say which of their variables belongs to which of the model's: Keras numbers them, and a
-checkpoint that stored numbers would change its meaning with the order of the layers. They take
-gradients that are summed over the replicas already, because clipping has to come after the sum.
-And their moving averages begin quickly: a decay of 0.9999 from the start would keep a short run's
-averages at its first weights.
+They say which of their variables belongs to which of the model's: Keras numbers them, and the
+numbers in a checkpoint would change their meaning with the order of the layers. They take gradients
+that are summed over the replicas already, because clipping has to come after the sum. Their moving
+averages start with a small decay: 0.9999 from the first step on would keep a short run's averages
+at its first weights. And an update can be switched off inside the graph (`gate`).
 """
 
 from __future__ import annotations
@@ -16,25 +16,46 @@ import keras
 
 
 class DetectionOptimizer(keras.optimizers.Optimizer):
-    """What the classes below share.
+    """Base of the optimizers below.
 
     Attributes:
         slots: slot name (`momentum`, `velocity`, `average`) -> its variables, in the order of the
             variables that `build` was given.
         rate_multipliers: factor of each variable's learning rate, in the same order; empty: all 1.
             Unlike a factor of the gradient it acts after clipping, and in every optimizer.
+        gate: bool [] or None. With False, `apply` counts the step and changes nothing else.
     """
 
     slots: dict[str, list[keras.Variable]]
     rate_multipliers: tuple[float, ...] = ()
+    gate: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.slots = {}
+        self.gate = None
+
+    def assign(self, variable: Any, value: Any) -> None:
+        """Set a variable, through the gate."""
+        super().assign(variable, value if self.gate is None else self._gated(value, variable))
+
+    def assign_add(self, variable: Any, value: Any) -> None:
+        """Add to a variable, through the gate."""
+        super().assign_add(variable, value if self.gate is None else self._gated(value, 0.0))
+
+    def assign_sub(self, variable: Any, value: Any) -> None:
+        """Subtract from a variable, through the gate."""
+        super().assign_sub(variable, value if self.gate is None else self._gated(value, 0.0))
+
+    def _gated(self, value: Any, otherwise: Any) -> Any:
+        """Return `value` where the gate is open; a NaN behind a closed gate stays there."""
+        value = keras.ops.convert_to_tensor(value)
+        return keras.ops.where(self.gate, value, keras.ops.cast(otherwise, value.dtype))
 
     def add_optimizer_variables(
         self, trainable_variables: list[keras.Variable], name: Any, initializer: Any = "zeros"
     ) -> Any:
+        """Create the variables of a slot, as Keras does, and remember them by the slot's name."""
         created = super().add_optimizer_variables(trainable_variables, name, initializer)
         # Keras returns one list for one name, a tuple of lists for several.
         if isinstance(name, str):
@@ -52,19 +73,19 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
         super().update_step(gradient, variable, learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Iterable[Any]) -> list[Any]:
-        """Keras's hook for the sum over replicas, which the training step has already taken."""
+        """Return the gradients as they are; the training step has summed them over replicas."""
         return list(grads_and_vars)
 
     def _update_model_variables_moving_average(
         self, trainable_variables: Iterable[keras.Variable]
     ) -> None:
-        """Keras's hook, with TensorFlow 1's decay: at step n at most (1 + n) / (10 + n)."""
+        """Update the averages with TensorFlow 1's decay, at step n at most (1 + n) / (10 + n)."""
         step = keras.ops.cast(self.iterations, "float32")
         decay = keras.ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
         # Averages are created as zeros; the first one is the variable.
         decay = keras.ops.where(step > 0, decay, 0.0)
         for variable, average in zip(trainable_variables, self.slots["average"], strict=True):
-            average.assign(decay * average + (1.0 - decay) * variable)
+            self.assign(average, decay * average + (1.0 - decay) * variable)
 
 
 class Momentum(DetectionOptimizer, keras.optimizers.SGD):
@@ -80,4 +101,4 @@ class Adam(DetectionOptimizer, keras.optimizers.Adam):
 
 
 class RMSProp(DetectionOptimizer, keras.optimizers.RMSprop):
-    """RMSProp with momentum, not centred; epsilon stands under the root."""
+    """RMSProp with momentum, not centered; epsilon is inside the root."""

@@ -22,18 +22,23 @@ class TrainingProgress:
         batch_size: int,
         start_step: int = 0,
         *,
+        note: Callable[[], str] = str,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Args:
-        num_steps: the run's last step.
-        batch_size: images of a step, over all replicas.
-        start_step: steps done by an earlier run.
-        stream: where to write; standard output.
-        clock: seconds.
+        """Start the clock.
+
+        Args:
+            num_steps: the run's last step.
+            batch_size: images of a step, over all replicas.
+            start_step: steps done by an earlier run.
+            note: returns what else a line should say, or nothing.
+            stream: where to write; standard output.
+            clock: seconds.
         """
         self._num_steps = num_steps
         self._batch_size = batch_size
+        self._note = note
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
         # The first step compiles; rates are measured from its end.
@@ -66,8 +71,11 @@ class TrainingProgress:
             self._write(f"first step done after {now - self._started:.1f} s (it builds the graph)")
         if self._bar is not None:
             if self._bar.update(step - self._bar.n):
+                note = self._note()
                 self._bar.set_postfix_str(
-                    f"loss {loss():.4f}, {self.images_per_second(step):.1f} images/s", refresh=False
+                    f"loss {loss():.4f}, {self.images_per_second(step):.1f} images/s"
+                    + (f", {note}" if note else ""),
+                    refresh=False,
                 )
         elif now - self._line_time >= SECONDS_BETWEEN_LINES:
             self._line(step, loss())
@@ -95,7 +103,8 @@ class TrainingProgress:
         if rate > 0:
             left = _duration((self._num_steps - step) * self._batch_size / rate)
             text += f"  {rate:.1f} images/s  {left} left"
-        self._write(text)
+        note = self._note()
+        self._write(f"{text}  {note}" if note else text)
         self._line_step, self._line_time = step, self._clock()
 
     def _write(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Names of a training run's numbers in TensorBoard: the OD API's."""
+"""Names of training losses and rates in TensorBoard, as in the OD API."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ TOTAL = "Loss/total_loss"
 REGULARIZATION = "Loss/regularization_loss"
 GRADIENT_NORM = "gradient_norm"
 LEARNING_RATE = "learning_rate"
+# Whether a step was not applied: a term or the gradient was not finite.
+NONFINITE = "nonfinite"
+SKIPPED_STEPS = "skipped_nonfinite_steps"
 STEPS_PER_SECOND = "steps_per_sec"
 INPUT_IMAGES = "train_input_images"
 
 
 def weighted(key: str) -> str:
-    """Of a term as it enters the total, by its key in `detector.loss`."""
+    """Return the name of a weighted term, by its key in `detector.loss`."""
     return f"Loss/{_OD_API.get(key, f'MTL/{key}')}"
 
 
 def unweighted(key: str) -> str:
-    """Of a term before its weight."""
+    """Return the name of a term before its weight."""
     return f"UnweightedLoss/{_OD_API.get(key, f'MTL/{key}')}"

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import failures, summary_names
+from object_detection_mtl.training.nonfinite_steps import NonFiniteSteps
 from object_detection_mtl.training.training_step import (
     NonFiniteError,
     TrainingStep,
@@ -40,21 +41,26 @@ class DetectionTrainer(orbit.StandardTrainer):
         strategy: tf.distribute.Strategy,
         global_step: tf.Variable,
         after_step: AfterStep,
+        nonfinite_steps: NonFiniteSteps,
         record_images: bool = False,
     ) -> None:
-        """Args:
-        dataset: distributed batches, endless.
-        training_step: the computation of a replica.
-        strategy: of the run.
-        global_step: counts the steps done.
-        after_step: called between steps.
-        record_images: keep the first images of each block's last batch.
+        """Prepare the loop.
+
+        Args:
+            dataset: distributed batches, endless.
+            training_step: the computation of a replica.
+            strategy: of the run.
+            global_step: counts the steps done.
+            after_step: called between steps.
+            nonfinite_steps: skips steps that are not finite, up to a number.
+            record_images: keep the first images of each block's last batch.
         """
         super().__init__(dataset)
         self._training_step = training_step
         self._strategy = strategy
         self._global_step = global_step
         self._after_step = after_step
+        self._nonfinite_steps = nonfinite_steps
         self._record_images = record_images
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
@@ -77,7 +83,8 @@ class DetectionTrainer(orbit.StandardTrainer):
             last = first + int(num_steps)
             for step in range(first, last):
                 scalars = self._guarded_step(iterator, step, is_last=step == last - 1)
-                self._scalars.append(scalars)
+                if self._is_applied(scalars, step):
+                    self._scalars.append(scalars)
                 self._after_step(step + 1, functools.partial(float, scalars[summary_names.TOTAL]))
 
         return block
@@ -87,18 +94,21 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._guarded_step(iterator, int(self._global_step.numpy()), is_last=False)
 
     def train_loop_end(self) -> dict[str, float]:
-        """Means over the block, and the learning rate that the next step uses.
+        """Return means over the steps of the block, and the learning rate of the next step.
 
         Raises:
             NonFiniteError: a mean is not finite (compilers may drop the checks inside a step).
         """
         step = int(self._global_step.numpy())
         output: dict[str, float] = {}
-        for name in self._scalars[0]:
-            output[name] = float(np.mean([float(scalars[name]) for scalars in self._scalars]))
+        for name in dict.fromkeys(name for scalars in self._scalars for name in scalars):
+            values = [float(scalars[name]) for scalars in self._scalars if name in scalars]
+            output[name] = float(np.mean(values))
             if not np.isfinite(output[name]):
                 raise NonFiniteError(name, step - 1)
         output[summary_names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
+        if self._nonfinite_steps.allowed:
+            output[summary_names.SKIPPED_STEPS] = float(self._nonfinite_steps.skipped)
         return output
 
     def images(self) -> np.ndarray | None:
@@ -110,18 +120,19 @@ class DetectionTrainer(orbit.StandardTrainer):
     def _guarded_step(self, iterator: Any, step: int, *, is_last: bool) -> dict[str, tf.Tensor]:
         """A step whose failures are explained."""
         wants_images = tf.constant(is_last and self._record_images)
+        every = self._training_step.options.measure_every_n
+        measure = every > 0 and step % every == 0
         try:
-            scalars, images = self._compiled_step(iterator, wants_images)
+            scalars, images = self._compiled_step(iterator, wants_images, measure)
         except failures.EXPLAINED as error:
             term = non_finite_term(error)
             if term is not None:
-                raise NonFiniteError(term, step) from error
+                self._uncount(step)
+                raise NonFiniteError(term, step, weights_are_kept=True) from error
             text = f"training step {step + 1} failed: {failures.explain(error)}"
             if not failures.is_from_data(error):
                 raise ValueError(text) from error
-            # Counting does not wait for the batch, all else of the step does.
-            self._global_step.assign(step)
-            self._training_step.optimizer.iterations.assign(step)
+            self._uncount(step)
             raise failures.TrainingDataError(text) from error
         except (StopIteration, tf.errors.OutOfRangeError) as error:
             raise ValueError(
@@ -131,11 +142,33 @@ class DetectionTrainer(orbit.StandardTrainer):
             self._images = images
         return scalars
 
+    def _is_applied(self, scalars: dict[str, tf.Tensor], step: int) -> bool:
+        """Return whether a step was applied; one that was not is skipped, or ends the run.
+
+        Raises:
+            NonFiniteError: no more steps may be skipped.
+        """
+        if float(scalars.pop(summary_names.NONFINITE, 0.0)) == 0.0:
+            return True
+        term = next(name for name, value in scalars.items() if not np.isfinite(float(value)))
+        if self._nonfinite_steps.may_skip():
+            self._nonfinite_steps.skip(step, term)
+            return False
+        self._uncount(step)
+        raise NonFiniteError(term, step, weights_are_kept=True)
+
+    def _uncount(self, step: int) -> None:
+        """Take a step back that changed no weights; counting does not wait for the batch."""
+        self._global_step.assign(step)
+        self._training_step.optimizer.iterations.assign(step)
+
     def _distributed_step(
-        self, iterator: Any, wants_images: tf.Tensor
+        self, iterator: Any, wants_images: tf.Tensor, measure: bool
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         batch = next(iterator)
-        scalars = self._strategy.run(self._training_step, args=(batch, self._global_step))
+        scalars = self._strategy.run(
+            self._training_step, args=(batch, self._global_step), kwargs={"measure": measure}
+        )
         self._global_step.assign_add(1)
         sums = {
             name: self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)

@@ -7,12 +7,15 @@ gets back - checkpoints, progress, signals - is arranged here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import orbit
 import tensorflow as tf
 
@@ -22,10 +25,14 @@ from object_detection_mtl.training import distribution, run_directory, summary_n
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
 from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
+from object_detection_mtl.training.nonfinite_steps import ExplosionWarning, NonFiniteSteps
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 from object_detection_mtl.training.progress import TrainingProgress
 from object_detection_mtl.training.trainer import DetectionTrainer
 from object_detection_mtl.training.training_step import NonFiniteError, StepOptions, TrainingStep
+
+# Counter in checkpoints.
+SKIPPED = "skipped_nonfinite_steps"
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class LoopOptions:
         keep_every_n_hours: besides, one for every so many hours stays; None for none.
         on_damaged: what to do when the newest checkpoint is corrupt, one of
             `checkpoint_search.ON_DAMAGED`.
+        skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
+            is not finite.
     """
 
     num_steps: int
@@ -50,6 +59,7 @@ class LoopOptions:
     max_to_keep: int = MAX_TO_KEEP
     keep_every_n_hours: float | None = None
     on_damaged: str = FALLBACK
+    skip_nonfinite_steps: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "checkpoint_every_n", "log_every_n", "max_to_keep"):
@@ -83,12 +93,14 @@ class TrainingResult:
         checkpoint: prefix of the newest checkpoint.
         metrics: TensorBoard name -> value of the last logged block; empty if no step was needed.
         interrupted_by: number of the signal that stopped the run, or None.
+        skipped_steps: steps of the run that were skipped because they were not finite.
     """
 
     step: int
     checkpoint: str
     metrics: Mapping[str, float]
     interrupted_by: int | None = None
+    skipped_steps: int = 0
 
 
 def run_training(
@@ -129,24 +141,43 @@ def run_training(
             model = make_model()
             model.optimizer.build(list(model.trained.values()))
             step = orbit.utils.create_global_step()
-        checkpoints = _checkpoints(model_dir, model, step, strategy, options)
+            skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name=SKIPPED)
+        checkpoints = _checkpoints(model_dir, model, step, {SKIPPED: skipped}, strategy, options)
         try:
             start = _start(checkpoints, model, strategy, initialise, options.on_damaged)
             if start >= options.num_steps:
                 print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
-                return TrainingResult(start, str(checkpoints.newest), {})
-            dataset = distribution.distribute(
-                strategy,
-                lambda context: make_dataset(
-                    model.detector, context, replica_batch, start * batch_size
-                ),
+                return TrainingResult(
+                    start, str(checkpoints.newest), {}, skipped_steps=int(skipped.numpy())
+                )
+            batches = _Batches(
+                functools.partial(make_dataset, model.detector), strategy, batch_size, replica_batch
             )
+            dataset = batches.from_step(start)
             on_start()
             checkpoints.prepare()
             checkpoints.save()
-            progress = TrainingProgress(options.num_steps, batch_size, start)
+            nonfinite_steps = NonFiniteSteps(
+                model_dir,
+                options.skip_nonfinite_steps,
+                skipped,
+                batches.of_step,
+                worker=distribution.worker_suffix(strategy),
+            )
+            progress = TrainingProgress(
+                options.num_steps, batch_size, start, note=nonfinite_steps.summary
+            )
             run = _Run(
-                model_dir, model, dataset, step, strategy, checkpoints, stop, progress, options
+                model_dir,
+                model,
+                dataset,
+                step,
+                strategy,
+                checkpoints,
+                stop,
+                progress,
+                nonfinite_steps,
+                options,
             )
             return run.to_end()
         finally:
@@ -157,6 +188,7 @@ def _checkpoints(
     model_dir: str,
     model: TrainableModel,
     step: tf.Variable,
+    counters: Mapping[str, tf.Variable],
     strategy: tf.distribute.Strategy,
     options: LoopOptions,
 ) -> RunCheckpoints:
@@ -167,6 +199,7 @@ def _checkpoints(
         trained=model.trained,
         optimizer=model.optimizer,
         strategy=strategy,
+        counters=counters,
         max_to_keep=options.max_to_keep,
         keep_every_n_hours=options.keep_every_n_hours,
     )
@@ -189,6 +222,42 @@ def _start(
     return 0
 
 
+class _Batches:
+    """The batches of a run, distributed from a step on or read again for one step."""
+
+    def __init__(
+        self,
+        make_dataset: Callable[[tf.distribute.InputContext, int, int], tf.data.Dataset],
+        strategy: tf.distribute.Strategy,
+        batch_size: int,
+        replica_batch_size: int,
+    ) -> None:
+        self._make_dataset = make_dataset
+        self._strategy = strategy
+        self._batch_size = batch_size
+        self._replica_batch_size = replica_batch_size
+        self._context: tf.distribute.InputContext | None = None
+
+    def from_step(self, step: int) -> tf.data.Dataset:
+        """Return distributed batches, the first of them that of the step after `step`."""
+
+        def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            self._context = context
+            return self._from_step(context, step)
+
+        return distribution.distribute(self._strategy, make)
+
+    def of_step(self, step: int) -> list[dict[str, np.ndarray]]:
+        """Read the batches of the step after `step` again, one for each replica of this worker."""
+        assert self._context is not None, "from_step comes first"
+        replicas = self._strategy.num_replicas_in_sync // self._context.num_input_pipelines
+        batches = self._from_step(self._context, step).take(replicas)
+        return [dict(batch) for batch in batches.as_numpy_iterator()]
+
+    def _from_step(self, context: tf.distribute.InputContext, step: int) -> tf.data.Dataset:
+        return self._make_dataset(context, self._replica_batch_size, step * self._batch_size)
+
+
 class _Run:
     """The controller of one run and what it reports to."""
 
@@ -202,9 +271,12 @@ class _Run:
         checkpoints: RunCheckpoints,
         stop: GracefulStop,
         progress: TrainingProgress,
+        nonfinite_steps: NonFiniteSteps,
         options: LoopOptions,
     ) -> None:
         self._step = step
+        self._nonfinite_steps = nonfinite_steps
+        self._explosion = ExplosionWarning()
         self._checkpoints = checkpoints
         self._stop = stop
         self._progress = progress
@@ -213,8 +285,11 @@ class _Run:
         self._is_cluster = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         is_chief = distribution.is_chief(strategy)
         self._summaries = _Summaries(os.path.join(model_dir, "train") if is_chief else None, step)
+        step_options = dataclasses.replace(
+            model.step_options, skip_nonfinite=options.skip_nonfinite_steps > 0
+        )
         training_step = TrainingStep(
-            model.detector, model.optimizer, list(model.trained.values()), model.step_options
+            model.detector, model.optimizer, list(model.trained.values()), step_options
         )
         self._trainer = DetectionTrainer(
             dataset,
@@ -222,6 +297,7 @@ class _Run:
             strategy=strategy,
             global_step=step,
             after_step=self._after_step,
+            nonfinite_steps=nonfinite_steps,
             record_images=options.record_summaries,
         )
         self._controller = orbit.Controller(
@@ -244,14 +320,16 @@ class _Run:
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}.{self._rescue()}") from error
         except NonFiniteError as error:
-            advice = f" The newest checkpoint, {self._checkpoints.newest}, is from before."
-            raise NonFiniteError(error.term, error.step, advice) from error
+            saved = f" The newest checkpoint, {self._checkpoints.newest}, is from before."
+            if error.weights_are_kept:
+                saved = self._rescue() + "."
+            raise self._nonfinite_steps.explained(error, saved) from error
         finally:
             self._progress.close()
         return self._finish(interrupted_by)
 
     def _rescue(self) -> str:
-        """Saves the steps before one that had no data; says so."""
+        """Save the steps before one that changed nothing; return a sentence about it."""
         if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
             return f" The newest checkpoint is {self._checkpoints.newest}"
         step, prefix = int(self._step.numpy()), self._checkpoints.save()
@@ -262,15 +340,18 @@ class _Run:
     def _finish(self, interrupted_by: int | None) -> TrainingResult:
         prefix = self._checkpoints.save()
         step = int(self._step.numpy())
+        note = self._nonfinite_steps.summary()
+        note = f"; {note}" if note else ""
         if interrupted_by is None:
-            print(f"finished at step {step}; newest checkpoint {prefix}", flush=True)
+            print(f"finished at step {step}; newest checkpoint {prefix}{note}", flush=True)
         else:
             print(
                 f"stopped at step {step} of {self._options.num_steps}, saved as {prefix}; the same "
-                "command continues from there",
+                f"command continues from there{note}",
                 flush=True,
             )
-        return TrainingResult(step, prefix, self._metrics, interrupted_by)
+        skipped = self._nonfinite_steps.skipped
+        return TrainingResult(step, prefix, self._metrics, interrupted_by, skipped)
 
     def _block_length(self, step: int) -> int:
         """Steps until the next multiple of the logging or of the checkpoint interval."""
@@ -282,12 +363,14 @@ class _Run:
         self._stop.check()
 
     def _after_block(self, output: Mapping[str, float]) -> None:
-        self._metrics = dict(output)
+        self._metrics = {**self._metrics, **output}
         images = self._trainer.images()
         if images is not None:
             self._summaries.write_summaries({summary_names.INPUT_IMAGES: images})
         step = int(self._step.numpy())
-        self._progress.block_done(step, self._metrics[summary_names.TOTAL])
+        if summary_names.TOTAL in output:  # It is missing if every step was skipped.
+            self._progress.block_done(step, output[summary_names.TOTAL])
+            self._explosion.check(step, output[summary_names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:
             self._checkpoints.save()
 

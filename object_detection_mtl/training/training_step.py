@@ -24,11 +24,18 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.ops import lowering
+from object_detection_mtl.training import auxiliary_gradients, summary_names
 from object_detection_mtl.training import gradients as gradient_ops
-from object_detection_mtl.training import summary_names
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 
 _MARK = "non-finite value of "
+# Parts of the total loss.
+_MAIN = "main"
+_AUXILIARY = "auxiliary"
+_REST = "rest"
+# A gradient for each trained variable; None where a loss does not reach it.
+MaybeGradients = Sequence[tf.Tensor | None]
+_MOVING_AVERAGES = ("moving_mean", "moving_variance")
 
 
 class NonFiniteError(ArithmeticError):
@@ -37,20 +44,32 @@ class NonFiniteError(ArithmeticError):
     Attributes:
         term: its name in TensorBoard.
         step: number of steps that were completed before.
+        weights_are_kept: whether the weights are those of before the step.
     """
 
-    def __init__(self, term: str, step: int, advice: str = "") -> None:
+    def __init__(
+        self, term: str, step: int, advice: str = "", *, weights_are_kept: bool = False
+    ) -> None:
+        """Compose the message.
+
+        Args:
+            term: its name in TensorBoard.
+            step: number of steps that were completed before.
+            advice: further sentences, which begin with a space.
+            weights_are_kept: whether the weights are those of before the step.
+        """
         super().__init__(
             f"{term} became NaN or infinite in training step {step + 1}. Usual causes: the "
-            "learning rate is too high, gradient_clipping_by_norm is not set, boxes of no size, "
-            f"weights that do not fit.{advice}"
+            "learning rate is too high, gradient_clipping_by_norm is not set, boxes without area, "
+            f"weights of another model.{advice}"
         )
         self.term = term
         self.step = step
+        self.weights_are_kept = weights_are_kept
 
 
 def non_finite_term(error: Exception) -> str | None:
-    """The term that an error of a step is about; None if it is about something else."""
+    """Return the term that an error of a step names; None if its cause is another."""
     match = re.search(re.escape(_MARK) + r"(\S+)", str(error))
     return match.group(1) if match else None
 
@@ -66,7 +85,15 @@ class StepOptions:
         add_regularization: train on the regularisers too.
         gradient_multipliers: one factor per trained variable, or empty for none.
         jit_compile: let XLA compile losses and gradients. It compiles anew for every shape of a
-            batch, so inputs and ground truth want to be padded to fixed sizes.
+            batch, so inputs and ground truth should be padded to fixed sizes.
+        skip_nonfinite: a step with a NaN or infinite loss or gradient changes nothing and says so,
+            instead of raising an error.
+        auxiliary_gradients: one of `auxiliary_gradients.FORMS`.
+        auxiliary_warmup_start: first step with auxiliary losses.
+        auxiliary_warmup_steps: steps in which their weights then rise to the configured ones.
+        measure_every_n: measure the gradients of the loss terms at every n-th step; 0 for none.
+        is_shared: whether a trained variable belongs to the shared features, for measuring; one
+            for each.
     """
 
     seed: int = 0
@@ -75,6 +102,12 @@ class StepOptions:
     add_regularization: bool = True
     gradient_multipliers: Sequence[float] = ()
     jit_compile: bool = False
+    skip_nonfinite: bool = False
+    auxiliary_gradients: str = auxiliary_gradients.SUM
+    auxiliary_warmup_start: int = 0
+    auxiliary_warmup_steps: int = 0
+    measure_every_n: int = 0
+    is_shared: Sequence[bool] = ()
 
 
 class TrainingStep:
@@ -87,73 +120,139 @@ class TrainingStep:
         variables: Sequence[keras.Variable],
         options: StepOptions,
     ) -> None:
-        """Args:
-        detector: built for training (`loss`, `loss_weights`, `predict`, `regularization_loss`).
-        optimizer: of `training.optimizers` (takes summed gradients), built for `variables`.
-        variables: those to train.
-        options: see `StepOptions`.
+        """Prepare the step.
+
+        Args:
+            detector: built for training (`loss`, `loss_weights`, `predict`,
+                `regularization_loss`).
+            optimizer: of `training.optimizers` (takes summed gradients), built for `variables`.
+            variables: those to train.
+            options: see `StepOptions`.
         """
         self.detector = detector
         self.optimizer = optimizer
         self.variables = list(variables)
         self.options = options
+        self._averages = _trained_averages(detector)
+        # The forward pass updates the averages before an error could stop the step.
+        self.is_gated = options.skip_nonfinite or bool(self._averages)
         self._differentiate = self._losses_and_gradients
         if options.jit_compile:
             self._differentiate = tf.function(
                 self._losses_and_gradients_for_xla, autograph=False, jit_compile=True
             )
 
-    def __call__(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Trains on a batch.
+    def __call__(
+        self, batch: Mapping[str, tf.Tensor], step: tf.Tensor, *, measure: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """Train on a batch.
 
         Args:
             batch: of `fields.Batch` and `fields.Groundtruth`.
             step: int64 [], steps completed before this one.
+            measure: also return norms and angles of the terms' gradients.
 
         Returns:
             TensorBoard name -> scalar: the terms with and without their weights, the
-            regularisation, the total and the norm of the gradient. Summed over the replicas they
-            are those of the whole batch (the norm already is, and is divided to sum up).
+            regularization, the total and the norm of the gradient. Summed over the replicas they
+            are those of the whole batch (the norm already is, and is divided to sum up). A gated
+            step also returns `summary_names.NONFINITE`, 1 if nothing was applied.
         """
-        context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync
-        # No part of the step reads strings (the images' names), and XLA has none.
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        # No part of the step reads strings (the images' names), and XLA does not support them.
         numbers = {key: value for key, value in batch.items() if value.dtype != tf.string}
-        losses, gradients = self._differentiate(numbers, self._seed(step), replicas)
-        scalars = dict(losses)
-        scalars[summary_names.GRADIENT_NORM] = self._apply(gradients, scalars) / replicas
-        return scalars
+        averages = [tf.identity(average.value) for average in self._averages]
+        scalars, gradients, by_term = self._differentiate(
+            numbers, self._seed(step), self._ramp(step), replicas, measure
+        )
+        if measure:
+            scalars |= self._measured(by_term, replicas)
+        present, norm = self._clipped(gradients)
+        values = {**scalars, summary_names.GRADIENT_NORM: norm}
+        if self.is_gated:
+            finite = self._all_finite(values)
+            self._apply_if(finite, present, averages)
+            state = {summary_names.NONFINITE: tf.cast(~finite, tf.float32) / replicas}
+        else:
+            self._apply_checked(present, values)
+            state = {}
+        return {**scalars, summary_names.GRADIENT_NORM: norm / replicas, **state}
 
     def _losses_and_gradients(
-        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, replicas: int
-    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
-        """Every term as this replica's share of the mean, and the gradients of their total."""
+        self,
+        batch: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+        ramp: tf.Tensor | None,
+        replicas: int,
+        measure: bool,
+    ) -> tuple[dict[str, tf.Tensor], dict[str, MaybeGradients], dict[str, MaybeGradients]]:
+        """Compute this replica's share of every term's mean, and gradients.
+
+        Returns:
+            The terms; the gradients to train with, by part of the total (one, or the main losses,
+            the auxiliary losses and the regularization); with `measure` those of every term.
+        """
         variables = [variable.value for variable in self.variables]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        is_sum = self.options.auxiliary_gradients == auxiliary_gradients.SUM
+        with tf.GradientTape(
+            persistent=measure or not is_sum, watch_accessed_variables=False
+        ) as tape:
             tape.watch(variables)
-            scalars = {name: value / replicas for name, value in self._losses(batch, seed).items()}
-            total = scalars[summary_names.TOTAL]
-        return scalars, tape.gradient(total, variables)
+            losses = self._losses(batch, seed, ramp)
+            scalars = {name: value / replicas for name, value in losses.items()}
+            weighted = [name for name in scalars if _is_weighted(name)]
+            parts = {summary_names.TOTAL: scalars[summary_names.TOTAL]}
+            if not is_sum:
+                parts = _sum_by_part({name: scalars[name] for name in weighted})
+        gradients = {name: tape.gradient(value, variables) for name, value in parts.items()}
+        by_term = {
+            name.removeprefix("Loss/"): tape.gradient(scalars[name], variables)
+            for name in weighted
+            if measure
+        }
+        return scalars, gradients, by_term
 
-    def _losses_and_gradients_for_xla(
-        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, replicas: int
-    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor | None]]:
+    def _losses_and_gradients_for_xla(self, *args: Any) -> Any:
         with lowering.for_xla():
-            return self._losses_and_gradients(batch, seed, replicas)
+            return self._losses_and_gradients(*args)
 
-    def _losses(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Every term, weighted here and nowhere else, and their total."""
+    def _losses(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, ramp: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Compute every term, weighted here and nowhere else, and their total."""
         predictions = self.detector.predict(
             batch[Batch.inputs], batch[Batch.true_image_shapes], batch, seed=seed
         )
         terms = self.detector.loss(predictions, batch, seed=seed)
         weights = self.detector.loss_weights
         weighted = {summary_names.weighted(key): weights[key] * loss for key, loss in terms.items()}
+        if ramp is not None:
+            for key in terms.keys() - auxiliary_gradients.MAIN_LOSSES:
+                weighted[summary_names.weighted(key)] *= ramp
         if self.options.add_regularization:
             weighted[summary_names.REGULARIZATION] = self.detector.regularization_loss()
         total = tf.add_n(list(weighted.values()))
         unweighted = {summary_names.unweighted(key): loss for key, loss in terms.items()}
         return {**weighted, **unweighted, summary_names.TOTAL: total}
+
+    def _ramp(self, step: tf.Tensor) -> tf.Tensor | None:
+        """Return the factor of the auxiliary losses; None where it is always 1."""
+        start = self.options.auxiliary_warmup_start
+        num_steps = self.options.auxiliary_warmup_steps
+        if not start and not num_steps:
+            return None
+        return auxiliary_gradients.ramp(step, start, num_steps)
+
+    def _measured(
+        self, by_term: Mapping[str, MaybeGradients], replicas: int
+    ) -> dict[str, tf.Tensor]:
+        main = [summary_names.weighted(key) for key in auxiliary_gradients.MAIN_LOSSES]
+        measured = auxiliary_gradients.measure(
+            {name: _summed(gradients) for name, gradients in by_term.items()},
+            self.options.is_shared or [True] * len(self.variables),
+            sorted(name.removeprefix("Loss/") for name in main),
+        )
+        return {name: value / replicas for name, value in measured.items()}
 
     def _seed(self, step: tf.Tensor) -> tf.Tensor:
         """int32 [2]: (seed of the run, number of this replica's step in the run)."""
@@ -164,29 +263,113 @@ class TrainingStep:
         run = tf.bitcast(tf.constant(self.options.seed, tf.uint32), tf.int32)
         return tf.stack([run, tf.cast(number % 2**31, tf.int32)])
 
-    def _apply(
-        self, gradients: Sequence[tf.Tensor | None], scalars: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """Updates the weights; returns the norm of the gradient before clipping."""
-        context = tf.distribute.get_replica_context()
-        factors = self.options.gradient_multipliers or [1.0] * len(self.variables)
-        present = [
-            (variable, tf.convert_to_tensor(gradient) * factor)
-            for variable, gradient, factor in zip(self.variables, gradients, factors, strict=True)
-            if gradient is not None
-        ]
-        variables = [variable for variable, _ in present]
-        summed = [gradient for _, gradient in present]
-        if context.num_replicas_in_sync > 1:
-            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, summed)
+    def _clipped(
+        self, parts: Mapping[str, MaybeGradients]
+    ) -> tuple[dict[int, tf.Tensor], tf.Tensor]:
+        """Return number of a variable -> its gradient, and the norm of all before clipping."""
+        if summary_names.TOTAL in parts:
+            summed = _summed(self._scaled(parts[summary_names.TOTAL]))
+        else:
+            reduced = {name: _summed(gradients) for name, gradients in parts.items()}
+            combined = auxiliary_gradients.combine(
+                reduced[_MAIN], reduced[_AUXILIARY], self.options.auxiliary_gradients
+            )
+            if _REST in reduced:
+                combined = auxiliary_gradients.combine(
+                    combined, reduced[_REST], auxiliary_gradients.SUM
+                )
+            summed = self._scaled(combined)
+        present = {number: g for number, g in enumerate(summed) if g is not None}
         clipped, norm = gradient_ops.clip(
-            summed, self.options.clip_norm, per_variable=self.options.clip_per_variable
+            list(present.values()),
+            self.options.clip_norm,
+            per_variable=self.options.clip_per_variable,
         )
+        return dict(zip(present, clipped, strict=True)), norm
+
+    def _scaled(self, gradients: MaybeGradients) -> list[tf.Tensor | None]:
+        """Return dense gradients times the multipliers of the config."""
+        factors = self.options.gradient_multipliers or [1.0] * len(self.variables)
+        return [
+            None if gradient is None else tf.convert_to_tensor(gradient) * factor
+            for gradient, factor in zip(gradients, factors, strict=True)
+        ]
+
+    def _apply_checked(
+        self, gradients: Mapping[int, tf.Tensor], values: Mapping[str, tf.Tensor]
+    ) -> None:
+        """Update the weights; raise an error in the graph, before that, for a bad value."""
         checks = [
-            tf.debugging.check_numerics(value, f"{_MARK}{name} ;")
-            for name, value in {**scalars, summary_names.GRADIENT_NORM: norm}.items()
+            tf.debugging.check_numerics(value, f"{_MARK}{name} ;") for name, value in values.items()
         ]
         with tf.control_dependencies(checks):
-            checked = [tf.identity(gradient) for gradient in clipped]
-        self.optimizer.apply(checked, variables)
-        return norm
+            checked = [tf.identity(gradient) for gradient in gradients.values()]
+        self.optimizer.apply(checked, [self.variables[number] for number in gradients])
+
+    def _all_finite(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return whether the values of all replicas are finite, bool []."""
+        context = tf.distribute.get_replica_context()
+        finite = [tf.reduce_all(tf.math.is_finite(value)) for value in values.values()]
+        bad = tf.cast(~tf.reduce_all(tf.stack(finite)), tf.float32)
+        if context.num_replicas_in_sync > 1:
+            bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)
+        return tf.equal(bad, 0.0)
+
+    def _apply_if(
+        self,
+        finite: tf.Tensor,
+        gradients: Mapping[int, tf.Tensor],
+        averages: Sequence[tf.Tensor],
+    ) -> None:
+        """Update the weights, or keep them and put the moving averages back."""
+        self.optimizer.gate = finite
+        try:
+            self.optimizer.apply(
+                list(gradients.values()), [self.variables[number] for number in gradients]
+            )
+        finally:
+            self.optimizer.gate = None
+        for average, before in zip(self._averages, averages, strict=True):
+            average.assign(tf.where(finite, average.value, before))
+
+
+def _summed(gradients: MaybeGradients) -> list[tf.Tensor | None]:
+    """Return gradients summed over the replicas."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return list(gradients)
+    present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
+    return [None if g is None else next(summed) for g in gradients]
+
+
+def _is_weighted(name: str) -> bool:
+    """Return whether a scalar is a part of the total loss."""
+    return name.startswith("Loss/") and name != summary_names.TOTAL
+
+
+def _sum_by_part(weighted: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Return the sums of the main and of the auxiliary losses, and the regularization."""
+    main = {summary_names.weighted(key) for key in auxiliary_gradients.MAIN_LOSSES}
+    parts: dict[str, list[tf.Tensor]] = {_MAIN: [], _AUXILIARY: [], _REST: []}
+    for name, value in weighted.items():
+        if name == summary_names.REGULARIZATION:
+            parts[_REST].append(value)
+        else:
+            parts[_MAIN if name in main else _AUXILIARY].append(value)
+    if not parts[_REST]:
+        del parts[_REST]
+    return {part: tf.add_n(values or [tf.constant(0.0)]) for part, values in parts.items()}
+
+
+def _trained_averages(detector: Any) -> list[keras.Variable]:
+    """Return the moving averages of batch norm that the forward pass updates."""
+    found: dict[int, keras.Variable] = {}
+    for layer in detector._flatten_layers():
+        is_ours = getattr(layer, "batch_norm_trainable", False)
+        if is_ours or (isinstance(layer, keras.layers.BatchNormalization) and layer.trainable):
+            for name in _MOVING_AVERAGES:
+                average = getattr(layer, name, None)
+                if isinstance(average, keras.Variable):
+                    found[id(average)] = average
+    return list(found.values())

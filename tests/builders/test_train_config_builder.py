@@ -142,5 +142,5 @@ def test_a_checkpoint_in_the_runs_own_directory_is_refused(tmp_path):
 def test_a_missing_checkpoint_is_an_error_of_a_new_run_only(tmp_path):
     config = parse(f'fine_tune_checkpoint: "{tmp_path}/gone/ckpt-1"')
     initialise = train_config_builder.build_initialiser(config, tmp_path / "run")
-    with pytest.raises(FileNotFoundError, match="there is no directory '.*gone'"):
+    with pytest.raises(FileNotFoundError, match="directory '.*gone' does not exist"):
         initialise(tiny_detector())

@@ -51,13 +51,15 @@ def emptied(detector):
     return detector
 
 
-def initialised(detector, path, folder, fields="", fresh_scopes=()):
+def initialised(detector, path, directory, fields="", fresh_scopes=()):
     """The values that a run starts with."""
     config = text_format.Parse(
         f'fine_tune_checkpoint: "{path}" fine_tune_checkpoint_type: "detection" {fields}',
         train_pb2.TrainConfig(),
     )
-    train_config_builder.build_initialiser(config, folder / "run", fresh_scopes)(emptied(detector))
+    train_config_builder.build_initialiser(config, directory / "run", fresh_scopes)(
+        emptied(detector)
+    )
     return {name: v.numpy() for name, v in tf1_detection.name_map(detector).items()}
 
 
@@ -114,7 +116,7 @@ def test_other_numbers_of_classes(stored, path):
     other = detector_of("model.faster_rcnn.num_classes=5")
     report = restore(other, path, checkpoint_type="detection", include=(*HEADS, "MTLClassRefiner"))
     # [2048 or so, K + 1] and [K + 1] of both heads; refiners read and write classes.
-    assert {line.split(":")[0] for line in report.left_out} == {
+    assert {line.split(":")[0] for line in report.skipped} == {
         f"{scope}{leaf}"
         for scope, layer in ((HEADS[0], "ClassPredictor"), (HEADS[1], "ClassPredictor"))
         for leaf in (f"{layer}/weights", f"{layer}/biases")

@@ -53,7 +53,7 @@ def test_a_file_of_a_checkpoint_is_refused_with_its_prefix(saved):
 def test_missing_paths_say_what_is_there(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"did you mean '.*ckpt-2'\?.*holds ckpt-1, ckpt-2"):
         checkpoint_search.resolve_checkpoint(saved.replace("ckpt-2", "ckpt-22"))
-    with pytest.raises(FileNotFoundError, match="there is no directory '.*nowhere'"):
+    with pytest.raises(FileNotFoundError, match="directory '.*nowhere' does not exist"):
         checkpoint_search.resolve_checkpoint(tmp_path / "nowhere" / "ckpt-1")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="'.*empty' holds no checkpoint"):
@@ -75,17 +75,17 @@ def test_missing_and_truncated_data(saved):
         checkpoint_search.open_checkpoint(saved)
 
 
-def test_truncated_index_and_a_file_that_is_no_checkpoint(saved, tmp_path):
+def test_truncated_index_and_a_file_of_another_kind(saved, tmp_path):
     with open(saved + ".index", "r+b") as file:
         file.truncate(20)
     with pytest.raises(ValueError, match="corrupt or truncated"):
         checkpoint_search.open_checkpoint(saved)
-    (tmp_path / "notes.txt").write_text("weights are in the other folder")
+    (tmp_path / "notes.txt").write_text("weights are in the other directory")
     with pytest.raises(ValueError, match=r"notes.txt' cannot be read"):
         checkpoint_search.open_checkpoint(tmp_path / "notes.txt")
 
 
-def test_a_copied_folder_whose_state_file_names_the_old_place(saved, tmp_path):
+def test_a_copied_directory_whose_state_file_names_the_old_place(saved, tmp_path):
     run = Path(saved).parent
     state = (run / "checkpoint").read_text().replace('path: "', f'path: "{tmp_path}/elsewhere/')
     (run / "checkpoint").write_text(state)
@@ -182,7 +182,7 @@ def test_a_damaged_newest_checkpoint_is_refused_by_name_and_skipped_in_its_direc
     with pytest.raises((ValueError, FileNotFoundError), match="ckpt-2") as refused:
         checkpoint_search.open_checkpoint(saved).read("x/.ATTRIBUTES/VARIABLE_VALUE")
     assert "\n" not in str(refused.value)
-    with pytest.raises(ValueError, match=r"newest checkpoint is damaged: .*ckpt-2.*fallback takes"):
+    with pytest.raises(ValueError, match=r"newest checkpoint is corrupt: .*ckpt-2.*fallback takes"):
         checkpoint_search.resolve_checkpoint(run, on_damaged=checkpoint_search.FAIL)
 
 
@@ -260,3 +260,12 @@ def test_a_directory_that_keeps_its_checkpoint_in_a_subdirectory(saved, tmp_path
     expected = str(tmp_path / "export" / "checkpoint" / "ckpt-2")
     assert checkpoint_search.resolve_checkpoint(tmp_path / "export") == expected
     assert list(new_checkpoints(str(tmp_path / "export"), timeout=0)) == [expected]
+
+
+def test_a_prefix_means_one_checkpoint_and_a_directory_a_run(saved, tmp_path):
+    run = Path(saved).parent
+    assert checkpoint_search.means_one_checkpoint(saved)
+    assert checkpoint_search.means_one_checkpoint(str(run / "ckpt-22"))  # A typing error.
+    assert not checkpoint_search.means_one_checkpoint(str(run))
+    assert not checkpoint_search.means_one_checkpoint(f"{run}/")
+    assert not checkpoint_search.means_one_checkpoint(str(tmp_path / "run-2"))

@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_passed_over_or_ends_the_stream(manager):
     second = save(manager, 2)
     Path(f"{second}.data-00000-of-00001").write_bytes(b"")
     assert list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0)) == [first]
-    with pytest.raises(ValueError, match="newest checkpoint is damaged: .*ckpt-2"):
+    with pytest.raises(ValueError, match="newest checkpoint is corrupt: .*ckpt-2"):
         list(checkpoint_stream.new_checkpoints(manager.directory, timeout=0, on_damaged="fail"))
     Path(f"{first}.index").unlink()
     with pytest.raises(FileNotFoundError, match="no complete checkpoint appeared"):

@@ -61,11 +61,11 @@ def test_resnet_gives_the_features_of_keras(resnet50, tmp_path, name, options):
     assert len(report.loaded) == 265 and not report.missing and not report.unused
     assert report.source == "classifier of keras.applications (ResNet50)"
     # Red first here, blue first there. Odd sides: Keras pads its maximum in another way.
-    picture = np.random.RandomState(0).uniform(-100, 100, (1, *SHAPE)).astype(np.float32)
+    image = np.random.RandomState(0).uniform(-100, 100, (1, *SHAPE)).astype(np.float32)
     outputs = [model.get_layer(f"conv{n}_block{k}_out").output for n, k in ((4, 6), (5, 3))]
-    expected4, expected5 = keras.Model(model.inputs, outputs)(picture[..., ::-1])
+    expected4, expected5 = keras.Model(model.inputs, outputs)(image[..., ::-1])
     scale = np.abs(expected4).max()
-    features = resnet50.backbone.stage1(picture)
+    features = resnet50.backbone.stage1(image)
     np.testing.assert_allclose(features, expected4, atol=1e-4 * scale)
     stage2 = resnet50.second_stage.head.stage2
     np.testing.assert_allclose(stage2(expected4), expected5, atol=1e-4 * np.abs(expected5).max())

@@ -9,7 +9,7 @@ from tests.checkpoints.tf1_files import write_tf1
 from tests.training.tiny import tiny_detector
 
 
-def written(folder, detector, *, without=(), averages=None, name="ckpt-1"):
+def written(directory, detector, *, without=(), averages=None, name="ckpt-1"):
     """Prefix of a checkpoint of the detector as training writes it."""
     names = native.named_variables(detector)
     kept = {key: value for key, value in names.items() if key not in without}
@@ -19,7 +19,7 @@ def written(folder, detector, *, without=(), averages=None, name="ckpt-1"):
             {key: tf.Variable(tf.fill(value.shape, averages)) for key, value in names.items()}
         )
     checkpoint = tf.train.Checkpoint(model=native.tree(kept), optimizer=optimizer)
-    return checkpoint.write(str(folder / name))
+    return checkpoint.write(str(directory / name))
 
 
 def first_weights(detector):
@@ -46,7 +46,7 @@ def test_every_variable_is_loaded(tmp_path, trained, fresh):
         np.testing.assert_array_equal(old.numpy(), new.numpy())
 
 
-def test_an_empty_directory_is_no_checkpoint(tmp_path, fresh):
+def test_an_empty_directory_holds_no_checkpoint(tmp_path, fresh):
     before = first_weights(fresh)
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         loading.load_detector_weights(fresh, str(tmp_path))

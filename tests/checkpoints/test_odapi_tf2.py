@@ -104,7 +104,7 @@ def test_other_numbers_of_classes(saved):
     assert len(restore(detector, saved, checkpoint_type="detection").loaded) == 265
     request = RestoreRequest("detection", ("SecondStageBoxPredictor/",))
     report = preview_restore(detector, open_checkpoint(saved), request)
-    assert len(report.left_out) == 4 and not report.mismatched
+    assert len(report.skipped) == 4 and not report.mismatched
 
 
 def test_classification(resnet50, saved, values, tmp_path):

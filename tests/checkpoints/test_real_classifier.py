@@ -38,12 +38,12 @@ IMAGENET: dict[str, tuple[int, ...]] = {
 
 pytestmark = pytest.mark.skipif(
     not (PICTURES.exists() and REAL_CHECKPOINT.with_suffix(".ckpt.index").exists()),
-    reason="no real checkpoint or pictures here",
+    reason="no real checkpoint or images here",
 )
 
 
-def pictures_of_one_object():
-    """Path and class of every picture whose largest object fills a third of it."""
+def images_of_one_object():
+    """Path and class of every image whose largest object fills a third of it."""
     found = []
     for path in sorted((PICTURES / "Annotations").glob("*.xml")):
         annotation = voc_annotations.parse_annotation(path)
@@ -102,13 +102,13 @@ def own_last_layers(checkpoint):
 
 
 def hits(logits, names, best):
-    """Share of pictures with a class that shows the object among the `best` first."""
+    """Share of images with a class that shows the object among the `best` first."""
     order = np.argsort(-logits, axis=-1)[:, :best] - 1  # Class 0 is the background.
     return np.mean([bool(set(row) & set(IMAGENET[n])) for row, n in zip(order, names, strict=True)])
 
 
 def test_it_classifies_photographs():
-    files, names = zip(*pictures_of_one_object(), strict=True)
+    files, names = zip(*images_of_one_object(), strict=True)
     assert len(files) >= 20
     detector = built_detector()
     restore(detector, REAL_CHECKPOINT, checkpoint_type="classification", verbose=False)
@@ -120,8 +120,8 @@ def test_it_classifies_photographs():
         features = last_layers(detector.backbone.stage1(inputs))
         return (tf.reduce_mean(features, axis=[1, 2]) @ weights[0, 0] + biases).numpy()
 
-    pictures = [np.asarray(Image.open(file).convert("RGB"))[np.newaxis] for file in files]
-    inputs = tf.concat([detector.preprocess(picture)[0] for picture in pictures], axis=0)
+    images = [np.asarray(Image.open(file).convert("RGB"))[np.newaxis] for file in files]
+    inputs = tf.concat([detector.preprocess(image)[0] for image in images], axis=0)
     own_layers = own_last_layers(checkpoint)
     own = classify(inputs, own_layers)
     assert hits(own, names, best=1) > 0.6
@@ -129,6 +129,6 @@ def test_it_classifies_photographs():
     # The second stage has one batch norm where the classifier has two, and still comes close.
     second_stage = classify(inputs, detector.second_stage.head.stage2)
     assert hits(second_stage, names, best=5) > 0.6
-    # What a mistake would do: pictures in 0..255.
+    # What a mistake would do: images in 0..255.
     wrong = classify((inputs + 1.0) * 127.5, own_layers)
     assert hits(wrong, names, best=5) < 0.2

@@ -189,14 +189,14 @@ def test_a_classifier_of_the_right_name_with_nothing_that_fits(tmp_path):
         restore(tiny_detector(), path)
 
 
-def test_a_damaged_file_changes_nothing(tmp_path):
+def test_a_corrupt_file_changes_nothing(tmp_path):
     detector = tiny_detector()
     path = save_native(tiny_detector(seed=9), tmp_path)
     data = f"{path}.data-00000-of-00001"
     with open(data, "r+b") as file:
         file.truncate(600)
     before = snapshot(detector)
-    with pytest.raises(ValueError, match="damaged or cut short"):
+    with pytest.raises(ValueError, match="corrupt or truncated"):
         restore(detector, path, checkpoint_type="full")
     for name, value in snapshot(detector).items():
         np.testing.assert_array_equal(value, before[name])

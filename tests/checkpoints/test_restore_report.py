@@ -16,7 +16,7 @@ REPORT = RestoreReport(
     missing=(),
     unused=("logits",),
     mismatched=("e: [1], [2]",),
-    left_out=("f: [3], [4]",),
+    skipped=("f: [3], [4]",),
 )
 
 
@@ -40,7 +40,7 @@ def test_json_has_every_name():
     groups = json.loads(json.dumps(REPORT.to_json()))
     assert groups["loaded"] == ["a", "b", "c", "d"]
     assert groups["missing"] == groups["kept"] == []
-    assert groups["left_out"] == ["f: [3], [4]"]
+    assert groups["skipped"] == ["f: [3], [4]"]
 
 
 def test_verbosity_decides_what_a_restore_prints(tmp_path, capsys):

@@ -97,7 +97,7 @@ def test_parts_by_type(tmp_path, checkpoint_type, include, loaded):
     assert not report.missing
 
 
-def test_layers_for_other_classes_are_left_out_and_named(tmp_path):
+def test_layers_for_other_classes_are_skipped_and_named(tmp_path):
     expected = other_values(tiny_detector(num_classes=5))
     path = write_tf1(tmp_path / "model.ckpt", expected)
     detector = tiny_detector(num_classes=2)
@@ -105,7 +105,7 @@ def test_layers_for_other_classes_are_left_out_and_named(tmp_path):
     predictors = ("FirstStageBoxPredictor/", "SecondStageBoxPredictor/")
     report = restore(detector, path, checkpoint_type="detection", include=predictors)
     assert_loaded(detector, expected, before, (*FEATURES, "FirstStageBoxPredictor/"))
-    assert report.left_out == (
+    assert report.skipped == (
         "SecondStageBoxPredictor/BoxEncodingPredictor/weights: [4, 20], [4, 8]",
         "SecondStageBoxPredictor/BoxEncodingPredictor/biases: [20], [8]",
         "SecondStageBoxPredictor/ClassPredictor/weights: [4, 6], [4, 3]",

@@ -13,13 +13,13 @@ def message(function):
     raise AssertionError("nothing was raised")
 
 
-def test_an_assertion_inside_a_data_set():
+def test_an_assertion_inside_a_dataset():
     def check(x):
-        with tf.control_dependencies([tf.debugging.Assert(x < 2, ["picture is broken:", x])]):
+        with tf.control_dependencies([tf.debugging.Assert(x < 2, ["image is broken:", x])]):
             return tf.identity(x)
 
     data = tf.data.Dataset.range(5).map(check)
-    assert message(lambda: list(data)) == "picture is broken: 2"
+    assert message(lambda: list(data)) == "image is broken: 2"
 
 
 def test_an_assertion_inside_a_function():
@@ -50,8 +50,8 @@ def test_an_assertion_whose_source_is_told_first():
     assert text == "too big: 7"
 
 
-def test_damaged_records(tmp_path):
-    path = tmp_path / "cut.record"
+def test_truncated_records(tmp_path):
+    path = tmp_path / "short.record"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"x" * 100)
     path.write_bytes(path.read_bytes()[:60])

@@ -83,7 +83,7 @@ def test_patterns_choose_variables(names):
 def test_patterns_that_cannot_be_meant(names, caplog):
     with pytest.raises(ValueError, match="there is nothing to train"):
         chosen(names, freeze_patterns=[".*"])
-    with pytest.raises(ValueError, match=r"freeze_variables: 'conv\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"freeze_variables: 'conv\(' is not a regular expression"):
         chosen(names, freeze_patterns=["conv("])
     with caplog.at_level(logging.WARNING):
         chosen(names, freeze_patterns=["block4"])

@@ -112,18 +112,18 @@ def test_tensorboard_has_the_od_apis_names(tmp_path):
         "steps_per_sec",
         "train_input_images",
     }
-    # Pictures 0..4 have w.x = 1.5, 2, 2.5, 3, 3.5; a block is three batches of two of them.
+    # Images 0..4 have w.x = 1.5, 2, 2.5, 3, 3.5; a block is three batches of two of them.
     losses = np.array([1.5, 2.0, 2.5, 3.0, 3.5]) ** 2 / 2
     means = [np.mean(losses[[0, 1, 2, 3, 4, 0]]), np.mean(losses[[1, 2, 3, 4, 0, 1]])]
     unweighted = found["UnweightedLoss/RPNLoss/localization_loss"]
     assert unweighted == pytest.approx({3: means[0], 6: means[1]})
     assert found["Loss/total_loss"] == pytest.approx({3: 2 * means[0] + 0.5, 6: 2 * means[1] + 0.5})
     assert result.metrics["Loss/total_loss"] == pytest.approx(2 * means[1] + 0.5)
-    # An image summary holds width, height and the pictures.
+    # An image summary holds width, height and the images.
     assert found["train_input_images"] == {3: 2 + 2, 6: 2 + 2}
 
 
-def test_learning_rate_and_images_can_be_left_out(tmp_path):
+def test_learning_rate_and_no_images(tmp_path):
     train(tmp_path, 6, log_every_n=1, record_summaries=False)
     found = scalars(tmp_path)
     expected = {1: 0.1, 2: 0.1, 3: 0.1, 4: 0.01, 5: 0.01, 6: 0.01}
@@ -180,7 +180,7 @@ def test_a_finished_run_has_nothing_to_do(tmp_path, capsys):
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_pictures_of_all_sizes_compile_once(tmp_path, monkeypatch):
+def test_images_of_all_sizes_compile_once(tmp_path, monkeypatch):
     trainers = []
     original = training_loop.DetectionTrainer.__init__
 
@@ -230,21 +230,118 @@ def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, capsys):
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_a_non_finite_loss_names_term_and_step_and_saves_nothing(tmp_path):
-    def spoiled(batch_size, start_example):
-        numbered = dataset(batch_size, start_example).enumerate()
-        return numbered.map(
-            lambda number, batch: {
-                **batch,
-                Batch.inputs: batch[Batch.inputs] * tf.where(number == 4, np.nan, 1.0),
-            }
+def spoiled(*steps, value=np.nan):
+    """Data whose batches of these steps, counted from 1, are NaN."""
+
+    def make(batch_size, start_example):
+        first = start_example // batch_size + 1
+        bad = tf.constant(steps, tf.int64)
+        return (
+            dataset(batch_size, start_example)
+            .enumerate(first)
+            .map(
+                lambda number, batch: {
+                    **batch,
+                    Batch.inputs: batch[Batch.inputs]
+                    * tf.where(tf.reduce_any(bad == number), value, 1.0),
+                }
+            )
         )
 
-    with pytest.raises(NonFiniteError, match=r"became NaN or infinite in training step 5\b") as e:
-        train(tmp_path, 9, data=spoiled, checkpoint_every_n=3)
-    assert "learning rate is too high" in str(e.value)
-    assert f"{tmp_path}/ckpt-2, is from before" in str(e.value)
-    assert checkpoint_steps(tmp_path) == {"ckpt-1": 0, "ckpt-2": 3}
+    return make
+
+
+def averaging(**options):
+    """A model whose forward pass updates a moving average, as batch norm does."""
+
+    def make():
+        model = make_model({"noise": 0.1, "averages": True}, optimizer=scheduled(), seed=3)
+        return model
+
+    return {"model": make, **options}
+
+
+@pytest.mark.parametrize("kind", [{}, averaging()])
+def test_a_non_finite_loss_names_term_and_images_and_keeps_the_steps_before(tmp_path, kind):
+    _, before, _ = train(tmp_path / "before", 4, **kind)
+    says = r"became NaN or infinite in training step 5\b.*Its images: 3, 4. Its batch is saved as "
+    for _ in range(2):  # The second time nothing is left to save.
+        with pytest.raises(NonFiniteError, match=says) as e:
+            train(tmp_path / "run", 9, data=spoiled(5), checkpoint_every_n=3, **kind)
+        assert "learning rate is too high" in str(e.value)
+        assert f"The 4 steps before are saved as {tmp_path}/run/ckpt-3;" in str(e.value)
+        assert "--skip_nonfinite_steps=N goes on" in str(e.value)
+        assert checkpoint_steps(tmp_path / "run") == {"ckpt-1": 0, "ckpt-2": 3, "ckpt-3": 4}
+    with np.load(tmp_path / "run/nonfinite_step_5.npz") as saved:
+        assert list(saved[Batch.image_id]) == [b"3", b"4"]
+        assert np.isnan(saved[Batch.inputs]).all()
+    _, model, _ = train(tmp_path / "run", 4, **kind)
+    for got, wanted in zip(state(model), state(before), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", [{}, averaging()])
+def test_skipped_steps_change_nothing_and_are_counted(tmp_path, kind, value, capsys):
+    def at(data, num_steps, model_dir, **options):
+        result, model, _ = train(
+            tmp_path / model_dir, num_steps, data=data, log_every_n=1, **kind, **options
+        )
+        return result, model
+
+    _, before = at(dataset, 3, "run")
+    result, skipping = at(spoiled(4, 5, value=value), 5, "run", skip_nonfinite_steps=2)
+    assert (result.step, result.skipped_steps) == (5, 2)
+    for got, wanted in zip(state(skipping), state(before), strict=True):
+        if got.ndim:  # All but the counted steps, and the rate that follows from them.
+            np.testing.assert_array_equal(got, wanted)
+    output = capsys.readouterr().out
+    assert (
+        "step 4 is skipped" in output and "(1 of 2 steps that may be). Its images: 1, 2." in output
+    )
+    assert "; 2 steps skipped (NaN or infinite)" in output
+    assert scalars(tmp_path / "run")["skipped_nonfinite_steps"] == {4: 1.0, 5: 2.0}
+    # Resuming is the uninterrupted run; the steps of earlier commands count.
+    data = spoiled(4, 5, 7, value=value)
+    _, parts = at(data, 8, "run", skip_nonfinite_steps=3)
+    _, whole = at(data, 8, "whole", skip_nonfinite_steps=3)
+    for got, wanted in zip(state(parts), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    with pytest.raises(NonFiniteError, match=r"step 9\b.* 3 steps were skipped before"):
+        at(spoiled(9), 9, "run", skip_nonfinite_steps=3)
+    result, _ = at(dataset, 9, "run")
+    assert result.skipped_steps == 3
+
+
+def test_a_run_from_before_the_counters_is_continued(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        original = training_loop.RunCheckpoints
+        patch.setattr(
+            training_loop, "RunCheckpoints", lambda *a, **k: original(*a, **{**k, "counters": None})
+        )
+        train(tmp_path / "run", 3)
+    assert "counters" not in str(tf.train.list_variables(str(tmp_path / "run")))
+    _, model, starts = train(tmp_path / "run", 5)
+    _, whole, _ = train(tmp_path / "whole", 5)
+    assert starts == [6]
+    for got, wanted in zip(state(model), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_loss_that_explodes_is_warned_of_once(tmp_path, caplog):
+    def fast():
+        return make_model(rate=30.0)
+
+    train(tmp_path, 8, model=fast, log_every_n=1)
+    assert caplog.text.count("Training seems to diverge") == 1
+
+
+def test_a_directory_that_cannot_be_written_to_is_refused_before_the_model_is_made(tmp_path):
+    def never():
+        raise AssertionError("no model is needed")
+
+    with pytest.raises(ValueError, match="model_dir '/proc/run' cannot be written to"):
+        train("/proc/run", 1, model=never)
 
 
 def test_data_that_end_are_an_error(tmp_path):
@@ -297,11 +394,11 @@ def test_what_is_refused_leaves_no_trace(tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train(tmp_path, 1)
 
-    def narrow():
+    def of_size_2():
         return make_model({"size": 2}, optimizer=scheduled())
 
     with pytest.raises(ValueError, match=r"/weights: \[3\] there, \[2\] here.*another --model_dir"):
-        train(tmp_path, 2, model=narrow)
+        train(tmp_path, 2, model=of_size_2)
     with pytest.raises(ValueError, match=r"velocity/.*: nothing there, \[1\] here"):
         train(tmp_path, 2, model=lambda: make_model(optimizer=scheduled(Adam)))
     with pytest.raises(ValueError, match=r"average/.*: \[1\] there, nothing here"):
@@ -314,7 +411,7 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(tmp_pa
     train(tmp_path / "run", 4, checkpoint_every_n=2)
     DAMAGE[kind](str(tmp_path / "run/ckpt-3"))
     there = {path.name for path in (tmp_path / "run").glob("ckpt-3.*")}
-    with pytest.raises(ValueError, match="newest checkpoint is damaged: .*ckpt-3"):
+    with pytest.raises(ValueError, match="newest checkpoint is corrupt: .*ckpt-3"):
         train(tmp_path / "run", 6, on_damaged="fail")
     assert {path.name for path in (tmp_path / "run").glob("ckpt-3.*")} == there
     _, model, starts = train(tmp_path / "run", 6)

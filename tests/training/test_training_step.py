@@ -13,17 +13,10 @@ from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import summary_names
 from object_detection_mtl.training.training_step import TrainingStep, non_finite_term
 from tests.training import tiny
-from tests.training.linear import make_model, one_device, picture
+from tests.training.linear import batch, make_model, one_device
 
 LOCALIZATION = "Loss/RPNLoss/localization_loss"
 CLASSIFICATION = "Loss/BoxClassifierLoss/classification_loss"
-
-
-def batch(*indices):
-    return {
-        Batch.inputs: tf.constant(np.stack([picture(index) for index in indices])),
-        Batch.true_image_shapes: tf.constant([[2, 2, 3]] * len(indices)),
-    }
 
 
 def run(model, data, steps=1):
@@ -51,7 +44,7 @@ def test_weights_are_applied_once_and_everything_is_logged():
 
 
 def test_the_update_is_the_weighted_gradient():
-    # One picture, x = (1, .5, 0), w.x = 2: dL/dw = 2 * 2 * x = (4, 2, 0); dL/db = 3.
+    # One image, x = (1, .5, 0), w.x = 2: dL/dw = 2 * 2 * x = (4, 2, 0); dL/db = 3.
     detector, scalars = run(make_model, batch(1))
     np.testing.assert_allclose(detector.w, [1 - 0.4, 2 - 0.2, 0.0], rtol=1e-6)
     np.testing.assert_allclose(detector.b, [-0.3], rtol=1e-6)
@@ -75,7 +68,7 @@ def test_clipping_and_multipliers_in_this_order():
     np.testing.assert_allclose(detector.b, [-0.1], rtol=1e-6)
 
 
-def test_regularization_can_be_left_out():
+def test_regularization_may_be_off():
     _, scalars = run(lambda: make_model(add_regularization=False), batch(1))
     assert summary_names.REGULARIZATION not in scalars
     assert scalars[summary_names.TOTAL] == pytest.approx(4.0)
@@ -166,7 +159,9 @@ TWO_REPLICAS = textwrap.dedent(
     strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
     with strategy.scope():
         momentum = Momentum(Schedule("constant", learning_rate=0.1), momentum=0.9, use_ema=True)
-        model = make_model(optimizer=momentum, clip_norm=2.0)
+        model = make_model(
+            {"auxiliary": (-2.0, 0.0, 1.0)}, optimizer=momentum, clip_norm=2.0,
+            auxiliary_gradients=sys.argv[2], skip_nonfinite=sys.argv[2] != "SUM")
         momentum.build(list(model.trained.values()))
     step_fn = TrainingStep(
         model.detector, momentum, list(model.trained.values()), model.step_options)
@@ -175,7 +170,8 @@ TWO_REPLICAS = textwrap.dedent(
 
     @tf.function
     def step():
-        scalars = strategy.run(step_fn, args=(next(batches), tf.constant(0, tf.int64)))
+        scalars = strategy.run(step_fn, args=(next(batches), tf.constant(0, tf.int64)),
+                               kwargs={"measure": sys.argv[2] != "SUM"})
         return {k: strategy.reduce("SUM", v, axis=None) for k, v in scalars.items()}
 
     for _ in range(3):
@@ -188,12 +184,13 @@ TWO_REPLICAS = textwrap.dedent(
 
 
 @pytest.mark.slow
-def test_two_replicas_do_what_one_does():
+@pytest.mark.parametrize("form", ["SUM", "PROJECT"])
+def test_two_replicas_do_what_one_does(form):
     """The batch size is global: losses, norms, clipping and updates do not see the devices."""
     results = []
     for count in (1, 2):
         output = subprocess.run(
-            [sys.executable, "-c", TWO_REPLICAS, str(count)],
+            [sys.executable, "-c", TWO_REPLICAS, str(count), form],
             capture_output=True,
             text=True,
             cwd=Path(__file__).parents[2],

@@ -1,6 +1,6 @@
 """A real two-stage detector small enough to train in a test, and batches for it.
 
-One strided convolution is the whole first stage, one more the second: 32x32 pictures, stride 8.
+One strided convolution is the whole first stage, one more the second: 32x32 images, stride 8.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def tiny_detector(
 
 
 def example(index: int, height: int = 32, width: int = 32) -> dict[str, np.ndarray]:
-    """Picture number `index`: noise with a bright square that is its one object."""
+    """Image number `index`: noise with a bright square that is its one object."""
     rng = np.random.RandomState(index)
     top, left = rng.uniform(0.0, 0.4, 2)
     image = rng.uniform(-1.0, 0.0, (height, width, 3)).astype(np.float32)
@@ -118,7 +118,7 @@ def example(index: int, height: int = 32, width: int = 32) -> dict[str, np.ndarr
 
 
 def batch(*indices: int, height: int = 32, width: int = 32) -> dict[str, tf.Tensor]:
-    """A batch of pictures."""
+    """A batch of images."""
     examples = [example(index, height, width) for index in indices]
     return {key: tf.constant(np.stack([e[key] for e in examples])) for key in examples[0]}
 
@@ -126,5 +126,5 @@ def batch(*indices: int, height: int = 32, width: int = 32) -> dict[str, tf.Tens
 def dataset(batch_size: int, start_example: int = 0, num_examples: int = 12) -> tf.data.Dataset:
     """Endless batches in a fixed order, beginning where a resumed run needs it."""
     everything: dict[str, Any] = batch(*range(num_examples))
-    pictures = tf.data.Dataset.from_tensor_slices(everything).repeat().skip(start_example)
-    return pictures.batch(batch_size, drop_remainder=True)
+    images = tf.data.Dataset.from_tensor_slices(everything).repeat().skip(start_example)
+    return images.batch(batch_size, drop_remainder=True)
