@@ -285,12 +285,17 @@ class TestEvaluate:
         config = records.load(
             records_dir, "eval_config.num_examples=2", "eval_input_reader[0].label_map_path="
         )
-        metrics = jobs.evaluate(config, str(run / "ckpt-2"), tmp_path, once=True)
+        metrics = jobs.evaluate(config, str(run / "ckpt-2"), tmp_path)
         written = json.loads((tmp_path / "eval/val/metrics-2.json").read_text())
         assert written["num_images"] == 2
         assert "PascalBoxes_PerformanceByCategory/AP@0.5IOU/2" in metrics
         own = tf.train.load_variable(str(run / "ckpt-2"), KEY.format(NAME))
         np.testing.assert_array_equal(loaded[0], own)
+
+    def test_a_checkpoint_that_does_not_exist_is_not_waited_for(self, records_dir, run, tmp_path):
+        config = records.load(records_dir)
+        with pytest.raises(FileNotFoundError, match=r"no checkpoint .*ckpt-22'; did you mean"):
+            jobs.evaluate(config, str(run / "ckpt-22"), tmp_path)
 
     def test_moving_averages_if_configured(self, records_dir, run, tmp_path, loaded):
         config = records.load(records_dir, "eval_config.use_moving_averages=true")
@@ -302,7 +307,7 @@ class TestEvaluate:
 
     def test_no_checkpoint(self, records_dir, tmp_path):
         config = records.load(records_dir)
-        with pytest.raises(FileNotFoundError, match="no checkpoint appeared"):
+        with pytest.raises(FileNotFoundError, match="no complete checkpoint appeared"):
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, timeout=0)
         with pytest.raises(FileNotFoundError, match="no checkpoint"):
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, once=True)

@@ -1,4 +1,4 @@
-"""`Optimizer` and `LearningRate` -> a Keras optimizer with its schedule."""
+"""Build optimizers and learning rates from their configs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from object_detection_mtl.training.schedules import Schedule
 
 
 def build(config: optimizer_pb2.Optimizer) -> keras.optimizers.Optimizer:
-    """The optimizer of a config. Clipping is not its business but the training step's.
+    """Return the optimizer of a config, without clipping, which the training step does.
 
-    With `use_moving_average` it keeps, besides, an exponential average of every trained variable;
-    training goes on with the variables themselves, evaluation and export can take the averages.
+    With `use_moving_average` it also keeps an exponential average of every trained variable.
+    Training uses the variables; evaluation and export can use the averages.
 
     Raises:
         ValueError: no optimizer or no learning rate is given, or a rate schedule is impossible.
@@ -49,7 +49,7 @@ def build(config: optimizer_pb2.Optimizer) -> keras.optimizers.Optimizer:
 
 
 def build_schedule(config: optimizer_pb2.LearningRate) -> Schedule:
-    """The learning rate of a config as a function of the step.
+    """Return the learning rate of a config as a function of the step.
 
     Raises:
         ValueError: no kind of learning rate is given, or its numbers are impossible.

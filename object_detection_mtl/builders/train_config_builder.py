@@ -1,4 +1,4 @@
-"""`TrainConfig` -> what the training loop takes: options, variables to train, first weights."""
+"""Build the options, the trained model and the first weights of a run from `TrainConfig`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RESTORE_SCOPES = {
 def build_model(
     config: train_pb2.TrainConfig, detector: Any, *, jit_compile: bool = False
 ) -> TrainableModel:
-    """The detector with its optimizer, in the scope of the run's strategy.
+    """Return the detector with its optimizer; call this in the scope of the run's strategy.
 
     Args:
         config: resolved.
@@ -37,7 +37,7 @@ def build_model(
         jit_compile: let XLA compile the step.
 
     Raises:
-        ValueError: nothing is left to train, or as `optimizer_builder.build`.
+        ValueError: every variable is frozen, or as `optimizer_builder.build`.
     """
     trained = gradients.trained_variables(
         native.named_variables(detector),
@@ -85,7 +85,7 @@ def _rate_multipliers(detector: Any, trained: Mapping[str, keras.Variable]) -> t
 def build_loop_options(
     config: train_pb2.TrainConfig, *, num_train_steps: int | None = None, **options: Any
 ) -> LoopOptions:
-    """The loop's options.
+    """Return the options of the training loop.
 
     Args:
         config: resolved.
@@ -93,7 +93,7 @@ def build_loop_options(
         options: further fields of `LoopOptions`.
 
     Raises:
-        ValueError: neither says how many steps to train, or a number is out of range.
+        ValueError: neither gives the number of steps, or a number is out of range.
     """
     num_steps = config.num_steps if num_train_steps is None else num_train_steps
     if num_steps < 1:
@@ -107,7 +107,7 @@ def build_loop_options(
 
 
 def max_boxes(config: train_pb2.TrainConfig) -> int | None:
-    """`max_number_of_boxes` of an image; it acts only where it is written out."""
+    """Return `max_number_of_boxes`; None where the config does not write it."""
     return config.max_number_of_boxes if config.HasField("max_number_of_boxes") else None
 
 
@@ -116,7 +116,7 @@ def build_initialiser(
     model_dir: str | os.PathLike[str],
     fresh_scopes: tuple[str, ...] = (),
 ) -> Callable[[Any], None]:
-    """What loads `fine_tune_checkpoint` into the detector of a new run; nothing if there is none.
+    """Return a function that loads `fine_tune_checkpoint`, if any, into a new run's detector.
 
     Args:
         config: resolved.
@@ -158,7 +158,7 @@ def restore_request(
     checkpoint_type: str | None = None,
     use_moving_averages: bool = False,
 ) -> RestoreRequest:
-    """What the config wants of its `fine_tune_checkpoint`.
+    """Return the request for the `fine_tune_checkpoint` of a config.
 
     Args:
         config: resolved.

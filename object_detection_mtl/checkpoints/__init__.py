@@ -1,0 +1,1 @@
+"""Find, read and convert checkpoints; restore weights from them."""

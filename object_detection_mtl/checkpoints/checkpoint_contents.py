@@ -1,4 +1,4 @@
-"""What is in a checkpoint, without a model to put it into."""
+"""Contents of a checkpoint, read without a model."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from object_detection_mtl.checkpoints.checkpoint_sources import source_of
 
 STEP_KEY = f"step{VALUE_SUFFIX}"
 Shapes = dict[str, tuple[int, ...]]
-# Roots of object graphs below which the names begin.
+# Roots of object graphs; the names follow them.
 ROOTS = (f"{native.MODEL_ROOT}/",)
 
 
 @dataclass(frozen=True)
 class CheckpointContents:
-    """What a checkpoint is and holds.
+    """Kind and contents of a checkpoint.
 
     Attributes:
         prefix: of its files.
-        kind: the source's title; empty if it is none that can be loaded.
-        networks: feature extractors in it, or what is known of them.
+        kind: the source's title; empty if no detector can load it.
+        networks: feature extractors in it, as far as they are known.
         is_detector: whether it holds a whole detector.
         is_object_based: written by TensorFlow 2's `tf.train.Checkpoint`.
-        step: training steps behind it; None if it does not say.
+        step: training steps behind it; None if it stores none.
         weights: the variables of its model.
         of_training: optimizer slots, moving averages, counters.
         has_averages: whether moving averages are among them.
@@ -46,8 +46,8 @@ class CheckpointContents:
     has_averages: bool
 
     def table(self, *, full: bool = False) -> str:
-        """A line per part of the model; or with `full` one per variable."""
-        kind = self.kind or "checkpoint of no kind that can be loaded here"
+        """Return a line for each part of the model; with `full` for each variable."""
+        kind = self.kind or "checkpoint of an unsupported kind"
         form = "object-based" if self.is_object_based else "name-based"
         lines = [
             f"{self.prefix}: {kind} ({form})",
@@ -65,7 +65,7 @@ class CheckpointContents:
         return "\n".join(lines)
 
     def parts(self) -> dict[str, list[tuple[int, ...]]]:
-        """Outermost scope -> shapes of the weights in it."""
+        """Return outermost scope -> shapes of the weights in it."""
         parts: dict[str, list[tuple[int, ...]]] = {}
         for key, shape in sorted(self.weights.items()):
             for root in ROOTS:
@@ -74,7 +74,7 @@ class CheckpointContents:
         return parts
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for `json.dumps`."""
+        """Return all contents, for `json.dumps`."""
         return {
             "prefix": self.prefix,
             "kind": self.kind,
@@ -89,7 +89,7 @@ class CheckpointContents:
 
 
 def describe_checkpoint(checkpoint: CheckpointFile) -> CheckpointContents:
-    """What a checkpoint is and holds; an unknown one is described, too."""
+    """Return kind and contents of a checkpoint, also of an unknown one."""
     try:
         source = source_of(checkpoint)
     except ValueError:
@@ -109,7 +109,7 @@ def describe_checkpoint(checkpoint: CheckpointFile) -> CheckpointContents:
 
 
 def global_step_of(checkpoint: CheckpointFile) -> int | None:
-    """Training steps behind a checkpoint; None if it does not say."""
+    """Return the training steps behind a checkpoint; None if it stores none."""
     for key in (STEP_KEY, "global_step"):  # TensorFlow 2's and TensorFlow 1's.
         if checkpoint.shapes.get(key) == ():
             return int(checkpoint.read(key))
@@ -122,7 +122,7 @@ def global_step_at(prefix: str) -> int:
 
 
 def is_of_training(key: str) -> bool:
-    """Whether a variable belongs to an optimizer or a loop, not to a model."""
+    """Return whether a variable belongs to an optimizer or a loop, not to a model."""
     counters = (STEP_KEY, f"save_counter{VALUE_SUFFIX}")
     return (
         key.startswith(("optimizer/", "counters/"))

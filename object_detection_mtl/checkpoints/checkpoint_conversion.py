@@ -1,4 +1,4 @@
-"""Writing a detector's weights as a checkpoint of this package or under the TF1 detection names."""
+"""Write a detector's weights as a native or TF1 detection checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = (NATIVE, TF1_DETECTION)
 def write_checkpoint(
     detector: Any, prefix: str, *, form: str, names: Collection[str], step: int | None
 ) -> None:
-    """Writes some of a detector's variables.
+    """Write some of a detector's variables.
 
     Args:
         detector: a `TwoStageDetector`.
@@ -33,7 +33,7 @@ def write_checkpoint(
     Raises:
         ValueError: an unknown format, a prefix that is the name of a single file, or a network
             that TF1 detection checkpoints do not have.
-        FileExistsError: there is such a checkpoint already.
+        FileExistsError: the checkpoint exists already.
     """
     check_output(prefix)
     if form not in FORMATS:
@@ -50,10 +50,10 @@ def write_checkpoint(
 
 
 def check_output(prefix: str) -> None:
-    """Refuses a prefix that nothing can be written to.
+    """Refuse a prefix that cannot be written to.
 
     Raises:
-        ValueError, FileExistsError: see `write_checkpoint`.
+        ValueError, FileExistsError: as `write_checkpoint`.
     """
     if PART_OF_CHECKPOINT.search(prefix) or prefix.endswith("/"):
         raise ValueError(
@@ -61,7 +61,7 @@ def check_output(prefix: str) -> None:
             "converted/ckpt-0"
         )
     if os.path.exists(f"{prefix}.index"):
-        raise FileExistsError(f"there is a checkpoint {prefix!r} already; give another path")
+        raise FileExistsError(f"checkpoint {prefix!r} exists already; give another path")
 
 
 def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
@@ -76,7 +76,7 @@ def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
 
 
 def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:
-    """What a TF1 Saver writes."""
+    """Write what a TF1 Saver writes."""
     names = sorted(arrays)
     tf.raw_ops.SaveV2(
         prefix=prefix,

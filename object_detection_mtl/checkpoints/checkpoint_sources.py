@@ -1,4 +1,4 @@
-"""Every kind of checkpoint that can be read, in the order in which they are recognised."""
+"""All supported kinds of checkpoints, in the order of their recognition."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SOURCES: tuple[CheckpointSource, ...] = (
 
 
 def open_any(path: str | os.PathLike[str], names: Collection[str] = ()) -> CheckpointFile:
-    """Opens what a path means: a checkpoint, or weights of Keras.
+    """Open what a path means: a checkpoint, or Keras weights.
 
     Args:
         path: as a user typed it.
-        names: of the detector that is to be filled; only "imagenet" needs them.
+        names: of the detector to fill; only "imagenet" needs them.
 
     Raises:
-        FileNotFoundError, ValueError: nothing readable is there.
+        FileNotFoundError, ValueError: there is no readable checkpoint.
     """
     if keras_applications.is_keras(path):
         return keras_applications.open_weights(path, network_of(names) if names else "")
@@ -43,10 +43,10 @@ def open_any(path: str | os.PathLike[str], names: Collection[str] = ()) -> Check
 
 
 def source_of(checkpoint: CheckpointFile) -> CheckpointSource:
-    """The kind of a checkpoint.
+    """Return the kind of a checkpoint.
 
     Raises:
-        ValueError: none that is known; the message says what is in it.
+        ValueError: the kind is unknown; the message names some variables.
     """
     for source in SOURCES:
         if source.recognises(checkpoint):
@@ -59,6 +59,6 @@ def source_of(checkpoint: CheckpointFile) -> CheckpointSource:
     kind = "object-based" if checkpoint.is_object_based else "name-based"
     raise ValueError(
         f"checkpoint {checkpoint.prefix!r} ({kind}, variables such as "
-        f"{first_names(sorted(checkpoint.shapes))}) is of no known kind: "
+        f"{first_names(sorted(checkpoint.shapes))}) is of an unknown kind; supported are "
         f"{'; '.join(source.title for source in SOURCES)}"
     )

@@ -54,14 +54,16 @@ class KerasWeights:
                 self._arrays |= {f"{layer.name}/{w.name}": w.numpy() for w in layer.weights}
 
     def get_tensor(self, key: str) -> np.ndarray:
+        """Return the value of a key, as TensorFlow's reader does."""
         return self._arrays[key]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return key -> shape of all values."""
         return {key: array.shape for key, array in self._arrays.items()}
 
 
 def is_keras(path: str | os.PathLike[str]) -> bool:
-    """Whether a path means weights of Keras."""
+    """Return whether a path means weights of Keras."""
     text = os.fspath(path)
     return text == IMAGENET or text.endswith(SUFFIXES)
 
@@ -154,7 +156,7 @@ def _kernels_of(application: str) -> Counter[tuple[int, ...]]:
 
 
 def _load(path: str, application: str) -> keras.Model:
-    """The network with a file's weights, with or without the classifier on top."""
+    """Return the network with a file's weights, with or without the classifier on top."""
     if path.endswith(".keras"):
         return keras.models.load_model(path, compile=False)
     build = getattr(keras.applications, application)
@@ -197,7 +199,7 @@ def _weights_of(checkpoint: CheckpointFile) -> KerasWeights:
 def _plan(
     checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
-    """The whole network into every copy of its two parts."""
+    """Plan the whole network into every copy of its two parts."""
     weights = _weights_of(checkpoint)
     restore_plan.require_classification(checkpoint, f"{SOURCE.title} ({weights.network})", request)
     network = restore_plan.network_of(names)
@@ -242,7 +244,7 @@ def _values_by_order(
 def _values(
     checkpoint: CheckpointFile, ours: list[KerasLayer], theirs: list[KerasLayer]
 ) -> dict[str, CheckpointValue]:
-    """The values of one part's variables."""
+    """Return the values of one part's variables."""
     pairs = list(zip(ours, theirs, strict=False))
     biases = {
         _scope(our["kernel"]): their["bias"]
@@ -267,12 +269,12 @@ def _values(
 
 
 def _scope(name: str) -> str:
-    """The layer that a variable belongs to; a convolution and its batch norm are one."""
+    """Return the layer of a variable; a convolution and its batch norm are one."""
     return name.rsplit("/BatchNorm/", 1)[0] if "/BatchNorm/" in name else name.rsplit("/", 1)[0]
 
 
 def _minus(value: CheckpointValue, bias: CheckpointValue) -> CheckpointValue:
-    """A moving mean from which the bias before it is taken: the same difference."""
+    """Return a moving mean minus the bias before it, which gives the same outputs."""
     return CheckpointValue(value.keys + bias.keys, value.shape, lambda: value.load() - bias.load())
 
 

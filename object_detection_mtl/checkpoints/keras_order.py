@@ -1,4 +1,4 @@
-"""The order of a network's layers in Keras, where layers are counted instead of named.
+"""Order of a network's layers in Keras, which counts layers instead of naming them.
 
 Keras sorts the layers of a model by their distance from its output, and layers at the same distance
 by the order of the branches they are on. A convolution and its batch norm are two layers there:
@@ -44,7 +44,7 @@ def _layer_of(name: str) -> str:
 
 
 def _place(layer: str) -> tuple[str, str]:
-    """The block of a layer and its branch there."""
+    """Return the block of a layer and its branch there."""
     match = BRANCH.match(layer)
     if match is None:
         return layer, ""
@@ -53,7 +53,7 @@ def _place(layer: str) -> tuple[str, str]:
 
 
 def _in_order(branches: dict[str, dict[str, list[str]]], start: int) -> list[KerasLayer]:
-    """The layers of one block: from the longest distance to the output to the shortest."""
+    """Return the layers of one block, from the longest distance to the output to the shortest."""
     rows = [list(branches[key].values()) for key in sorted(branches)]
     layers: list[KerasLayer] = []
     for distance in range(max(map(len, rows)), 0, -1):

@@ -27,7 +27,7 @@ class StageKernels(NamedTuple):
 
     @property
     def whole(self) -> Shapes:
-        """The kernels of the whole network."""
+        """Return the kernels of the whole network."""
         return self.stage1 + self.stage2
 
 

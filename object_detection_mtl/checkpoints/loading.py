@@ -1,4 +1,4 @@
-"""All weights of a detector from a checkpoint, or an error: nothing that detects is left random."""
+"""Load all weights of a detector, or fail."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from object_detection_mtl.checkpoints.checkpoint_sources import source_of
 def load_detector_weights(
     detector: Any, checkpoint_path: str | os.PathLike[str], *, use_moving_averages: bool = False
 ) -> restore.RestoreReport:
-    """Assigns every variable of a detector that is to detect.
+    """Assign every variable of a detector.
 
     Args:
         detector: a `TwoStageDetector`.
-        checkpoint_path: prefix of a detector's checkpoint, or a directory whose newest is meant.
-        use_moving_averages: take the averages that training kept. An exported checkpoint, which
-            holds nothing of its training, has none: its weights are those that were chosen.
+        checkpoint_path: prefix of a detector's checkpoint, or a directory, which means its newest.
+        use_moving_averages: load the averages that training kept. An exported checkpoint has none;
+            its weights are those that the export chose.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the checkpoint is a classifier's or of another model, or is damaged; training
-            kept no averages.
+        ValueError: the checkpoint is a classifier's, of another model, or corrupt; training kept
+            no averages.
+
+    Returns:
+        Which variables were loaded.
     """
     checkpoint = checkpoint_search.open_checkpoint(checkpoint_path)
     source = source_of(checkpoint)
@@ -51,7 +54,7 @@ def load_detector_weights(
 
 
 def _is_of_training(checkpoint: checkpoint_files.CheckpointFile) -> bool:
-    """Whether it holds more than weights: what an exporter writes does not."""
+    """Return whether it holds more than weights, unlike that of an export."""
     return any(
         key.startswith("optimizer/") or tf1_detection.OF_TRAINING.search(key)
         for key in checkpoint.shapes
@@ -78,7 +81,7 @@ def _require_all(checkpoint: checkpoint_files.CheckpointFile, detector: Any) -> 
 
 
 def _likeness(in_file: set[str], in_config: str) -> str:
-    """Which model the file looks like."""
+    """Return which model the file looks like."""
     if in_config in in_file:
         return f"Its feature extractor, {in_config}, is the config's; other parts differ."
     return (

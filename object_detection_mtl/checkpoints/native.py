@@ -1,9 +1,10 @@
-"""This project's own checkpoints: what training writes, under names that outlive refactoring.
+"""Native checkpoints: the files that training writes, with stable names.
 
-A checkpoint has the OD API's roots: `step`, `save_counter`, `model`, `optimizer`. Below `model`
-stand the TF1 names (`model/FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights`), not the path
-of Python attributes that TensorFlow 2 would write: code may move, files stay readable. Below
-`optimizer` stand `iterations` and one tree of the same names per slot (`momentum`, `average`, ...).
+A checkpoint has the OD API's roots `step`, `save_counter`, `model` and `optimizer`, and `counters`
+for further numbers of a run. `model` holds the TF1 names
+(`model/FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights`), not the path of Python attributes
+that TensorFlow 2 would write: files stay readable when code moves. `optimizer` holds `iterations`
+and one tree of the same names per slot (`momentum`, `average`, ...).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ AVERAGE_ROOT = "optimizer/average"
 
 
 def named_variables(detector: Any) -> dict[str, keras.Variable]:
-    """Name in a checkpoint -> variable, for every variable of the detector.
+    """Return name in a checkpoint -> variable, for every variable of the detector.
 
     Raises:
         ValueError: two variables have the same name (an error of the model's name map).
@@ -41,7 +42,7 @@ def named_variables(detector: Any) -> dict[str, keras.Variable]:
 
 
 def tree(names: Mapping[str, keras.Variable]) -> dict[str, Any]:
-    """`{"a/b": v}` -> `{"a": {"b": v}}`, which `tf.train.Checkpoint` tracks as it stands."""
+    """Return `{"a": {"b": v}}` for `{"a/b": v}`, as `tf.train.Checkpoint` tracks it."""
     root: dict[str, Any] = {}
     for name, variable in names.items():
         *scopes, leaf = name.split("/")
@@ -53,18 +54,18 @@ def tree(names: Mapping[str, keras.Variable]) -> dict[str, Any]:
 
 
 def checkpoint_key(root: str, name: str) -> str:
-    """Key under which a variable of the tree below `root` stands in the file."""
-    # TensorFlow doubles the dots of a name, because a single one is its own escape character.
+    """Return the key in the file of a variable of the tree below `root`."""
+    # TensorFlow escapes a dot in a name by doubling it.
     return f"{root}/{name.replace('.', '..')}{VALUE_SUFFIX}"
 
 
 def is_native(checkpoint: CheckpointFile) -> bool:
-    """Whether this project's training wrote the checkpoint."""
+    """Return whether training with this package wrote the checkpoint."""
     return checkpoint.is_object_based and bool(networks(checkpoint))
 
 
 def networks(checkpoint: CheckpointFile) -> set[str]:
-    """The feature extractor's network, such as `MobilenetV1`."""
+    """Return the feature extractor's network, such as `MobilenetV1`."""
     prefix = f"{MODEL_ROOT}/FirstStageFeatureExtractor/"
     return {
         key[len(prefix) :].split("/", 1)[0] for key in checkpoint.shapes if key.startswith(prefix)
@@ -72,14 +73,14 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
 
 
 def has_averages(checkpoint: CheckpointFile) -> bool:
-    """Whether the optimizer that wrote the checkpoint kept moving averages."""
+    """Return whether the checkpoint holds moving averages."""
     return any(key.startswith(f"{AVERAGE_ROOT}/") for key in checkpoint.shapes)
 
 
 def _plan(
     checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
-    """The same names."""
+    """Plan by equal names."""
     restore_plan.require_detection(checkpoint, request)
     restore_plan.require_network(checkpoint, networks(checkpoint), restore_plan.network_of(names))
     restore_plan.require_averages(checkpoint, has_averages(checkpoint), request)

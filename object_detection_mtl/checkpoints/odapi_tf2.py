@@ -148,7 +148,7 @@ def _plan_classifier(
 
 
 def _counted(root: str, layers: list[KerasLayer], start: int = 0) -> dict[str, str]:
-    """Our variable's name -> its object."""
+    """Return the detector's variable name -> its object."""
     return {
         name: f"{root}/layer_with_weights-{number}/{attribute}"
         for number, layer in enumerate(layers, start)
@@ -157,7 +157,7 @@ def _counted(root: str, layers: list[KerasLayer], start: int = 0) -> dict[str, s
 
 
 def _head_objects(checkpoint: CheckpointFile, names: Collection[str]) -> dict[str, str]:
-    """The same for the heads; those that the file does not have are left out."""
+    """Return variable name -> object for the heads that the file has."""
     attributes = {"weights": "kernel", "biases": "bias"}
     objects = {}
     for layer, pattern in HEADS.items():

@@ -1,4 +1,4 @@
-"""Loading weights into a detector from a checkpoint of another training run.
+"""Restore a detector's weights from a checkpoint of another run.
 
 The variable names in a checkpoint tell its kind. Every kind is a `CheckpointSource` with its own
 name map (`checkpoint_sources.py`). A `RestoreReport` accounts for every variable of both sides.
@@ -42,21 +42,24 @@ def restore(
     use_moving_averages: bool = False,
     verbose: bool = True,
 ) -> RestoreReport:
-    """Assigns a checkpoint's weights to a detector's variables.
+    """Assign a checkpoint's weights to a detector's variables.
 
     Args:
         detector: a `TwoStageDetector`; all its variables exist.
-        path: prefix of a checkpoint, a directory whose newest checkpoint is meant, a file of Keras
-            weights or the word "imagenet" (see `keras_applications.py`).
-        checkpoint_type: the OD API's words. `classification`: an ImageNet classifier into every
+        path: prefix of a checkpoint; a directory, which means its newest checkpoint; a file of
+            Keras weights; or the word "imagenet" (see `keras_applications.py`).
+        checkpoint_type: as in the OD API. `classification`: an ImageNet classifier into every
             copy of the backbone. `detection`: both stages' feature extractors of a detector, for
             any number of classes; the second one's into every copy of it. `full`: every variable
             of the same model. Empty: what fits the checkpoint, `classification` or `detection`.
         include: with `detection`, further scopes to load, such as `SecondStageBoxPredictor`; what
-            is sized for another number of classes is left out.
-        exclude: scopes whose copy of the backbone stays as initialised.
-        use_moving_averages: take the averages that the optimizer kept, where it kept one.
+            is sized for another number of classes is skipped.
+        exclude: scopes whose copy of the backbone stays as initialized.
+        use_moving_averages: load the averages that the optimizer kept, where it kept one.
         verbose: print the report's table.
+
+    Returns:
+        The group of every variable.
 
     Raises:
         FileNotFoundError, ValueError: no readable checkpoint at `path`; nothing in it fits; a
@@ -68,7 +71,7 @@ def restore(
     checkpoint = open_any(path, variables)
     plan, report = _plan(checkpoint, variables, request)
     _refuse_bad(report, checkpoint, plan, request)
-    # Read everything before the first assignment: a damaged file leaves the detector as it was.
+    # Read everything before the first assignment: a corrupt file leaves the detector as it was.
     # Reading twice costs less than holding a large model's weights three times.
     for name in report.loaded:
         plan.values[name].load()
@@ -84,7 +87,7 @@ def restore(
 def preview_restore(
     detector: Any, checkpoint: CheckpointFile, request: RestoreRequest
 ) -> RestoreReport:
-    """What `restore` would do, without doing it; it lists what `restore` refuses, too.
+    """Return what `restore` would do; this also lists what `restore` refuses.
 
     Raises:
         ValueError: an unknown kind of checkpoint, a type that it cannot serve, another network.
@@ -107,7 +110,7 @@ def _plan(
 def _account(
     plan: RestorePlan, shapes: Mapping[str, Iterable[int]], request: RestoreRequest
 ) -> RestoreReport:
-    """Sorts every variable of the detector and of the checkpoint into one group."""
+    """Sort every variable of the detector and of the checkpoint into one group."""
     loaded: list[str] = []
     mismatched: list[str] = []
     skipped: list[str] = []
@@ -132,7 +135,7 @@ def _account(
 
 
 def _may_differ(name: str, request: RestoreRequest) -> bool:
-    """Whether a layer's size follows from the number of classes, and another may be left out."""
+    """Return whether a layer's size depends on the number of classes, so that it may differ."""
     is_head = not name.startswith((*FEATURE_EXTRACTORS, REGION_PROPOSALS))
     return request.checkpoint_type != FULL and is_head and name.count("/") == 2
 
@@ -166,7 +169,7 @@ def _refuse_bad(
 
 
 def _advice(missing: Iterable[str], request: RestoreRequest) -> str:
-    """What to set when a checkpoint has less than was asked for."""
+    """Return what to set when a checkpoint lacks requested variables."""
     if request.checkpoint_type == FULL:
         return 'fine_tune_checkpoint_type: "detection" loads the feature extractors alone'
     heads = sorted({n.split("/")[0] for n in missing if n.startswith(request.include or ("\0",))})

@@ -1,4 +1,4 @@
-"""What a checkpoint offers a detector: the form in which every source answers."""
+"""Restore plans: what a checkpoint offers a detector."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CHECKPOINT_TYPES = (CLASSIFICATION, DETECTION, FULL)
 FIRST_STAGE = "FirstStageFeatureExtractor/"
 SECOND_STAGE = "SecondStageFeatureExtractor/"
 FEATURE_EXTRACTORS = (FIRST_STAGE, SECOND_STAGE)
-# What is no weight, such as the state of a random generator: loaded where a file has it, never
-# required.
+# Variables other than weights, such as the state of a random generator: loaded where a file has
+# them, never required.
 UNNAMED_SCOPE = "unnamed"
 
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """What the caller wants of a checkpoint; see `restore.restore` for the fields."""
+    """Request for a checkpoint; see `restore.restore` for the fields."""
 
     checkpoint_type: str = ""
     include: tuple[str, ...] = ()
@@ -36,12 +36,12 @@ class RestoreRequest:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What a source offers for a detector.
+    """Values that a checkpoint offers for a detector.
 
     Attributes:
         description: of the checkpoint, for messages.
         values: the detector's variable name -> its new value.
-        wanted: names that this kind of restore must fill.
+        wanted: names that this kind of restore has to fill.
         weights: the checkpoint's variables that are a model's; the rest is of its training.
     """
 
@@ -72,17 +72,17 @@ class CheckpointSource:
 
 
 def network_of(names: Collection[str]) -> str:
-    """The network that a detector's names hold copies of."""
+    """Return the network that a detector's names hold copies of."""
     return next(name for name in names if name.startswith(FIRST_STAGE)).split("/")[1]
 
 
 def backbone_names(names: Iterable[str], network: str, exclude: tuple[str, ...] = ()) -> list[str]:
-    """The names of all copies of the network's parts, but for those in the scopes `exclude`."""
+    """Return the names of all copies of the network's parts, without the scopes `exclude`."""
     return [name for name in names if f"/{network}/" in name and not name.startswith(exclude)]
 
 
 def detector_names(names: Iterable[str], request: RestoreRequest) -> dict[str, str]:
-    """What a detector's checkpoint has to fill: name -> the variable that it stands for there.
+    """Return the names that a detector's checkpoint has to fill -> their names there.
 
     The two differ for heads with their own copy of the second stage. If the checkpoint is not asked
     for the head, its copy starts from the second stage, as it would with a classifier.
@@ -108,7 +108,7 @@ def detector_names(names: Iterable[str], request: RestoreRequest) -> dict[str, s
 def stored_values(
     checkpoint: CheckpointFile, keys: Mapping[str, tuple[str, str]], request: RestoreRequest
 ) -> dict[str, CheckpointValue]:
-    """Name -> value as it stands in the file, for those that are in it.
+    """Return name -> stored value, for the names in the file.
 
     Args:
         checkpoint: the file.
@@ -125,7 +125,7 @@ def stored_values(
 
 
 def require_classification(checkpoint: CheckpointFile, what: str, request: RestoreRequest) -> None:
-    """Refuses the types that only a detector's checkpoint serves."""
+    """Refuse the types that need a detector's checkpoint."""
     if request.checkpoint_type in (DETECTION, FULL):
         raise ValueError(
             f"fine_tune_checkpoint_type {request.checkpoint_type!r} needs a detector's checkpoint; "
@@ -135,7 +135,7 @@ def require_classification(checkpoint: CheckpointFile, what: str, request: Resto
 
 
 def require_detection(checkpoint: CheckpointFile, request: RestoreRequest) -> None:
-    """Refuses the type that only a classifier's checkpoint serves."""
+    """Refuse the type that needs a classifier's checkpoint."""
     if request.checkpoint_type == CLASSIFICATION:
         raise ValueError(
             f"fine_tune_checkpoint_type 'classification' needs an ImageNet classifier; "
@@ -145,7 +145,7 @@ def require_detection(checkpoint: CheckpointFile, request: RestoreRequest) -> No
 
 
 def require_network(checkpoint: CheckpointFile, in_file: Collection[str], network: str) -> None:
-    """Refuses a checkpoint of another architecture."""
+    """Refuse a checkpoint of another architecture."""
     if network not in in_file:
         raise ValueError(
             f"checkpoint {checkpoint.prefix!r} is of another architecture, "
@@ -155,7 +155,7 @@ def require_network(checkpoint: CheckpointFile, in_file: Collection[str], networ
 
 
 def _other_form(in_file: Collection[str], network: str) -> str:
-    """A hint if the file's network is the same but for its form."""
+    """Return a hint if only the form of the file's network differs."""
     suffix = "_keras"
     if network + suffix in in_file:
         return f". The OD API's TensorFlow 2 form of it is the feature extractor type ...{suffix}"
@@ -167,7 +167,7 @@ def _other_form(in_file: Collection[str], network: str) -> str:
 def require_averages(
     checkpoint: CheckpointFile, has_averages: bool, request: RestoreRequest
 ) -> None:
-    """Refuses to take moving averages that are not there."""
+    """Refuse a request for moving averages that the file lacks."""
     if request.use_moving_averages and not has_averages:
         raise ValueError(
             f"use_moving_averages is true, but checkpoint {checkpoint.prefix!r} holds no moving "

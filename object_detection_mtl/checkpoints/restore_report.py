@@ -1,4 +1,4 @@
-"""What a restore did, or would do: every variable of the model and of the file in one group."""
+"""Report of a restore: every variable of model and file in one group."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What a restore did, by variable name.
+    """Result of a restore, by variable name.
 
     Attributes:
         source: kind of checkpoint.
         loaded: the detector's variables that got a value.
         missing: its variables that were asked for and are not in the checkpoint.
-        unused: the checkpoint's variables that went nowhere.
+        unused: the checkpoint's variables that no variable of the detector got.
         mismatched: variables whose shapes differ, as `name: file's shape, model's shape`.
         skipped: those of them that are sized for another number of classes, in the same form;
-            they stay as initialised.
+            they stay as initialized.
         kept: the detector's variables that this kind of restore leaves as they are.
     """
 
@@ -31,7 +31,7 @@ class RestoreReport:
     kept: tuple[str, ...] = ()
 
     def table(self, *, full: bool = False) -> str:
-        """A line per group: how many, and the first names; or with `full` a line per name."""
+        """Return a line for each group with its first names; with `full` a line for each name."""
         lines = [f"weights from a {self.source}"]
         for title, names in self._rows():
             if not names:
@@ -44,7 +44,7 @@ class RestoreReport:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The groups with all their names, for `json.dumps`."""
+        """Return the groups with all their names, for `json.dumps`."""
         return {
             "source": self.source,
             "loaded": list(self.loaded),
@@ -61,13 +61,13 @@ class RestoreReport:
             ("missing in the checkpoint", self.missing),
             ("of another shape", self.mismatched),
             ("for other classes", self.skipped),
-            ("left as initialised", self.kept),
+            ("kept as initialized", self.kept),
             ("unused in the checkpoint", self.unused),
         )
 
 
 def first_names(names: Iterable[str], limit: int = 3) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     names = tuple(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -1,7 +1,7 @@
-"""TF-Slim ImageNet classifiers: their variables in the stages and heads of a detector.
+"""TF-Slim ImageNet classifiers for the stages and heads of a detector.
 
 A classifier names its variables `<network>/...` (`MobilenetV1/Conv2d_0/weights`); a detector holds
-copies of parts of the network, named `<part>/<network>/...`. Every copy takes what has its name.
+copies of parts of the network, named `<part>/<network>/...`. A copy gets the values of its name.
 
 Shape letters: C channels of a depthwise convolution, D channels of the pointwise one after it.
 
@@ -10,11 +10,11 @@ one layer with ONE batch norm at the end; the classifier has another batch norm 
 between the two, which the detector cannot hold. The authors' loader matches names, so the kernels
 of the second stage start from random numbers. Here they start from the classifier: the missing
 batch norm gives every channel a normal distribution with mean beta and deviation |gamma|, for
-which the best straight line through ReLU6 is known (its slope is the probability of lying within
-0 and 6: Stein's lemma). The slope goes into the depthwise kernel, the offset through the
-pointwise kernel into the moving mean of the batch norm that is left. Measured on photographs,
+which the best linear fit of ReLU6 is known (its slope is the probability of a value within 0 and 6:
+Stein's lemma). The slope goes into the depthwise kernel, the offset through the
+pointwise kernel into the moving mean of the remaining batch norm. Measured on photos,
 features after the first such layer correlate 0.94 with the classifier's own; with the bare kernels
-0.15, with batch norm folded and ReLU6 left out 0.7.
+0.15, with batch norm folded and ReLU6 dropped 0.7.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LinearizedSeparable:
 
 
 def is_classifier(checkpoint: CheckpointFile) -> bool:
-    """Whether a checkpoint is name-based and holds networks, not the parts of a detector."""
+    """Return whether a checkpoint is name-based and holds networks, not parts of a detector."""
     scopes = networks(checkpoint)
     return (
         not checkpoint.is_object_based
@@ -68,14 +68,14 @@ def is_classifier(checkpoint: CheckpointFile) -> bool:
 
 
 def networks(checkpoint: CheckpointFile) -> set[str]:
-    """Outermost scopes of a name-based checkpoint: the networks in it."""
+    """Return the networks in a name-based checkpoint, its outermost scopes."""
     return {key.split("/", 1)[0] for key in checkpoint.shapes if "/" in key}
 
 
 def values(
     checkpoint: CheckpointFile, names: Collection[str], network: str
 ) -> dict[str, CheckpointValue]:
-    """Detector name -> value, for every name that the classifier has something for."""
+    """Return detector name -> value, for every name that the classifier has a value for."""
     found: dict[str, CheckpointValue] = {}
     for name in names:
         part, _, slim_name = name.partition("/")
@@ -117,7 +117,7 @@ def _constant(shape: tuple[int, ...], value: float) -> CheckpointValue:
 def _separable(
     checkpoint: CheckpointFile, slim_name: str, names: Collection[str], part: str
 ) -> CheckpointValue | None:
-    """The value of a variable of a fused separable layer, if it belongs to one."""
+    """Return the value of a variable of a fused separable layer, if it belongs to one."""
     match = SEPARABLE.match(slim_name)
     if match is None or f"{part}/{match['block']}_pointwise/depthwise_weights" not in names:
         return None
@@ -153,11 +153,14 @@ def linearize(
     pointwise: np.ndarray,
     next_moving_mean: np.ndarray,
 ) -> LinearizedSeparable:
-    """Folds batch norm and the best straight line through ReLU6 into the convolutions around them.
+    """Fold batch norm and the best linear fit of ReLU6 into the convolutions around them.
 
     Args:
         depthwise: kernel [h, w, C, 1].
-        gamma, beta, moving_mean, moving_variance: [C], of the batch norm between the halves.
+        gamma: [C], of the batch norm between the halves.
+        beta: as gamma.
+        moving_mean: as gamma.
+        moving_variance: as gamma.
         pointwise: kernel [1, 1, C, D].
         next_moving_mean: [D], of the batch norm after the pointwise half.
     """
@@ -190,7 +193,7 @@ def _normal_cdf(x: np.ndarray) -> np.ndarray:
 def _plan(
     checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
-    """An ImageNet classifier: its variables into every copy of the network."""
+    """Plan the classifier's variables into every copy of the network."""
     in_file = networks(checkpoint)
     restore_plan.require_classification(
         checkpoint, f"TF-Slim classifier ({', '.join(sorted(in_file))})", request

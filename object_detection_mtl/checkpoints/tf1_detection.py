@@ -1,7 +1,7 @@
-"""TF1 detection checkpoints of the OD API and of the authors: which variable is which.
+"""TF1 detection checkpoints of the OD API and the authors: variable names.
 
 A TF1 graph names its variables `FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights` and so on
-(the files have no object graph). All layouts are the same here and there: convolutions
+(the files have no object graph). The layouts are the same in both: convolutions
 [height, width, in, out], depthwise [height, width, channels, 1], linear layers [in, out].
 """
 
@@ -19,7 +19,7 @@ from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
 from object_detection_mtl.predictors.predictor_layers import linear_names
 
 AVERAGE_SUFFIX = "/ExponentialMovingAverage"
-# What optimizers and the training loop keep beside the weights.
+# Variables of optimizers and of the training loop.
 OF_TRAINING = re.compile(
     rf"(^|/)global_step$|{AVERAGE_SUFFIX}$|/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad)$"
     r"|^beta[12]_power"
@@ -27,7 +27,7 @@ OF_TRAINING = re.compile(
 
 
 def name_map(detector: Any) -> dict[str, keras.Variable]:
-    """TF1 variable name -> variable, for every variable of a detector.
+    """Return TF1 variable name -> variable, for every variable of a detector.
 
     Args:
         detector: a `TwoStageDetector`.
@@ -46,12 +46,12 @@ def name_map(detector: Any) -> dict[str, keras.Variable]:
 
 
 def is_detector(checkpoint: CheckpointFile) -> bool:
-    """Whether a TF1 training of a detector wrote the checkpoint."""
+    """Return whether a TF1 training of a detector wrote the checkpoint."""
     return not checkpoint.is_object_based and bool(networks(checkpoint))
 
 
 def networks(checkpoint: CheckpointFile) -> set[str]:
-    """The feature extractor's network, such as `resnet_v1_101`."""
+    """Return the feature extractor's network, such as `resnet_v1_101`."""
     start = restore_plan.FIRST_STAGE
     return {key.split("/")[1] for key in checkpoint.shapes if key.startswith(start)}
 
@@ -59,7 +59,7 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
 def _plan(
     checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
-    """The same names, without a root."""
+    """Plan by equal names, without a root."""
     restore_plan.require_detection(checkpoint, request)
     network = restore_plan.network_of(names)
     restore_plan.require_network(checkpoint, networks(checkpoint), network)

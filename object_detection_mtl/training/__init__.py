@@ -1,0 +1,1 @@
+"""Training loop, step, optimizers and the checkpoints of a run."""

@@ -1,4 +1,4 @@
-"""Which devices a run uses, and how batches reach them: the OD API's choices."""
+"""Distribution strategies and their input, as in the OD API."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DatasetFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 def make_strategy(
     *, num_workers: int = 1, use_tpu: bool = False, tpu_name: str | None = None
 ) -> tf.distribute.Strategy:
-    """The strategy for a run; call it before anything else touches TensorFlow's devices.
+    """Return the strategy of a run; call it before TensorFlow uses a device.
 
     Args:
         num_workers: 1: MirroredStrategy over all visible GPUs, or the CPU. More:
             MultiWorkerMirroredStrategy over the cluster of the environment variable TF_CONFIG.
         use_tpu: TPUStrategy.
-        tpu_name: for the TPU's resolver; None detects it.
+        tpu_name: for the TPU's resolver; None detects the TPU.
 
     Raises:
         ValueError: no TPU, or no usable TF_CONFIG for several workers.
@@ -43,7 +43,7 @@ def _tpu_strategy(tpu_name: str | None) -> tf.distribute.Strategy:
         raise ValueError(
             f"--use_tpu: no TPU was found (--tpu_name={tpu_name!r}): "
             f"{str(error).splitlines()[0]}. Run on a machine with a TPU and a TensorFlow built for "
-            "it, or leave --use_tpu out"
+            "it, or omit --use_tpu"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
@@ -67,7 +67,7 @@ def _check_cluster(num_workers: int) -> None:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes checkpoints and summaries."""
+    """Return whether this process writes checkpoints and summaries."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return True
@@ -86,10 +86,10 @@ def worker_suffix(strategy: tf.distribute.Strategy) -> str:
 
 
 def per_replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> int:
-    """The share of a global batch that each replica gets.
+    """Return the batch size of one replica.
 
     Raises:
-        ValueError: it cannot be shared out equally.
+        ValueError: the replicas do not divide the global batch size.
     """
     replicas = strategy.num_replicas_in_sync
     if batch_size < 1 or batch_size % replicas:
@@ -101,7 +101,7 @@ def per_replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) ->
 
 
 def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.data.Dataset:
-    """Batches for every replica.
+    """Return batches for every replica.
 
     Args:
         strategy: of the run.

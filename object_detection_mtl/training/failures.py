@@ -1,4 +1,4 @@
-"""What TensorFlow's errors of a step say to somebody who does not read graphs."""
+"""TensorFlow's errors of a step, without the names of graphs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 import tensorflow as tf
 
-# Bad data and bad numbers; whatever else TensorFlow raises is for developers.
+# Bad data and bad numbers; other errors of TensorFlow are for developers.
 EXPLAINED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 
 # Where the message proper ends: names of nodes, of functions, of the operation that was run.
 _END = re.compile(r"\n?\s*\[\[|\[Op:|\nOriginal stack trace")
-# Lines before it that say where in somebody's source the failing node was made.
+# Lines before it that name the source line of the failing node.
 _ORIGIN = re.compile(
     r"Graph execution error:|Detected at node|<stack traces unavailable>|\d+ root error|\s|$"
 )
@@ -25,18 +25,18 @@ _ASSERTION = "assertion failed: ["
 
 
 class TrainingDataError(ValueError):
-    """An example that a step wanted cannot be used: a damaged record, a class without output."""
+    """An unusable example: a corrupt record, a class outside the label map."""
 
 
 def is_from_data(error: tf.errors.OpError) -> bool:
-    """Whether getting the batch failed, so that nothing of the step was computed."""
+    """Return whether reading the batch failed, so that nothing of the step was computed."""
     return "IteratorGetNext" in error.message
 
 
 def explain(error: tf.errors.OpError) -> str:
-    """The message alone, without the graph's names.
+    r"""Return the message alone, without the graph's names.
 
-    `{{function_node f}} assertion failed: [too big:] [7]\\n\\t [[{{node a}}]]` becomes
+    `{{function_node f}} assertion failed: [too big:] [7]\n\t [[{{node a}}]]` becomes
     `too big: 7`.
     """
     lines = [_NOISE.sub("", line) for line in _END.split(error.message, 1)[0].splitlines()]

@@ -1,7 +1,7 @@
-"""Which variables are trained, and what happens to their gradients before the optimizer.
+"""Selection of trained variables; multipliers and clipping of gradients.
 
-Variables go by their TF1 names here (`FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights`),
-which is what the patterns of a config are written against.
+Variables have their TF1 names here (`FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights`);
+the patterns of a config refer to these names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-# The biases of the heads; batch norm's beta is not one of them.
+# The biases of the heads, without the beta of batch norm.
 BIASES = re.compile(r"/biases$")
 
 
@@ -24,7 +24,7 @@ def trained_variables(
     update_patterns: Sequence[str] = (),
     freeze_patterns: Sequence[str] = (),
 ) -> dict[str, keras.Variable]:
-    """The variables to train, by name, in the order of `names`.
+    """Return the variables to train, by name, in the order of `names`.
 
     Args:
         names: every variable of the detector.
@@ -34,7 +34,7 @@ def trained_variables(
         freeze_patterns: names that one of these matches somewhere are not (`freeze_variables`).
 
     Raises:
-        ValueError: a pattern is no regular expression, or nothing is left to train.
+        ValueError: a pattern is not a regular expression, or every variable is frozen.
     """
     update = [
         _compiled(pattern, names, "update_trainable_variables") for pattern in update_patterns
@@ -50,7 +50,7 @@ def trained_variables(
     }
     if not chosen:
         raise ValueError(
-            "every variable of the model is frozen, there is nothing to train: look at the "
+            "every variable of the model is frozen, so there is nothing to train; check the "
             "`trainable` flags, freeze_variables and update_trainable_variables of the config"
         )
     return chosen
@@ -74,9 +74,14 @@ def _compiled(pattern: str, names: Mapping[str, keras.Variable], field: str) -> 
 
 
 def multipliers(names: Iterable[str], *, everything: float, biases: float) -> list[float]:
-    """The factor of every variable's gradient: `everything`, and `biases` besides for biases.
+    """Return the factor of every variable's gradient.
 
-    A 0 stands for "not given" (the protobuf fields' default) and means 1.
+    A factor of 0, the default of the protobuf fields, means 1.
+
+    Args:
+        names: of the variables.
+        everything: factor of all gradients.
+        biases: further factor of the gradients of biases.
     """
     everything, biases = everything or 1.0, biases or 1.0
     return [everything * (biases if BIASES.search(name) else 1.0) for name in names]
@@ -85,7 +90,7 @@ def multipliers(names: Iterable[str], *, everything: float, biases: float) -> li
 def clip(
     gradients: Sequence[tf.Tensor], limit: float, *, per_variable: bool
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Scales gradients down to a largest L2 norm, and measures them.
+    """Scale gradients down to a largest L2 norm, and measure them.
 
     Args:
         gradients: any shapes.
@@ -93,7 +98,7 @@ def clip(
         per_variable: `limit` holds for each gradient alone (TF1) instead of for all together.
 
     Returns:
-        the clipped gradients and the L2 norm of all of them together BEFORE clipping, [].
+        The clipped gradients and the L2 norm of all of them together BEFORE clipping, [].
     """
     squares = [tf.reduce_sum(tf.square(gradient)) for gradient in gradients]
     global_norm = tf.sqrt(tf.add_n(squares))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save, stop."""
+"""Signals during training: finish the step, save, stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class TrainingInterrupted(Exception):
+class TrainingInterruptedError(Exception):
     """Raised between two steps after a signal asked to stop.
 
     Attributes:
@@ -24,11 +24,10 @@ class TrainingInterrupted(Exception):
 
 
 class GracefulStop:
-    """Context in which a signal waits for the end of the current step.
+    """Context that delays a signal until the end of the current step.
 
-    An exception at an arbitrary place of a step could leave half an update behind. A second signal
-    does not wait: it raises KeyboardInterrupt at once. Outside the main thread Python delivers no
-    signals, and the context does nothing.
+    An exception inside a step could leave half an update. A second signal raises KeyboardInterrupt
+    at once. Outside the main thread Python delivers no signals, and the context does nothing.
     """
 
     def __init__(self) -> None:
@@ -46,13 +45,13 @@ class GracefulStop:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Call it between steps.
+        """Stop if a signal came; call this between steps.
 
         Raises:
-            TrainingInterrupted: a signal has come.
+            TrainingInterruptedError: a signal came.
         """
         if self._received is not None:
-            raise TrainingInterrupted(self._received)
+            raise TrainingInterruptedError(self._received)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._received is not None:
@@ -60,7 +59,7 @@ class GracefulStop:
         self._received = number
         print(
             f"\n{signal.Signals(number).name}: saving a checkpoint after this step; "
-            "once more to stop at once without saving",
+            "send it once more to stop at once without saving",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""The line that says where a training run is: step, loss, images per second, time left."""
+"""Progress of a training run: step, loss, images per second, time left."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TrainingProgress:
             )
 
     def step_done(self, step: int, loss: Callable[[], float]) -> None:
-        """Call it after every step.
+        """Show a finished step; call this after every step.
 
         Args:
             step: steps done so far.
@@ -81,17 +81,17 @@ class TrainingProgress:
             self._line(step, loss())
 
     def block_done(self, step: int, loss: float) -> None:
-        """Call it after a logged block, with its mean loss."""
+        """Show a logged block with its mean loss."""
         if self._bar is None and step != self._line_step:
             self._line(step, loss)
 
     def close(self) -> None:
-        """Ends the bar."""
+        """End the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def images_per_second(self, step: int) -> float:
-        """Since the end of the first step; 0 while unknown."""
+        """Return the throughput since the end of the first step; 0 while it is unknown."""
         seconds = self._clock() - self._rate_time
         if self._rate_step is None or step <= self._rate_step or seconds <= 0:
             return 0.0
@@ -115,7 +115,7 @@ class TrainingProgress:
 
 
 def _duration(seconds: float) -> str:
-    """h:mm:ss."""
+    """Format seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the training step.
+"""Learning rates as functions of the training step.
 
 step is an integer, or an integer tensor of any shape; the result is float32 of that shape. The
 first step is 0. The functions work eagerly and in a graph; `Schedule` hands one to an optimizer.
@@ -18,7 +18,7 @@ Step: TypeAlias = tf.Tensor | int
 
 
 def constant(step: Step, *, learning_rate: float) -> tf.Tensor:
-    """The same rate at every step."""
+    """Return the same rate at every step."""
     return tf.fill(tf.shape(step), tf.constant(learning_rate, tf.float32))
 
 
@@ -33,7 +33,7 @@ def exponential_decay(
     burnin_steps: int = 0,
     min_learning_rate: float = 0.0,
 ) -> tf.Tensor:
-    """initial_learning_rate * decay_factor ^ (steps since the burn-in / decay_steps).
+    """Return initial_learning_rate * decay_factor ^ (steps since the burn-in / decay_steps).
 
     staircase rounds the exponent down. During the first burnin_steps the rate is
     burnin_learning_rate (0 means initial_learning_rate); it is never below min_learning_rate.
@@ -56,9 +56,10 @@ def exponential_decay(
 def manual_steps(
     step: Step, *, boundaries: Sequence[int], learning_rates: Sequence[float], warmup: bool = False
 ) -> tf.Tensor:
-    """learning_rates[i] from step boundaries[i - 1] on; one more rate than boundaries.
+    """Return learning_rates[i] from step boundaries[i - 1] on.
 
-    warmup goes linearly from the first rate to the second instead of jumping at boundaries[0].
+    There is one rate more than boundaries. With warmup the rate goes linearly from the first to the
+    second instead of jumping at boundaries[0].
     """
     boundaries, rates = list(boundaries), list(learning_rates)
     if len(rates) != len(boundaries) + 1:
@@ -94,7 +95,7 @@ def cosine_decay(
     warmup_steps: int = 0,
     hold_base_rate_steps: int = 0,
 ) -> tf.Tensor:
-    """Half a cosine from learning_rate_base down to 0 at total_steps, and 0 after it.
+    """Return half a cosine from learning_rate_base down to 0 at total_steps, and 0 after it.
 
     Before it: warmup_steps of linear growth from warmup_learning_rate, then hold_base_rate_steps
     at learning_rate_base.
@@ -131,7 +132,7 @@ _FUNCTIONS: dict[str, Callable[..., tf.Tensor]] = {
 
 @keras.saving.register_keras_serializable(package="object_detection_mtl")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """One of the functions of this module, by name, with its arguments, for a Keras optimizer."""
+    """A function of this module with its arguments, for a Keras optimizer."""
 
     def __init__(self, function: str, **arguments: Any):
         if function not in _FUNCTIONS:
@@ -144,7 +145,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self(0)  # wrong arguments fail here, with their names, not in the first training step
 
     def __call__(self, step: Step) -> tf.Tensor:
+        """Return the rate at a step."""
         return _FUNCTIONS[self.function](tf.convert_to_tensor(step), **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return {"function": self.function, **self.arguments}

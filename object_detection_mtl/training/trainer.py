@@ -1,4 +1,4 @@
-"""The inner loop in Orbit's terms: a block of steps, and what is logged of it."""
+"""Inner training loop for Orbit: blocks of steps and their mean losses."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ AfterStep = Callable[[int, Callable[[], float]], None]
 class DetectionTrainer(orbit.StandardTrainer):
     """Runs blocks of training steps.
 
-    The steps of a block are separate calls of one compiled function, not a loop inside TensorFlow:
-    the call is nothing beside a detector's step, and between two steps Python can show progress and
-    listen to signals.
+    Each step of a block is one call of a compiled function, not an iteration inside TensorFlow: the
+    call costs little beside a detector's step, and between two steps Python shows progress and
+    handles signals.
     """
 
     def __init__(
@@ -69,14 +69,15 @@ class DetectionTrainer(orbit.StandardTrainer):
 
     @property
     def trace_count(self) -> int:
-        """How often the step was compiled; 1 for a run of any length and any image sizes."""
+        """Number of times that the step was compiled; 1 for any image sizes."""
         return self._compiled_step.experimental_get_tracing_count()
 
     def train_loop_begin(self) -> None:
+        """Forget the scalars of the block before."""
         self._scalars = []
 
     def create_train_loop_fn(self) -> Callable[[Any, tf.Tensor], None]:
-        """The block as a Python loop (Orbit's own would not let the caller in between)."""
+        """Return the block as a Python loop with a callback between two steps."""
 
         def block(iterator: Any, num_steps: tf.Tensor) -> None:
             first = int(self._global_step.numpy())
@@ -90,7 +91,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         return block
 
     def train_step(self, iterator: Any) -> None:
-        """One step, for Orbit's other loops."""
+        """Run one step, for Orbit's other loops."""
         self._guarded_step(iterator, int(self._global_step.numpy()), is_last=False)
 
     def train_loop_end(self) -> dict[str, float]:
@@ -112,13 +113,13 @@ class DetectionTrainer(orbit.StandardTrainer):
         return output
 
     def images(self) -> np.ndarray | None:
-        """The first images [B, h, w, 3], 0..1, of the last block's last batch, if recorded."""
+        """Return the first images [B, h, w, 3], 0..1, of the block's last batch, if recorded."""
         if not self._record_images or self._images is None:
             return None
         return _displayable(self._images.numpy())
 
     def _guarded_step(self, iterator: Any, step: int, *, is_last: bool) -> dict[str, tf.Tensor]:
-        """A step whose failures are explained."""
+        """Run a step; explain its failures."""
         wants_images = tf.constant(is_last and self._record_images)
         every = self._training_step.options.measure_every_n
         measure = every > 0 and step % every == 0
@@ -179,7 +180,7 @@ class DetectionTrainer(orbit.StandardTrainer):
 
 
 def _displayable(inputs: np.ndarray) -> np.ndarray:
-    """Normalised inputs [B, h, w, 3], whatever their range, stretched to 0..1 image by image."""
+    """Return normalized inputs [B, h, w, 3], each image stretched to 0..1."""
     low = inputs.min(axis=(1, 2, 3), keepdims=True)
     high = inputs.max(axis=(1, 2, 3), keepdims=True)
     return (inputs - low) / np.maximum(high - low, 1e-6)

@@ -1,7 +1,7 @@
-"""The outer loop of a run: start or continue, train in blocks, save, stop.
+"""Outer training loop: start or continue, train in blocks, save, stop.
 
-Orbit's Controller drives the blocks and writes their numbers; everything that a user sees or
-gets back - checkpoints, progress, signals - is arranged here.
+Orbit's Controller runs the blocks and writes their scalars. This module adds checkpoints, progress,
+signals and failures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from object_detection_mtl.checkpoints.checkpoint_search import FALLBACK
 from object_detection_mtl.training import distribution, run_directory, summary_names
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
 from object_detection_mtl.training.failures import TrainingDataError
-from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
+from object_detection_mtl.training.interruption import GracefulStop, TrainingInterruptedError
 from object_detection_mtl.training.nonfinite_steps import ExplosionWarning, NonFiniteSteps
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 from object_detection_mtl.training.progress import TrainingProgress
@@ -37,7 +37,7 @@ SKIPPED = "skipped_nonfinite_steps"
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """The outer loop's numbers.
+    """Numbers of the outer loop.
 
     Attributes:
         num_steps: the run ends exactly here.
@@ -69,7 +69,7 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class TrainableModel:
-    """What is trained, made in the strategy's scope.
+    """A detector with its optimizer, made in the strategy's scope.
 
     Attributes:
         detector: built for training.
@@ -86,7 +86,7 @@ class TrainableModel:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         step: steps done.
@@ -114,22 +114,25 @@ def run_training(
     options: LoopOptions,
     on_start: Callable[[], None] = lambda: None,
 ) -> TrainingResult:
-    """Trains until `options.num_steps`, from the newest checkpoint of `model_dir` if it has one.
+    """Train until `options.num_steps`, from the newest checkpoint of `model_dir` if it has one.
 
     Args:
         model_dir: gets checkpoints, and summaries in `train`.
         strategy: devices of the run.
         make_model: called in the strategy's scope.
-        initialise: loads the weights that a NEW run starts from into the detector.
+        initialise: loads the first weights of a NEW run into the detector.
         make_dataset: (detector, input context, batch size of one replica, number of the first
             example) -> endless batches.
         batch_size: of all replicas together.
         options: see `LoopOptions`.
         on_start: called when all of the above fit together, before the first step and before
-            anything is written: what is refused leaves no trace in `model_dir`.
+            anything is written: a run that is refused leaves no trace in `model_dir`.
+
+    Returns:
+        The step reached, the newest checkpoint and the last metrics.
 
     Raises:
-        NonFiniteError: a loss became NaN or infinite; nothing of that step is saved.
+        NonFiniteError: a loss became NaN or infinite; the steps before are saved.
         TrainingDataError: an example cannot be used; the steps before are saved.
         ValueError: a checkpoint of another model in `model_dir`, and what the arguments raise.
     """
@@ -259,7 +262,7 @@ class _Batches:
 
 
 class _Run:
-    """The controller of one run and what it reports to."""
+    """The controller of one run, with its callbacks."""
 
     def __init__(
         self,
@@ -310,12 +313,12 @@ class _Run:
         )
 
     def to_end(self) -> TrainingResult:
-        """Trains until the last step or a signal, and saves."""
+        """Train until the last step or a signal, and save."""
         interrupted_by = None
         try:
             with _orbit_prints_nothing():
                 self._controller.train(self._options.num_steps, checkpoint_at_completion=False)
-        except TrainingInterrupted as interruption:
+        except TrainingInterruptedError as interruption:
             interrupted_by = interruption.signal_number
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}.{self._rescue()}") from error
@@ -354,7 +357,7 @@ class _Run:
         return TrainingResult(step, prefix, self._metrics, interrupted_by, skipped)
 
     def _block_length(self, step: int) -> int:
-        """Steps until the next multiple of the logging or of the checkpoint interval."""
+        """Return the steps until the next multiple of the logging or the checkpoint interval."""
         intervals = (self._options.log_every_n, self._options.checkpoint_every_n)
         return min(interval - int(step) % interval for interval in intervals)
 
@@ -376,7 +379,7 @@ class _Run:
 
 
 class _Summaries(orbit.utils.SummaryManager):
-    """Orbit's numbers under the OD API's names."""
+    """Writes Orbit's scalars under the OD API's names."""
 
     def __init__(self, directory: str | None, step: tf.Variable) -> None:
         super().__init__(directory, _write_summary, step)
@@ -397,7 +400,7 @@ def _write_summary(name: str, value: Any, step: tf.Variable) -> None:
 
 @contextlib.contextmanager
 def _orbit_prints_nothing() -> Iterator[None]:
-    """Orbit prints a dictionary per block besides logging it; the progress line says it shorter."""
+    """Silence Orbit, which prints a dictionary for each block; the progress line is shorter."""
     module = orbit.controller
     module.print = lambda *_, **__: None
     try:

@@ -1,4 +1,4 @@
-"""One step of training: batch -> losses -> gradients -> new weights.
+"""Training step: losses, gradients, update.
 
 Shape letters: B batch of one replica, G padded ground-truth boxes, h w inputs.
 
@@ -7,9 +7,8 @@ are summed, so a global batch gives the same update on one device and on many. G
 clipped after that sum, for the same reason.
 
 Every term of the loss and the norm of the gradient are checked in the graph, before weights
-change: a step that fails leaves the weights as they were. The checks are scalars and cost nothing
-beside the step. Compilers that drop them (XLA) leave the second net, which reads the
-logged block (`trainer.py`).
+change: a step that fails leaves the weights as they were. The checks are scalars and cost little
+beside the step. XLA may drop them; then the means of the logged block are checked (`trainer.py`).
 """
 
 from __future__ import annotations
@@ -76,13 +75,13 @@ def non_finite_term(error: Exception) -> str | None:
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How a step treats losses and gradients.
+    """Options for losses and gradients.
 
     Attributes:
         seed: of all random samples; the step number is the other half of every sample's seed.
         clip_norm: largest norm of a gradient, 0 for none.
         clip_per_variable: `clip_norm` holds for each variable's gradient, not for all together.
-        add_regularization: train on the regularisers too.
+        add_regularization: add the regularization loss.
         gradient_multipliers: one factor per trained variable, or empty for none.
         jit_compile: let XLA compile losses and gradients. It compiles anew for every shape of a
             batch, so inputs and ground truth should be padded to fixed sizes.
@@ -111,7 +110,7 @@ class StepOptions:
 
 
 class TrainingStep:
-    """The computation of one replica, to be called by `strategy.run` in a `tf.function`."""
+    """Computation of one replica; `strategy.run` calls it in a `tf.function`."""
 
     def __init__(
         self,
@@ -255,11 +254,11 @@ class TrainingStep:
         return {name: value / replicas for name, value in measured.items()}
 
     def _seed(self, step: tf.Tensor) -> tf.Tensor:
-        """int32 [2]: (seed of the run, number of this replica's step in the run)."""
+        """Return int32 [2]: seed of the run, number of this replica's step in the run."""
         context = tf.distribute.get_replica_context()
         replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
         number = tf.cast(step, tf.int64) * context.num_replicas_in_sync + replica
-        # Seeds are unsigned and 32 bits wide in a config; the bits are what counts.
+        # Seeds are unsigned and 32 bits wide in a config; the bits are kept.
         run = tf.bitcast(tf.constant(self.options.seed, tf.uint32), tf.int32)
         return tf.stack([run, tf.cast(number % 2**31, tf.int32)])
 

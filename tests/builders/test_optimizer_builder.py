@@ -51,7 +51,8 @@ def test_rms_prop():
 
 def test_moving_average():
     on = build(f"momentum_optimizer {{ {CONSTANT} }} moving_average_decay: 0.75")
-    assert on.use_ema and on.ema_momentum == 0.75
+    assert on.use_ema
+    assert on.ema_momentum == 0.75
     assert not on.ema_overwrite_frequency  # training goes on with the variables themselves
     off = build(f"momentum_optimizer {{ {CONSTANT} }} use_moving_average: false")
     assert not off.use_ema

@@ -30,7 +30,8 @@ def test_step_options():
     options = build(
         "gradient_clipping_mode: PER_VARIABLE add_regularization_loss: false"
     ).step_options
-    assert options.clip_per_variable and not options.add_regularization
+    assert options.clip_per_variable
+    assert not options.add_regularization
 
 
 def test_gradient_multipliers():
@@ -68,7 +69,8 @@ def test_trained_variables():
     trainable = {id(variable) for variable in model.detector.trainable_variables}
     assert {id(variable) for variable in model.trained.values()} == trainable
     frozen = build('freeze_variables: "FeatureExtractor/"').trained
-    assert frozen and not any("FeatureExtractor" in name for name in frozen)
+    assert frozen
+    assert not any("FeatureExtractor" in name for name in frozen)
     updated = build('update_trainable_variables: "ClassPredictor/weights$"').trained
     assert sorted(updated) == [
         "FirstStageBoxPredictor/ClassPredictor/weights",
@@ -85,6 +87,22 @@ def test_loop_options():
     assert train_config_builder.build_loop_options(parse(""), num_train_steps=3).num_steps == 3
     with pytest.raises(ValueError, match="training steps is 0; give --num_train_steps or"):
         train_config_builder.build_loop_options(parse(""))
+
+
+def test_forms_of_auxiliary_gradients():
+    default = build("").step_options
+    assert default.auxiliary_gradients == "SUM"
+    assert (default.auxiliary_warmup_start, default.auxiliary_warmup_steps) == (0, 0)
+    assert default.measure_every_n == 0
+    chosen = build(
+        "auxiliary_gradients: PROJECT auxiliary_warmup_start: 3 auxiliary_warmup_steps: 4 "
+        "log_gradient_norms_every_n: 50"
+    ).step_options
+    assert chosen.auxiliary_gradients == "PROJECT"
+    assert (chosen.auxiliary_warmup_start, chosen.auxiliary_warmup_steps) == (3, 4)
+    assert chosen.measure_every_n == 50
+    # The first stage is shared, the heads are not.
+    assert 0 < sum(chosen.is_shared) < len(chosen.is_shared)
 
 
 def test_largest_number_of_boxes_acts_where_it_is_written():

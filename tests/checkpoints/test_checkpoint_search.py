@@ -178,7 +178,8 @@ def test_a_damaged_newest_checkpoint_is_refused_by_name_and_skipped_in_its_direc
     newest = checkpoint_search.find_newest(str(run))
     assert newest.prefix == str(run / "ckpt-1")
     assert list(newest.refused) == [saved]
-    assert saved in caplog.text and "newest complete checkpoint is taken" in caplog.text
+    assert saved in caplog.text
+    assert "newest complete checkpoint is taken" in caplog.text
     with pytest.raises((ValueError, FileNotFoundError), match="ckpt-2") as refused:
         checkpoint_search.open_checkpoint(saved).read("x/.ATTRIBUTES/VARIABLE_VALUE")
     assert "\n" not in str(refused.value)

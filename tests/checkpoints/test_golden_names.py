@@ -38,7 +38,8 @@ def test_a_whole_model(tmp_path, model, sample):
     config = pipeline.load(str(samples.path(f"{sample}.config")))
     detector = model_builder.build(config.model, is_training=True)
     report = restore(detector, path, checkpoint_type="full")
-    assert not report.missing and not report.mismatched
+    assert not report.missing
+    assert not report.mismatched
     # What nothing reads there: the last block of the first stage's ResNet.
     unread = "FirstStageFeatureExtractor/resnet_v1_101/block4/"
     assert all(name.startswith(unread) for name in report.unused), report.unused

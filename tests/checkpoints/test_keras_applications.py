@@ -58,7 +58,9 @@ def test_resnet_gives_the_features_of_keras(resnet50, tmp_path, name, options):
     for variable in resnet50.variables:
         variable.assign(variable * 0)
     report = restore(resnet50, path, checkpoint_type="classification")
-    assert len(report.loaded) == 265 and not report.missing and not report.unused
+    assert len(report.loaded) == 265
+    assert not report.missing
+    assert not report.unused
     assert report.source == "classifier of keras.applications (ResNet50)"
     # Red first here, blue first there. Odd sides: Keras pads its maximum in another way.
     image = np.random.RandomState(0).uniform(-100, 100, (1, *SHAPE)).astype(np.float32)
@@ -79,7 +81,8 @@ def test_inception_resnet(tmp_path):
     detector = detector_of("faster_rcnn_inception_resnet_v2_keras")
     report = restore(detector, tmp_path / "inception.weights.h5")
     assert len(report.loaded) == 4 * (156 + 48) + 2 * (30 + 10)
-    assert not report.missing and not report.unused
+    assert not report.missing
+    assert not report.unused
     # Outside of these, Keras leaves out padding that detectors need.
     stage1, stage2 = detector.backbone.stage1, detector.second_stage.head.stage2
     for ours, first, last, their_first, their_last, channels in (
@@ -128,4 +131,5 @@ def test_imagenet(resnet50, monkeypatch):
     monkeypatch.setattr(keras.applications, "ResNet50", no_network)
     with pytest.raises(ValueError, match="could not be downloaded .URL fetch failure.; give a loc"):
         restore(resnet50, "imagenet")
-    assert keras_applications.is_keras("imagenet") and not keras_applications.is_keras("ckpt-1")
+    assert keras_applications.is_keras("imagenet")
+    assert not keras_applications.is_keras("ckpt-1")

@@ -59,7 +59,9 @@ def test_detection_takes_both_feature_extractors(resnet50, saved, values):
     before = snapshot(resnet50)
     report = restore(resnet50, saved, checkpoint_type="detection")
     assert report.source.endswith("of the Object Detection API with resnet_v1_50_keras")
-    assert len(report.loaded) == 265 and len(report.kept) == 10 and not report.missing
+    assert len(report.loaded) == 265
+    assert len(report.kept) == 10
+    assert not report.missing
     after = snapshot(resnet50)
     for name in report.kept:
         assert not name.startswith(FEATURE_EXTRACTORS)
@@ -81,7 +83,9 @@ def test_detection_takes_both_feature_extractors(resnet50, saved, values):
 
 def test_full_takes_everything(resnet50, saved, values):
     report = restore(resnet50, saved, checkpoint_type="full")
-    assert len(report.loaded) == 275 and not report.missing and not report.unused
+    assert len(report.loaded) == 275
+    assert not report.missing
+    assert not report.unused
     for name, key in (
         (
             "FirstStageBoxPredictor/ClassPredictor/biases",
@@ -104,7 +108,8 @@ def test_other_numbers_of_classes(saved):
     assert len(restore(detector, saved, checkpoint_type="detection").loaded) == 265
     request = RestoreRequest("detection", ("SecondStageBoxPredictor/",))
     report = preview_restore(detector, open_checkpoint(saved), request)
-    assert len(report.skipped) == 4 and not report.mismatched
+    assert len(report.skipped) == 4
+    assert not report.mismatched
 
 
 def test_classification(resnet50, saved, values, tmp_path):
@@ -125,7 +130,9 @@ def test_classification(resnet50, saved, values, tmp_path):
     for variable in resnet50.variables:
         variable.assign(variable * 0)
     report = restore(resnet50, path, checkpoint_type="classification")
-    assert len(report.loaded) == 265 and not report.missing and not report.unused
+    assert len(report.loaded) == 265
+    assert not report.missing
+    assert not report.unused
     after = snapshot(resnet50)
     for name in report.loaded:
         np.testing.assert_array_equal(after[name], expected[name], err_msg=name)
@@ -178,4 +185,6 @@ def test_every_variable_has_its_name(tmp_path, model, variables):
     detector = detector_of(model)
     report = preview_restore(detector, open_checkpoint(path), RestoreRequest("full"))
     assert len(report.loaded) == len(detector.variables) == variables
-    assert not report.missing and not report.mismatched and not report.unused
+    assert not report.missing
+    assert not report.mismatched
+    assert not report.unused

@@ -54,12 +54,15 @@ def test_slim_classifier_fills_both_stages_and_nothing_else(tmp_path, capsys):
         for name, value in snapshot(detector).items():
             expected = arrays.get(name.split("/", 1)[1], before[name])
             np.testing.assert_array_equal(value, expected, err_msg=name)
-        assert len(report.loaded) == 10 and not report.missing and not report.mismatched
+        assert len(report.loaded) == 10
+        assert not report.missing
+        assert not report.mismatched
         assert report.unused == ("TinyNet/Logits/biases", "global_step")
         assert "FirstStageBoxPredictor/Conv/weights" in report.kept
     table = capsys.readouterr().out
     assert "weights from a TF-Slim classifier TinyNet" in table
-    assert "left as initialised" in table and " 10  FirstStageFeatureExtractor" in table
+    assert "left as initialised" in table
+    assert " 10  FirstStageFeatureExtractor" in table
 
 
 def test_a_variable_that_the_classifier_lacks_is_an_error(tmp_path):
@@ -133,7 +136,8 @@ def test_moving_averages(tmp_path):
     path = save_native(detector, tmp_path, optimizer={"average": native.tree(averages)})
     other = tiny_detector(seed=3)
     report = restore(other, path, checkpoint_type="full", use_moving_averages=True)
-    assert not report.missing and not report.unused
+    assert not report.missing
+    assert not report.unused
     expected = snapshot(detector) | {name: np.array([1.0, 2.0, 3.0], np.float32)}
     for key, value in snapshot(other).items():
         np.testing.assert_array_equal(value, expected[key], err_msg=key)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from object_detection_mtl.training.interruption import GracefulStop, TrainingInterrupted
+from object_detection_mtl.training.interruption import GracefulStop, TrainingInterruptedError
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -14,7 +14,7 @@ def test_the_first_signal_waits_for_the_step(number, capsys):
     with GracefulStop() as stop:
         stop.check()
         signal.raise_signal(number)
-        with pytest.raises(TrainingInterrupted) as interruption:
+        with pytest.raises(TrainingInterruptedError) as interruption:
             stop.check()
     assert interruption.value.signal_number == number
     assert signal.getsignal(number) is before

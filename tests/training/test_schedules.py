@@ -145,7 +145,7 @@ def schedule(name="manual_steps"):
 
 
 @pytest.mark.parametrize(
-    "name, expected",
+    ("name", "expected"),
     [
         ("constant", [0.1, 0.1, 0.1, 0.1]),
         ("exponential_decay", [1, 1, 0.5, 0.5]),
@@ -179,7 +179,7 @@ def test_a_schedule_is_saved_with_its_arguments():
 
 
 @pytest.mark.parametrize(
-    "function, arguments, words",
+    ("function", "arguments", "words"),
     [
         (
             "exponential_decay",

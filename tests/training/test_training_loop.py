@@ -87,7 +87,9 @@ def test_checkpoints_end_where_the_run_ends(tmp_path, capsys):
     assert result.interrupted_by is None
     assert starts == [0]
     output = capsys.readouterr().out
-    assert "step 2/7  loss" in output and "images/s" in output and "left" in output
+    assert "step 2/7  loss" in output
+    assert "images/s" in output
+    assert "left" in output
     assert "finished at step 7; newest checkpoint" in output
     assert "steps/sec" not in output  # Orbit's own lines
 
@@ -296,9 +298,8 @@ def test_skipped_steps_change_nothing_and_are_counted(tmp_path, kind, value, cap
         if got.ndim:  # All but the counted steps, and the rate that follows from them.
             np.testing.assert_array_equal(got, wanted)
     output = capsys.readouterr().out
-    assert (
-        "step 4 is skipped" in output and "(1 of 2 steps that may be). Its images: 1, 2." in output
-    )
+    assert "step 4 is skipped" in output
+    assert "(1 of 2 steps that may be). Its images: 1, 2." in output
     assert "; 2 steps skipped (NaN or infinite)" in output
     assert scalars(tmp_path / "run")["skipped_nonfinite_steps"] == {4: 1.0, 5: 2.0}
     # Resuming is the uninterrupted run; the steps of earlier commands count.
