@@ -6,6 +6,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -126,10 +127,11 @@ class NonFiniteSteps:
         }
         content = io.BytesIO()
         # Strings as fixed-length bytes: arrays of objects could only be read as pickles.
-        np.savez_compressed(
-            content,
-            **{k: v.astype(np.bytes_) if v.dtype == object else v for k, v in arrays.items()},
-        )
+        plain: dict[str, Any] = {
+            key: value.astype(np.bytes_) if value.dtype == object else value
+            for key, value in arrays.items()
+        }
+        np.savez_compressed(content, **plain)
         path = os.path.join(self._model_dir, f"nonfinite_step_{step + 1}{self._worker}.npz")
         with tf.io.gfile.GFile(path, "wb") as file:
             file.write(content.getvalue())

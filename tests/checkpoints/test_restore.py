@@ -61,7 +61,7 @@ def test_slim_classifier_fills_both_stages_and_nothing_else(tmp_path, capsys):
         assert "FirstStageBoxPredictor/Conv/weights" in report.kept
     table = capsys.readouterr().out
     assert "weights from a TF-Slim classifier TinyNet" in table
-    assert "left as initialised" in table
+    assert "kept as initialized" in table
     assert " 10  FirstStageFeatureExtractor" in table
 
 
@@ -180,7 +180,9 @@ def test_checkpoints_of_other_models(tmp_path):
     with pytest.raises(ValueError, match="architecture, OtherNet; .* extractor is TinyNet"):
         restore(detector, path)
     stranger = tf.train.Checkpoint(net=tf.Variable(1.0)).save(str(tmp_path / "stranger"))
-    with pytest.raises(ValueError, match=r"object-based, variables such as net/.*of no known kind"):
+    with pytest.raises(
+        ValueError, match=r"object-based, variables such as net/.*is of an unknown kind"
+    ):
         restore(detector, stranger)
     ssd = tf.train.Checkpoint(model={"_feature_extractor": {"x": tf.Variable(1.0)}})
     with pytest.raises(ValueError, match="looks like an SSD or CenterNet of the Object Detection"):

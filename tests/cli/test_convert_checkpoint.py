@@ -82,7 +82,7 @@ def test_a_classifier_is_converted_without_random_heads(tmp_path, arrays, config
 def test_mistakes(tmp_path, arrays, config):
     source = write_tf1(tmp_path / "model.ckpt", arrays)
     done = convert(source, source, config)
-    assert done.code == 1 and f"there is a checkpoint {source!r} already" in done.err
+    assert done.code == 1 and f"checkpoint {source!r} exists already" in done.err
     for target in ("out/", "out/ckpt-0.index"):
         done = convert(source, tmp_path / target if target[-1] != "/" else f"{tmp_path}/", config)
         assert done.code == 1 and "must be the common prefix" in done.err
