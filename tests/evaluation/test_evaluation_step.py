@@ -23,7 +23,7 @@ TASK_WEIGHTS = (
 
 
 def spec(batch):
-    """The element spec of a data set of such batches, pictures of any size."""
+    """Return the element spec of a dataset of such batches, images of any size."""
     specs = {
         key: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for key, value in batch.items()
     }
@@ -59,7 +59,7 @@ def test_detections_and_losses(detector):
     assert losses["Loss/RPNLoss/objectness_loss"] == pytest.approx(np.log(2), rel=0.1)
 
 
-def test_pictures_of_other_sizes_need_no_new_graph(detector):
+def test_images_of_other_sizes_need_no_new_graph(detector):
     infer = make_infer_fn(detector, spec(tiny.batch(0)))
     for height, width in ((32, 32), (48, 32), (40, 64)):
         found = infer(tiny.batch(3, height=height, width=width))
@@ -67,10 +67,10 @@ def test_pictures_of_other_sizes_need_no_new_graph(detector):
         assert float(found["Loss/total_loss"]) > 0
 
 
-def test_first_stage_losses_of_a_padded_batch_are_the_mean_of_the_pictures():
-    """The toy's features of padding are zero, like those beyond a border: nothing leaks.
+def test_first_stage_losses_of_a_padded_batch():
+    """The losses are means over images: the test model's features of padding are zero.
 
-    Not those of the second stage: where crops are read depends on the size of the map.
+    Losses of the second stage differ: the position of a crop depends on the size of the map.
     """
     detector = tiny.tiny_detector(is_training=False)
     # Enough for all anchors, so that there is no random sample.
@@ -87,7 +87,7 @@ def test_first_stage_losses_of_a_padded_batch_are_the_mean_of_the_pictures():
         assert float(together[key]) == pytest.approx(mean, rel=1e-5), key
 
 
-def test_a_picture_without_objects(detector):
+def test_an_image_without_objects(detector):
     batch = tiny.batch(0)
     batch["num_groundtruth_boxes"] = tf.constant([0])
     batch["groundtruth_classes"] = tf.zeros_like(batch["groundtruth_classes"])
