@@ -69,9 +69,9 @@ def _exported_model(path: Path) -> LoadableModel:
 
 
 def _run(directory: Path) -> LoadableModel:
-    from object_detection_mtl.checkpoints import checkpoint_files
+    from object_detection_mtl.checkpoints import checkpoint_search
 
-    prefix = checkpoint_files.resolve_checkpoint(str(directory))
+    prefix = checkpoint_search.resolve_checkpoint(str(directory))
 
     def load(config_path: Path) -> Any:
         from object_detection_mtl import jobs
