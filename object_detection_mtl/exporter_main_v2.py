@@ -1,22 +1,22 @@
-"""Exports a trained detector as a SavedModel; flags, files and signature are the OD API's.
+r"""Export a trained detector as a SavedModel, with the OD API's flags, files and signature.
 
-    exporter_main_v2 --pipeline_config_path=faster_rcnn.config \\
+    exporter_main_v2 --pipeline_config_path=faster_rcnn.config \
         --trained_checkpoint_dir=model_dir --output_directory=exported
 
-The output directory holds pipeline.config (complete: it can be loaded again), checkpoint/ckpt-0 and
-saved_model/. An earlier export there is replaced, but not before the new one is complete. The
-SavedModel needs nothing but TensorFlow:
+The output directory contains pipeline.config (complete: it can be loaded again), checkpoint/ckpt-0
+and saved_model/. An earlier export is replaced when the new one is complete. The SavedModel needs
+only TensorFlow:
 
     detections = tf.saved_model.load("exported/saved_model")(images)
 
---input_type says what it takes: image_tensor (uint8 [1, height, width, 3]), float_image_tensor
+--input_type selects its input: image_tensor (uint8 [1, height, width, 3]), float_image_tensor
 (float32 [batch, height, width, 3], 0..255), encoded_image_string_tensor (image files, [batch]
 strings) or tf_example (serialized tf.train.Examples with image/encoded, [batch] strings).
---dynamic_batch lets image_tensor take any number of images of one size. The images of the two
-string types may differ in size.
+With --dynamic_batch, image_tensor is any number of images of one size. The images of the two string
+types may differ in size.
 
-The graph is frozen, with batch norm folded, which is faster and detects the same; --no_optimize
-exports the detector's own graph with its weights as variables.
+The graph is frozen, with folded batch normalization, which is faster and gives the same detections;
+--no_optimize exports the original graph with its weights as variables.
 """
 
 from __future__ import annotations
@@ -36,63 +36,67 @@ INPUT_TYPES = (
 
 
 def define_flags() -> None:
+    """Define the flags of the command."""
     flags.DEFINE_enum(
         "input_type",
         "image_tensor",
         INPUT_TYPES,
-        "What the SavedModel takes. image_and_boxes_tensor, of mask models, is not supported.",
+        "Input of the SavedModel. image_and_boxes_tensor, for mask models, is unsupported.",
     )
-    flags.DEFINE_string("pipeline_config_path", None, "The pipeline.config that was trained.")
+    flags.DEFINE_string(
+        "pipeline_config_path", None, "The pipeline.config of the trained detector."
+    )
     flags.DEFINE_string(
         "trained_checkpoint_dir",
         None,
-        "Directory with the checkpoints, of which the newest is taken, or one checkpoint's prefix "
-        "such as model_dir/ckpt-7.",
+        "Checkpoint directory, whose newest checkpoint is exported, or a checkpoint prefix such as "
+        "model_dir/ckpt-7.",
     )
-    flags.DEFINE_string("output_directory", None, "Where to write; created if it does not exist.")
+    flags.DEFINE_string("output_directory", None, "Output directory; created if it does not exist.")
     flags.DEFINE_string(
         "config_override",
         "",
-        "Text of a TrainEvalPipelineConfig to merge into the config: fields replace those of the "
-        "file, elements of repeated fields are appended.",
+        "Text of a TrainEvalPipelineConfig to merge into the config: its fields replace those of "
+        "the file; elements of repeated fields are appended.",
     )
     flags.DEFINE_multi_string(
         "override", [], "A field of the config and its value, a.b.c=value. Can be given repeatedly."
     )
-    flags.DEFINE_bool("dynamic_batch", False, "image_tensor: any number of images, not just one.")
+    flags.DEFINE_bool("dynamic_batch", False, "image_tensor: any number of images instead of one.")
     flags.DEFINE_bool(
-        "no_optimize", False, "Export the plain graph: weights as variables, nothing folded."
+        "no_optimize", False, "Export the original graph: weights as variables, nothing folded."
     )
     flags.DEFINE_enum(
         "precision",
         "float32",
         ("float32", "bfloat16"),
-        "Of the convolutions. bfloat16 is for processors that multiply it: AVX512-BF16, AMX, GPUs.",
+        "Precision of the convolutions. bfloat16 is for AVX512-BF16, AMX and GPUs.",
     )
     flags.DEFINE_enum(
         "format",
         "saved_model",
         ("saved_model", "onnx", "openvino", "tflite"),
-        "What to write: saved_model/, or with the same input and outputs model.onnx, or model.xml "
-        "and model.bin for OpenVINO. These need the extra of their name, and decode no image "
-        "files. tflite is not supported: it has no crop of regions.",
+        "Output format: saved_model/, or with the same input and outputs model.onnx, or model.xml "
+        "and model.bin for OpenVINO. The last two need the extra of their name, and cannot decode "
+        "image files. tflite is unsupported: it has no operation that crops regions.",
     )
     flags.DEFINE_bool(
         "export_auxiliary_outputs",
         False,
-        "Serve the predictions of the auxiliary tasks beside the detections.",
+        "Add the predictions of the auxiliary tasks to the outputs.",
     )
-    flags.DEFINE_bool("use_side_inputs", False, "Not supported: inputs of Context R-CNN.")
-    flags.DEFINE_string("side_input_shapes", "", "Not supported, as use_side_inputs.")
-    flags.DEFINE_string("side_input_types", "", "Not supported, as use_side_inputs.")
-    flags.DEFINE_string("side_input_names", "", "Not supported, as use_side_inputs.")
+    flags.DEFINE_bool("use_side_inputs", False, "Unsupported: inputs of Context R-CNN.")
+    flags.DEFINE_string("side_input_shapes", "", "Unsupported, like use_side_inputs.")
+    flags.DEFINE_string("side_input_types", "", "Unsupported, like use_side_inputs.")
+    flags.DEFINE_string("side_input_names", "", "Unsupported, like use_side_inputs.")
     flags.mark_flags_as_required(
         ["pipeline_config_path", "trained_checkpoint_dir", "output_directory"]
     )
 
 
 def main() -> None:
-    _refuse_side_inputs()
+    """Export the detector that the flags select."""
+    _raise_if_side_inputs()
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
     from object_detection_mtl.export.export_options import ExportOptions
@@ -112,7 +116,7 @@ def main() -> None:
     print(f"exported {checkpoint} to {FLAGS.output_directory} (input: {FLAGS.input_type})")
 
 
-def _refuse_side_inputs() -> None:
+def _raise_if_side_inputs() -> None:
     given = [
         f"--{name}={FLAGS[name].value}"
         for name in ("use_side_inputs", "side_input_shapes", "side_input_types", "side_input_names")
@@ -120,13 +124,14 @@ def _refuse_side_inputs() -> None:
     ]
     if given:
         raise ValueError(
-            f"{' '.join(given)}: side inputs are not supported. They are the context features of "
-            "Context R-CNN, which this package does not build; leave the flag out"
+            f"{' '.join(given)}: side inputs are unsupported. They are the context features of "
+            "Context R-CNN, which this package does not have; omit the flag"
         )
 
 
 def run() -> None:
-    command_line.run(define_flags, main, __doc__ or "")
+    """Run the command."""
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

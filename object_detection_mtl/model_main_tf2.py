@@ -1,17 +1,17 @@
-"""Trains a detector, or evaluates its checkpoints; the flags are the OD API's.
+"""Train a detector, or evaluate its checkpoints, with the OD API's flags.
 
     model_main_tf2 --pipeline_config_path=faster_rcnn.config --model_dir=run
 
-trains until train_config.num_steps, exactly, and continues from the newest checkpoint of the
-directory if there is one: after Ctrl-C the same command goes on. Checkpoints stand in the
-directory, TensorBoard's events in its directory `train`.
+trains until step train_config.num_steps. If the directory has checkpoints, training continues from
+the newest one, so the same command continues a run after Ctrl-C. Checkpoints are written to the
+directory, TensorBoard's events to its subdirectory `train`.
 
     model_main_tf2 --pipeline_config_path=faster_rcnn.config --model_dir=run --checkpoint_dir=run
 
-evaluates the newest checkpoint and then every new one, until training has ended or --eval_timeout
-seconds bring none; with --eval_once the newest alone. Metrics are printed and written to
-`run/eval/<name of the input reader>`, for TensorBoard and as JSON. With --eval_once and --report a
-page shows what the detector gets wrong.
+evaluates the newest checkpoint and then every new one, until training has ended or no checkpoint
+appears for --eval_timeout seconds; with --eval_once it evaluates only the newest. Metrics are
+printed and written to `run/eval/<name of the input reader>`, for TensorBoard and as JSON. With
+--eval_once and --report, a page shows the errors of the detector.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
+    """Define the flags of the command."""
     flags.DEFINE_string("pipeline_config_path", None, "The pipeline.config of the experiment.")
-    flags.DEFINE_string("model_dir", None, "Where checkpoints, events and metrics are written.")
+    flags.DEFINE_string("model_dir", None, "Directory of checkpoints, events and metrics.")
     flags.DEFINE_integer(
-        "num_train_steps", None, "Steps to train, instead of train_config.num_steps."
+        "num_train_steps", None, "Step at which training ends, instead of train_config.num_steps."
     )
     flags.DEFINE_integer("checkpoint_every_n", 1000, "Steps between checkpoints; 7 are kept.")
-    flags.DEFINE_integer("log_every_n", 100, "Steps whose mean losses are logged together.")
+    flags.DEFINE_integer("log_every_n", 100, "Steps between logs of the mean losses.")
     flags.DEFINE_bool("record_summaries", True, "Write images of the input to TensorBoard too.")
     flags.DEFINE_multi_string(
         "override",
@@ -45,15 +46,19 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "eval_timeout", 3600, "Seconds to wait for a new checkpoint before evaluation ends."
     )
-    flags.DEFINE_bool("eval_once", False, "Evaluate the newest checkpoint alone.")
+    flags.DEFINE_bool("eval_once", False, "Evaluate only the newest checkpoint.")
     flags.DEFINE_string(
         "report", None, "With --eval_once: directory of a report, one HTML page and its numbers."
     )
     flags.DEFINE_bool(
-        "eval_on_train_data", False, "Evaluate on the train_input_reader's data, not augmented."
+        "eval_on_train_data",
+        False,
+        "Evaluate on the data of train_input_reader, without augmentation.",
     )
     flags.DEFINE_integer(
-        "sample_1_of_n_eval_examples", None, "Evaluate one of n examples; the config's value."
+        "sample_1_of_n_eval_examples",
+        None,
+        "Evaluate one of n examples, instead of the value of the config.",
     )
     flags.DEFINE_integer(
         "sample_1_of_n_eval_on_train_examples",
@@ -64,15 +69,15 @@ def define_flags() -> None:
         "engine",
         "tensorflow",
         ("tensorflow", "openvino", "onnxruntime", "auto"),
-        "What detects in an evaluation. All but TensorFlow convert each checkpoint, and give no "
-        "losses and no metrics of auxiliary tasks. auto takes the fastest one installed that finds "
-        "what TensorFlow finds on the first batch.",
+        "Runtime of an evaluation. All but TensorFlow convert each checkpoint, and compute no "
+        "losses and no metrics of auxiliary tasks. auto uses the fastest installed runtime whose "
+        "detections on the first batch equal TensorFlow's.",
     )
     flags.DEFINE_enum(
         "engine_precision",
         "float32",
         ("float32", "bfloat16"),
-        "Of the convolutions in OpenVINO. bfloat16 is for processors that multiply it.",
+        "Precision of the convolutions in OpenVINO. bfloat16 is for CPUs with instructions for it.",
     )
     flags.DEFINE_enum(
         "on_damaged_checkpoint",
@@ -90,21 +95,22 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "num_workers",
         1,
-        "1: all visible GPUs, or the CPU. More: this is one of several processes, whose addresses "
-        "stand in the environment variable TF_CONFIG.",
+        "1: all visible GPUs, or the CPU. More: number of workers, one process each, whose "
+        "addresses are in the environment variable TF_CONFIG.",
     )
     flags.DEFINE_bool(
         "jit_compile",
         False,
-        "Let XLA compile the training step. It does so for every new shape of a batch: pad images "
-        "(pad_to_max_dimension) and set train_config.max_number_of_boxes.",
+        "Compile the training step with XLA. It is compiled again for every new shape of a batch: "
+        "pad images (pad_to_max_dimension) and set train_config.max_number_of_boxes.",
     )
     flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
-    flags.DEFINE_string("tpu_name", None, "Name of the TPU; found by itself where it is the only.")
+    flags.DEFINE_string("tpu_name", None, "Name of the TPU; auto-detected if only one exists.")
     flags.mark_flags_as_required(["pipeline_config_path", "model_dir"])
 
 
 def main() -> int:
+    """Train or evaluate as the flags say; return the exit code."""
     _check_flags()
     process_settings.keep_freed_memory()
     from object_detection_mtl.config import pipeline
@@ -136,11 +142,13 @@ def _check_flags() -> None:
         given = [name for name in names if FLAGS[name].value != FLAGS[name].default]
         if given:
             raise ValueError(
-                f"--{given[0]} is about evaluation, which --checkpoint_dir asks for; without it "
-                "this command trains"
+                f"--{given[0]} applies to evaluation only; give --checkpoint_dir to evaluate, or "
+                f"omit --{given[0]} to train"
             )
     if FLAGS.report and not FLAGS.eval_once:
-        raise ValueError("--report is of one checkpoint; it needs --eval_once")
+        raise ValueError(
+            "--report is given without --eval_once; the report is about one checkpoint. Give both"
+        )
 
 
 def _train(config: Any) -> int:
@@ -165,14 +173,14 @@ def _train(config: Any) -> int:
         )
     except NonFiniteError as error:
         raise ValueError(str(error)) from error
-    # As shells report a process that a signal ended, so that a scheduler starts it again.
+    # The exit code that shells report after a signal, so that a scheduler restarts the run.
     return 0 if result.interrupted_by is None else 128 + result.interrupted_by
 
 
 def _choose_kernels(config: Any) -> None:
-    """oneDNN's where they train faster: on crops of many regions, which R-FCN does without.
+    """Use oneDNN's kernels where they train faster: on crops of many regions, unlike R-FCN.
 
-    What XLA compiles was not measured and is left to itself.
+    With XLA the default is kept; it was not measured.
     """
     predictor = config.model.faster_rcnn.second_stage_box_predictor
     is_rfcn = predictor.WhichOneof("box_predictor_oneof") == "rfcn_box_predictor"
@@ -206,7 +214,8 @@ def _evaluate(config: Any) -> int:
 
 
 def run() -> None:
-    command_line.run(define_flags, main, __doc__ or "")
+    """Run the command."""
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_an_empty_checkpoint_directory_is_an_error(tmp_path):
 )
 def test_side_inputs_are_refused(tmp_path, flag):
     message = error(export(flag, output=tmp_path / "out"))
-    assert "side inputs are not supported" in message
+    assert "side inputs are unsupported" in message
     assert "Context R-CNN" in message
 
 

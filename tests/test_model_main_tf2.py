@@ -164,9 +164,9 @@ def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
         run(directory, "--num_train_steps=0")
     )
     assert "--eval_timeout=-1" in error(run(directory, "--checkpoint_dir=c", "--eval_timeout=-1"))
-    assert "which --checkpoint_dir asks for" in error(run(directory, "--eval_once"))
-    assert "which --checkpoint_dir asks for" in error(run(directory, "--report=out"))
-    assert "it needs --eval_once" in error(run(directory, "--checkpoint_dir=c", "--report=out"))
+    assert "applies to evaluation only" in error(run(directory, "--eval_once"))
+    assert "applies to evaluation only" in error(run(directory, "--report=out"))
+    assert "without --eval_once" in error(run(directory, "--checkpoint_dir=c", "--report=out"))
     assert "does not exist" in error(run(tmp_path / "nowhere"))
     assert "batch_sise" in error(run(directory, "--override=train_config.batch_sise=3"))
     assert not calls

@@ -152,7 +152,7 @@ def _shown(interval: Interval) -> str:
 
 def run() -> None:
     """Run the command line."""
-    command_line.run(define_flags, main, __doc__ or "", positional="detector")
+    command_line.run_command(define_flags, main, __doc__ or "", positional="detector")
 
 
 if __name__ == "__main__":

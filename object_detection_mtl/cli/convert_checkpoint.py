@@ -1,12 +1,13 @@
-"""Converts a checkpoint of any known kind into one of this package or of TensorFlow 1's detectors.
+r"""Convert a checkpoint to this package's format or that of the OD API on TensorFlow 1.
 
     convert_checkpoint ckpt-0 --pipeline_config_path=pipeline.config --output_path=converted/ckpt-0
-    convert_checkpoint model_dir --pipeline_config_path=pipeline.config --format=tf1_detection \\
+    convert_checkpoint model_dir --pipeline_config_path=pipeline.config --format=tf1_detection \
         --output_path=converted/model.ckpt
 
-The pipeline.config describes the model. A detector's checkpoint has to fill all of it
-(--checkpoint_type=detection takes the feature extractors alone); of a classifier, what it fills is
-written, nothing else. Training continues from the result with fine_tune_checkpoint.
+The pipeline.config describes the model. A detector's checkpoint must contain all of its variables
+(--checkpoint_type=detection: only those of the feature extractors); of a classifier's checkpoint,
+only the variables that it contains are written. Training continues from the result with
+fine_tune_checkpoint.
 """
 
 from __future__ import annotations
@@ -21,28 +22,29 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
+    """Define the flags of the command."""
     flags.DEFINE_string(
         "checkpoint_path",
         None,
-        "Prefix of the checkpoint to read, or a directory whose newest is meant; can be given "
-        "without the flag's name.",
+        "Prefix of the checkpoint to read, or a directory, whose newest checkpoint is used; can be "
+        "given without the flag's name.",
     )
-    flags.DEFINE_string("pipeline_config_path", None, "The model that the weights are of.")
-    flags.DEFINE_string("output_path", None, "Prefix to write, such as converted/ckpt-0.")
+    flags.DEFINE_string("pipeline_config_path", None, "Config of the model of the checkpoint.")
+    flags.DEFINE_string("output_path", None, "Prefix of the output, such as converted/ckpt-0.")
     flags.DEFINE_enum(
         "format",
         "native",
         ["native", "tf1_detection"],
-        "native: as training here writes it. tf1_detection: under the names of the TensorFlow 1 "
-        "Object Detection API and of the authors' code.",
+        "native: the format of training in this package. tf1_detection: the names of the "
+        "TensorFlow 1 Object Detection API and of the authors' code.",
     )
     flags.DEFINE_enum(
         "checkpoint_type",
         None,
         ["classification", "detection", "full"],
-        "What to take. Default: full of a detector, classification of a classifier.",
+        "Variables to convert. Default: full for a detector, classification for a classifier.",
     )
-    flags.DEFINE_bool("use_moving_averages", False, "Take the averages that training kept.")
+    flags.DEFINE_bool("use_moving_averages", False, "Use the moving averages of the variables.")
     flags.DEFINE_multi_string(
         "override", [], "A field of the config and its value, a.b.c=value. Can be given repeatedly."
     )
@@ -50,6 +52,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    """Convert the checkpoint that the flags select."""
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: convert_checkpoint PATH --output_path=...")
     from object_detection_mtl.builders import model_builder
@@ -88,7 +91,8 @@ def main() -> None:
 
 
 def run() -> None:
-    command_line.run(define_flags, main, __doc__ or "", positional="checkpoint_path")
+    """Run the command."""
+    command_line.run_command(define_flags, main, __doc__ or "", positional="checkpoint_path")
 
 
 if __name__ == "__main__":

@@ -363,7 +363,7 @@ def _report(summary: DetectionSummary, output_dir: Path) -> str:
 
 def run() -> None:
     """Run the command."""
-    command_line.run(define_flags, main, __doc__ or "")
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def print_columns(values: Mapping[str, float]) -> None:
 
 def run() -> None:
     """Run the command line."""
-    command_line.run(define_flags, main, __doc__ or "", positional="detections")
+    command_line.run_command(define_flags, main, __doc__ or "", positional="detections")
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def main() -> int:
 
 def run() -> None:
     """Run the command line."""
-    command_line.run(define_flags, main, __doc__ or "")
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

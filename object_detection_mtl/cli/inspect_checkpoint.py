@@ -1,12 +1,12 @@
-"""Says what a checkpoint is, what is in it, and what of it would be loaded into a model.
+"""Describe a checkpoint, and which of its variables a model would load.
 
     inspect_checkpoint resnet_v1_101.ckpt
     inspect_checkpoint model_dir --pipeline_config_path=faster_rcnn.config
 
-PATH is the prefix of a checkpoint's files, or a directory whose newest checkpoint is meant. With a
-pipeline.config, the second table is the one that training would print when it starts from the
-checkpoint: what would be loaded, what is missing, what has another shape. --verbosity=1 (-v=1)
-lists every variable; --json writes everything as JSON.
+PATH is a checkpoint prefix, or a directory, whose newest checkpoint is used. With a
+pipeline.config, the second table is the one that training prints when it starts from the
+checkpoint: variables that would be loaded, that are missing, that have another shape. --verbosity=1
+(-v=1) lists every variable; --json prints everything as JSON.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
+    """Define the flags of the command."""
     flags.DEFINE_string("checkpoint_path", None, "PATH; can be given without the flag's name.")
-    flags.DEFINE_string("pipeline_config_path", None, "The model that would load it.")
+    flags.DEFINE_string("pipeline_config_path", None, "Config of the model that would load it.")
     flags.DEFINE_enum(
         "checkpoint_type",
         None,
         ["classification", "detection", "full"],
-        "Instead of the config's train_config.fine_tune_checkpoint_type.",
+        "Overrides train_config.fine_tune_checkpoint_type of the config.",
     )
     flags.DEFINE_multi_string(
         "override", [], "A field of the config and its value, a.b.c=value. Can be given repeatedly."
     )
-    flags.DEFINE_bool("use_moving_averages", False, "Take the averages that training kept.")
-    flags.DEFINE_bool("json", False, "Write JSON.")
+    flags.DEFINE_bool("use_moving_averages", False, "Use the moving averages of the variables.")
+    flags.DEFINE_bool("json", False, "Print JSON.")
 
 
 def main() -> None:
+    """Print what the flags ask for."""
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: inspect_checkpoint PATH")
     from object_detection_mtl.checkpoints import checkpoint_contents, checkpoint_sources, native
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def _model() -> tuple[Any, Any]:
-    """The config and its detector."""
+    """Return the config and its detector."""
     from object_detection_mtl.builders import model_builder
     from object_detection_mtl.config import pipeline
 
@@ -71,7 +73,7 @@ def _model() -> tuple[Any, Any]:
 
 
 def _report(config: Any, detector: Any, checkpoint: Any) -> Any:
-    """What training with the config would load."""
+    """Return the report of what training with the config would load."""
     from object_detection_mtl.builders import mtl_builder, train_config_builder
     from object_detection_mtl.checkpoints import restore
 
@@ -85,7 +87,8 @@ def _report(config: Any, detector: Any, checkpoint: Any) -> Any:
 
 
 def run() -> None:
-    command_line.run(define_flags, main, __doc__ or "", positional="checkpoint_path")
+    """Run the command."""
+    command_line.run_command(define_flags, main, __doc__ or "", positional="checkpoint_path")
 
 
 if __name__ == "__main__":

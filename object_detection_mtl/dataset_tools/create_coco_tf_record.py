@@ -73,7 +73,7 @@ def _own_labels(file: coco_annotations.CocoFile) -> tuple[dict[str, int], str]:
 
 def run() -> None:
     """Run the command."""
-    command_line.run(define_flags, main, __doc__ or "")
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def main() -> None:
 
 def run() -> None:
     """Run the command."""
-    command_line.run(define_flags, main, __doc__ or "")
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Drawings of things for the synthetic dataset: each fills its rectangle, clear all around.
+"""Drawings of the objects of the synthetic dataset.
 
-A drawing is a function (width, height, rng) -> RGBA image of that size; its shape and range of
-colors tell what it is, the rest (shade, side of a handle, number of strings) is drawn by chance.
+A drawing is a function (width, height, rng) -> RGBA image of that size, transparent around the
+object, which touches all sides. Its shape and its range of colors depend on the class; shade, side
+of a handle and number of strings are random.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def color(
     saturation: tuple[float, float] = (0.6, 0.95),
     value: tuple[float, float] = (0.6, 0.95),
 ) -> Color:
-    """A color from ranges of hue, saturation and value, each 0..1 (hues may pass 1: red)."""
+    """Return a color from ranges of hue, saturation and value, each 0..1 (hues may exceed 1)."""
     red, green, blue = colorsys.hsv_to_rgb(
         rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value)
     )
@@ -40,7 +41,7 @@ def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def table(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A brown slab on two legs, with wood grain."""
+    """Draw a brown slab on two legs, with wood grain."""
     image, draw = _canvas(width, height)
     wood = color(rng, (0.06, 0.09), (0.55, 0.75), (0.45, 0.65))
     top, leg = round(height * 0.24), max(2, round(width * 0.1))
@@ -55,7 +56,7 @@ def table(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def cup(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A blue body, narrower below, with a light rim and a handle on one side."""
+    """Draw a blue body that tapers downwards, with a light rim and a handle on one side."""
     image, draw = _canvas(width, height)
     glaze = color(rng, (0.52, 0.64))
     body, rim = round(width * 0.74), round(height * 0.16)
@@ -79,7 +80,7 @@ def cup(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def racket(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """An oval red frame with strings, the background showing through, and a dark handle below."""
+    """Draw an oval red frame with strings on a transparent ground, and a dark handle."""
     image, draw = _canvas(width, height)
     frame = color(rng, (0.95, 1.02), (0.75, 0.95), (0.65, 0.9))
     head = round(height * 0.62)
@@ -101,7 +102,7 @@ def racket(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def ball(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A yellow-green disc with two pale seams."""
+    """Draw a yellow-green disc with two pale seams."""
     image, draw = _canvas(width, height)
     felt = color(rng, (0.17, 0.24), (0.7, 0.9), (0.8, 0.98))
     draw.ellipse((0, 0, width - 1, height - 1), fill=felt, outline=_shaded(felt, 0.75))
@@ -111,14 +112,14 @@ def ball(width: int, height: int, rng: np.random.Generator) -> Image.Image:
         draw.arc(
             (left, 0, left + bend + round(width * 0.3), height - 1), 0, 360, (250, 250, 240), seam
         )
-    # The arcs end where the ball does.
+    # The arcs are clipped to the ball.
     inside = Image.new("L", (width, height))
     ImageDraw.Draw(inside).ellipse((0, 0, width - 1, height - 1), fill=255)
     return Image.composite(image, Image.new("RGBA", (width, height)), inside)
 
 
 def car(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A body of any strong color but yellow and blue, a cabin with windows, two dark wheels."""
+    """Draw a purple to red body, a cabin with windows, two dark wheels."""
     image, draw = _canvas(width, height)
     paint = color(rng, (0.72, 0.9), (0.5, 0.9), (0.5, 0.9))
     wheel = round(height * 0.34)
@@ -151,7 +152,7 @@ def car(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def sign(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A white triangle with a red border on a gray pole."""
+    """Draw a white triangle with a red border on a gray pole."""
     image, draw = _canvas(width, height)
     border = color(rng, (0.98, 1.03), (0.8, 0.95), (0.75, 0.95))
     plate = round(height * 0.55)
@@ -170,7 +171,7 @@ def sign(width: int, height: int, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-# Drawing and width / height of each kind.
+# Class -> drawing, and its width / height.
 DRAWINGS: dict[str, tuple[Drawing, float]] = {
     "ball": (ball, 1.0),
     "car": (car, 2.0),
@@ -182,7 +183,7 @@ DRAWINGS: dict[str, tuple[Drawing, float]] = {
 
 
 def background(width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A soft slope between two pale colors, with blotches and grain."""
+    """Draw a gradient between two pale colors, with blotches."""
     first, second = (
         np.array(color(rng, (0.0, 1.0), (0.05, 0.3), (0.45, 0.9)), np.float64) for _ in range(2)
     )

@@ -1,10 +1,10 @@
-"""Draws a small dataset in the format of PASCAL VOC, for demonstrations and tests.
+"""Draw a small synthetic dataset in PASCAL VOC's format, for demonstrations and tests.
 
     create_synthetic_voc --output_dir=synthetic --num_train=200 --num_val=40
 
-Six kinds of things stand in scenes as they do in the world: cups on tables, balls near rackets,
-cars near signs. Some images are empty, some are crowded. The same seed gives the same files, byte
-for byte with one version of Pillow, and image i does not depend on how many there are.
+Six classes of objects are placed as in real scenes: cups on tables, balls near rackets, cars near
+signs. Some images are empty, some are crowded. The same seed gives the same files (with one version
+of Pillow the same bytes), and image i does not depend on the number of images.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ CLASSES = tuple(synthetic_shapes.DRAWINGS)
 LABELS = {name: number for number, name in enumerate(CLASSES, start=1)}
 
 _NAME = "synthetic_"  # begins the name of every file
-_OVERSAMPLING = 2  # Drawn at twice the size and halved: smooth edges.
-_DIFFICULT_BELOW = 0.6  # visible share of a thing
+_OVERSAMPLING = 2  # images are drawn at twice the size and resized, for smooth edges
+_DIFFICULT_BELOW = 0.6  # visible fraction of an object
 _ATTEMPTS = 60
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Things that stand together; sizes are shares of the image's shorter side.
+    """A kind of scene.
 
     Attributes:
-        main: stands once, large.
-        companions: one kind of these is drawn for each of `count` smaller things.
-        count: least and largest number of companions.
-        on_top: companions stand on the main thing, not beside it.
-        overlap: share of a thing that another may cover.
+        main: class of the one large object, or None.
+        companions: classes of the smaller objects, chosen at random.
+        count: smallest and largest number of companions.
+        on_top: companions are placed on the main object, not beside it.
+        overlap: fraction of an object that another object may cover.
     """
 
     main: str | None = None
@@ -52,7 +52,7 @@ class Scene:
     overlap: float = 0.1
 
 
-# How often, and what.
+# Name -> probability and scene.
 SCENES: dict[str, tuple[float, Scene]] = {
     "room": (0.26, Scene("table", ("cup",), (1, 2), on_top=True)),
     "court": (0.24, Scene("racket", ("ball",), (1, 2))),
@@ -61,13 +61,14 @@ SCENES: dict[str, tuple[float, Scene]] = {
     "crowd": (0.10, Scene(None, CLASSES, (6, 9), overlap=0.5)),
     "empty": (0.08, Scene()),
 }
+# Sizes are fractions of the image's shorter side.
 _MAIN_SIZE = (0.45, 0.62)
 _COMPANION_SIZE = (0.24, 0.34)
 _CROWD_SIZE = (0.18, 0.3)
 
 
 @dataclasses.dataclass
-class _Placed:
+class _PlacedObject:
     name: str
     image: Image.Image  # RGBA, oversampled
     left: int
@@ -75,7 +76,7 @@ class _Placed:
 
     @property
     def box(self) -> np.ndarray:
-        """ymin, xmin, ymax, xmax in oversampled pixels, possibly beyond the image."""
+        """Box ymin, xmin, ymax, xmax in oversampled pixels, possibly outside the image."""
         return np.array(
             [self.top, self.left, self.top + self.image.height, self.left + self.image.width]
         )
@@ -84,10 +85,16 @@ class _Placed:
 def draw_image(
     index: int, seed: int = 0, height: int = 256, width: int = 320
 ) -> tuple[Image.Image, list[voc_annotations.VocObject]]:
-    """Draws image number `index` of the dataset of `seed`.
+    """Draw one image of a dataset.
+
+    Args:
+        index: number of the image.
+        seed: seed of the dataset.
+        height: in pixels.
+        width: in pixels.
 
     Returns:
-        The image and what stands on it, the boxes in its pixels and inside it.
+        The image and its objects, whose boxes are in pixels and inside the image.
     """
     rng = np.random.default_rng([seed, index])
     names = list(SCENES)
@@ -108,12 +115,12 @@ def draw_image(
     return image, objects
 
 
-def _arrange(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> list[_Placed]:
-    """Places the things of a scene; one that finds no room is left out."""
-    placed: list[_Placed] = []
+def _arrange(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> list[_PlacedObject]:
+    """Place the objects of a scene; an object for which there is no space is skipped."""
+    placed: list[_PlacedObject] = []
     main = None
     if scene.main:
-        # A main thing may be cut by the border a little.
+        # A small part of the main object may be outside the image.
         main = _place(scene.main, _MAIN_SIZE, size, scene, placed, rng, None, slack=0.08)
         if main:
             placed.append(main)
@@ -131,30 +138,30 @@ def _place(
     size_range: tuple[float, float],
     size: tuple[int, int],
     scene: Scene,
-    placed: Sequence[_Placed],
+    placed: Sequence[_PlacedObject],
     rng: np.random.Generator,
-    beside: _Placed | None,
+    beside: _PlacedObject | None,
     slack: float = 0.0,
-) -> _Placed | None:
-    """Tries places until one leaves the others visible enough."""
+) -> _PlacedObject | None:
+    """Place an object so that the others stay visible; return None if every attempt fails."""
     drawing, aspect = synthetic_shapes.DRAWINGS[name]
     side = min(size) * rng.uniform(*size_range)
-    # `side` is the longer one.
+    # `side` is the longer side.
     width, height = round(side * min(1.0, aspect)), round(side * min(1.0, 1.0 / aspect))
     if beside is None and aspect > 1.0:
         width, height = round(width * 1.25), round(height * 1.25)
     image = drawing(width, height, rng)
     for _ in range(_ATTEMPTS):
         left = rng.uniform(-slack * width, size[0] - width * (1 - slack))
-        # What carries others leaves room above.
-        room = _COMPANION_SIZE[1] * min(size) if scene.on_top else -slack * height
-        top = rng.uniform(room, size[1] - height * (1 - slack))
+        # An object that carries others needs space above.
+        space = _COMPANION_SIZE[1] * min(size) if scene.on_top else -slack * height
+        top = rng.uniform(space, size[1] - height * (1 - slack))
         if beside is not None and scene.on_top:
             left = rng.uniform(beside.left, beside.left + beside.image.width - width)
             top = beside.top - height + 0.04 * beside.image.height
         elif beside is not None:
             left = rng.normal(beside.left + beside.image.width / 2, size[0] * 0.25) - width / 2
-        thing = _Placed(name, image, round(left), round(top))
+        thing = _PlacedObject(name, image, round(left), round(top))
         if _fits(thing, size, slack) and all(
             _covered(thing.box, other.box) <= scene.overlap for other in placed
         ):
@@ -162,7 +169,7 @@ def _place(
     return None
 
 
-def _fits(thing: _Placed, size: tuple[int, int], slack: float) -> bool:
+def _fits(thing: _PlacedObject, size: tuple[int, int], slack: float) -> bool:
     ymin, xmin, ymax, xmax = thing.box
     y_slack, x_slack = slack * (ymax - ymin) + 1, slack * (xmax - xmin) + 1
     return (
@@ -174,14 +181,14 @@ def _fits(thing: _Placed, size: tuple[int, int], slack: float) -> bool:
 
 
 def _covered(box1: np.ndarray, box2: np.ndarray) -> float:
-    """Overlap as a share of the smaller box."""
+    """Return the overlap as a fraction of the smaller box."""
     overlap = np.minimum(box1[2:], box2[2:]) - np.maximum(box1[:2], box2[:2])
     areas = [np.prod(box[2:] - box[:2]) for box in (box1, box2)]
     return float(np.prod(np.maximum(overlap, 0)) / min(areas))
 
 
 def _annotate(
-    thing: _Placed, number: int, owner: np.ndarray, rng: np.random.Generator
+    thing: _PlacedObject, number: int, owner: np.ndarray, rng: np.random.Generator
 ) -> voc_annotations.VocObject:
     """The object as an annotator would mark it: its whole extent inside the image."""
     limits = np.array([*owner.shape, *owner.shape])
@@ -210,28 +217,28 @@ def write_dataset(
     height: int = 256,
     width: int = 320,
 ) -> Path:
-    """Writes a VOC directory with a label map beside it.
+    """Write a VOC directory with a label map.
 
     Args:
-        output_dir: the directory; Annotations, JPEGImages, ImageSets/Main and label_map.pbtxt go in
-            it.
-        splits: name of each set and its number of images, numbered on from set to set.
-        seed: of everything that is drawn.
-        height, width: pixels of every image, at least 64.
+        output_dir: directory of Annotations, JPEGImages, ImageSets/Main and label_map.pbtxt.
+        splits: name of each set -> its number of images, which are numbered across the sets.
+        seed: seed of the dataset.
+        height: height of every image in pixels, at least 64.
+        width: width of every image in pixels, at least 64.
 
     Returns:
         The path of the label map.
 
     Raises:
-        ValueError: a size or number that is too small.
-        FileExistsError: the directory holds a dataset that was not drawn here.
+        ValueError: a size or a number of images is too small.
+        FileExistsError: the directory has a dataset that this command did not write.
     """
     if min(height, width) < 64:
         raise ValueError(f"images of {width}x{height} pixels are too small, expected 64 or more")
     if not splits or min(splits.values()) < 1:
         raise ValueError(f"every set needs at least one image, got {splits}")
     root = Path(output_dir)
-    _refuse_other_data(root)
+    _raise_if_other_data(root)
     for directory in (voc_annotations.ANNOTATIONS, voc_annotations.IMAGES, voc_annotations.SETS):
         output_paths.make_directory(root / directory)
     names = [f"{_NAME}{index:06d}" for index in range(sum(splits.values()))]
@@ -250,8 +257,8 @@ def write_dataset(
     return label_map
 
 
-def _refuse_other_data(root: Path) -> None:
-    """The lists of sets and the label map would be overwritten, and the images be mixed."""
+def _raise_if_other_data(root: Path) -> None:
+    """Raise a FileExistsError if the directory has images of another dataset."""
     others = sorted(
         path
         for directory in (root / voc_annotations.ANNOTATIONS, root / voc_annotations.IMAGES)
@@ -261,15 +268,15 @@ def _refuse_other_data(root: Path) -> None:
     )
     if others:
         raise FileExistsError(
-            f"--output_dir {str(root)!r} holds a dataset of another origin ({others[0]}), whose "
-            "lists and label map would be overwritten; choose a new directory"
+            f"--output_dir {str(root)!r} has another dataset ({others[0]}), whose lists and label "
+            "map would be overwritten; choose a new directory"
         )
 
 
 def annotation_text(
     filename: str, height: int, width: int, objects: Iterable[voc_annotations.VocObject]
 ) -> str:
-    """A VOC annotation file."""
+    """Return the text of a VOC annotation file."""
     lines = [
         "<annotation>",
         f"  <filename>{escape(filename)}</filename>",
@@ -292,16 +299,18 @@ def annotation_text(
 
 
 def define_flags() -> None:
+    """Define the flags of the command."""
     flags.DEFINE_string("output_dir", None, "Directory to write the dataset to.")
-    flags.DEFINE_integer("num_train", 200, "Images of the set 'train'.", lower_bound=1)
-    flags.DEFINE_integer("num_val", 40, "Images of the set 'val'.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of everything that is drawn by chance.", lower_bound=0)
+    flags.DEFINE_integer("num_train", 200, "Number of images of the set 'train'.", lower_bound=1)
+    flags.DEFINE_integer("num_val", 40, "Number of images of the set 'val'.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the dataset.", lower_bound=0)
     flags.DEFINE_integer("height", 256, "Height of the images, pixels.", lower_bound=64)
     flags.DEFINE_integer("width", 320, "Width of the images, pixels.", lower_bound=64)
     flags.mark_flag_as_required("output_dir")
 
 
 def main() -> None:
+    """Write the dataset that the flags describe."""
     splits = {"train": FLAGS.num_train, "val": FLAGS.num_val}
     label_map = write_dataset(
         FLAGS.output_dir, splits, seed=FLAGS.seed, height=FLAGS.height, width=FLAGS.width
@@ -310,7 +319,8 @@ def main() -> None:
 
 
 def run() -> None:
-    command_line.run(define_flags, main, __doc__ or "")
+    """Run the command."""
+    command_line.run_command(define_flags, main, __doc__ or "")
 
 
 if __name__ == "__main__":

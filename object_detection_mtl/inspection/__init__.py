@@ -1,1 +1,1 @@
-"""Looking at the labels of a dataset."""
+"""Inspection of the auxiliary labels of a dataset."""

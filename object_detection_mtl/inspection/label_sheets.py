@@ -1,4 +1,4 @@
-"""Draws the labels of the first images of a source, and a page that shows all drawings."""
+"""Label sheets of the first images of a dataset, and an HTML page of them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from object_detection_mtl.data import example_decoder
 from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.dataset_tools import label_writing
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
-from object_detection_mtl.inspection.label_sources import Source
+from object_detection_mtl.inspection.label_sources import LabelSource
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels
 from object_detection_mtl.mtl.task_labels import LabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels
 from object_detection_mtl.visualization import label_sheet as drawing
 
-Decode = Callable[[bytes, str], Example]
+DecodeFn = Callable[[bytes, str], Example]
 
 
-def write(
-    source: Source,
+def write_label_sheets(
+    source: LabelSource,
     output_dir: str | Path,
     *,
     num_images: int = 20,
@@ -36,22 +36,22 @@ def write(
     seed: int = 0,
     stored_labels: bool = False,
 ) -> Path:
-    """Writes a sheet for each image, and index.html.
+    """Write a label sheet for each of the first images, and index.html.
 
     Args:
-        source: the images.
-        output_dir: a directory; made if there is none.
-        num_images: number of images at most, the first ones.
-        num_windows: windows to draw of each.
-        seed: of new windows.
-        stored_labels: draw the labels that the records hold.
+        source: the records.
+        output_dir: a directory; created if it does not exist.
+        num_images: maximum number of images.
+        num_windows: number of windows to draw for each image.
+        seed: seed of computed windows.
+        stored_labels: draw the labels that the records store instead of computed ones.
 
     Returns:
-        Where index.html is.
+        The path of index.html.
 
     Raises:
-        ValueError: there is no image; a record cannot be used, or holds no labels.
-        FileExistsError: the directory is a file.
+        ValueError: there is no image, or a record is invalid or stores no labels.
+        FileExistsError: the output directory is a file.
     """
     output_dir = Path(output_dir)
     labels = LabelMaker(
@@ -63,48 +63,48 @@ def write(
     drawn: list[tuple[str, str]] = []
     first = itertools.islice(source.examples, num_images)
     for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
-        labelled = _labelled(decode(serialized, f"record {number}"), num_windows)
+        labeled = _labeled(decode(serialized, f"record {number}"), num_windows)
         output_paths.make_directory(output_dir)
-        file_name = f"{number:04d}_{_safe(labelled.name)}.png"
-        drawing.draw_label_sheet(labelled, source.names).save(output_dir / file_name)
-        drawn.append((labelled.name, file_name))
+        file_name = f"{number:04d}_{_safe(labeled.name)}.png"
+        drawing.draw_label_sheet(labeled, source.names).save(output_dir / file_name)
+        drawn.append((labeled.name, file_name))
     if not drawn:
         raise ValueError("there is no image to draw. " + "; ".join(source.report.lines()[1:]))
     index = output_dir / "index.html"
-    index.write_text(page(drawn, source.report.lines()[1:]), encoding="utf-8")
+    index.write_text(make_page(drawn, source.report.lines()[1:]), encoding="utf-8")
     return index
 
 
-def _make_decode(source: Source, labels: LabelMaker, seed: int) -> Decode:
-    """Return (serialized record, its name) -> example with labels, stored or made."""
+def _make_decode(source: LabelSource, labels: LabelMaker, seed: int) -> DecodeFn:
+    """Return decode(serialized record, its name) -> example with stored or computed labels."""
     stored = labels if labels.from_records else None
     decode = example_decoder.make_decoder(source.num_classes, source.categories, stored=stored)
 
-    def run(serialized: bytes, name: str) -> Example:
+    def decode_with_labels(serialized: bytes, name: str) -> Example:
         if labels.from_records:
-            _refuse_without_labels(serialized, name)
+            _raise_without_labels(serialized, name)
         try:
             parsed = example_decoder.parse(tf.constant(serialized), stored=stored)
             example = decode(parsed, tf.constant(name))
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{name} cannot be used: {error.message}") from error
+            raise ValueError(f"{name} is invalid: {error.message}") from error
         if labels.from_records:
             return example
         window_seed = tf.constant([seed, label_writing.number_of(_text(example[Batch.image_id]))])
         return example | labels.label(example, tf.shape(example[IMAGE])[:2], window_seed)
 
-    return run
+    return decode_with_labels
 
 
-def _refuse_without_labels(serialized: bytes, name: str) -> None:
+def _raise_without_labels(serialized: bytes, name: str) -> None:
     if TfExample.edgemask not in tf.train.Example.FromString(serialized).features.feature:
         raise ValueError(
-            f"{name} holds no auxiliary labels (no {TfExample.edgemask}); create_pascal_tf_record "
+            f"{name} stores no auxiliary labels (no {TfExample.edgemask}); create_pascal_tf_record "
             "and create_coco_tf_record store them with --write_auxiliary_labels"
         )
 
 
-def _labelled(example: Example, num_windows: int) -> drawing.LabeledImage:
+def _labeled(example: Example, num_windows: int) -> drawing.LabeledImage:
     number = min(num_windows, int(example[Groundtruth.num_windows]))
     return drawing.LabeledImage(
         name=_text(example[Batch.image_id]),
@@ -123,16 +123,19 @@ def _text(value: tf.Tensor) -> str:
 
 
 def _safe(name: str) -> str:
-    """A part of a file name, whatever the image is called."""
+    """Return an image's name with only the characters that are safe in a file name."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:].lstrip(".") or "image"
 
 
-def page(drawn: Sequence[tuple[str, str]], remarks: Sequence[str]) -> str:
-    """The page that shows all sheets.
+def make_page(drawn: Sequence[tuple[str, str]], remarks: Sequence[str]) -> str:
+    """Return the HTML page that shows all sheets.
 
     Args:
         drawn: name of each image and the file of its sheet.
-        remarks: what there is to say of the images as a whole.
+        remarks: notes about the dataset.
+
+    Returns:
+        The page.
     """
     links = "\n".join(
         f'<li><a href="#p{number}">{html.escape(name)}</a></li>'

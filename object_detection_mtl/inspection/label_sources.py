@@ -1,7 +1,7 @@
-"""Where images to look at come from: VOC directories, COCO files, records.
+"""Records to inspect, from VOC directories, COCO files or record files.
 
-All of them become records first, the first two by the converters' own road, so that what is drawn
-is what a training run would see.
+VOC and COCO datasets are converted by the converters' code, so that the inspected records are those
+of a training run.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from object_detection_mtl.dataset_tools.conversion_report import ConversionRepor
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
-    """Images as records.
+class LabelSource:
+    """Records to inspect.
 
     Attributes:
-        examples: serialized records, made when they are asked for.
+        examples: serialized records; converted while they are read.
         categories: the classes.
-        report: what was left out or repaired on the way; grows while `examples` is read.
+        report: report of the conversion; updated while `examples` is read.
     """
 
     examples: Iterable[bytes]
@@ -43,31 +43,52 @@ class Source:
 
     @property
     def num_classes(self) -> int:
+        """Highest class number."""
         return max(category.id for category in self.categories)
 
     @property
     def names(self) -> dict[int, str]:
+        """Class number -> display name."""
         return {category.id: category.display_name for category in self.categories}
 
 
-def of_records(pattern: str, label_map_path: str) -> Source:
-    """Records of this project, of the OD API or of the authors."""
+def from_records(pattern: str, label_map_path: str) -> LabelSource:
+    """Return the records of record files.
+
+    Args:
+        pattern: path or pattern of the files, of this package, the OD API or the authors.
+        label_map_path: the label map.
+
+    Returns:
+        The source.
+    """
     categories = label_map.load(label_map_path)
     files = record_files.index_records(pattern).files
-    return Source(_stored(files), categories, ConversionReport())
+    return LabelSource(_stored(files), categories, ConversionReport())
 
 
-def of_voc(
+def from_voc(
     directories: Sequence[Path],
     set_name: str | None,
     annotations_dir: str,
     images_dir: str,
     *,
     label_map_path: str | None = None,
-) -> Source:
-    """VOC directories; without a label map, the classes that the set names are numbered."""
+) -> LabelSource:
+    """Return the records of VOC directories.
+
+    Args:
+        directories: VOC directories.
+        set_name: see `voc_annotations.annotation_files`.
+        annotations_dir: directory of the .xml files, relative to the VOC directory.
+        images_dir: directory of the images, relative to the VOC directory.
+        label_map_path: the label map; None: the classes of the set in alphabetical order.
+
+    Returns:
+        The source.
+    """
     located = voc_conversion.locate_annotations(directories, set_name, annotations_dir, images_dir)
-    names = voc_annotations.class_names(job.annotation for job in located) or ["object"]
+    names = voc_annotations.class_names(item.annotation for item in located) or ["object"]
     categories = _categories(
         label_map_path, {name: number for number, name in enumerate(names, start=1)}
     )
@@ -76,8 +97,19 @@ def of_voc(
     return _converted(voc_conversion.to_annotated_images(located, labels), categories)
 
 
-def of_coco(annotations_file: str, image_dir: str, *, label_map_path: str | None = None) -> Source:
-    """A COCO instances file; without a label map, its categories are the classes."""
+def from_coco(
+    annotations_file: str, image_dir: str, *, label_map_path: str | None = None
+) -> LabelSource:
+    """Return the records of a COCO instances file.
+
+    Args:
+        annotations_file: the file.
+        image_dir: directory of the images.
+        label_map_path: the label map; None: the categories of the file.
+
+    Returns:
+        The source.
+    """
     file = coco_annotations.read_coco_file(annotations_file)
     categories = _categories(label_map_path, coco_annotations.class_numbers(file))
     labels = label_map.ids_by_name(categories)
@@ -100,7 +132,7 @@ def _stored(files: Sequence[str]) -> Iterator[bytes]:
 
 def _converted(
     images: Sequence[AnnotatedImage], categories: Sequence[label_map.Category]
-) -> Source:
+) -> LabelSource:
     report = ConversionReport()
 
     def examples() -> Iterator[bytes]:
@@ -110,4 +142,4 @@ def _converted(
             if converted.serialized is not None:
                 yield converted.serialized
 
-    return Source(examples(), categories, report)
+    return LabelSource(examples(), categories, report)

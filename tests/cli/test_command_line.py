@@ -21,7 +21,7 @@ def tool(main):
         flags.DEFINE_string("prefix", "x", "Has a default; an empty text is a value.")
 
     module = ModuleType("tool")
-    module.run = lambda: command_line.run(define_flags, main, "What it does.")
+    module.run = lambda: command_line.run_command(define_flags, main, "What it does.")
     return module
 
 
@@ -36,7 +36,7 @@ def tool(main):
 def test_an_empty_flag_is_no_value(argument, name):
     done = in_process.run(tool(lambda: print("ran")), argument)
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith(f"error: --{name} is empty; give it a value or leave it out")
+    assert done.err.startswith(f"error: --{name} is empty; give it a value or omit it")
 
 
 def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
@@ -48,12 +48,12 @@ def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
 @pytest.mark.parametrize(
     ("number", "says"),
     [
-        (errno.EEXIST, "error: 'there': a file of this name is in the way"),
+        (errno.EEXIST, "error: 'there': a file of this name exists"),
         (errno.ENOTDIR, "error: 'there': a part of this path is a file"),
         (errno.EISDIR, "error: 'there': it is a directory"),
         (errno.EACCES, "error: 'there': permission denied"),
-        (errno.ENOENT, "error: 'there': no such file or directory"),
-        (errno.ENOSPC, "error: 'there': No space left on device; make room"),
+        (errno.ENOENT, "error: 'there': no such file or directory; check the path"),
+        (errno.ENOSPC, "error: 'there': No space left on device; free some space"),
         (errno.ENAMETOOLONG, "error: 'there': File name too long"),
     ],
 )
@@ -89,13 +89,17 @@ def test_a_full_disk_without_a_path():
 
     done = in_process.run(tool(main))
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: No space left on device; make room")
+    assert done.err.startswith("error: No space left on device; free some space")
 
 
 def test_tensorflows_errors_of_files_and_memory_in_one_line():
     place = "{{function_node __wrapped__SaveV2_device_/cpu:0}} out/ckpt-1; "
     for kind, text, says in (
-        (tf.errors.ResourceExhaustedError, "No space left on device [Op:SaveV2] name: ", "room"),
+        (
+            tf.errors.ResourceExhaustedError,
+            "No space left on device [Op:SaveV2] name: ",
+            "free some space",
+        ),
         (tf.errors.PermissionDeniedError, "Read-only file system [Op:SaveV2]", "Read-only"),
     ):
         done = in_process.run(tool(raising(kind(None, None, place + text))))

@@ -98,16 +98,19 @@ def test_the_same_labels_are_drawn_from_a_directory_and_from_its_record(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "give one of --input_path .* not none of them"),
-        (["--input_path={0}/a", "--data_dir={0}"], "not --input_path and --data_dir"),
+        ([], "no input given, expected one of --input_path"),
+        (
+            ["--input_path={0}/a", "--data_dir={0}"],
+            "--input_path and --data_dir given, expected one",
+        ),
         (["--input_path={0}/a"], "--input_path needs --label_map_path"),
         (["--input_path={0}/none", "--label_map_path={0}/map.pbtxt"], "no file matches '.*none'"),
         (["--input_path={0}/map.pbtxt", "--label_map_path={0}/map.pbtxt"], "not a TFRecord file"),
-        (["--data_dir={0}/none"], "no directory '.*none'"),
+        (["--data_dir={0}/none"], "directory '.*none' does not exist"),
         (["--data_dir={0}/voc", "--stored_labels"], "--stored_labels needs --input_path"),
-        (["--annotations_file={0}/a.json"], "--image_dir go together"),
+        (["--annotations_file={0}/a.json"], "--image_dir must be given together"),
         (["--data_dir={0}/voc", "--label_map_path={0}/map.pbtxt"], "lacks classes .*'cat'"),
-        (["--data_dir={0}/voc", "--output_dir={0}/map.pbtxt"], "a file of this name is in the way"),
+        (["--data_dir={0}/voc", "--output_dir={0}/map.pbtxt"], "a file of this name exists"),
     ],
 )
 def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_directory, arguments, says):

@@ -130,7 +130,7 @@ def test_a_data_set_of_another_origin_is_not_mixed_with(tmp_path, place):
     synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=64)
     synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=64)  # Its own it replaces.
     (tmp_path / place).write_bytes(b"")
-    with pytest.raises(FileExistsError, match=f"another origin .*{place}"):
+    with pytest.raises(FileExistsError, match=f"another dataset .*{place}"):
         synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=64)
 
 

@@ -185,7 +185,9 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
         voc_annotations.annotation_files(directory, "train")
     with pytest.raises(voc_annotations.VocError, match="val.txt the list of images is empty"):
         voc_annotations.annotation_files(directory, "val")
-    with pytest.raises(FileNotFoundError, match="no directory '.*labels'.*--annotations_dir"):
+    with pytest.raises(
+        FileNotFoundError, match="directory '.*labels' does not exist.*--annotations_dir"
+    ):
         voc_annotations.annotation_files(directory, "train", "labels")
 
 
