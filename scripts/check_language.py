@@ -204,6 +204,7 @@ def project_files(paths: list[str]) -> list[Path]:
         if path.suffix in SUFFIXES
         and not path.stem.endswith("_pb2")
         and path.resolve() != Path(__file__).resolve()
+        and path.name != "CHANGELOG.md"  # it lists former names
         and path.is_file()
     ]
 
