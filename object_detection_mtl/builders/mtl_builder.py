@@ -88,7 +88,8 @@ def _window(parts: Parts) -> AuxiliaryTask:
 
 def _window_labels(config: model_pb2.MTL) -> TaskLabels:
     transform = model_pb2.MTL.WindowLabelTransform.Name(config.window_label_transform)
-    return WindowLabels(num_windows=config.num_windows, transform=transform)
+    source = model_pb2.MTL.WindowSource.Name(config.window_source)
+    return WindowLabels(num_windows=config.num_windows, transform=transform, source=source)
 
 
 def _closeness(parts: Parts) -> AuxiliaryTask:

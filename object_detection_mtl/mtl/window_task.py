@@ -32,19 +32,22 @@ from object_detection_mtl.ops import lowering
 
 # Windows per proposal in the refinement: the proposal itself, three larger ones, the whole image.
 NUM_EXPANDED = 5
+WINDOW_SOURCES = ("RANDOM", "OBJECTS")
 
 
 @dataclass(frozen=True)
 class WindowLabels(TaskLabels):
-    """Random windows and their multi-object soft labels.
+    """Windows and their multi-object soft labels.
 
     Attributes:
         num_windows: W of labels that are made.
         transform: "SQRT" or "AREA", see `labels.window_labels`.
+        source: "RANDOM", see `labels.sample_windows`, or "OBJECTS", see `labels.object_windows`.
     """
 
     num_windows: int = 64
     transform: str = "SQRT"
+    source: str = "RANDOM"
 
     stored = {
         **dict.fromkeys(TfExample.window_box, tf.float32),
@@ -60,14 +63,23 @@ class WindowLabels(TaskLabels):
         }
 
     def make(self, inputs: LabelInputs) -> Tensors:
-        """Return new windows; of an image without objects one counts."""
-        windows = labels.sample_windows(
-            inputs.boxes,
-            inputs.image_size,
-            self.num_windows,
-            seed=inputs.seed,
-            valid=inputs.valid,
-        )
+        """Return new windows; of an image without objects one counts.
+
+        Raises:
+            ValueError: an unknown source.
+        """
+        if self.source not in WINDOW_SOURCES:
+            raise ValueError(f"source is {self.source!r}; expected one of {WINDOW_SOURCES}")
+        boxes, valid = inputs.boxes, inputs.valid
+        if self.source == "OBJECTS":
+            windows, count = labels.object_windows(
+                boxes, self.num_windows, seed=inputs.seed, valid=valid
+            )
+        else:
+            windows = labels.sample_windows(
+                boxes, inputs.image_size, self.num_windows, seed=inputs.seed, valid=valid
+            )
+            count = labels.count_windows(boxes, self.num_windows, valid=valid)
         return {
             Groundtruth.window_boxes: windows,
             Groundtruth.window_classes: labels.window_labels(
@@ -77,9 +89,7 @@ class WindowLabels(TaskLabels):
                 inputs.num_classes,
                 transform=self.transform,
             ),
-            Groundtruth.num_windows: labels.count_windows(
-                inputs.boxes, self.num_windows, valid=inputs.valid
-            ),
+            Groundtruth.num_windows: count,
         }
 
     def read(self, inputs: StoredInputs) -> Tensors:

@@ -175,6 +175,26 @@ def test_transform_and_sizes():
     assert windows.shape == (7, 4) and made[Groundtruth.edgemask].shape == (2, 4, 4)
 
 
+def test_windows_around_objects(tmp_path):
+    """The whole image, and twice each of the two boxes; then padding."""
+    path = write(
+        tmp_path / "a", example("0", size=(80, 60), **TWO), example("1", boxes=[], classes=[])
+    )
+    labels_of_objects = LabelMaker((WindowLabels(num_windows=5, source="OBJECTS"),), K)
+    batch = first(dataset(path, labels_of_objects, batch_size=2, shuffle=False))
+    expected = [[0, 0, 1, 1], [0, 0, 0.75, 0.75], [0.25, 0, 1, 1]]
+    np.testing.assert_allclose(batch[Groundtruth.window_boxes][0, :3], expected)
+    assert batch[Groundtruth.num_windows].tolist() == [3, 1]
+    expected = labels.window_labels(TWO["boxes"], TWO["classes"], expected, K)
+    np.testing.assert_allclose(batch[Groundtruth.window_classes][0, :3], expected, atol=1e-6)
+    np.testing.assert_allclose(batch[Groundtruth.window_classes][1, 0], [1, 0, 0, 0])
+
+
+def test_an_unknown_source_of_windows_is_refused():
+    with pytest.raises(ValueError, match="source is 'GRID'; expected one of"):
+        LabelMaker((WindowLabels(source="GRID"),), K).label(decoded(), SIZE, tf.constant([0, 0]))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (20, 20), (31, 200)])
 def test_pictures_smaller_than_a_window(tmp_path, size):
     path = write(tmp_path / "a", example("0", size=size, boxes=[[0, 0, 1, 1]]))

@@ -1,12 +1,13 @@
 """Auxiliary labels derived from ground-truth boxes: windows, closeness, foreground.
 
 Every function takes arrays or tensors, eagerly, in a graph of tf.data or under XLA (jit_compile),
-one image or a padded batch. Boxes are [ymin, xmin, ymax, xmax], normalised to the image; classes
+one image or a padded batch. Boxes are [ymin, xmin, ymax, xmax], normalized to the image; classes
 are 1..K, 0 is padding. Results are computed in float64 and have the type of the boxes. Which rows
 count as objects, and what `num_boxes` and `valid` do, is said in padded_objects.py.
 """
 
 from object_detection_mtl.mtl.labels.foreground_masks import foreground_mask
+from object_detection_mtl.mtl.labels.object_windows import object_windows
 from object_detection_mtl.mtl.labels.soft_labels import (
     TRANSFORMS,
     closeness_labels,
@@ -20,6 +21,7 @@ __all__ = [
     "closeness_labels",
     "count_windows",
     "foreground_mask",
+    "object_windows",
     "sample_windows",
     "to_text",
     "window_labels",

@@ -1,20 +1,19 @@
-"""Random windows of a picture that hold at least one object.
+"""Random windows of an image that contain at least one object.
 
-Shape letters: N boxes, W windows, M candidates of one round, B pictures.
+Shape letters: N boxes, W windows, M candidates of one round, B images.
 
-One candidate: height = u * (H - 32) + 32, likewise the width, the centre uniform in the picture;
-clipped to the picture; a side that clipping made shorter than 32 pixels is pushed back to 32 along
-the border. Candidates that hold no part of an object are rejected, the first W others are kept.
+One candidate: height = u * (H - 32) + 32, likewise the width, the center uniform in the image;
+clipped to the image; a side that clipping made shorter than 32 pixels is pushed back to 32 along
+the border. Candidates that contain no part of an object are rejected, the first W others are kept.
 
-Candidates are drawn in rounds of many. A window covers any given corner of the picture with a
+Candidates are drawn in rounds of many. A window covers any given corner of the image with a
 probability above 1/16 (above 1/4 on each axis), and every other place with a higher one; so at
-least that share of the candidates is kept, and the rounds below give 64 W candidates or more.
-The number of windows that are still missing then, if any, is filled with the whole picture, which
-holds the object too.
+least that fraction of the candidates is kept, and the rounds below give 64 W candidates or more.
+Windows that are still missing then, if any, are the whole image, which contains the object too.
 
 The same seed gives the same windows eagerly, in a graph, under XLA and on every machine: Philox
-draws integers of 32 bits, in float64 all of the arithmetic on these fractions of 2^32 is exact but
-for one division, and its result is rounded to float32.
+draws integers of 32 bits, in float64 all of the arithmetic on these fractions of 2^32 is exact
+except for one division, and its result is rounded to float32.
 """
 
 from __future__ import annotations
@@ -41,21 +40,25 @@ def sample_windows(
     num_boxes: Array | int | None = None,
     valid: Array | None = None,
 ) -> tf.Tensor:
-    """Random windows [..., W, 4], normalised, inside the picture, each with a part of an object.
+    """Return random windows [..., W, 4], normalized, each with a part of an object.
+
+    An image without an object (no box, or none that covers a part of the image) has windows of the
+    same distribution, without rejection; all are background. `count_windows` gives the number of
+    them that are to be used: one.
 
     Args:
-      boxes: normalised [..., N, 4]. Their type is the windows' type.
-      image_size: (height, width) in pixels, [2] or [..., 2]. A side of the picture that is shorter
-        than 32 pixels is shorter than any window: windows span it.
-      num_windows: W.
-      seed: integers [2], or one integer; a batch draws from one seed then, and which windows a
-        picture gets depends on its place in the batch. Or integers [..., 2], a seed for every
-        picture: it gets the windows that it would get alone, wherever it stands.
-      num_boxes, valid: which rows are boxes, see padded_objects.py.
+        boxes: normalized [..., N, 4]. Their type is the windows' type.
+        image_size: (height, width) in pixels, [2] or [..., 2]. A side of the image that is shorter
+            than 32 pixels is shorter than any window: windows span it.
+        num_windows: W.
+        seed: integers [2], or one integer; a batch draws from one seed then, and the windows of an
+            image depend on its place in the batch. Or integers [..., 2], a seed per image, which
+            then has the same windows at every place, and alone.
+        num_boxes: integers [...], rows from there on are padding.
+        valid: bool [..., N], see padded_objects.py.
 
-    A picture without an object (no box, or none that covers a part of the picture) has windows of
-    the same distribution, without rejection; all are background. `count_windows` says how many of
-    them are meant to be used: one.
+    Raises:
+        ValueError: num_windows is less than 1, a side is not positive, or a seed of another shape.
     """
     if num_windows < 1:
         raise ValueError(f"num_windows is {num_windows}, expected at least 1.")
@@ -64,7 +67,7 @@ def sample_windows(
     targets = in_float64(boxes, are_objects(boxes, num_boxes=num_boxes, valid=valid))
     pixels = tf.reshape(tf.broadcast_to(_in_pixels(image_size), [*leading, 2]), [-1, 2])
     targets = tf.reshape(targets, [-1, size(boxes, -2), 4])
-    windows = _first_accepted(targets, pixels, num_windows, _as_seed(seed, boxes))
+    windows = _first_accepted(targets, pixels, num_windows, as_seed(seed, boxes))
     return tf.cast(tf.reshape(windows, [*leading, num_windows, 4]), boxes.dtype)
 
 
@@ -75,17 +78,23 @@ def count_windows(
     num_boxes: Array | int | None = None,
     valid: Array | None = None,
 ) -> tf.Tensor:
-    """int32 [...]: how many of a picture's windows are used, 1 if it has no object, else all.
+    """Return int32 [...], the number of an image's windows to use: 1 without an object, else all.
 
-    Windows without an object all say the same; the authors keep one.
+    Windows without an object all have the same label; the authors keep one.
+
+    Args:
+        boxes: normalized [..., N, 4].
+        num_windows: W.
+        num_boxes: integers [...], rows from there on are padding.
+        valid: bool [..., N], see padded_objects.py.
     """
     boxes = as_boxes(boxes, "boxes")
     targets = in_float64(boxes, are_objects(boxes, num_boxes=num_boxes, valid=valid))
-    return tf.where(_show_something(targets), num_windows, 1)
+    return tf.where(_any_visible(targets), num_windows, 1)
 
 
 def _in_pixels(image_size: Array) -> tf.Tensor:
-    """float64 [..., 2]; eagerly a ValueError if a side is not positive."""
+    """Return float64 [..., 2]; eagerly, raise a ValueError if a side is not positive."""
     pixels = tf.cast(image_size, tf.float64)
     if isinstance(pixels, tf.__internal__.EagerTensor) and not (pixels.numpy() > 0).all():
         raise ValueError(
@@ -94,21 +103,29 @@ def _in_pixels(image_size: Array) -> tf.Tensor:
     return pixels
 
 
-def _as_seed(seed: Array | int, boxes: tf.Tensor) -> tf.Tensor:
-    """integers [2] or, one per picture of a batch, [B, 2]."""
+def as_seed(seed: Array | int, boxes: tf.Tensor) -> tf.Tensor:
+    """Return the seed as integers [2] or, one per image of a batch, [B, 2].
+
+    Args:
+        seed: an integer, [2], or [..., 2].
+        boxes: [..., N, 4].
+
+    Raises:
+        ValueError: a seed of another shape.
+    """
     seed = tf.convert_to_tensor(seed)
     if seed.shape.rank == 0:
         seed = tf.stack([seed, tf.zeros_like(seed)])
-    per_picture = boxes.shape[:-2].concatenate(2)
-    if seed.shape != [2] and not seed.shape.is_compatible_with(per_picture):
+    per_image = boxes.shape[:-2].concatenate(2)
+    if seed.shape != [2] and not seed.shape.is_compatible_with(per_image):
         raise ValueError(
-            f"seed has the shape {seed.shape}, expected one integer, two, or two for every picture."
+            f"seed has the shape {seed.shape}, expected one integer, two, or two per image."
         )
     return seed if seed.shape.rank == 1 else tf.reshape(seed, [-1, 2])
 
 
-def _show_something(boxes: tf.Tensor) -> tf.Tensor:
-    """bool [...]: whether a box covers a part of the picture, of more than no area."""
+def _any_visible(boxes: tf.Tensor) -> tf.Tensor:
+    """Return bool [...], whether any box covers a part, of positive area, of the image."""
     starts, ends = tf.maximum(boxes[..., :2], 0.0), tf.minimum(boxes[..., 2:], 1.0)
     return tf.reduce_any(tf.reduce_all(starts < ends, axis=-1), axis=-1)
 
@@ -116,22 +133,22 @@ def _show_something(boxes: tf.Tensor) -> tf.Tensor:
 def _first_accepted(
     boxes: tf.Tensor, pixels: tf.Tensor, num_windows: int, seed: tf.Tensor
 ) -> tf.Tensor:
-    """float64 [B, W, 4]: the first W candidates that touch a box of boxes [B, N, 4].
+    """Return float64 [B, W, 4], the first W candidates that touch a box of boxes [B, N, 4].
 
-    Every picture sees the same number of rounds, and nothing of those it does not need.
+    All images have the same number of rounds; rounds that an image does not need do not change it.
     """
     candidates_per_round = max(2 * num_windows, 64)
-    anything_goes = ~_show_something(boxes)[:, tf.newaxis]
-    pictures = size(boxes, 0)
-    wanted = tf.tile(tf.range(1, num_windows + 1)[tf.newaxis], [pictures, 1])
+    has_no_object = ~_any_visible(boxes)[:, tf.newaxis]
+    images = size(boxes, 0)
+    wanted = tf.tile(tf.range(1, num_windows + 1)[tf.newaxis], [images, 1])
 
     def missing(round_index: tf.Tensor, found: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
         return (round_index < _MAX_ROUNDS) & (tf.reduce_min(found) < num_windows)
 
     def draw(round_index: tf.Tensor, found: tf.Tensor, windows: tf.Tensor) -> tuple:
-        bits = _draw_bits(seed, round_index, pictures, candidates_per_round)
+        bits = _draw_bits(seed, round_index, images, candidates_per_round)
         drawn = _candidates(pixels, bits)
-        accepted = tf.cast(_touch(drawn, boxes) | anything_goes, tf.int32)
+        accepted = tf.cast(_touch(drawn, boxes) | has_no_object, tf.int32)
         count = tf.cumsum(accepted, axis=1) + found[:, tf.newaxis]
         # The candidate that brings the count to w is window w; those of earlier rounds stay.
         place = tf.searchsorted(count, wanted)
@@ -141,8 +158,8 @@ def _first_accepted(
 
     nothing = (
         tf.constant(0),
-        tf.zeros([pictures], tf.int32),
-        tf.zeros([pictures, num_windows, 4], tf.float64),
+        tf.zeros([images], tf.int32),
+        tf.zeros([images, num_windows, 4], tf.float64),
     )
     _, found, windows = tf.while_loop(missing, draw, nothing)
     is_found = (wanted <= found[:, tf.newaxis])[..., tf.newaxis]
@@ -150,7 +167,7 @@ def _first_accepted(
 
 
 def _touch(windows: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-    """bool [B, M]: whether windows [B, M, 4] hold a part, of more than no area, of a box."""
+    """Return bool [B, M], whether windows [B, M, 4] contain a part, of positive area, of a box."""
     has_area = tf.reduce_all(boxes[..., :2] < boxes[..., 2:], axis=-1, keepdims=True)
     boxes = tf.where(has_area, boxes, 2.0)[..., tf.newaxis, :, :]  # Beyond every window.
     ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)  # each [B, 1, N]
@@ -160,25 +177,25 @@ def _touch(windows: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
 
 
 def _draw_bits(
-    seed: tf.Tensor, round_index: tf.Tensor, pictures: int | tf.Tensor, number: int
+    seed: tf.Tensor, round_index: tf.Tensor, images: int | tf.Tensor, number: int
 ) -> tf.Tensor:
-    """int32 [B, M, 4], uniform. Integers, since XLA makes other floating-point numbers of them."""
+    """Return int32 [B, M, 4], uniform. XLA's random floating-point numbers would differ."""
     if seed.shape.rank == 1:
         one_seed = fold_in(seed[tf.newaxis], round_index)
-        return uniform_bits(one_seed, [pictures, number, 4])[0]
+        return uniform_bits(one_seed, [images, number, 4])[0]
     return uniform_bits(fold_in(seed, round_index), [number, 4])
 
 
 def _candidates(pixels: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """float64 [B, M, 4] with float32's precision: normalised windows, before rejection."""
+    """Return float64 [B, M, 4] with float32's precision: normalized windows, before rejection."""
     fractions = (tf.cast(bits, tf.float64) + 2.0**31) / 2.0**32
-    side_draws, centre_draws = tf.split(fractions, 2, axis=-1)
+    side_draws, center_draws = tf.split(fractions, 2, axis=-1)
     sides = pixels[:, tf.newaxis, :]  # [B, 1, 2]
     shortest = tf.minimum(tf.constant(MIN_SIDE, tf.float64), sides)
     half = (side_draws * (sides - shortest) + shortest) / 2.0
-    centre = centre_draws * sides
-    low = tf.maximum(centre - half, 0.0)
-    high = tf.minimum(centre + half, sides)
+    center = center_draws * sides
+    low = tf.maximum(center - half, 0.0)
+    high = tf.minimum(center + half, sides)
     # Only a clipped side is shorter than the shortest, and it then touches that border.
     high = tf.maximum(high, tf.where(low <= 0.0, shortest, high))
     low = tf.minimum(low, tf.where(high >= sides, sides - shortest, low))
@@ -187,13 +204,20 @@ def _candidates(pixels: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 def fold_in(seeds: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-    """Seeds int32 [B, 2] made of seeds int32 [B, 2] and a number, the same for all."""
+    """Return seeds int32 [B, 2] made from seeds int32 [B, 2] and one number.
+
+    They are those of `tf.random.experimental.stateless_fold_in`, for each seed.
+    """
     first = uniform_bits(seeds, [])
     return tf.stack([first, tf.broadcast_to(number, tf.shape(first))], axis=-1)
 
 
 def uniform_bits(seeds: tf.Tensor, shape: list) -> tf.Tensor:
-    """int32 [B, *shape], uniform over all 32 bits, from seeds int32 [B, 2]."""
+    """Return int32 [B, *shape], uniform over all 32 bits, from seeds int32 [B, 2].
+
+    The bits are those of `tf.random.stateless_uniform(..., alg="philox")` for each seed, which
+    would take more than ten operations for each image; here an image takes one.
+    """
     key = tf.constant([_SCRAMBLING_KEY], tf.uint64)
     counters = tf.bitcast(tf.cast(seeds, tf.int64), tf.uint64)
     mixed = _each(lambda counter: _bits(key, counter, [2, 2], tf.uint32), counters, tf.uint32)
