@@ -1,6 +1,6 @@
-"""Compare detectors on the same ground truth, the first one being the reference.
+r"""Compare detectors on the same ground truth, the first one being the reference.
 
-    compare_detectors --groundtruth=VOCdevkit/VOC2007 --set=test --report=comparison \\
+    compare_detectors --groundtruth=VOCdevkit/VOC2007 --set=test --report=comparison \
         baseline=run1.json,run2.json,run3.json tasks=run4.json,run5.json,run6.json
 
 An argument is a detector: a file or directory of detections as evaluate_detections takes it, an

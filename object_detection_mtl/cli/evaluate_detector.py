@@ -1,6 +1,6 @@
-"""Evaluate a trained detector on the records of its config; write a report.
+r"""Evaluate a trained detector on the records of its config; write a report.
 
-    evaluate_detector --pipeline_config_path=run/pipeline.config --checkpoint_dir=run \\
+    evaluate_detector --pipeline_config_path=run/pipeline.config --checkpoint_dir=run \
         --report=report
 
 The same evaluation as model_main_tf2 --eval_once: of the newest checkpoint of a directory, or of

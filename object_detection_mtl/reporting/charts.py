@@ -265,10 +265,11 @@ def cost_chart(values: Mapping[str, float], label: str, unit: str) -> Markup:
     places = np.arange(len(values))
     numbers = np.nan_to_num(list(values.values()))
     axes.barh(places, numbers, 0.65, color=COLORS[0])
+    greatest = max(1.0, 1.12 * numbers.max())
     for place, number in zip(places, numbers, strict=True):
-        axes.text(number, place, f" {number:.1f}", va="center")
+        axes.text(number + 0.01 * greatest, place, f"{number:.1f}", va="center")
     axes.set_yticks(places, list(values))
-    axes.set(xlabel=unit, ylim=(len(values) - 0.5, -0.5), xlim=(0, max(1.0, 1.12 * numbers.max())))
+    axes.set(xlabel=unit, ylim=(len(values) - 0.5, -0.5), xlim=(0, greatest))
     return _svg(axes, label)
 
 
@@ -281,7 +282,7 @@ def breakdown_chart(rows: Sequence[BreakdownRow], title: str, min_score: float) 
     label = f"recall at score \u2265 {min_score:g}"
     axes.bar(places + 0.2, [row.recall for row in rows], 0.38, color=COLORS[1], label=label)
     axes.set_xticks(places, [f"{row.label}\n({row.num_objects})" for row in rows])
-    axes.set(ylim=(0, 1.02), title=title)
+    axes.set(xlim=(-0.6, len(rows) - 0.4), ylim=(0, 1.02), title=title)
     axes.grid(axis="y", alpha=0.25)
     axes.figure.legend(loc="outside lower center", ncols=2)
     return _svg(axes, f"mAP and recall by: {title}")

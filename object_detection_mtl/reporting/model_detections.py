@@ -30,11 +30,16 @@ class FoundObjects(Protocol):
     """What a predictor returns for an image, such as `inference.predictor.ImageDetections`."""
 
     @property
-    def boxes(self) -> np.ndarray: ...  # [N, 4] normalized
+    def boxes(self) -> np.ndarray:
+        """Boxes [N, 4], normalized."""
+
     @property
-    def scores(self) -> np.ndarray: ...
+    def scores(self) -> np.ndarray:
+        """Scores [N]."""
+
     @property
-    def classes(self) -> np.ndarray: ...  # from 1
+    def classes(self) -> np.ndarray:
+        """Classes [N], from 1."""
 
 
 def detect_in_images(

@@ -80,13 +80,12 @@ def match_images(images: Sequence[EvaluatedImage], iou_threshold: float = 0.5) -
     objects: list[tuple[np.ndarray, ...]] = []
     num_detections = num_objects = 0
     for number, image in enumerate(images):
-        kinds, own = _match_image(image, iou_threshold)
+        kinds, hits, own = _match_image(image, iou_threshold)
         truth, found = image.groundtruth, image.detections
-        hits = np.flatnonzero(kinds == FOUND)
         matched = np.full(len(kinds), NOTHING)
-        matched[hits] = own[hits] + num_objects
+        matched[hits] = own + num_objects
         found_by = np.full(len(truth.classes), NOTHING)
-        found_by[own[hits]] = hits + num_detections
+        found_by[own] = hits + num_detections
         rows = np.arange(len(kinds))
         detections.append(
             (np.full(len(kinds), number), rows, found.scores, found.classes, found.boxes)
@@ -107,11 +106,14 @@ def match_images(images: Sequence[EvaluatedImage], iou_threshold: float = 0.5) -
     )
 
 
-def _match_image(image: EvaluatedImage, iou_threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return kinds [D] and the object [D] of its class that each detection overlaps most."""
+def _match_image(
+    image: EvaluatedImage, iou_threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the kinds [D], the rows of true positives, and the object that each of them found."""
     truth, found = image.groundtruth, image.detections
+    nothing = np.zeros(0, np.int64)
     if not len(found.scores):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return nothing, nothing, nothing
     kinds, _ = classify_errors(
         truth,
         found,
@@ -119,11 +121,12 @@ def _match_image(image: EvaluatedImage, iou_threshold: float) -> tuple[np.ndarra
         background_iou_threshold=min(0.1, iou_threshold),
     )
     kinds[empty_boxes(found.boxes)] = IGNORED
-    if not len(truth.classes):
-        return kinds, np.zeros(len(kinds), np.int64)
-    overlap = box_overlaps.iou(found.boxes, truth.boxes)
-    own = np.argmax(np.where(found.classes[:, np.newaxis] == truth.classes, overlap, 0.0), axis=1)
-    return kinds, own
+    hits = np.flatnonzero(kinds == FOUND)
+    if not len(hits):
+        return kinds, nothing, nothing
+    overlap = box_overlaps.iou(found.boxes[hits], truth.boxes)
+    same_class = found.classes[hits, np.newaxis] == truth.classes
+    return kinds, hits, np.argmax(np.where(same_class, overlap, 0.0), axis=1)
 
 
 def _joined(parts: list[tuple[np.ndarray, ...]], kinds: tuple) -> list[np.ndarray]:

@@ -24,7 +24,7 @@ def test_models_are_known_by_their_files(files, argument, tmp_path):
     assert str(tmp_path / Path(files[0])) in model.version
 
 
-def test_detections_are_no_model(tmp_path):
+def test_detections_have_no_model(tmp_path):
     (tmp_path / "a.json").write_text("[]")
     assert detector_loading.find_model(str(tmp_path / "a.json")) is None
     assert detector_loading.find_model(str(tmp_path)) is None
