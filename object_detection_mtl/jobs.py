@@ -98,7 +98,7 @@ def train(
         on_damaged=on_damaged_checkpoint,
         skip_nonfinite_steps=skip_nonfinite_steps,
     )
-    load_checkpoint = train_config_builder.build_initialiser(
+    load_checkpoint = train_config_builder.build_initializer(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
     )
     strategy = distribution.make_strategy(
@@ -106,7 +106,7 @@ def train(
     )
     keras.utils.set_random_seed(train_config.seed)
 
-    def initialise(detector: TwoStageDetector) -> None:
+    def initialize(detector: TwoStageDetector) -> None:
         first_weights.draw(detector, train_config.seed)
         load_checkpoint(detector)
 
@@ -142,7 +142,7 @@ def train(
         model_dir,
         strategy=strategy,
         make_model=make_model,
-        initialise=initialise,
+        initialize=initialize,
         make_dataset=make_dataset,
         batch_size=train_config.batch_size,
         options=options,

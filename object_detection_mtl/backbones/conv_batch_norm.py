@@ -19,7 +19,7 @@ class ConvBatchNorm(keras.layers.Layer):
     """Convolution (full or depthwise), batch norm and activation as one layer.
 
     With `batch_norm_trainable=False`, the rule in detection where batches are small, the moving
-    averages are constants: normalising is then the same as a convolution with the kernel times
+    averages are constants: normalizing is then the same as a convolution with the kernel times
     gamma / sqrt(variance + epsilon) and a bias. The layer computes it that way in training too: the
     scaling touches the small kernel instead of the large map, gradients of kernel, gamma and beta
     are the same, and TensorFlow fuses convolution, bias and activation into one operation.
@@ -44,17 +44,26 @@ class ConvBatchNorm(keras.layers.Layer):
         kernel_regularizer: Any = None,
         name: str | None = None,
     ) -> None:
-        """Args:
-        filters: output channels; None for a depthwise convolution, which keeps its input's.
-        kernel_size: of both axes or (height, width), in pixels.
-        strides, dilation: of both axes, in pixels.
-        padding: SAME; VALID, none; or SYMMETRIC, half the kernel on every side. SAME and
-            SYMMETRIC differ under strides, where SAME pads less above and left, depending on the
-            input's size.
-        epsilon, momentum: of the batch norm.
-        scale: whether the batch norm has a gamma (Inception-ResNet-v2 has none).
-        batch_norm_trainable: normalise by the batch and update the averages in training.
-        scale_and_offset_trainable: whether gamma and beta are trained.
+        """Make the layer.
+
+        Args:
+            filters: output channels; None for a depthwise convolution, which keeps its input's.
+            kernel_size: of both axes or (height, width), in pixels.
+            strides: of both axes, in pixels.
+            dilation: of both axes, in pixels.
+            padding: SAME; VALID, none; or SYMMETRIC, half the kernel on every side. SAME and
+                SYMMETRIC differ under strides, where SAME pads less above and left, depending on
+                the input's size.
+            depthwise: convolve each channel alone.
+            epsilon: of the batch norm.
+            momentum: of the moving averages.
+            scale: whether the batch norm has a gamma (Inception-ResNet-v2 has none).
+            batch_norm_trainable: normalize by the batch and update the averages in training.
+            scale_and_offset_trainable: whether gamma and beta are trained.
+            activation: function of the outputs; None is none.
+            kernel_initializer: a name or description of Keras.
+            kernel_regularizer: a description of Keras; None is none.
+            name: of the layer.
         """
         super().__init__(name=name)
         if depthwise != (filters is None):
@@ -81,6 +90,7 @@ class ConvBatchNorm(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the variables."""
         channels = input_shape[-1]
         if channels is None:
             raise ValueError(f"{self.name}: the channels of input {input_shape} must be known")
@@ -109,6 +119,7 @@ class ConvBatchNorm(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Return the layer's output."""
         if self.batch_norm_trainable and training:
             outputs = self._normalize_by_batch(self._convolve(inputs, self.kernel))
         else:
@@ -133,7 +144,7 @@ class ConvBatchNorm(keras.layers.Layer):
         return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=self.dilation)
 
     def _symmetric_padding(self, size: int) -> list[int]:
-        """Pixels before and after the axis along which the kernel has `size`; an odd one after."""
+        """Return the padding before and after an axis where the kernel has `size`."""
         total = (size - 1) * self.dilation
         return [total // 2, total - total // 2]
 
@@ -148,6 +159,7 @@ class ConvBatchNorm(keras.layers.Layer):
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the output."""
         sides = [
             side and self._output_side(side, size)
             for side, size in zip(input_shape[1:3], self.kernel_size, strict=True)
@@ -155,12 +167,13 @@ class ConvBatchNorm(keras.layers.Layer):
         return (input_shape[0], *sides, input_shape[-1] if self.depthwise else self.filters)
 
     def _output_side(self, side: int, size: int) -> int:
-        """Cells along an axis of `side` cells, along which the kernel has `size`."""
+        """Return the output's cells along an axis of `side` cells where the kernel has `size`."""
         if self.padding == "VALID":
             side -= (size - 1) * self.dilation
         return -(-side // self.strides)
 
     def tf_slim_variables(self) -> dict[str, keras.Variable]:
+        """Return TF-Slim name below the layer's scope -> variable."""
         names = {
             "depthwise_weights" if self.depthwise else "weights": self.kernel,
             "BatchNorm/gamma": self.gamma,

@@ -3,7 +3,7 @@
 Shape letters: B batch, H W image, N crops, h w a crop, C channels.
 
 Stage 1 is everything up to the twenty `block17`, all of it padded so that the cells of the map lie
-on a regular grid over the picture (the OD API's "aligned feature maps"). Stage 2, on crops, is
+on a regular grid over the image (the OD API's "aligned feature maps"). Stage 2, on crops, is
 `Mixed_7a`, which halves without padding, ten `block8` and `Conv2d_7b_1x1`. The batch norm has no
 gamma; the projections at the end of the residual branches have biases and no batch norm.
 """
@@ -45,7 +45,7 @@ BLOCK8: tuple[tuple[Convolution, ...], ...] = (
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
-    """0..255 to -1..1."""
+    """Scale 0..255 to -1..1."""
     return images * (2.0 / 255.0) - 1.0
 
 
@@ -71,6 +71,7 @@ class ScaledResidual(keras.layers.Layer):
         self.regularizer = keras.regularizers.get(regularizer)
 
     def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
+        """Make the variables."""
         (*_, outputs), (*_, inputs) = input_shape
         self.kernel = self.add_weight(
             name="kernel",
@@ -84,7 +85,7 @@ class ScaledResidual(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Shortcut [N, h, w, D] and branch [N, h, w, C] -> [N, h, w, D]."""
+        """Return [N, h, w, D] from the shortcut [N, h, w, D] and the branch [N, h, w, C]."""
         shortcut, branch = inputs
         residual = tf.nn.conv2d(branch, self.kernel * self.scale, 1, "SAME")
         outputs = shortcut + tf.nn.bias_add(residual, self.bias * self.scale)
@@ -93,9 +94,11 @@ class ScaledResidual(keras.layers.Layer):
     def compute_output_shape(
         self, input_shape: Sequence[tuple[int | None, ...]]
     ) -> tuple[int | None, ...]:
+        """Return the shape of the shortcut."""
         return tuple(input_shape[0])
 
     def tf_slim_variables(self) -> dict[str, keras.Variable]:
+        """Return TF-Slim name below the layer's scope -> variable."""
         return {"weights": self.kernel, "biases": self.bias}
 
 
@@ -111,7 +114,7 @@ class _Network:
     def branch(
         self, features: Any, name: str, convolutions: Sequence[Convolution], **options: Any
     ) -> Any:
-        """Convolutions in a row; `options` concern the last alone."""
+        """Apply convolutions in a row; `options` are those of the last."""
         *first, (last, filters, size) = convolutions
         for convolution, depth, kernel in first:
             features = self.conv(features, f"{name}.{convolution}", depth, kernel)
@@ -127,7 +130,7 @@ class _Network:
         dilation: int = 1,
         is_linear: bool = False,
     ) -> Any:
-        """Branches side by side, projected to the input's depth, scaled and added to it."""
+        """Apply branches side by side; project, scale and add them to the input."""
         network = _Network({**self.options, "dilation": dilation})
         outputs = [
             network.branch(features, f"{name}.Branch_{index}", convolutions)
@@ -144,7 +147,7 @@ class _Network:
         return layer([features, mixed])
 
     def stem(self, features: Any) -> Any:
-        """[B, H, W, 3] -> [B, H/8, W/8, 192]."""
+        """Return [B, H/8, W/8, 192] from images [B, H, W, 3]."""
         features = self.conv(features, "Conv2d_1a_3x3", 32, 3, strides=2)
         features = self.conv(features, "Conv2d_2a_3x3", 32, 3)
         features = self.conv(features, "Conv2d_2b_3x3", 64, 3)
@@ -154,7 +157,7 @@ class _Network:
         return keras.layers.MaxPooling2D(3, 2, "same", name="MaxPool_5a_3x3")(features)
 
     def mixed_5b(self, features: Any) -> Any:
-        """-> 320 channels."""
+        """Return 320 channels."""
         name = "Mixed_5b"
         pooled = keras.layers.AveragePooling2D(3, 1, "same", name=f"{name}.Branch_3.pool")
         branches = [
@@ -174,7 +177,7 @@ class _Network:
         return keras.layers.Concatenate(name=name)(branches)
 
     def mixed_6a(self, features: Any, stride: int) -> Any:
-        """-> 1088 channels, the map divided by `stride`."""
+        """Return 1088 channels of the map divided by `stride`."""
         name = "Mixed_6a"
         pool = keras.layers.MaxPooling2D(3, stride, "same", name=f"{name}.Branch_2.pool")
         branches = [
@@ -190,7 +193,7 @@ class _Network:
         return keras.layers.Concatenate(name=name)(branches)
 
     def mixed_7a(self, features: Any) -> Any:
-        """-> 2080 channels, the map halved without padding."""
+        """Return 2080 channels of the map halved without padding."""
         name = "Mixed_7a"
         halve = {"strides": 2, "padding": "VALID"}
         first = ("Conv2d_0a_1x1", 256, 1)
@@ -210,7 +213,7 @@ class _Network:
 
 
 def build_stage1(output_stride: int, options: Mapping[str, Any]) -> keras.Model:
-    """Up to the last `block17`: [B, H, W, 3] -> [B, H/stride, W/stride, 1088]."""
+    """Build up to the last `block17`: [B, H, W, 3] -> [B, H/stride, W/stride, 1088]."""
     network = _Network(options)
     image = keras.Input((None, None, 3), name="image")
     features = network.mixed_5b(network.stem(image))
@@ -230,7 +233,7 @@ def build_stage1(output_stride: int, options: Mapping[str, Any]) -> keras.Model:
 
 
 def build_stage2(name: str, *, channels: int, options: Mapping[str, Any]) -> keras.Model:
-    """From `Mixed_7a` on, on crops: [N, h, w, C] -> [N, (h-1)//2, (w-1)//2, 1536]."""
+    """Build `Mixed_7a` and the rest, on crops: [N, h, w, C] -> [N, (h-1)//2, (w-1)//2, 1536]."""
     network = _Network(options)
     crops = keras.Input((None, None, channels), name="crops")
     features = network.mixed_7a(crops)
@@ -249,12 +252,12 @@ def build(
     trainable: bool = True,
     layer_options: Mapping[str, Any] | None = None,
 ) -> Backbone:
-    """Inception-ResNet-v2 cut for detection.
+    """Return Inception-ResNet-v2 for detection.
 
     Args:
         output_stride: of stage 1, 8 or 16.
         regularizer: Keras description of the loss on kernels and on the projections' biases.
-        batch_norm_trainable: normalise by the batch in training; False keeps the averages fixed
+        batch_norm_trainable: normalize by the batch in training; False keeps the averages fixed
             and still trains beta (METHOD 2.3: the authors' Inception-ResNet does).
         trainable: False freezes the whole network.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.

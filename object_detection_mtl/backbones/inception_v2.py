@@ -104,7 +104,13 @@ class _Network:
         return max(int(full * self.depth_multiplier), self.min_depth)
 
     def conv(
-        self, features: Any, name: str, full_depth: int, size: int, stddev: float = 0.0, **options
+        self,
+        features: Any,
+        name: str,
+        full_depth: int,
+        size: int,
+        stddev: float = 0.0,
+        **options: Any,
     ) -> Any:
         """Apply a convolution.
 
@@ -129,7 +135,7 @@ class _Network:
         return {**self.options, "kernel_initializer": chosen}
 
     def stem(self, image: Any) -> Any:
-        """[B, H, W, 3] -> [B, H/8, W/8, 192]."""
+        """Return [B, H/8, W/8, 192] from images [B, H, W, 3]."""
         depth = self.depth(64)
         features = SeparableConvBatchNorm(
             depth,
@@ -149,7 +155,7 @@ class _Network:
     ) -> Any:
         """Apply an Inception block: branches side by side, then their concatenation."""
         pool = self._pooling(f"{name}.Branch_3.pool", block, stride, dilation)
-        if block.single is None:
+        if block.single is None or block.pooled is None:
             branches = [
                 self._reduced(features, f"{name}.Branch_0", block.double, ["1a"], stride),
                 self._reduced(features, f"{name}.Branch_1", block.triple, ["0b", "1a"], stride),
@@ -202,7 +208,7 @@ class _Network:
 
 
 def build_stage1(network: _Network, output_stride: int) -> keras.Model:
-    """`Conv2d_1a_7x7` to `Mixed_4e`: [B, H, W, 3] -> [B, H/stride, W/stride, 576]."""
+    """Build `Conv2d_1a_7x7` to `Mixed_4e`: [B, H, W, 3] -> [B, H/stride, W/stride, 576]."""
     image = keras.Input((None, None, 3), name="image")
     features = network.stem(image)
     dilation = 1
@@ -217,7 +223,7 @@ def build_stage1(network: _Network, output_stride: int) -> keras.Model:
 
 
 def build_stage2(network: _Network, name: str, channels: int) -> keras.Model:
-    """`Mixed_5a` to `Mixed_5c` on crops: [N, h, w, C] -> [N, h/2, w/2, 1024]."""
+    """Build `Mixed_5a` to `Mixed_5c` on crops: [N, h, w, C] -> [N, h/2, w/2, 1024]."""
     crops = keras.Input((None, None, channels), name="crops")
     features = crops
     for block_name, block in STAGE2_BLOCKS.items():

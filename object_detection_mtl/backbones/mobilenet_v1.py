@@ -29,28 +29,28 @@ EPSILON = 1e-3
 
 
 class Width(NamedTuple):
-    """How thin the network is: two factors on the channels, and the fewest of a layer."""
+    """Factors on the channels of all layers, and the fewest channels of a layer."""
 
     conv_depth_ratio: float = 1.0
     depth_multiplier: float = 1.0
     min_depth: int = 16
 
     def scale(self, depth: int) -> int:
-        """Channels of a layer that has `depth` in the full network."""
+        """Return the channels of a layer that has `depth` in the full network."""
         return max(int(int(depth * self.conv_depth_ratio) * self.depth_multiplier), self.min_depth)
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
-    """0..255 to -1..1."""
+    """Scale 0..255 to -1..1."""
     return images * (2.0 / 255.0) - 1.0
 
 
 def build_stage1(
     *, width: Width, regularizer: dict[str, Any] | None, options: dict[str, Any]
 ) -> keras.Model:
-    """`Conv2d_0` to `Conv2d_11_pointwise`: [B, H, W, 3] -> [B, H/16, W/16, 512 scaled].
+    """Build `Conv2d_0` to `Conv2d_11_pointwise`: [B, H, W, 3] -> [B, H/16, W/16, 512 scaled].
 
-    Only full and pointwise kernels are regularised, as in TF-Slim: weight decay on the few
+    Only full and pointwise kernels are regularized, as in TF-Slim: weight decay on the few
     depthwise weights costs accuracy (MobileNet paper, section 3.2).
     """
     image = keras.Input((None, None, 3), name="image")
@@ -79,7 +79,7 @@ def build_stage1(
 def build_stage2(
     name: str, *, channels: int, depth: int, stride: int, options: dict[str, Any]
 ) -> keras.Model:
-    """The two last separable convolutions: [N, h, w, C] -> [N, h/stride, w/stride, depth]."""
+    """Build the two last convolutions: [N, h, w, C] -> [N, h/stride, w/stride, depth]."""
     crops = keras.Input((None, None, channels), name="crops")
     features = SeparableConvBatchNorm(
         depth, 3, strides=stride, name="Conv2d_12_pointwise", **options
@@ -100,7 +100,7 @@ def build(
     trainable: bool = True,
     layer_options: Mapping[str, Any] | None = None,
 ) -> Backbone:
-    """MobileNet v1 cut for detection, stride 16.
+    """Return MobileNet v1 for detection, stride 16.
 
     Args:
         output_stride: of stage 1; must be 16.
@@ -109,7 +109,7 @@ def build(
         conv_depth_ratio: another factor, applied (and rounded down) before `depth_multiplier`.
         skip_last_stride: stage 2 keeps the size of the crops.
         regularizer: Keras description of the loss on full and pointwise kernels.
-        batch_norm_trainable: normalise by the batch in training; False keeps the averages fixed
+        batch_norm_trainable: normalize by the batch in training; False keeps the averages fixed
             and still trains gamma and beta (METHOD 2.3: the authors' MobileNet does).
         trainable: False freezes the whole network.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.

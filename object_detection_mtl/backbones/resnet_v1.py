@@ -38,12 +38,12 @@ STAGE1_BLOCKS = 3
 STRIDE_BEFORE_BLOCKS = 4
 EPSILON = 1e-5
 MOMENTUM = 0.997
-# Mean of the ImageNet pictures, red green blue.
+# Mean of the ImageNet images, red green blue.
 CHANNEL_MEANS = (123.68, 116.779, 103.939)
 
 
 class Block(NamedTuple):
-    """How one block is built.
+    """Size of one block.
 
     Attributes:
         name: such as `block1`.
@@ -64,12 +64,12 @@ class Block(NamedTuple):
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
-    """0..255 to differences from the mean of ImageNet's pictures."""
+    """Subtract the mean of ImageNet's images from 0..255."""
     return images - tf.constant(CHANNEL_MEANS)
 
 
 def stage1_blocks(num_layers: int, output_stride: int) -> list[Block]:
-    """Blocks 1 to 3. Each would halve the map; from `output_stride` on they dilate instead."""
+    """Return blocks 1 to 3, which halve the map until `output_stride` and dilate from there on."""
     blocks = []
     current, dilation = STRIDE_BEFORE_BLOCKS, 1
     for index in range(STAGE1_BLOCKS):
@@ -89,7 +89,7 @@ def stage1_blocks(num_layers: int, output_stride: int) -> list[Block]:
 
 
 def keras_blocks(num_layers: int) -> list[Block]:
-    """Blocks 1 to 4 of the Keras form; all but the first halve the map."""
+    """Return blocks 1 to 4 of the Keras form; all but the first halve the map."""
     return [
         Block(
             f"block{index + 1}",
@@ -112,7 +112,7 @@ def bottleneck(
     stride_first: bool,
     options: dict[str, Any],
 ) -> Any:
-    """1x1 to `depth` channels, 3x3, 1x1 to four times as many, added to the input."""
+    """Apply 1x1 to `depth` channels, 3x3, 1x1 to four times as many; add them to the input."""
     activation = options["activation"]
     linear = {**options, "activation": None}
     outputs = EXPANSION * depth
@@ -141,7 +141,7 @@ def bottleneck(
 
 
 def stack(features: Any, block: Block, options: dict[str, Any]) -> Any:
-    """The units of one block."""
+    """Apply the units of one block."""
     strided_unit = 1 if block.stride_first else block.units
     for unit in range(1, block.units + 1):
         features = bottleneck(
@@ -157,7 +157,7 @@ def stack(features: Any, block: Block, options: dict[str, Any]) -> Any:
 
 
 def build_stage1(name: str, blocks: Sequence[Block], options: dict[str, Any]) -> keras.Model:
-    """`conv1` to `block3`: [B, H, W, 3] -> [B, H/stride, W/stride, 1024]."""
+    """Build `conv1` to `block3`: [B, H, W, 3] -> [B, H/stride, W/stride, 1024]."""
     image = keras.Input((None, None, 3), name="image")
     features = ConvBatchNorm(64, 7, strides=2, padding="SYMMETRIC", name="conv1", **options)(image)
     features = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool1")(features)
@@ -167,13 +167,13 @@ def build_stage1(name: str, blocks: Sequence[Block], options: dict[str, Any]) ->
 
 
 def build_stage2(name: str, block: Block, options: dict[str, Any]) -> keras.Model:
-    """`block4` on crops: [N, h, w, 1024] -> [N, h/stride, w/stride, 2048]."""
+    """Build `block4` on crops: [N, h, w, 1024] -> [N, h/stride, w/stride, 2048]."""
     crops = keras.Input((None, None, EXPANSION * BLOCK_DEPTHS[-2]), name="crops")
     return keras.Model(crops, stack(crops, block, options), name=name)
 
 
 def is_frozen(frozen_blocks: int, keras_form: bool) -> Callable[[str], bool]:
-    """Says of a layer's name whether it is of the first `frozen_blocks` blocks or before them.
+    """Return a function: layer name -> whether it is in or before the first `frozen_blocks` blocks.
 
     `conv1` never trains in the TF-Slim form.
     """
@@ -194,13 +194,13 @@ def build(
     keras_form: bool = False,
     layer_options: Mapping[str, Any] | None = None,
 ) -> Backbone:
-    """ResNet v1 cut for detection.
+    """Return ResNet v1 for detection.
 
     Args:
         num_layers: 50, 101 or 152.
         output_stride: of stage 1, 8 or 16; in the Keras form 16.
         regularizer: Keras description of the loss on kernels.
-        batch_norm_trainable: normalise by the batch in training; False keeps averages fixed, and
+        batch_norm_trainable: normalize by the batch in training; False keeps averages fixed, and
             gamma and beta too, except in the Keras form.
         trainable: False freezes the whole network.
         frozen_blocks: the first blocks that do not train; in the TF-Slim form `conv1` never does.

@@ -10,7 +10,7 @@ TF1_SQUARE = 1.0 - 2.0**-23
 
 
 def build(config: anchor_generator_pb2.AnchorGenerator) -> GridAnchorGenerator:
-    """The grid anchor generator; sides, strides and offsets in pixels of the inputs.
+    """Return the grid anchor generator; sides, strides and offsets in pixels of the inputs.
 
     Raises:
         ValueError: another kind of generator, or one without scales or aspect ratios.

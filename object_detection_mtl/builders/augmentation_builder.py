@@ -1,4 +1,4 @@
-"""From preprocessor.proto's PreprocessingStep to augmentations."""
+"""`PreprocessingStep` -> augmentations."""
 
 from __future__ import annotations
 
@@ -106,16 +106,16 @@ _TRANSLATORS: dict[str, Callable[[Any], augmentation.Augmentation]] = {
 
 
 def supported_steps() -> tuple[str, ...]:
-    """Names of the steps that can be built, as they stand in data_augmentation_options."""
+    """Return the names of the supported steps, as written in data_augmentation_options."""
     return tuple(_TRANSLATORS)
 
 
 def build(step: preprocessor_pb2.PreprocessingStep) -> augmentation.Augmentation:
-    """Builds one step of train_config.data_augmentation_options.
+    """Build one step of train_config.data_augmentation_options.
 
     Raises:
-      ValueError: the step is empty, not supported (the message lists those that are), or has a
-        value out of range.
+        ValueError: the step is empty, not supported (the message lists those that are), or has a
+            value out of range.
     """
     name = step.WhichOneof("preprocessing_step")
     if name is None:
@@ -137,5 +137,5 @@ def build(step: preprocessor_pb2.PreprocessingStep) -> augmentation.Augmentation
 def build_all(
     steps: Iterable[preprocessor_pb2.PreprocessingStep],
 ) -> tuple[augmentation.Augmentation, ...]:
-    """Builds the steps in their order."""
+    """Build the steps in their order."""
     return tuple(build(step) for step in steps)

@@ -1,4 +1,4 @@
-"""`Hyperparams` -> what layers are made with."""
+"""`Hyperparams` -> initializers, regularizers and activations of layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODES = {
 
 
 def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
-    """The layer description of one `Hyperparams` message.
+    """Return the layer description of one `Hyperparams` message.
 
     Raises:
         ValueError: it asks for a normalizer; the layers built here have none.
@@ -43,12 +43,12 @@ def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
 
 
 def activation(config: hyperparams_pb2.Hyperparams) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """The activation function; None for NONE."""
+    """Return the activation function; None for NONE."""
     return ACTIVATIONS[config.activation]
 
 
 def regularizer(config: hyperparams_pb2.Regularizer) -> dict[str, Any] | None:
-    """A Keras description; the loss is weight * sum|w| or weight * sum(w^2) / 2 (as TF-Slim)."""
+    """Return a Keras description of weight * sum|w| or weight * sum(w^2) / 2 (as TF-Slim)."""
     kind = config.WhichOneof("regularizer_oneof")
     if kind == "l1_regularizer":
         return {"class_name": "L1", "config": {"l1": config.l1_regularizer.weight}}
@@ -58,12 +58,12 @@ def regularizer(config: hyperparams_pb2.Regularizer) -> dict[str, Any] | None:
 
 
 def l2(weight: float) -> dict[str, Any]:
-    """The Keras description of weight * sum(w^2) / 2."""
+    """Return the Keras description of weight * sum(w^2) / 2."""
     return {"class_name": "L2", "config": {"l2": weight / 2.0}}
 
 
 def initializer(config: hyperparams_pb2.Initializer) -> dict[str, Any]:
-    """A Keras description; without a written initializer the OD API's truncated normal of 0.03."""
+    """Return a Keras description; by default the OD API's truncated normal of 0.03."""
     kind = config.WhichOneof("initializer_oneof")
     if kind == "truncated_normal_initializer":
         truncated = config.truncated_normal_initializer

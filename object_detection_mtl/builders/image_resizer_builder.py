@@ -1,4 +1,4 @@
-"""`ImageResizer` -> a function from pictures to (resized pictures, true shapes)."""
+"""`ImageResizer` -> function: images -> (resized images, true shapes)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from object_detection_mtl.protos import image_resizer_pb2
 
 
 def build(config: image_resizer_pb2.ImageResizer) -> ImageResizer:
-    """The resizer that the config names.
+    """Return the resizer that the config names.
 
     Raises:
         ValueError: none is named, or one that is not supported.
@@ -50,5 +50,5 @@ def _refuse_grayscale(convert: bool) -> None:
     if convert:
         raise ValueError(
             "image_resizer: convert_to_grayscale: true is not supported: the backbones take "
-            "three channels. Remove it; greyscale pictures are read as three equal channels."
+            "three channels. Remove it; grayscale images are read as three equal channels."
         )

@@ -1,4 +1,4 @@
-"""From input_reader.proto's InputReader to a data set."""
+"""`InputReader` -> a dataset."""
 
 from __future__ import annotations
 
@@ -30,25 +30,28 @@ def build_dataset(
 ) -> tf.data.Dataset:
     """Build the dataset that an input reader describes; see data.input_pipeline for its batches.
 
-    Of the reader are used: label_map_path, input_path, shuffle (training only), num_readers,
-    sample_1_of_n_examples, use_display_name, and, where it is written out, max_number_of_boxes
-    (training only: evaluation leaves no box out).
+    The reader's fields that have an effect: label_map_path, input_path, shuffle (training only),
+    num_readers, sample_1_of_n_examples, use_display_name, and max_number_of_boxes if it is set
+    (training only: evaluation drops no box).
 
     Args:
-      input_reader: the message, of a resolved configuration.
-      preprocess_fn: see pipeline.make_dataset.
-      num_classes: of the model.
-      batch_size: of one input pipeline.
-      is_training: endless, shuffled and augmented, or one pass in order.
-      augmentation_steps: train_config.data_augmentation_options; ignored in evaluation.
-      seed, start_example, retain_original_images, labels, input_context: see
-        pipeline.make_dataset.
-      max_boxes: used where the reader itself writes out no max_number_of_boxes (training only).
+        input_reader: the message, of a resolved configuration.
+        preprocess_fn: see `input_pipeline.make_dataset`.
+        num_classes: of the model.
+        batch_size: of one input pipeline.
+        is_training: endless, shuffled and augmented, or one pass in order.
+        augmentation_steps: train_config.data_augmentation_options; ignored in evaluation.
+        seed: see `input_pipeline.make_dataset`.
+        start_example: see `input_pipeline.make_dataset`.
+        max_boxes: used if the reader does not set max_number_of_boxes (training only).
+        retain_original_images: see `input_pipeline.make_dataset`.
+        labels: see `input_pipeline.make_dataset`.
+        input_context: see `input_pipeline.make_dataset`.
 
     Raises:
-      ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
-        is not supported or that stored labels cannot follow, or records that cannot be read.
-      FileNotFoundError: no such label map or record file.
+        ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
+            is not supported or that stored labels cannot follow, or records that cannot be read.
+        FileNotFoundError: no such label map or record file.
     """
     if input_reader.WhichOneof("input_reader") != "tf_record_input_reader":
         raise ValueError(
@@ -83,11 +86,11 @@ def build_dataset(
 def load_label_map(
     input_reader: input_reader_pb2.InputReader, num_classes: int
 ) -> list[label_map.Category] | None:
-    """The categories of the reader's label map; None where it names none.
+    """Return the categories of the reader's label map; None where it names none.
 
     Raises:
-      ConfigError: no usable label map, or one with ids beyond `num_classes`.
-      FileNotFoundError: there is no such file.
+        ConfigError: no usable label map, or one with ids beyond `num_classes`.
+        FileNotFoundError: there is no such file.
     """
     if not input_reader.label_map_path:
         return None

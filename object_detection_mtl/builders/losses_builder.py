@@ -1,4 +1,4 @@
-"""`ClassificationLoss`, `HardExampleMiner` -> what the second stage trains on."""
+"""`ClassificationLoss`, `HardExampleMiner` -> second-stage loss and miner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOSS_TYPES = {
 
 
 def classification_loss(config: losses_pb2.ClassificationLoss) -> ClassificationLoss:
-    """(logits [B, P, K + 1], targets, weights [B, P]) -> [B, P]; softmax when none is named.
+    """Return a function (logits [B, P, K + 1], targets, weights [B, P]) -> [B, P].
 
     Raises:
         ValueError: a loss that two-stage detectors do not have.
@@ -37,7 +37,7 @@ def classification_loss(config: losses_pb2.ClassificationLoss) -> Classification
 
 
 def hard_example_miner(config: faster_rcnn_pb2.FasterRcnn) -> HardExampleMiner | None:
-    """Chooses the proposals with the greatest losses; None trains on a random sample of them."""
+    """Return a miner of hard proposals; None trains on a random sample."""
     if not config.HasField("hard_example_miner"):
         return None
     miner = config.hard_example_miner
@@ -69,7 +69,7 @@ def _focal(config: losses_pb2.SigmoidFocalClassificationLoss) -> ClassificationL
 
 
 def _summed_over_classes(loss: ClassificationLoss) -> ClassificationLoss:
-    """[B, P, K + 1] -> [B, P]; background is a class like the others."""
+    """Return the sum [B, P] of losses [B, P, K + 1]; background is a class like the others."""
     return lambda *arguments: tf.reduce_sum(loss(*arguments), axis=-1)
 
 

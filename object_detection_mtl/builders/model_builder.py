@@ -1,4 +1,4 @@
-"""`DetectionModel` -> a detector, from finished parts."""
+"""`DetectionModel` -> a detector."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from object_detection_mtl.protos import faster_rcnn_pb2, model_pb2
 
 
 def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStageDetector:
-    """The detector that a resolved config (`config.pipeline.load`) describes.
+    """Return the detector of a resolved config (`config.pipeline.load`).
 
     All variables exist when this returns.
 
@@ -76,7 +76,7 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
 def _after_proposals(
     model_config: model_pb2.DetectionModel, backbone: Backbone
 ) -> tuple[keras.layers.Layer | None, tuple[AuxiliaryTask, ...], Refiner | None]:
-    """Second stage, auxiliary tasks and refiner; none of them in a detector of one stage."""
+    """Return second stage, auxiliary tasks and refiner; a detector of one stage has none."""
     config, mtl = model_config.faster_rcnn, model_config.mtl
     if config.number_of_stages == 1:
         switched_on = [name for name in (*mtl_builder.TASKS, "refine") if getattr(mtl, name)]

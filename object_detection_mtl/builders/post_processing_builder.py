@@ -1,4 +1,4 @@
-"""`PostProcessing` -> how detections are scored and selected."""
+"""`PostProcessing` -> scoring and selection of detections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONVERTERS: dict[int, ScoreConverter] = {
 def build(
     config: post_processing_pb2.PostProcessing, *, clip_before_nms: bool
 ) -> DetectionSelection:
-    """Score converter (with its logit scale), thresholds and caps."""
+    """Return score converter (with its logit scale), thresholds and caps."""
     nms = config.batch_non_max_suppression
     return DetectionSelection(
         score_converter=_score_converter(config.score_converter, config.logit_scale),

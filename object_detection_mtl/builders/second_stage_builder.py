@@ -1,4 +1,4 @@
-"""`FasterRcnn` -> the second stage, and heads of auxiliary tasks that read what it reads."""
+"""`FasterRcnn` -> the second stage and heads of auxiliary tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CROPS, MAPS = "mask_rcnn_box_predictor", "rfcn_box_predictor"
 def build(
     config: faster_rcnn_pb2.FasterRcnn, backbone: Backbone
 ) -> CropSecondStage | MapSecondStage:
-    """The second stage of Faster R-CNN or R-FCN, which the box predictor decides.
+    """Return the second stage of Faster R-CNN or R-FCN, as the box predictor says.
 
     Raises:
         ValueError: another box predictor, or an option of it that is not supported.
@@ -72,7 +72,7 @@ class RegionHeads:
         owns_stage2: bool,
         stop_gradient: bool,
     ) -> RegionHead:
-        """A head with K + 1 class logits.
+        """Return a head with K + 1 class logits.
 
         Args:
             predictor: its config; an empty one means the second stage's.
@@ -158,7 +158,7 @@ def _crop_predictor(
 
 
 def _stage2_size(stage2: keras.Model, config: faster_rcnn_pb2.FasterRcnn) -> tuple[int, int]:
-    """Height and width that stage 2 makes of a pooled crop."""
+    """Return the height and width of stage 2's output for a pooled crop."""
     side = (config.initial_crop_size - config.maxpool_kernel_size) // config.maxpool_stride + 1
     shape = stage2.compute_output_shape((None, side, side, stage2.input_shape[-1]))
     return shape[1], shape[2]

@@ -111,7 +111,7 @@ def max_boxes(config: train_pb2.TrainConfig) -> int | None:
     return config.max_number_of_boxes if config.HasField("max_number_of_boxes") else None
 
 
-def build_initialiser(
+def build_initializer(
     config: train_pb2.TrainConfig,
     model_dir: str | os.PathLike[str],
     fresh_scopes: tuple[str, ...] = (),
@@ -139,7 +139,7 @@ def build_initialiser(
         )
     request = restore_request(config, fresh_scopes)
 
-    def initialise(detector: Any) -> None:
+    def initialize(detector: Any) -> None:
         restore(
             detector,
             path,
@@ -148,7 +148,7 @@ def build_initialiser(
             exclude=request.exclude,
         )
 
-    return initialise
+    return initialize
 
 
 def restore_request(

@@ -42,7 +42,7 @@ class AbsoluteGroundtruth:
 def absolute_groundtruth(
     groundtruth: Mapping[str, tf.Tensor], true_image_shapes: tf.Tensor, num_classes: int
 ) -> AbsoluteGroundtruth:
-    """The padded ground truth of `fields.Groundtruth`; shapes are [B, 3]."""
+    """Return the padded ground truth of `fields.Groundtruth` in pixels; shapes are [B, 3]."""
     sides = tf.cast(true_image_shapes[:, :2], tf.float32)
     classes = tf.cast(groundtruth[Groundtruth.classes], tf.int32)
     return AbsoluteGroundtruth(
@@ -59,7 +59,7 @@ def assign(
     groundtruth: AbsoluteGroundtruth,
     matched_threshold: float,
 ) -> targets.Targets:
-    """Targets of proposals [B, P, 4]; padded proposals get weight 0."""
+    """Return the targets of proposals [B, P, 4]; padded proposals get weight 0."""
     assigned = targets.assign_detection_targets(
         proposals,
         groundtruth.boxes,
@@ -82,7 +82,7 @@ def box_classifier_loss(
     *,
     classification_loss: ClassificationLoss = loss_ops.softmax_cross_entropy,
 ) -> dict[str, tf.Tensor]:
-    """Localisation and classification loss: per image a mean over its proposals, then over images.
+    """Return localization and classification loss: means over proposals, then over images.
 
     Args:
         refined_box_encodings: [B, P, K, 4], or [B, P, 1, 4] when the classes share a box.
@@ -106,7 +106,7 @@ def proposal_losses(
     assigned: targets.Targets,
     classification_loss: ClassificationLoss,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Localisation and classification loss of every proposal, both [B, P]."""
+    """Return the localization and the classification loss of each proposal, both [B, P]."""
     if refined_box_encodings.shape[2] == 1:
         encodings = refined_box_encodings[:, :, 0]
     else:
@@ -125,13 +125,13 @@ def class_loss(
     assigned: targets.Targets,
     classification_loss: ClassificationLoss,
 ) -> tf.Tensor:
-    """The classification loss alone; arguments as in `box_classifier_loss`."""
+    """Return only the classification loss; arguments as in `box_classifier_loss`."""
     losses = classification_loss(class_logits, assigned.class_targets, assigned.class_weights)
     return _mean_over_proposals(losses, num_proposals)
 
 
 def _mean_over_proposals(losses: tf.Tensor, num_proposals: tf.Tensor) -> tf.Tensor:
-    """[B, P] -> scalar; the losses of padding are 0."""
+    """Return the mean of losses [B, P]; those of padding are 0."""
     normalizer = tf.cast(tf.maximum(num_proposals, 1), tf.float32)
     return tf.reduce_mean(tf.reduce_sum(losses, axis=1) / normalizer)
 
@@ -146,12 +146,14 @@ def keep_hard_examples(
     classification_loss: ClassificationLoss,
     miner: HardExampleMiner,
 ) -> targets.Targets:
-    """`assigned` with weight 0 for all proposals but the hard ones, image by image.
+    """Return `assigned` with weight 0 for all but each image's hard proposals.
 
     Args:
         assigned: targets of all proposals.
-        refined_box_encodings: [B, P, K or 1, 4], class_logits: [B, P, K + 1].
-        proposals: [B, P, 4], num_proposals: [B].
+        refined_box_encodings: [B, P, K or 1, 4].
+        class_logits: [B, P, K + 1].
+        proposals: [B, P, 4].
+        num_proposals: [B].
         classification_loss: (logits, targets, weights [B, P]) -> [B, P].
         miner: chooses by the losses.
     """

@@ -1,4 +1,4 @@
-"""Frames of boxes: pixels of the inputs, the true image, the feature map.
+"""Coordinate frames of boxes: inputs, true image, feature map.
 
 Shape letters: B batch, N boxes of an image.
 
@@ -19,13 +19,13 @@ LAST_ON_MAP = 1.0 - 5e-7
 
 
 def inputs_window(image_shape: tf.Tensor) -> tf.Tensor:
-    """Shape [4] of the inputs -> the window [4] that they fill, in absolute pixels."""
+    """Return the window [4] of inputs of shape [4], in absolute pixels."""
     sides = tf.cast(image_shape[1:3], tf.float32)
     return tf.concat([tf.zeros_like(sides), sides], axis=0)
 
 
 def absolute_to_map(boxes: tf.Tensor, image_shape: tf.Tensor) -> tf.Tensor:
-    """Boxes [B, N, 4] in pixels of the inputs (shape [4]) -> the same relative to the map."""
+    """Return boxes [B, N, 4] in pixels of the inputs (shape [4]) relative to the map."""
     boxes = box_ops.change_coordinate_frame(boxes, inputs_window(image_shape))
     return tf.minimum(boxes, LAST_ON_MAP)
 
@@ -33,13 +33,13 @@ def absolute_to_map(boxes: tf.Tensor, image_shape: tf.Tensor) -> tf.Tensor:
 def normalized_to_map(
     boxes: tf.Tensor, image_shape: tf.Tensor, true_image_shapes: tf.Tensor
 ) -> tf.Tensor:
-    """Boxes [B, N, 4] normalised to the true images (shapes [B, 3]) -> relative to the map."""
+    """Return boxes [B, N, 4] normalized to the true images (shapes [B, 3]) relative to the map."""
     sides = tf.cast(image_shape[1:3], tf.float32)
     share = tf.cast(true_image_shapes[:, :2], tf.float32) / sides
     return tf.minimum(box_ops.scale(boxes, share[:, 0], share[:, 1]), LAST_ON_MAP)
 
 
 def image_windows(true_image_shapes: tf.Tensor) -> tf.Tensor:
-    """[B, 3] (height, width, channels) -> [B, 4] the whole image in absolute pixels."""
+    """Return the windows [B, 4] of images of shapes [B, 3], in absolute pixels."""
     sides = tf.cast(true_image_shapes[:, :2], tf.float32)
     return tf.concat([tf.zeros_like(sides), sides], axis=1)

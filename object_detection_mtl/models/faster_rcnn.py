@@ -1,4 +1,4 @@
-"""The second stage of Faster R-CNN: crop every proposal, then classify and refine its box.
+"""Second stage of Faster R-CNN: crop, classify and refine each proposal.
 
 Shape letters: B batch, fh fw C shared feature map, P proposals, K classes without background.
 """
@@ -27,10 +27,14 @@ class CropSecondStage(keras.layers.Layer):
         pool_stride: int = 1,
         name: str = "second_stage",
     ) -> None:
-        """Args:
-        head: what reads the crops.
-        crop_size: side of the bilinear crop, in cells (`initial_crop_size`).
-        pool_size, pool_stride: of the max-pool that follows; 1 and 1 is none.
+        """Make the layer.
+
+        Args:
+            head: what reads the crops.
+            crop_size: side of the bilinear crop, in cells (`initial_crop_size`).
+            pool_size: side of the max-pool that follows, in cells; 1 is none.
+            pool_stride: of the max-pool.
+            name: of the layer.
         """
         super().__init__(name=name)
         if not 1 <= pool_size <= crop_size:
@@ -44,18 +48,19 @@ class CropSecondStage(keras.layers.Layer):
         self.built = True
 
     def crop(self, features: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        """[B, fh, fw, C] and boxes [B, P, 4] relative to the map -> crops [B * P, c, c, C]."""
+        """Return crops [B * P, c, c, C] of features [B, fh, fw, C] at boxes [B, P, 4]."""
         size = (self.crop_size, self.crop_size)
         return roi.crop_and_max_pool(features, boxes, size, self.pool_size, self.pool_stride)
 
     def read(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> CropRegions:
-        """What this stage, and heads that read the same, classify.
+        """Return the crops and features that this stage and auxiliary heads classify.
 
         Args:
             features: [B, fh, fw, C].
             boxes: proposals [B, P, 4], relative to the feature map (0..1 of the padded inputs).
+            training: whether stage 2 runs as in training.
         """
         crops = self.crop(features, boxes)
         stage2 = functools.partial(self.head.stage2, training=training)
@@ -68,7 +73,7 @@ class CropSecondStage(keras.layers.Layer):
         )
 
     def predict(self, regions: CropRegions, training: bool | None = None) -> dict[str, tf.Tensor]:
-        """Refined box encodings [B, P, K or 1, 4] and class logits [B, P, K + 1]."""
+        """Return refined box encodings [B, P, K or 1, 4] and class logits [B, P, K + 1]."""
         boxes = regions.boxes
         predictor = self.head.predictor
         encodings, logits = predictor(regions.features_for(predictor), training=training)
@@ -83,5 +88,5 @@ class CropSecondStage(keras.layers.Layer):
     def call(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> dict[str, tf.Tensor]:
-        """`read`, then `predict`."""
+        """Apply `read`, then `predict`."""
         return self.predict(self.read(features, boxes, training), training)

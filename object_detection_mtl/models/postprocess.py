@@ -1,7 +1,7 @@
 """Post-processing: decoding, scores and suppression of detections.
 
 Shape letters: B batch, A anchors, P proposals, K classes without background, D detections.
-Boxes are in absolute pixels of the inputs unless said to be normalised to the true image.
+Boxes are in absolute pixels of the inputs unless said to be normalized to the true image.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ def select_detections(
     windows: tf.Tensor,
     selection: DetectionSelection,
 ) -> dict[str, tf.Tensor]:
-    """Decodes the second stage's outputs into detections, normalised to the true image.
+    """Decode the second stage's outputs into detections, normalized to the true image.
 
     Args:
         refined_box_encodings: [B, P, K, 4], or [B, P, 1, 4] when the classes share a box.
         class_logits: [B, P, K + 1].
-        proposals: [B, P, 4], num_proposals: [B].
+        proposals: [B, P, 4].
+        num_proposals: [B].
         windows: [B, 4] the true images.
         selection: score converter, thresholds and caps.
 
@@ -117,12 +118,15 @@ def proposals_as_detections(
     objectness_logits: tf.Tensor,
     anchors: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """The keys of `fields.Detections` of a first stage alone: objects, all of class 0.
+    """Return the proposals of a first stage alone as detections (objects of class 0).
 
     Args:
-        proposals: [B, P, 4], scores: [B, P], num_proposals: [B], of `select_proposals`.
+        proposals: [B, P, 4] of `select_proposals`.
+        scores: [B, P].
+        num_proposals: [B].
         windows: [B, 4] the true images.
-        box_encodings, objectness_logits: [B, A, 4] and [B, A, 2], for the raw detections.
+        box_encodings: [B, A, 4], for the raw detections.
+        objectness_logits: [B, A, 2], for the raw detections.
         anchors: [A, 4] or [B, A, 4].
     """
     number = proposals.shape[1] or tf.shape(proposals)[1]
@@ -153,7 +157,7 @@ def clip_candidates(
 
 
 def best_class_boxes(boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor) -> tf.Tensor:
-    """The box [B, P, 4] of each proposal's best foreground class, clipped and normalised."""
+    """Return the box [B, P, 4] of each proposal's best foreground class, clipped and normalized."""
     if boxes.shape[2] == 1:
         chosen = boxes[:, :, 0]
     else:

@@ -82,7 +82,8 @@ def select_training_anchors(
     Args:
         predictions: with the anchors [A, 4].
         windows: [B, 4] the true images.
-        clip, offset: see `select_usable_anchors`.
+        clip: see `select_usable_anchors`.
+        offset: see `select_usable_anchors`.
     """
     anchors, usable = select_usable_anchors(
         predictions[Predictions.anchors], windows, clip=clip, offset=offset

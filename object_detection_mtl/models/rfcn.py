@@ -1,4 +1,4 @@
-"""The second stage of R-FCN: score maps once per image, pooled for every proposal.
+"""Second stage of R-FCN: score maps, pooled for each proposal.
 
 Shape letters: B batch, fh fw C shared feature map, P proposals, K classes without background.
 """
@@ -19,10 +19,12 @@ class MapSecondStage(keras.layers.Layer):
     """`MapHead` on the proposals; called like `faster_rcnn.CropSecondStage`."""
 
     def __init__(self, head: MapHead, *, smallest_map: int = 1, name: str = "second_stage") -> None:
-        """Args:
-        head: stage 2 and predictor.
-        smallest_map: the least height and width of a feature map that stage 2 can take.
-        name: of the layer.
+        """Make the layer.
+
+        Args:
+            head: stage 2 and predictor.
+            smallest_map: the least height and width of a feature map that stage 2 can take.
+            name: of the layer.
         """
         super().__init__(name=name)
         self.head = head
@@ -32,11 +34,12 @@ class MapSecondStage(keras.layers.Layer):
     def read(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> MapRegions:
-        """What this stage, and heads that read the same, classify.
+        """Return the features that this stage and auxiliary heads classify.
 
         Args:
             features: [B, fh, fw, C].
             boxes: proposals [B, P, 4], relative to the feature map (0..1 of the padded inputs).
+            training: whether stage 2 runs as in training.
         """
         if self.smallest_map > 1:
             features = _at_least(features, self.smallest_map)
@@ -52,7 +55,7 @@ class MapSecondStage(keras.layers.Layer):
         return MapRegions(boxes, features, read, bin_weights)
 
     def predict(self, regions: MapRegions, training: bool | None = None) -> dict[str, tf.Tensor]:
-        """Refined box encodings [B, P, K, 4] and class logits [B, P, K + 1]."""
+        """Return refined box encodings [B, P, K, 4] and class logits [B, P, K + 1]."""
         predictor = self.head.predictor
         encodings, logits = predictor(
             regions.classifier_features,
@@ -68,12 +71,12 @@ class MapSecondStage(keras.layers.Layer):
     def call(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> dict[str, tf.Tensor]:
-        """`read`, then `predict`."""
+        """Apply `read`, then `predict`."""
         return self.predict(self.read(features, boxes, training), training)
 
 
 def _at_least(features: tf.Tensor, side: int) -> tf.Tensor:
-    """`features`, or an error that says what stage 2 would say of its innermost convolution."""
+    """Return `features`; a map smaller than `side` is an error when the graph runs."""
     shape = tf.shape(features)
     check = tf.debugging.Assert(
         tf.reduce_all(shape[1:3] >= side),

@@ -1,4 +1,4 @@
-"""The region proposal network: objectness and boxes from anchors (Ren et al. 2015, section 3.1).
+"""Region proposal network (Ren et al. 2015, section 3.1).
 
 Shape letters: B batch, fh fw feature map, C channels, A anchors = fh * fw * anchors per cell,
 P proposals, G padded ground-truth boxes. Anchors and proposals are in absolute pixels of the
@@ -22,7 +22,7 @@ from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 
 @dataclass(frozen=True)
 class RpnSampling:
-    """Which anchors an image trains on.
+    """Selection of the anchors that the first stage trains on.
 
     Attributes:
         minibatch_size: anchors of an image, at most.
@@ -41,7 +41,7 @@ class RpnSampling:
 
 
 class RegionProposalNetwork(keras.layers.Layer):
-    """A convolution on the shared features, then a box and an objectness head for every anchor."""
+    """A convolution on the shared features, then a box and an objectness head per anchor."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         self.built = True
 
     def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[B, fh, fw, C] -> encodings [B, A, 4], objectness logits [B, A, 2], anchors [A, 4]."""
+        """Return encodings [B, A, 4], objectness logits [B, A, 2] and anchors [A, 4]."""
         hidden = self.conv(features)
         batch = tf.shape(features)[0]
         return {
@@ -95,7 +95,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         }
 
     def anchors(self, features: tf.Tensor) -> tf.Tensor:
-        """Anchors [A, 4] of a feature map, static where its shape is."""
+        """Return the anchors [A, 4] of a feature map, static where its shape is."""
         height, width = features.shape[1:3]
         dynamic = tf.shape(features)
         return self.anchor_generator.generate(
@@ -110,13 +110,14 @@ class RegionProposalNetwork(keras.layers.Layer):
         groundtruth_weights: tf.Tensor | None,
         seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Localisation and objectness loss, each the mean over images of a mean over the sample.
+        """Return localization and objectness loss, means over the sample and over images.
 
         Args:
             predictions: with the encodings [B, A, 4], logits [B, A, 2], anchors [A, 4] or
                 [B, A, 4] and the mask [B, A] of those that count.
             absolute_groundtruth_boxes: [B, G, 4] pixels of the inputs.
-            num_groundtruth: [B], groundtruth_weights: [B, G] or None.
+            num_groundtruth: [B].
+            groundtruth_weights: [B, G] or None.
             seed: int32 [2] of the random sample.
         """
         inside = predictions[Predictions.anchors_inside]

@@ -1,9 +1,9 @@
-"""The two-stage detector: finished parts, and a forward pass to read aloud.
+"""Two-stage detector: forward pass, losses, post-processing.
 
-Shape letters: B batch, H W pictures, h w resized and padded inputs, A anchors, P proposals,
+Shape letters: B batch, H W images, h w resized and padded inputs, A anchors, P proposals,
 G padded ground-truth boxes, K classes without background, D detections.
 
-Boxes that come in and go out are normalised to the TRUE image; inside, anchors and proposals are
+Boxes of arguments and results are normalized to the TRUE image; anchors and proposals inside are in
 absolute pixels of the inputs.
 """
 
@@ -65,22 +65,27 @@ class TwoStageDetector(keras.layers.Layer):
         clip_anchors: bool = False,
         name: str = "detector",
     ) -> None:
-        """Args:
-        num_classes: K.
-        image_resizer: pictures [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
-        backbone, region_proposals: the network's first stage.
-        second_stage: `CropSecondStage` or `MapSecondStage`; with None the proposals are the
-            detections.
-        proposal_selection, proposal_sampling, detection_selection: how boxes are chosen after
-            the first stage, for training, and after the second stage.
-        classification_loss: of the second stage.
-        loss_weights: loss name -> weight; tasks and refiner bring their own.
-        is_training: sample proposals and leave out anchors that cross the image's border.
-        aux_tasks: a baseline has none.
-        refiner: replaces the class logits by those it makes of them and of the auxiliary logits.
-        hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
-        clip_anchors: in training, end anchors at the image's border instead of leaving out those
-            that cross it.
+        """Make the detector.
+
+        Args:
+            num_classes: K.
+            image_resizer: images [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
+            backbone: stage 1, copies of stage 2 and the normalization of images.
+            region_proposals: the rest of the first stage.
+            second_stage: `CropSecondStage` or `MapSecondStage`; with None the proposals are the
+                detections.
+            proposal_selection: suppression after the first stage.
+            proposal_sampling: sample of the proposals that the second stage trains on.
+            detection_selection: suppression after the second stage.
+            classification_loss: of the second stage.
+            loss_weights: loss name -> weight; tasks and refiner bring their own.
+            is_training: sample proposals and drop anchors that cross the image's border.
+            aux_tasks: a baseline has none.
+            refiner: makes new class logits from the second stage's and the auxiliary logits.
+            hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
+            clip_anchors: in training, clip anchors to the image instead of dropping those that
+                cross its border.
+            name: of the layer.
         """
         super().__init__(name=name)
         self.num_classes = num_classes
@@ -105,7 +110,7 @@ class TwoStageDetector(keras.layers.Layer):
 
     @property
     def auxiliary_parts(self) -> tuple[keras.layers.Layer, ...]:
-        """What a baseline does not have: the tasks, then the refiner."""
+        """The auxiliary tasks, then the refiner; a baseline has none."""
         return self.aux_tasks if self.refiner is None else (*self.aux_tasks, self.refiner)
 
     @property
@@ -114,7 +119,7 @@ class TwoStageDetector(keras.layers.Layer):
         return self.is_training and self.hard_example_miner is None
 
     def regularization_loss(self) -> tf.Tensor:
-        """Sum of the regularisers of all variables, frozen ones too, as TF1 counts them."""
+        """Return the sum of all regularizers, those of frozen variables too (as TF1 does)."""
         terms = [
             variable.regularizer(variable)
             for variable in self.variables
@@ -122,10 +127,10 @@ class TwoStageDetector(keras.layers.Layer):
         ]
         return tf.add_n(terms) if terms else tf.zeros([])
 
-    # Pictures to inputs ---------------------------------------------------------------------
+    # Images to inputs ---------------------------------------------------------------------
 
     def preprocess(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Resizes and normalises pictures of one size.
+        """Resize and normalize images of one size.
 
         Args:
             images: [B, H, W, 3] uint8 or float in 0..255.
@@ -138,7 +143,7 @@ class TwoStageDetector(keras.layers.Layer):
         return self.normalize(resized), true_image_shapes
 
     def normalize(self, resized: tf.Tensor) -> tf.Tensor:
-        """0..255 to the range that the backbone was trained on, same shape."""
+        """Return images in 0..255 in the range that the backbone was trained on."""
         return self.backbone.normalize(tf.cast(resized, tf.float32))
 
     # Inputs to predictions ------------------------------------------------------------------
@@ -150,7 +155,7 @@ class TwoStageDetector(keras.layers.Layer):
         groundtruth: Mapping[str, tf.Tensor] | None = None,
         seed: tf.Tensor | None = None,
     ) -> Tensors:
-        """Raw outputs of both stages (the keys of `fields.Predictions`).
+        """Return the raw outputs of both stages (the keys of `fields.Predictions`).
 
         Args:
             inputs: [B, h, w, 3] from `preprocess`, zero padded to one size.
@@ -203,7 +208,7 @@ class TwoStageDetector(keras.layers.Layer):
     def classify(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor] | None = None
     ) -> Tensors:
-        """Second stage, auxiliary tasks and refinement on the first stage's features and proposals.
+        """Return the outputs of second stage, auxiliary tasks and refinement.
 
         Args:
             predictions: of the first stage.
@@ -236,7 +241,7 @@ class TwoStageDetector(keras.layers.Layer):
         groundtruth: Mapping[str, tf.Tensor],
         seed: tf.Tensor | None = None,
     ) -> Tensors:
-        """Named, unweighted scalar losses; `loss_weights` has the weight of each.
+        """Return named, unweighted scalar losses; `loss_weights` has the weight of each.
 
         Args:
             predictions: of a detector built for training.
@@ -264,7 +269,7 @@ class TwoStageDetector(keras.layers.Layer):
         groundtruth: Mapping[str, tf.Tensor],
         absolute: box_classifier.AbsoluteGroundtruth,
     ) -> Tensors:
-        """Of the second stage, the auxiliary tasks and the refinement."""
+        """Return the losses of second stage, auxiliary tasks and refinement."""
         count = predictions[Predictions.num_proposals]
         assigned = self._assign(predictions, absolute)
         encodings = predictions[Predictions.refined_box_encodings]
@@ -305,7 +310,7 @@ class TwoStageDetector(keras.layers.Layer):
     def auxiliary_metrics(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
     ) -> Tensors:
-        """Of the tasks that find their labels: name -> [2], a sum and what to divide it by."""
+        """Return metrics of the tasks that have labels: name -> [2], a sum and its divisor."""
         if not self.aux_tasks:
             return {}
         assigned = self._assign_groundtruth(predictions, groundtruth)
@@ -314,7 +319,7 @@ class TwoStageDetector(keras.layers.Layer):
     def auxiliary_comparisons(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
     ) -> dict[str, Comparison]:
-        """Of the tasks that find their labels: caption -> predictions next to them, to be drawn."""
+        """Return figures of the tasks that have labels: caption -> predictions and labels."""
         if not self.aux_tasks:
             return {}
         assigned = self._assign_groundtruth(predictions, groundtruth)
@@ -331,7 +336,7 @@ class TwoStageDetector(keras.layers.Layer):
     # Predictions to detections --------------------------------------------------------------
 
     def postprocess(self, predictions: Tensors, true_image_shapes: tf.Tensor) -> Tensors:
-        """Detections (the keys of `fields.Detections`), normalised to the true image.
+        """Return detections (the keys of `fields.Detections`), normalized to the true image.
 
         Args:
             predictions: of `predict`.

@@ -1,4 +1,4 @@
-"""Anchors: the boxes that the region proposal network starts from.
+"""Anchors on a regular grid.
 
 Shape letters: A anchors = feature height x feature width x anchors per location.
 """
@@ -13,10 +13,10 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class GridAnchorGenerator:
-    """Anchors of every scale and aspect ratio, centred on a regular grid of one feature map.
+    """Anchors of every scale and aspect ratio, centerd on a regular grid of one feature map.
 
     scales: factors of the base size. aspect_ratios: width / height, area kept.
-    base_anchor_size: (height, width) in pixels. stride and offset: (y, x) in pixels; the centre of
+    base_anchor_size: (height, width) in pixels. stride and offset: (y, x) in pixels; the center of
     cell (i, j) is offset + stride * (i, j).
     """
 
@@ -43,24 +43,25 @@ class GridAnchorGenerator:
 
     @property
     def num_anchors_per_location(self) -> int:
+        """Number of anchors of each cell of the feature map."""
         return len(self.scales) * len(self.aspect_ratios)
 
     def generate(
         self, feature_height: tf.Tensor | int, feature_width: tf.Tensor | int
     ) -> tf.Tensor:
-        """float32 [A, 4] in absolute pixels of the image that the feature map belongs to.
+        """Return anchors, float32 [A, 4] in absolute pixels of the feature map's image.
 
         Order: rows of the grid, then columns, then aspect ratios, then scales. This is the order
         of the channels of the box predictor, so it may never change. Anchors are not clipped.
         """
         half_sizes = tf.constant(self._sizes() / 2)  # [a, 2]
-        centres = _grid(feature_height, feature_width, self.stride, self.offset)  # [h, w, 2]
-        centres = centres[:, :, tf.newaxis, :]
-        anchors = tf.concat([centres - half_sizes, centres + half_sizes], axis=-1)
+        centers = _grid(feature_height, feature_width, self.stride, self.offset)  # [h, w, 2]
+        centers = centers[:, :, tf.newaxis, :]
+        anchors = tf.concat([centers - half_sizes, centers + half_sizes], axis=-1)
         return tf.reshape(anchors, [-1, 4])
 
     def _sizes(self) -> np.ndarray:
-        """(height, width) of the anchors of one location, float32 [a, 2]."""
+        """Return (height, width) of the anchors of one location, float32 [a, 2]."""
         ratio_roots = np.sqrt(
             np.repeat(np.asarray(self.aspect_ratios, np.float32), len(self.scales))
         )
@@ -77,7 +78,7 @@ def _grid(
     stride: tuple[float, ...],
     offset: tuple[float, ...],
 ) -> tf.Tensor:
-    """(y, x) of the centre of every cell, float32 [height, width, 2]."""
+    """Return (y, x) of the center of each cell, float32 [height, width, 2]."""
     y = tf.cast(tf.range(height), tf.float32) * stride[0] + offset[0]
     x = tf.cast(tf.range(width), tf.float32) * stride[1] + offset[1]
     return tf.stack(tf.meshgrid(y, x, indexing="ij"), axis=-1)

@@ -1,6 +1,6 @@
-"""Faster R-CNN's box code: a box as (ty, tx, th, tw), its place and size relative to an anchor.
+"""Faster R-CNN's box code (ty, tx, th, tw), relative to an anchor.
 
-ty = (centre_y - anchor centre_y) / anchor height, th = log(height / anchor height); the same in x.
+ty = (center_y - anchor center_y) / anchor height, th = log(height / anchor height); the same in x.
 Each is multiplied by its scale factor so that the network's outputs have comparable sizes
 (Ren et al., Faster R-CNN, 2015; factors 10, 10, 5, 5 are the OD API's).
 
@@ -24,9 +24,9 @@ def encode(
     anchors: tf.Tensor,
     scale_factors: Sequence[float] | None = DEFAULT_SCALE_FACTORS,
 ) -> tf.Tensor:
-    """Codes of boxes relative to anchors; scale_factors (ty, tx, th, tw) or None for all 1."""
-    y, x, height, width = _centre_and_size(boxes)
-    anchor_y, anchor_x, anchor_height, anchor_width = _centre_and_size(anchors)
+    """Return codes of boxes relative to anchors."""
+    y, x, height, width = _center_and_size(boxes)
+    anchor_y, anchor_x, anchor_height, anchor_width = _center_and_size(anchors)
     height, width = height + _EPSILON, width + _EPSILON
     anchor_height, anchor_width = anchor_height + _EPSILON, anchor_width + _EPSILON
     codes = tf.stack(
@@ -46,8 +46,8 @@ def decode(
     anchors: tf.Tensor,
     scale_factors: Sequence[float] | None = DEFAULT_SCALE_FACTORS,
 ) -> tf.Tensor:
-    """Boxes that the codes stand for; the inverse of `encode`."""
-    anchor_y, anchor_x, anchor_height, anchor_width = _centre_and_size(anchors)
+    """Return the boxes of codes; the inverse of `encode`."""
+    anchor_y, anchor_x, anchor_height, anchor_width = _center_and_size(anchors)
     ty, tx, th, tw = tf.unstack(codes / _factors(scale_factors), num=4, axis=-1)
     height = tf.exp(th) * anchor_height
     width = tf.exp(tw) * anchor_width
@@ -67,7 +67,7 @@ def _factors(scale_factors: Sequence[float] | None) -> tf.Tensor:
     return tf.constant(scale_factors, tf.float32)
 
 
-def _centre_and_size(boxes: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def _center_and_size(boxes: tf.Tensor) -> tuple[tf.Tensor, ...]:
     ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     height, width = ymax - ymin, xmax - xmin
     return ymin + height / 2, xmin + width / 2, height, width

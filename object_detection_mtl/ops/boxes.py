@@ -13,13 +13,13 @@ import tensorflow as tf
 
 
 def area(boxes: tf.Tensor) -> tf.Tensor:
-    """Areas [..., N] of boxes [..., N, 4]; an inverted box has the sign of its sides' product."""
+    """Return areas [..., N] of boxes [..., N, 4]; a side of an inverted box is negative."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     return (ymax - ymin) * (xmax - xmin)
 
 
 def intersection(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
-    """Area of the overlap of every pair, [..., N, M]."""
+    """Return the overlap of each pair, [..., N, M]."""
     ymin1, xmin1, ymax1, xmax1 = tf.split(boxes1, 4, axis=-1)  # each [..., N, 1]
     ymin2, xmin2, ymax2, xmax2 = tf.unstack(
         boxes2[..., tf.newaxis, :, :], num=4, axis=-1
@@ -30,24 +30,24 @@ def intersection(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
 
 
 def iou(boxes1: tf.Tensor, boxes2: tf.Tensor) -> tf.Tensor:
-    """Intersection over union of every pair, [..., N, M]; 0 where the union is empty."""
+    """Return the intersection over union of each pair, [..., N, M]; 0 where the union is empty."""
     shared = intersection(boxes1, boxes2)
     union = area(boxes1)[..., tf.newaxis] + area(boxes2)[..., tf.newaxis, :] - shared
     return tf.math.divide_no_nan(shared, union)
 
 
 def clip_to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes [..., N, 4] cut at their window [..., 4].
+    """Clip boxes [..., N, 4] to their window [..., 4].
 
     The number of boxes stays: one that lies outside collapses onto the window's border and has
-    area 0, which is how callers recognise it.
+    area 0, which is how callers recognize it.
     """
     low, high = _window_corners(window)
     return tf.maximum(tf.minimum(boxes, _twice(high)), _twice(low))
 
 
 def is_inside_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """bool [..., N]: no side of the box lies outside its window [..., 4]; touching is inside."""
+    """Return bool [..., N]: the box lies in its window [..., 4], or touches it from inside."""
     low, high = _window_corners(window)
     starts_inside = tf.reduce_all(boxes[..., :2] >= low, axis=-1)
     ends_inside = tf.reduce_all(boxes[..., 2:] <= high, axis=-1)
@@ -55,7 +55,7 @@ def is_inside_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def change_coordinate_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes [..., N, 4] as fractions of their window [..., 4]: the window becomes [0, 0, 1, 1].
+    """Return boxes [..., N, 4] as fractions of their window [..., 4].
 
     A window without height or width has no frame: there the coordinates become 0, not infinite.
     """
@@ -64,7 +64,7 @@ def change_coordinate_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def scale(boxes: tf.Tensor, y_scale: tf.Tensor | float, x_scale: tf.Tensor | float) -> tf.Tensor:
-    """Boxes [..., N, 4] with y multiplied by y_scale and x by x_scale.
+    """Return boxes [..., N, 4] with y multiplied by y_scale and x by x_scale.
 
     A scale is one number, or a tensor [...] with one number for all boxes of an image.
     """
@@ -75,17 +75,17 @@ def scale(boxes: tf.Tensor, y_scale: tf.Tensor | float, x_scale: tf.Tensor | flo
 
 
 def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
-    """Normalised boxes [..., 4] mirrored at the vertical middle line of the image."""
+    """Return normalized boxes [..., 4], flipped left to right with the image."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=-1)
 
 
 def _window_corners(window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """(ymin, xmin) and (ymax, xmax) of a window [..., 4], each [..., 1, 2]."""
+    """Return (ymin, xmin) and (ymax, xmax) of a window [..., 4], each [..., 1, 2]."""
     corners = tf.expand_dims(window, -2)
     return corners[..., :2], corners[..., 2:]
 
 
 def _twice(corner: tf.Tensor) -> tf.Tensor:
-    """[y, x] -> [y, x, y, x] along the last axis."""
+    """Return [y, x, y, x] from [y, x], along the last axis."""
     return tf.concat([corner, corner], axis=-1)

@@ -1,4 +1,4 @@
-"""Online hard example mining: only the examples with the greatest losses are trained on.
+"""Online hard example mining.
 
 Shape letters: B batch, N examples (proposals).
 
@@ -27,7 +27,7 @@ def mine_hard_examples(
     max_negatives_per_positive: float | None = None,
     min_negatives_per_image: int = 0,
 ) -> tf.Tensor:
-    """bool [B, N]: the examples of every image whose losses are to be kept.
+    """Return bool [B, N]: the examples of each image that are trained on.
 
     Examples are taken by descending loss, skipping any whose box [B, N, 4] overlaps one taken
     before by more than iou_threshold (it would be the same mistake again), up to
@@ -77,7 +77,7 @@ def mine_hard_examples(
 
 
 def _to_mask(rows: tf.Tensor, kept: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """bool [B, N]: the rows [B, D] that are kept [B, D]."""
+    """Return bool [B, N]: the rows [B, D] that are kept [B, D]."""
     images = tf.broadcast_to(tf.range(tf.shape(rows)[0])[:, tf.newaxis], tf.shape(rows))
     counts = tf.scatter_nd(
         tf.stack([images, rows], axis=-1), tf.cast(kept, tf.int32), tf.shape(like)

@@ -1,9 +1,9 @@
-"""Losses of localisation and classification, weighted per anchor and not yet summed.
+"""Localization and classification losses, weighted per anchor.
 
 Shape letters: B batch, N anchors or proposals, C classes (however many logits there are).
 
 Each function returns one number per anchor, [B, N] (the sigmoid ones per logit, [B, N, C]), so
-that callers normalise, sum and mine as they need. A weight of 0 means exactly no loss and no
+that callers normalize, sum and mine as they need. A weight of 0 means exactly no loss and no
 gradient, whatever the prediction.
 """
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 def smooth_l1(
     predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, delta: float = 1.0
 ) -> tf.Tensor:
-    """Huber loss of codes [B, N, 4], summed over the code; [B, N].
+    """Return the Huber loss of codes [B, N, 4], summed over the code; [B, N].
 
     d^2 / 2 up to |d| = delta, then delta * (|d| - delta / 2). weights: [B, N].
     """
@@ -30,7 +30,7 @@ def smooth_l1(
 def smooth_l1_sigma(
     predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, sigma: float
 ) -> tf.Tensor:
-    """Smooth L1 as Girshick's code counts it: (sigma d)^2 / 2 up to |d| = 1 / sigma^2, then |d|.
+    """Return Girshick's smooth L1: (sigma d)^2 / 2 up to |d| = 1 / sigma^2, then of slope 1.
 
     The Huber loss with delta = 1 / sigma^2, times sigma^2: far from the target its slope is 1.
     """
@@ -40,7 +40,7 @@ def smooth_l1_sigma(
 
 
 def l2(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Half the squared distance of codes [B, N, 4], each multiplied by its weight first; [B, N].
+    """Return half the squared distance of codes [B, N, 4], times their weight before squaring.
 
     So the weight counts squared, as in the OD API.
     """
@@ -51,7 +51,7 @@ def l2(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Ten
 def softmax_cross_entropy(
     logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, logit_scale: float = 1.0
 ) -> tf.Tensor:
-    """Cross-entropy of softmax(logits / logit_scale) against targets [B, N, C]; [B, N].
+    """Return the cross-entropy [B, N] of softmax(logits / logit_scale) and targets [B, N, C].
 
     weights: [B, N], or [B, N, C], of which the mean over C counts. The gradient towards the
     logits is softmax - targets, also where targets do not sum to one: what TensorFlow's fused
@@ -67,7 +67,7 @@ def softmax_cross_entropy(
 
 
 def sigmoid_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Independent binary cross-entropies [B, N, C]; weights [B, N] or [B, N, C]."""
+    """Return binary cross-entropies [B, N, C]; weights [B, N] or [B, N, C]."""
     weights = _per_logit(weights, logits)
     return _binary_cross_entropy(tf.where(weights != 0, logits, 0.0), targets) * weights
 
@@ -79,7 +79,7 @@ def sigmoid_focal(
     gamma: float = 2.0,
     alpha: float | None = 0.25,
 ) -> tf.Tensor:
-    """Focal loss [B, N, C] (Lin et al., 2017): easy logits count less, by (1 - p of truth)^gamma.
+    """Return the focal loss [B, N, C] (Lin et al., 2017): cross-entropy times (1 - p)^gamma.
 
     alpha weights positives, 1 - alpha negatives; None weights neither.
     """
@@ -101,7 +101,7 @@ def bootstrapped_sigmoid(
     alpha: float,
     bootstrap_type: str = "soft",
 ) -> tf.Tensor:
-    """Binary cross-entropy [B, N, C] against a mix of labels and own beliefs (Reed et al., 2015).
+    """Return the cross-entropy [B, N, C] of labels mixed with predictions (Reed et al., 2015).
 
     The target is alpha * label + (1 - alpha) * belief; belief is the predicted probability
     ("soft") or whether it exceeds one half ("hard"). Meant for noisy labels.
@@ -131,5 +131,5 @@ def _per_logit(weights: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def _masked(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Values [B, N, ...] with 0 where the weight [B, N] is 0: 0 * infinity would not be 0."""
+    """Return values [B, N, ...] with 0 where the weight [B, N] is 0: 0 * infinity is not 0."""
     return tf.where(weights[..., tf.newaxis] != 0, values, 0.0)

@@ -1,10 +1,9 @@
-"""What will run the operations being traced, where that is not TensorFlow's own executor.
+"""Selection of operations for the runtime that a graph is traced for.
 
-Some of TensorFlow's kernels have no counterpart elsewhere: XLA has none for
-`tf.image.crop_and_resize`, sparse products and the combined non-maximum suppression, and other
-runtimes know suppression only as ONNX or OpenVINO define it. What replaces them is slower in
-TensorFlow. Which one a part uses is no matter of the model: it depends on who traces it. So the
-caller says it, around the trace:
+Some of TensorFlow's kernels exist only there: XLA cannot compile `tf.image.crop_and_resize`, sparse
+products and the combined non-maximum suppression, and other runtimes have suppression only as ONNX
+or OpenVINO define it. The replacements are slower in TensorFlow. The caller selects them around the
+trace, so the model has no option for it:
 
     with lowering.for_xla():
         losses = detector.loss(detector.predict(...), ...)
@@ -30,35 +29,35 @@ def _tracing_for(target: str) -> Iterator[None]:
 
 
 def for_xla() -> contextlib.AbstractContextManager[None]:
-    """Everything traced inside uses only operations that XLA compiles."""
+    """Trace with operations that XLA compiles."""
     return _tracing_for(_XLA)
 
 
 def for_onnx() -> contextlib.AbstractContextManager[None]:
-    """Everything traced inside uses only operations that ONNX has, or that convert to some."""
+    """Trace with operations that convert to ONNX."""
     return _tracing_for(_ONNX)
 
 
 def for_openvino() -> contextlib.AbstractContextManager[None]:
-    """Traces for OpenVINO (`openvino_conversion`); TensorFlow cannot run what is traced inside."""
+    """Trace for OpenVINO (`openvino_conversion`); TensorFlow cannot run the graph."""
     return _tracing_for(_OPENVINO)
 
 
 def is_for_tensorflow() -> bool:
-    """Whether TensorFlow's own executor will run this: it is traced inside none of the others."""
+    """Return whether TensorFlow's own executor will run this."""
     return _target.get() is None
 
 
 def is_for_xla() -> bool:
-    """Whether this is traced inside `for_xla`."""
+    """Return whether this is traced inside `for_xla`."""
     return _target.get() == _XLA
 
 
 def is_for_onnx() -> bool:
-    """Whether this is traced inside `for_onnx`."""
+    """Return whether this is traced inside `for_onnx`."""
     return _target.get() == _ONNX
 
 
 def is_for_openvino() -> bool:
-    """Whether this is traced inside `for_openvino`."""
+    """Return whether this is traced inside `for_openvino`."""
     return _target.get() == _OPENVINO

@@ -1,4 +1,4 @@
-"""Matching columns (anchors or proposals) to rows (ground-truth boxes) by similarity.
+"""Matching of anchors or proposals to ground-truth boxes by similarity.
 
 Shape letters: G rows, A columns, ... any leading dimensions.
 """
@@ -20,7 +20,7 @@ def argmax_match(
     negatives_lower_than_unmatched: bool = True,
     valid_rows: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """int32 [..., A]: the row that each column of similarity [..., G, A] belongs to, or -1 or -2.
+    """Return int32 [..., A]: the row of each column of similarity [..., G, A], or -1 or -2.
 
     A column takes its most similar row (the first among equals) if that similarity is at least
     matched_threshold. Below unmatched_threshold (default: matched_threshold) it is unmatched, -1;
@@ -57,7 +57,7 @@ def argmax_match(
 
 
 def _forced_matches(similarity: tf.Tensor, valid_rows: tf.Tensor | None) -> tf.Tensor:
-    """int32 [..., A]: the last valid row whose most similar column this is, or -1."""
+    """Return int32 [..., A]: the last valid row whose most similar column this is, or -1."""
     shape = tf.shape(similarity)
     num_rows, num_columns = shape[-2], shape[-1]
     columns = tf.reshape(tf.argmax(similarity, axis=-1, output_type=tf.int32), [-1])
@@ -83,7 +83,7 @@ def _check(
     if matched_threshold is None:
         if unmatched_threshold is not None:
             raise ValueError(
-                f"argmax_match: unmatched_threshold is {unmatched_threshold} but there is no "
+                f"argmax_match: unmatched_threshold is {unmatched_threshold} without a "
                 "matched_threshold; give both or only matched_threshold."
             )
         return

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: from many overlapping scored boxes to a padded list of detections.
+"""Non-maximum suppression of batches, with padded results.
 
 Shape letters: B batch, N candidate boxes, K classes without background, q boxes per candidate
 (1 shared by all classes, or K), S most boxes kept per class, T = K * S, D detections per image.
@@ -56,7 +56,7 @@ def batch_multiclass_nms(
     soft_nms_sigma: float = 0.0,
     additional_fields: Mapping[str, tf.Tensor] | None = None,
 ) -> NmsResult:
-    """Suppression class by class of boxes [B, N, q, 4] with scores [B, N, K].
+    """Suppress boxes [B, N, q, 4] with scores [B, N, K], class by class.
 
     clip_window: [B, 4] or [4]; change_coordinate_frame needs it.
     num_valid_boxes: [B]; rows from there on are padding.
@@ -99,7 +99,7 @@ def batch_class_agnostic_nms(
     soft_nms_sigma: float = 0.0,
     additional_fields: Mapping[str, tf.Tensor] | None = None,
 ) -> NmsResult:
-    """Suppression among all classes at once: a box competes with its best class.
+    """Suppress boxes among all classes at once: a box competes with its best class.
 
     At most max_total_size boxes are taken; each is reported for its max_classes_per_detection
     best classes, as far as their scores are greater than the threshold. With boxes per class
@@ -132,7 +132,7 @@ def batch_class_agnostic_nms(
 def _copy_per_class(
     taken: NmsResult, best_scores: tf.Tensor, best_classes: tf.Tensor, score_threshold: float
 ) -> Selection:
-    """The boxes of a class-agnostic suppression, once for each of their best classes [B, N, m].
+    """Return the boxes of a class-agnostic suppression for each of their best classes [B, N, m].
 
     Soft suppression lowered the score of the best class; the others follow in proportion.
     """
@@ -157,7 +157,7 @@ def _finish(
     change_coordinate_frame: bool,
     additional_fields: Mapping[str, tf.Tensor],
 ) -> NmsResult:
-    """Clip, drop what is left without area, keep the best of all classes, pad, change frame."""
+    """Clip, drop boxes without area, keep the best of all classes, pad, change frame."""
     boxes, valid = selection.boxes, selection.valid
     if clip_window is not None:
         clip_window = tf.cast(clip_window, boxes.dtype)
@@ -166,7 +166,7 @@ def _finish(
     num_kept = smallest(max_total_size, size(valid, 1))
     sort_keys = tf.where(valid, selection.scores, float("-inf"))
     scores, slots = tf.math.top_k(sort_keys, num_kept)
-    # A score of -inf is no candidate, so the valid ones are exactly the first ones.
+    # A score of -inf is not a candidate, so the valid boxes come first.
     valid = scores > float("-inf")
     boxes = tf.gather(boxes, slots, batch_dims=1)
     if change_coordinate_frame:
@@ -188,7 +188,7 @@ def _finish(
 
 
 def _mask_and_pad(values: tf.Tensor, valid: tf.Tensor, padded_size: int) -> tf.Tensor:
-    """Values [B, n, ...] with zeros where not valid [B, n] and up to [B, padded_size, ...]."""
+    """Return values [B, n, ...] as [B, padded_size, ...], with zeros where not valid [B, n]."""
     rank = values.shape.rank
     valid = tf.reshape(valid, tf.concat([tf.shape(valid), [1] * (rank - 2)], axis=0))
     values = tf.where(valid, values, tf.zeros([], values.dtype))
@@ -204,7 +204,7 @@ def _prepare(
     num_valid_boxes: tf.Tensor | None,
     additional_fields: Mapping[str, tf.Tensor] | None,
 ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-    """The inputs without gradient, with at least one row, and -inf for scores of no candidate.
+    """Return the inputs without gradient, at least one row, with -inf where not a candidate.
 
     A score that is not a number is no candidate either.
     """
@@ -214,14 +214,14 @@ def _prepare(
         candidates &= tf.sequence_mask(num_valid_boxes, size(scores, 1))[..., tf.newaxis]
     scores = tf.where(candidates, scores, float("-inf"))
     fields = dict(additional_fields or {})
-    if not scores.shape[1]:  # no row, or perhaps none: the kernel wants one
+    if not scores.shape[1]:  # none or an unknown number: the kernel requires at least one row
         boxes, scores = _one_more_row(boxes), _one_more_row(scores, float("-inf"))
         fields = {name: _one_more_row(field) for name, field in fields.items()}
     return boxes, scores, fields
 
 
 def _one_more_row(values: tf.Tensor, value: float = 0.0) -> tf.Tensor:
-    """[B, N, ...] -> [B, N + 1, ...]."""
+    """Return values [B, N, ...] as [B, N + 1, ...]."""
     paddings = [[0, 0], [0, 1], *[[0, 0]] * (values.shape.rank - 2)]
     return tf.pad(values, paddings, constant_values=tf.cast(value, values.dtype))
 
@@ -234,8 +234,8 @@ def _check(
 ) -> None:
     if change_coordinate_frame and clip_window is None:
         raise ValueError(
-            "non-maximum suppression: change_coordinate_frame is set but there is no clip_window "
-            "to be the new frame; pass clip_window."
+            "non-maximum suppression: change_coordinate_frame is set without a clip_window, "
+            "which is the new frame; pass clip_window."
         )
     if boxes.shape.rank != 4 or scores.shape.rank != 3:
         raise ValueError(

@@ -1,6 +1,6 @@
-"""Position-sensitive regions of interest (Dai et al. 2016, R-FCN, arXiv:1605.06409, section 3).
+"""Position-sensitive RoI pooling (Dai et al. 2016, arXiv:1605.06409, section 3).
 
-A box is cut into I x J bins, and every bin reads channels of its own: a map has I * J groups of C
+A box is divided into I x J bins, and each bin reads its own channels: a map has I * J groups of C
 channels, bin (i, j) reads group i * J + j. Within a bin the map is sampled bilinearly; pooling is
 the mean over all samples of all bins.
 
@@ -21,11 +21,11 @@ _HALF = 32  # bits of an int64
 
 @dataclass(frozen=True)
 class BinWeights:
-    """How much each cell of a map counts in each bin of each box.
+    """Weight of each cell of a map in each bin of each box.
 
-    Weights are products of a row's and a column's: the means of the bilinear samples, which sum to
-    1 for a box on the map. Pooling is a matrix product with them, whose gradient is one too: exact,
-    and the same every time. Every map that is pooled for the same boxes shares them.
+    A weight is the product of a row's and a column's: the mean of the bilinear samples, which sum
+    to 1 for a box on the map. Pooling and its gradient are matrix products with the weights, exact
+    and deterministic. All maps that are pooled for the same boxes use the same weights.
 
     Attributes:
         rows: [B, P, I, h].
@@ -39,16 +39,16 @@ class BinWeights:
 
     @classmethod
     def of_axes(cls, rows: tf.Tensor, columns: tf.Tensor) -> BinWeights:
-        """Of the weights of rows [B, P, I, h] and columns [B, P, J, w]."""
+        """Return the weights of rows [B, P, I, h] and columns [B, P, J, w]."""
         return cls(rows, columns, _matrix(rows, columns))
 
     @property
     def num_bins(self) -> int:
-        """I * J."""
+        """Number of bins of a box, I * J."""
         return self.rows.shape[2] * self.columns.shape[2]
 
     def gather(self, boxes: tf.Tensor) -> BinWeights:
-        """Those of some boxes, numbers [B, Q] int32 below P."""
+        """Return the weights of some boxes, numbers [B, Q] int32 below P."""
         rows, columns = (tf.gather(part, boxes, batch_dims=1) for part in (self.rows, self.columns))
         return BinWeights.of_axes(rows, columns)
 
@@ -56,7 +56,7 @@ class BinWeights:
 def bin_weights(
     boxes: tf.Tensor, crop_size: tuple[int, int], num_bins: tuple[int, int], map_shape: tf.Tensor
 ) -> BinWeights:
-    """The weights of boxes, for `pool`.
+    """Return the weights of boxes for `pool`.
 
     Args:
         boxes: [B, P, 4] in [0, 1] of the map, as `roi.crop_and_resize` counts.
@@ -73,7 +73,7 @@ def bin_weights(
 
 
 def pool(maps: tf.Tensor, weights: BinWeights) -> tf.Tensor:
-    """Mean over all bins: maps [B, h, w, I * J * C] and `bin_weights` -> [B, P, C]."""
+    """Return means over all bins [B, P, C] of maps [B, h, w, I * J * C]."""
     bins, channels = weights.num_bins, maps.shape[-1]
     if channels % bins:
         raise ValueError(f"{channels} channels of a map cannot be shared by {bins} bins")
@@ -88,7 +88,7 @@ def pool(maps: tf.Tensor, weights: BinWeights) -> tf.Tensor:
 def crop(
     maps: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int], num_bins: tuple[int, int]
 ) -> tf.Tensor:
-    """The samples that `pool` averages, in their place: [B, P, s * I, t * J, C]."""
+    """Return the samples that `pool` averages, [B, P, s * I, t * J, C]."""
     shape = tf.shape(maps)
     channels = maps.shape[-1] // (num_bins[0] * num_bins[1])
     rows, columns = _sample_weights(tf.stop_gradient(boxes), crop_size, num_bins, shape)
@@ -100,7 +100,7 @@ def crop(
 def _sample_weights(
     boxes: tf.Tensor, crop_size: tuple[int, int], num_bins: tuple[int, int], map_shape: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weight of each row [B, P, I, s, h] and column [B, P, J, t, w] in each sample."""
+    """Return the weight of each row [B, P, I, s, h] and column [B, P, J, t, w] in each sample."""
     check_bins(crop_size, num_bins)
     weights = []
     for axis in range(2):
@@ -110,14 +110,14 @@ def _sample_weights(
         step = (end - start) * (1.0 / bins)
         edges = start + tf.range(bins + 1, dtype=tf.float32) * step
         size = map_shape[1 + axis]
-        cells, shares = roi.linear_samples(edges[..., :-1], edges[..., 1:], samples, size)
-        spread = tf.one_hot(cells, size) * shares[..., tf.newaxis]
+        cells, fractions = roi.linear_samples(edges[..., :-1], edges[..., 1:], samples, size)
+        spread = tf.one_hot(cells, size) * fractions[..., tf.newaxis]
         weights.append(tf.reduce_sum(spread, axis=-2))
     return weights[0], weights[1]
 
 
 def check_bins(crop_size: tuple[int, int], num_bins: tuple[int, int]) -> None:
-    """Raises ValueError unless every bin gets the same number of samples, at least one."""
+    """Raise ValueError unless each bin gets the same number of samples, at least one."""
     for axis, side in enumerate(("height", "width")):
         crop_side, bins = crop_size[axis], num_bins[axis]
         if bins < 1 or crop_side < 1 or crop_side % bins:
@@ -128,9 +128,9 @@ def check_bins(crop_size: tuple[int, int], num_bins: tuple[int, int]) -> None:
 
 
 def _matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """The weights as a matrix, boxes by cells and bins, which counts maps [h, w, I * J, C] as rows.
+    """Return the weights as a matrix, boxes by cells and bins (rows of maps [h, w, I * J, C]).
 
-    A box of a picture covers a few per cent of the bins' cells. TensorFlow has a product with a
+    A box of a image covers a few per cent of the bins' cells. TensorFlow has a product with a
     sparse matrix that starts at once on every core: a variant tensor,
     [B * P + 1, B * h * w * I * J].
     Elsewhere (`lowering`) it is a dense one, [B, P, h * w * I * J], mostly zeros.
@@ -149,7 +149,7 @@ def _matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def _sparse_matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Every row of a box that counts, times every column of it that does."""
+    """Return the products of the nonzero row and column weights of each box."""
     batch, number, row_bins, height = tf.unstack(tf.shape(rows, out_type=tf.int64))
     column_bins, width = tf.unstack(tf.shape(columns, out_type=tf.int64)[2:])
     bins, boxes = row_bins * column_bins, batch * number
@@ -185,13 +185,13 @@ def _sparse_matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def _nonzero(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """What is not 0, [N], and its places, [N, rank]."""
+    """Return the nonzero values [N] and their places [N, rank]."""
     places = tf.where(values > 0.0)
     return tf.gather_nd(values, places), places
 
 
 def _sparse_product(matrix: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
-    """The matrix, a variant, times `dense`, which alone gets a gradient."""
+    """Return the matrix, a variant, times `dense`; only `dense` has a gradient."""
 
     @tf.custom_gradient
     def product(dense: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:

@@ -1,4 +1,4 @@
-"""Cutting regions of interest out of a feature map.
+"""Crops of regions of interest.
 
 Shape letters: B batch, P boxes per image, h w the feature map, C channels, ch cw the crop.
 """
@@ -13,10 +13,10 @@ from object_detection_mtl.ops import lowering
 
 
 def crop_and_resize(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]) -> tf.Tensor:
-    """Bilinear crops [B * P, ch, cw, C] of features [B, h, w, C], image by image in order.
+    """Return bilinear crops [B * P, ch, cw, C] of features [B, h, w, C], image by image.
 
     boxes [B, P, 4] are in [0, 1] of the feature map as `tf.image.crop_and_resize` counts: 0 is the
-    centre of the first cell, 1 that of the last. Samples outside the map are 0. The boxes get no
+    center of the first cell, 1 that of the last. Samples outside the map are 0. The boxes get no
     gradient.
 
     The crops are TensorFlow's, the gradient is not: on a CPU its kernel lets several threads add to
@@ -56,7 +56,7 @@ def _kernel_crops(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, i
 
 
 def _gathered_crops(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int, int]) -> tf.Tensor:
-    """The same from the four cells around each sample; XLA fuses gathering and adding."""
+    """Return the same from the four cells around each sample; XLA fuses the operations."""
     cells, weights = _bilinear_samples(boxes, crop_size, tf.shape(features))
     channels = features.shape[-1]
     rows = tf.reshape(features, [-1, channels])
@@ -70,7 +70,7 @@ def _gathered_crops(features: tf.Tensor, boxes: tf.Tensor, crop_size: tuple[int,
 def _sparse_product(
     cells: tf.Tensor, weights: tf.Tensor, upstream: tf.Tensor, num_cells: tf.Tensor
 ) -> tf.Tensor:
-    """Adds `upstream` [N, C], weighted, to the four cells [4 N] of each sample: [num_cells, C].
+    """Add `upstream` [N, C], weighted, to the four cells [4 N] of each sample: [num_cells, C].
 
     The crops are a sparse matrix, four entries a row, times the map; this is the transpose of that
     matrix times `upstream`.
@@ -84,7 +84,7 @@ def _sparse_product(
 def _scatter_add(
     cells: tf.Tensor, weights: tf.Tensor, upstream: tf.Tensor, num_cells: tf.Tensor
 ) -> tf.Tensor:
-    """`_sparse_product` by an operation that XLA compiles."""
+    """Return `_sparse_product` by an operation that XLA compiles."""
     addends = upstream[:, tf.newaxis] * tf.reshape(weights, [-1, 4])[..., tf.newaxis]
     addends = tf.reshape(addends, [-1, upstream.shape[-1]])
     return tf.math.unsorted_segment_sum(addends, cells, num_cells)
@@ -93,7 +93,7 @@ def _scatter_add(
 def _bilinear_samples(
     boxes: tf.Tensor, crop_size: tuple[int, int], features_shape: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The four cells of each sample and their weights, both [B, P, ch, cw, 2, 2].
+    """Return the four cells of each sample and their weights, both [B, P, ch, cw, 2, 2].
 
     Cells count through the whole batch: (image * h + row) * w + column.
     """
@@ -110,7 +110,7 @@ def _bilinear_samples(
 def linear_samples(
     start: tf.Tensor, end: tf.Tensor, num_samples: int, num_cells: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Along one axis: the two cells [..., num_samples, 2] of each sample, and their weights.
+    """Return the two cells [..., num_samples, 2] of each sample on one axis, and their weights.
 
     start and end [...] are edges of boxes. The arithmetic is, rounding included, that of
     `tf.image.crop_and_resize`; a sample outside the map has weights 0.
@@ -139,7 +139,7 @@ def crop_and_max_pool(
     pool_size: int,
     pool_stride: int,
 ) -> tf.Tensor:
-    """Crops, then max pooling without padding: the OD API's region-of-interest pooling.
+    """Crop, then apply max pooling without padding: the OD API's RoI pooling.
 
     With pool_size and pool_stride 1 the crops come back as they are.
     """
@@ -150,7 +150,7 @@ def crop_and_max_pool(
 
 
 def _num_boxes(boxes: tf.Tensor) -> tf.Tensor | int:
-    """B * P, as an integer where it is known."""
+    """Return B * P, as an integer where it is known."""
     batch, number = boxes.shape[0], boxes.shape[1]
     if batch is None or number is None:
         return tf.reduce_prod(tf.shape(boxes)[:2])

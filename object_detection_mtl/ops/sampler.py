@@ -1,4 +1,4 @@
-"""Drawing a balanced minibatch of positives and negatives.
+"""Random minibatches balanced between positives and negatives.
 
 Shape letters: B batch, N candidates (anchors or proposals).
 """
@@ -27,7 +27,7 @@ def sample_balanced(
     positive_fraction: float,
     seed: tf.Tensor,
 ) -> tf.Tensor:
-    """bool [B, N]: a random sample of the candidates of every image.
+    """Return bool [B, N]: a random sample of each image's candidates.
 
     indicator: bool [B, N], who may be drawn. is_positive: bool [B, N].
     At most int(batch_size * positive_fraction) positives are drawn and negatives fill up to
@@ -63,8 +63,11 @@ def sample_balanced(
 
 
 def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """float32 in [0, 1): 24 random bits each. XLA makes other floats of the same random bits, so
-    integers are drawn and converted, which is exact."""
+    """Return float32 in [0, 1) of 24 random bits each.
+
+    XLA makes other floats of the same random bits, so integers are drawn and converted, which is
+    exact.
+    """
     bits = tf.random.stateless_uniform(
         shape, seed, dtype=tf.int32, minval=None, maxval=None, alg="philox"
     )
@@ -75,7 +78,7 @@ def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 def _draw(
     candidates: tf.Tensor, keys: tf.Tensor, most: int | None, number: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """bool [B, N]: the candidates with the greatest keys, `number` [B] of them, at most `most`.
+    """Return bool [B, N]: the `number` [B] candidates with the greatest keys, at most `most`.
 
     The indices of a top-k, not a threshold on the keys, decide: equal keys do occur.
     """

@@ -1,9 +1,9 @@
-"""Greedy suppression of overlapping boxes, class by class, for a whole batch at once.
+"""Greedy suppression kernels for batches of boxes.
 
 Shape letters: B batch, N candidate boxes, K classes without background, q boxes per candidate
 (1 shared by all classes, or K), S most boxes kept per class, T = K * S.
 
-`nms` prepares the candidates (scores of what is none are -inf) and finishes the selection.
+`nms` prepares the candidates (a score of -inf is not a candidate) and finishes the selection.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import tensorflow as tf
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops.tensor_shapes import Size, merge_last_axes, size
 
-# Bit pattern of the smallest normal float32: from here on, the floats that integers stand for
-# bit by bit are positive and ordered like the integers.
+# Bit pattern of the smallest normal float32. The floats with this and greater patterns are positive
+# and ordered like the integers with the same bits.
 _SMALLEST_NORMAL = 0x00800000
 
 
 class Selection(NamedTuple):
-    """What suppression kept, ordered by class, then by descending score; before any clipping."""
+    """Boxes that suppression kept, by class, then by descending score; not clipped yet."""
 
     boxes: tf.Tensor  # [B, T, 4]
     scores: tf.Tensor  # [B, T]
@@ -33,7 +33,7 @@ class Selection(NamedTuple):
 def select_by_kernel(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
 ) -> Selection:
-    """Greedy suppression by TensorFlow's batched kernel.
+    """Select boxes by TensorFlow's batched kernel.
 
     The kernel returns boxes and scores but not rows, orders equal scores by chance and caps the
     total before we can clip. So it is given, in place of scores, codes that say where each score
@@ -71,13 +71,13 @@ def select_by_kernel(
 def select_class_by_class(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
 ) -> Selection:
-    """Greedy suppression by the kernel as ONNX has it: one box per candidate, no codes of bits.
+    """Select boxes by the kernel as ONNX has it: one box per candidate, no bit codes.
 
-    Each class of each image stands for a picture of one class. Its boxes come sorted, and the
+    Each class of each image stands for a image of one class. Its boxes come sorted, and the
     scores are places counted from behind, exact in float32 up to 16 million boxes.
     """
     num_boxes, num_classes = size(scores, 1), size(scores, 2)
-    boxes, scores = _pictures_of_one_class(boxes, scores)
+    boxes, scores = _images_of_one_class(boxes, scores)
     scores, rows = tf.math.top_k(scores, num_boxes)
     boxes = tf.gather(boxes, rows, batch_dims=1)
     places = tf.range(num_boxes, 0, -1)
@@ -92,22 +92,22 @@ def select_class_by_class(
 def select_by_openvino(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
 ) -> Selection:
-    """Greedy suppression by OpenVINO's kernel, which sorts by itself, and sooner than by `top_k`.
+    """Select boxes by OpenVINO's kernel, which sorts faster than `top_k`.
 
     TensorFlow has no operation like it. One of TensorFlow's stands in its place, and what
     `openvino_conversion` makes of that returns rows where TensorFlow's returns classes, and scores
     of -inf in padding.
     """
     num_classes = size(scores, 2)
-    boxes, scores = _pictures_of_one_class(boxes, scores)
+    boxes, scores = _images_of_one_class(boxes, scores)
     kept = _suppress_one_class(boxes, scores, iou_threshold, per_class)
     rows = tf.cast(kept.nmsed_classes, tf.int32)
     valid = kept.nmsed_scores > float("-inf")
     return _of_images(kept.nmsed_boxes, kept.nmsed_scores, rows, valid, num_classes)
 
 
-def _pictures_of_one_class(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Boxes [B, N, q, 4] and scores [B, N, K] -> boxes [B * K, N, 4] and scores [B * K, N]."""
+def _images_of_one_class(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return boxes [B, N, q, 4], scores [B, N, K] as [B * K, N, 4] and [B * K, N]."""
     boxes = tf.transpose(boxes, [0, 2, 1, 3])  # [B, q, N, 4]
     scores = tf.transpose(scores, [0, 2, 1])  # [B, K, N]
     batch, num_classes, num_boxes = tf.shape(scores)[0], size(scores, 1), size(scores, 2)
@@ -118,7 +118,7 @@ def _pictures_of_one_class(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tens
 def _suppress_one_class(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
 ) -> Any:
-    """The combined kernel for boxes [R, N, 4] and scores [R, N] of one class."""
+    """Apply the combined kernel to boxes [R, N, 4] and scores [R, N] of one class."""
     return tf.raw_ops.CombinedNonMaxSuppression(
         boxes=boxes[:, :, tf.newaxis],
         scores=scores[..., tf.newaxis],
@@ -134,7 +134,7 @@ def _suppress_one_class(
 def _of_images(
     boxes: tf.Tensor, scores: tf.Tensor, rows: tf.Tensor, valid: tf.Tensor, num_classes: Size
 ) -> Selection:
-    """What was kept of pictures of one class, [B * K, S, ...] -> [B, K * S, ...]."""
+    """Return what was kept per image and class, [B * K, S, ...], per image, [B, K * S, ...]."""
     per_class = size(scores, 1)
     batch = tf.shape(scores)[0] // num_classes
     classes = tf.range(num_classes)[tf.newaxis, :, tf.newaxis]
@@ -160,7 +160,7 @@ def select_in_loop(
     per_class: Size,
     soft_nms_sigma: float,
 ) -> Selection:
-    """Greedy suppression, one box of every class of every image at each turn of a loop."""
+    """Select boxes in a loop, one of each class of each image at a time."""
     boxes = tf.transpose(boxes, [0, 2, 1, 3])  # [B, q, N, 4]
     scores = tf.transpose(scores, [0, 2, 1])  # [B, K, N]
     num_classes, num_boxes = size(scores, 1), size(scores, 2)
@@ -201,7 +201,7 @@ def select_in_loop(
 
 
 def _ranks(sorted_rows: tf.Tensor) -> tf.Tensor:
-    """Inverse of permutations [B, K, N] along the last axis: the rank of each row."""
+    """Return the inverse of permutations [B, K, N] along the last axis: the rank of each row."""
     shape = tf.shape(sorted_rows)
     starts = tf.range(shape[0] * shape[1]) * shape[2]
     starts = tf.reshape(starts, [shape[0], shape[1], 1])

@@ -1,4 +1,4 @@
-"""What the two stages should predict: classes and box codes for anchors and proposals.
+"""Training targets of both stages: classes and box codes.
 
 Shape letters: B batch, G padded ground-truth boxes, A anchors, P proposals, N either of the two,
 K classes without background.
@@ -40,7 +40,7 @@ def assign_proposal_targets(
     force_match: bool = True,
     scale_factors: tuple[float, float, float, float] = box_coder.DEFAULT_SCALE_FACTORS,
 ) -> Targets:
-    """First stage: object or not, for anchors [A, 4] or [B, A, 4].
+    """Return first-stage targets, object or not, of anchors [A, 4] or [B, A, 4].
 
     Positive: IoU >= matched_threshold, or the best anchor of some box. Negative:
     IoU < unmatched_threshold. In between: ignored.
@@ -84,7 +84,7 @@ def assign_detection_targets(
     threshold: float = 0.5,
     scale_factors: tuple[float, float, float, float] = box_coder.DEFAULT_SCALE_FACTORS,
 ) -> Targets:
-    """Second stage: which class, for proposals [B, P, 4].
+    """Return second-stage targets, classes, of proposals [B, P, 4].
 
     A proposal takes the class targets [B, G, K+1] (index 0 is background) of the box with which
     it has the greatest IoU, if that is >= threshold; else it is background. Nothing is ignored.
@@ -107,7 +107,7 @@ def _targets(
     anchors: tf.Tensor,
     scale_factors: tuple[float, float, float, float],
 ) -> Targets:
-    """Everything that follows from the matches [B, N], which is the same in both stages."""
+    """Return the targets that follow from matches [B, N], the same in both stages."""
     if groundtruth_weights is None:
         groundtruth_weights = tf.ones_like(groundtruth_boxes[..., 0])
     matched = matches >= 0
@@ -131,7 +131,7 @@ def _look_up(
     unmatched: tf.Tensor | float,
     ignored: tf.Tensor | float,
 ) -> tf.Tensor:
-    """Row of table [B, G, ...] for each match [B, N], with a value for -1 and one for -2."""
+    """Return the row of table [B, G, ...] for each match [B, N], other values for -1 and -2."""
     others = tf.stack([tf.cast(unmatched, table.dtype), tf.cast(ignored, table.dtype)])
     shape = tf.concat([tf.shape(table)[:1], tf.shape(others)], axis=0)
     extended = tf.concat([table, tf.broadcast_to(others, shape)], axis=1)
@@ -142,11 +142,11 @@ def _look_up(
 def _similarity(
     groundtruth_boxes: tf.Tensor, anchors: tf.Tensor, num_groundtruth: tf.Tensor
 ) -> tf.Tensor:
-    """IoU [B, G, N]; -1, which matches nothing, in the rows that are padding."""
+    """Return the IoU [B, G, N]; -1, which matches nothing, in rows that are padding."""
     exists = _exists(groundtruth_boxes, num_groundtruth)
     return tf.where(exists[..., tf.newaxis], box_ops.iou(groundtruth_boxes, anchors), -1.0)
 
 
 def _exists(groundtruth_boxes: tf.Tensor, num_groundtruth: tf.Tensor) -> tf.Tensor:
-    """bool [B, G]."""
+    """Return bool [B, G]: the row is not padding."""
     return tf.sequence_mask(num_groundtruth, tf.shape(groundtruth_boxes)[1])

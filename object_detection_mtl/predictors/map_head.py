@@ -1,4 +1,4 @@
-"""Second-stage heads on the whole feature map: a copy of the backbone's stage 2, then a predictor.
+"""Second-stage heads on the whole feature map (R-FCN).
 
 Shape letters: B batch, P proposals, fh fw C the shared feature map, h' w' C' what stage 2 makes of
 it, M other boxes of an image, K classes without background. Boxes are relative to the map, so
@@ -26,12 +26,13 @@ class MapHead(MainRegionHead):
     def call(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
+        """Return box encodings and class logits."""
         return self.predictor(self.stage2(features, training=training), boxes, training=training)
 
 
 @dataclass(frozen=True)
 class MapRegions:
-    """What the second stage read of a feature map, for other heads to read too.
+    """Second-stage features, which auxiliary heads reuse.
 
     Attributes:
         boxes: proposals [B, P, 4].
@@ -51,7 +52,7 @@ class MapRegionHead(AuxiliaryRegionHead):
     """Class logits of regions from score maps, by a stage 2 of its own or after the main one."""
 
     def read(self, regions: MapRegions, *, training: bool) -> MapReader:
-        """Makes the score maps, once however many boxes are asked about."""
+        """Return a reader of the score maps, which are computed once for all boxes."""
         read = regions.classifier_features if self.stage2 is None else regions.features
         if self.stop_gradient:
             read = tf.stop_gradient(read)
@@ -75,7 +76,7 @@ class MapReader:
     predictor: Any
 
     def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
-        """[B, P, K + 1]; the bins are those of the second stage.
+        """Return the logits of proposals [B, P, K + 1]; the bins are those of the second stage.
 
         Args:
             rows: [B, R] int32, proposals to classify: [B, R, K + 1]. None is all.
@@ -88,5 +89,5 @@ class MapReader:
         return self.predictor.pool(self.maps, boxes, weights)
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
-        """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
+        """Return the logits [B, M, K + 1] of boxes [B, M, 4] of the map."""
         return self.predictor.pool(self.maps, boxes)

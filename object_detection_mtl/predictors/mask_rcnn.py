@@ -1,4 +1,4 @@
-"""The box predictor of Faster R-CNN: two linear layers on the mean of a RoI's features.
+"""Box predictor of Faster R-CNN: two linear layers on RoI features.
 
 Between mean and linear layers there may be fully connected ones; with `spatial_size` given they
 read the features of every cell instead of the mean, as in the first R-CNNs.
@@ -19,7 +19,7 @@ from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
 
 
 def mean_of_cells(features: tf.Tensor) -> tf.Tensor:
-    """[N, h, w, C] -> [N, C]."""
+    """Return the mean [N, C] of cells [N, h, w, C]."""
     return tf.reduce_mean(features, axis=[1, 2])
 
 
@@ -44,16 +44,21 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         trainable: bool = True,
         name: str = "SecondStageBoxPredictor",
     ) -> None:
-        """Args:
-        in_channels: C.
-        num_classes: K.
-        hyperparams: of all layers; the activation is that of the hidden ones.
-        spatial_size: h and w where the features of all cells are read; None reads their mean.
-        hidden_layers, hidden_depth: number and width of fully connected layers in between.
-        share_box_across_classes: one box per RoI instead of one per class.
-        dropout_keep_probability: of what the linear layers read, in training; 1 is no
-            dropout.
-        predict_boxes: False leaves the box layer out (auxiliary heads).
+        """Make the layer.
+
+        Args:
+            in_channels: C.
+            num_classes: K.
+            hyperparams: of all layers; the activation is that of the hidden ones.
+            spatial_size: h and w where the features of all cells are read; None reads their mean.
+            hidden_layers: number of fully connected layers in between.
+            hidden_depth: width of these layers.
+            share_box_across_classes: one box per RoI instead of one per class.
+            dropout_keep_probability: of what the linear layers read, in training; 1 is no
+                dropout.
+            predict_boxes: False omits the box layer (auxiliary heads).
+            trainable: False freezes all layers.
+            name: scope of the variables.
         """
         super().__init__(name=name)
         self.num_classes = num_classes
@@ -85,7 +90,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
 
     @property
     def reads_mean(self) -> bool:
-        """Whether the mean of the cells is all that is read."""
+        """Whether the predictor reads only the mean of the cells."""
         return self.spatial_size is None
 
     @property
@@ -97,6 +102,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
     def call(
         self, features: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
+        """Return box encodings and class logits."""
         if self.spatial_size is None:
             pooled = features if features.shape.rank == 2 else mean_of_cells(features)
         else:

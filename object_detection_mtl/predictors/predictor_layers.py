@@ -1,4 +1,4 @@
-"""What a predictor's layers are made with: a description that makes a fresh set for each layer."""
+"""Hyperparameters and TF1 names of predictor layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 def default_initializer() -> dict[str, Any]:
-    """The description of the truncated normal of the OD API's `Hyperparams` (stddev 0.03)."""
+    """Return the truncated normal of the OD API's `Hyperparams` (stddev 0.03)."""
     return {"class_name": "TruncatedNormal", "config": {"stddev": 0.03}}
 
 
@@ -28,7 +28,7 @@ class LayerHyperparams:
     activation: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def kernel_options(self) -> dict[str, Any]:
-        """Keyword arguments of a Keras layer's kernel."""
+        """Return the keyword arguments of a Keras layer's kernel."""
         return {
             "kernel_initializer": keras.initializers.get(self.initializer),
             "kernel_regularizer": keras.regularizers.get(self.regularizer),
@@ -38,7 +38,7 @@ class LayerHyperparams:
 def linear_names(
     prefix: str, layers: tuple[keras.layers.Layer | None, ...]
 ) -> dict[str, keras.Variable]:
-    """`<prefix>/<layer>/weights` and `/biases` of convolutions and linear layers."""
+    """Return name -> variable: `<prefix>/<layer>/weights` and `/biases` of layers."""
     names: dict[str, keras.Variable] = {}
     for layer in layers:
         if layer is not None:

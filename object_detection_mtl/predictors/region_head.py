@@ -1,4 +1,4 @@
-"""What the heads of both kinds of second stage, crops and maps, have in common."""
+"""Base classes of second-stage heads on crops and on maps."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         backbone_scope: str,
         stop_gradient: bool = False,
     ) -> None:
-        """Args:
-        predictor: without boxes; has `linear_layers`.
-        stage2: its own copy; None reads the features of the main stage 2.
-        backbone_scope: the backbone's scope in TF-Slim checkpoints.
-        stop_gradient: nothing before the head's own layers is trained through it.
+        """Make the layer.
+
+        Args:
+            predictor: without boxes; has `linear_layers`.
+            stage2: its own copy; None reads the features of the main stage 2.
+            backbone_scope: the backbone's scope in TF-Slim checkpoints.
+            stop_gradient: nothing before the head's own layers is trained through it.
         """
         super().__init__(name=predictor.name)
         self.predictor = predictor
@@ -47,7 +49,7 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         self.built = True
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
-        """Name in TF1 graphs -> variable."""
+        """Return name in TF1 graphs -> variable."""
         names = linear_names(self.name, self.predictor.linear_layers)
         if self.stage2 is not None:
             names |= checkpoint_names(self.stage2, f"{self.name}/{self.backbone_scope}")

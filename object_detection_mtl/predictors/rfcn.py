@@ -1,4 +1,4 @@
-"""The box predictor of R-FCN: score maps of the whole image, pooled by position for every box.
+"""Box predictor of R-FCN: score maps, pooled by position for each box.
 
 (Dai et al. 2016, R-FCN: Object Detection via Region-based Fully Convolutional Networks,
 arXiv:1605.06409, section 3.)
@@ -35,14 +35,18 @@ class RfcnBoxPredictor(keras.layers.Layer):
         trainable: bool = True,
         name: str = "SecondStageBoxPredictor",
     ) -> None:
-        """Args:
-        in_channels: C.
-        num_classes: K.
-        hyperparams: of all layers; the activation is the first one's.
-        depth: channels of the first convolution.
-        num_bins: I, J.
-        crop_size: bilinear samples of a box; multiples of `num_bins`.
-        predict_boxes: False leaves the box maps out (auxiliary heads).
+        """Make the layer.
+
+        Args:
+            in_channels: C.
+            num_classes: K.
+            hyperparams: of all layers; the activation is the first one's.
+            depth: channels of the first convolution.
+            num_bins: I, J.
+            crop_size: bilinear samples of a box; multiples of `num_bins`.
+            predict_boxes: False omits the box maps (auxiliary heads).
+            trainable: False freezes all layers.
+            name: scope of the variables.
         """
         super().__init__(name=name)
         position_sensitive.check_bins(crop_size, num_bins)
@@ -78,9 +82,13 @@ class RfcnBoxPredictor(keras.layers.Layer):
         bin_weights: position_sensitive.BinWeights | None = None,
         training: bool | None = None,
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
-        """boxes are relative to the map, 0..1; `bin_weights` are theirs, made here where missing.
+        """Return box encodings and class logits.
 
-        Nothing here differs in training.
+        Args:
+            features: [B, h, w, C].
+            boxes: [B, P, 4] relative to the map, 0..1.
+            bin_weights: of the boxes; None computes them.
+            training: has no effect.
         """
         hidden = self._hidden(features)
         weights = self._bin_weights(boxes, hidden) if bin_weights is None else bin_weights
@@ -94,7 +102,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         return encodings, self._pool_classes(self.class_head(hidden), boxes, weights)
 
     def score_maps(self, features: tf.Tensor) -> tf.Tensor:
-        """The class maps alone: [B, h, w, C] -> [B, h, w, I * J * (K + 1)]."""
+        """Return only the class maps [B, h, w, I * J * (K + 1)] of features [B, h, w, C]."""
         return self.class_head(self._hidden(features))
 
     def pool(
@@ -103,7 +111,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         boxes: tf.Tensor,
         bin_weights: position_sensitive.BinWeights | None = None,
     ) -> tf.Tensor:
-        """Class logits [B, P, K + 1] of boxes [B, P, 4] from `score_maps`."""
+        """Return class logits [B, P, K + 1] of boxes [B, P, 4] from `score_maps`."""
         if bin_weights is None:
             bin_weights = self._bin_weights(boxes, score_maps)
         return self._pool_classes(score_maps, boxes, bin_weights)

@@ -1,4 +1,4 @@
-"""Second-stage heads on RoI crops: a copy of the backbone's stage 2, then a predictor.
+"""Second-stage heads on RoI crops (Faster R-CNN).
 
 Shape letters: B batch, P proposals, N RoIs (B * P), h w C a crop, h' w' C' what stage 2 makes of
 it, M other boxes of an image, K classes without background.
@@ -22,12 +22,13 @@ class RoiHead(MainRegionHead):
     def call(
         self, crops: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
+        """Return box encodings and class logits."""
         return self.predictor(self.stage2(crops, training=training), training=training)
 
 
 @dataclass(frozen=True)
 class CropRegions:
-    """What the second stage read of a feature map, for other heads to read too.
+    """Crops and features of the second stage, which auxiliary heads reuse.
 
     Attributes:
         boxes: proposals [B, P, 4], relative to the feature map.
@@ -44,7 +45,7 @@ class CropRegions:
     stage2: Callable[[tf.Tensor], tf.Tensor]
 
     def features_for(self, predictor: MaskRcnnBoxPredictor) -> tf.Tensor:
-        """The classifier features, or where the predictor reads no more their mean [B * P, C']."""
+        """Return the classifier features, or their mean [B * P, C'] if that is all it reads."""
         return self._mean if predictor.reads_mean else self.classifier_features
 
     @functools.cached_property
@@ -56,19 +57,20 @@ class CropRegionHead(AuxiliaryRegionHead):
     """Class logits of regions from crops, by a stage 2 of its own or by the main one."""
 
     def read(self, regions: CropRegions, *, training: bool) -> CropReader:
+        """Return a reader of the regions of one batch."""
         return CropReader(self, regions, training)
 
 
 @dataclass(frozen=True)
 class CropReader:
-    """A `CropRegionHead` in front of one batch."""
+    """A `CropRegionHead` with the regions of one batch."""
 
     head: CropRegionHead
     regions: CropRegions
     training: bool
 
     def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
-        """[B, P, K + 1]; crops, and where shared features too, are those of the second stage.
+        """Return the logits of proposals [B, P, K + 1], from crops or features of the second stage.
 
         Args:
             rows: [B, R] int32, proposals to classify: [B, R, K + 1]. None is all.
@@ -85,7 +87,7 @@ class CropReader:
         return self._logits(read, boxes)
 
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
-        """Boxes [B, M, 4] of the map -> [B, M, K + 1]."""
+        """Return the logits [B, M, K + 1] of boxes [B, M, 4] of the map."""
         crops = self.regions.crop(boxes)
         read = self.regions.stage2(crops) if self.head.stage2 is None else crops
         return self._logits(read, boxes)

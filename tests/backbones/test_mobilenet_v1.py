@@ -71,7 +71,7 @@ def test_frozen_batch_norm_equals_the_plain_formula(depthwise):
         np.testing.assert_allclose(layer(inputs, training=training), expected, atol=1e-5)
 
 
-def test_trained_batch_norm_normalises_the_batch_and_keeps_averages():
+def test_trained_batch_norm_normalizes_the_batch_and_keeps_averages():
     layer = ConvBatchNorm(3, 1, batch_norm_trainable=True, momentum=0.75)
     inputs = tf.constant(np.random.RandomState(1).standard_normal((4, 6, 6, 2)), tf.float32)
     outputs = layer(inputs, training=True).numpy()

@@ -59,7 +59,7 @@ def test_an_empty_step_and_a_bad_value_are_errors():
         augmentation_builder.build(step("random_horizontal_flip { probability: 2 }"))
 
 
-def picture():
+def image():
     rng = np.random.RandomState(0)
     return {
         "image": tf.constant(rng.randint(0, 256, (40, 60, 3)), tf.uint8),
@@ -73,15 +73,18 @@ def test_every_supported_step_works_with_its_defaults(name):
     """In a graph, as the pipeline calls it."""
     augmentation = augmentation_builder.build(step(f"{name} {{}}"))
     seeds = tf.data.Dataset.from_tensors(tf.constant([3, 4]))
-    [result] = seeds.map(lambda seed: augmentation(picture(), seed))
-    assert result["image"].dtype == tf.uint8 and result["image"].shape[-1] == 3
+    [result] = seeds.map(lambda seed: augmentation(image(), seed))
+    assert result["image"].dtype == tf.uint8
+    assert result["image"].shape[-1] == 3
     boxes = result[Groundtruth.boxes].numpy()
     assert len(boxes) == len(result[Groundtruth.classes])
-    assert (boxes >= 0).all() and (boxes <= 1).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes >= 0).all()
+    assert (boxes <= 1).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
 def shape(text):
-    return augmentation_builder.build(step(text))(picture(), tf.constant([1, 2]))["image"].shape
+    return augmentation_builder.build(step(text))(image(), tf.constant([1, 2]))["image"].shape
 
 
 def test_fields_arrive():

@@ -35,7 +35,7 @@ def test_l1_is_weight_times_the_sum_of_absolutes():
     assert float(regularizer(tf.constant([1.0, -3.0]))) == pytest.approx(2.0)
 
 
-def test_nothing_written_is_no_regularizer_and_the_default_initializer():
+def test_the_defaults_are_a_truncated_normal_without_regularizer():
     options = build("").kernel_options()
     assert options["kernel_regularizer"] is None
     assert np.asarray(options["kernel_initializer"]((400, 500))).std() == pytest.approx(

@@ -131,8 +131,11 @@ def test_r_fcn():
         is_training=True,
     )
     built = detector.second_stage.head.predictor
-    assert built.num_bins == (2, 4) and built.crop_size == (6, 8) and built.activation is None
-    assert built.reduce_depth.filters == 5 and built.class_head.filters == 2 * 4 * 4
+    assert built.num_bins == (2, 4)
+    assert built.crop_size == (6, 8)
+    assert built.activation is None
+    assert built.reduce_depth.filters == 5
+    assert built.class_head.filters == 2 * 4 * 4
     assert float(built.box_head.kernel_regularizer.l2) == pytest.approx(0.25)
     assert not built.trainable_variables
 
@@ -225,12 +228,14 @@ def test_resizers():
 
     image = tf.zeros([2, 30, 60, 3])
     resized, shapes = build("fixed_shape_resizer { height: 8 width: 9 }")(image)
-    assert resized.shape == (2, 8, 9, 3) and shapes.numpy().tolist() == [[8, 9, 3]] * 2
+    assert resized.shape == (2, 8, 9, 3)
+    assert shapes.numpy().tolist() == [[8, 9, 3]] * 2
     resized, shapes = build(
         "keep_aspect_ratio_resizer {"
         " min_dimension: 10 max_dimension: 25 pad_to_max_dimension: true }"
     )(image)
-    assert resized.shape == (2, 25, 25, 3) and shapes.numpy().tolist() == [[10, 20, 3]] * 2
+    assert resized.shape == (2, 25, 25, 3)
+    assert shapes.numpy().tolist() == [[10, 20, 3]] * 2
     resized, _ = build("identity_resizer {}")(image)
     assert resized.shape == image.shape
     for text in ("", "pad_to_multiple_resizer {}"):
@@ -248,8 +253,10 @@ def test_anchor_generators():
         "grid_anchor_generator { height: 64 width: 32 height_stride: 8 width_stride: 4"
         " height_offset: 1 width_offset: 2 scales: [0.5, 1.0] aspect_ratios: 2.0 }"
     )
-    assert grid.base_anchor_size == (64.0, 32.0) and grid.stride == (8, 4)
-    assert grid.offset == (1.0, 2.0) and grid.num_anchors_per_location == 2
+    assert grid.base_anchor_size == (64.0, 32.0)
+    assert grid.stride == (8, 4)
+    assert grid.offset == (1.0, 2.0)
+    assert grid.num_anchors_per_location == 2
     with pytest.raises(ValueError, match="ssd_anchor_generator"):
         build("ssd_anchor_generator {}")
     with pytest.raises(ValueError, match="at least one"):
@@ -258,12 +265,12 @@ def test_anchor_generators():
         build("grid_anchor_generator { scales: 1 aspect_ratios: 1 use_hw_scales: true }")
 
 
-def test_tf1_rounding_leaves_out_squares_that_touch_the_top():
+def test_tf1_rounding_drops_squares_that_touch_the_top():
     text = "grid_anchor_generator { height: 64 width: 64 scales: 1 aspect_ratios: 1 %s }"
 
     def first(extra: str):
         message = parse(text % extra, anchor_generator_pb2.AnchorGenerator())
-        return anchor_generator_builder.build(message).generate(3, 3).numpy()[6]  # centre (32, 0)
+        return anchor_generator_builder.build(message).generate(3, 3).numpy()[6]  # center (32, 0)
 
     assert first("")[0] == 0.0
     assert -1e-5 < first("tf1_rounding: true")[0] < 0.0
@@ -279,7 +286,8 @@ def test_post_processing():
         " max_detections_per_class: 7 max_total_detections: 9 soft_nms_sigma: 0.5 }"
         " score_converter: SOFTMAX logit_scale: 2.0"
     )
-    assert selection.score_threshold == 0.25 and selection.soft_nms_sigma == 0.5
+    assert selection.score_threshold == 0.25
+    assert selection.soft_nms_sigma == 0.5
     assert (selection.max_per_class, selection.max_total) == (7, 9)
     assert selection.clip_before_nms
     scores = selection.score_converter(tf.constant([[0.0, 4.0]])).numpy()
@@ -290,7 +298,8 @@ def test_post_processing():
     selection = build(
         "batch_non_max_suppression { use_class_agnostic_nms: true max_classes_per_detection: 2 }"
     )
-    assert selection.class_agnostic and selection.max_classes_per_detection == 2
+    assert selection.class_agnostic
+    assert selection.max_classes_per_detection == 2
 
 
 def test_classification_losses():

@@ -134,7 +134,7 @@ def test_first_weights(tmp_path, fields, scopes, capsys):
     text_format.Merge(fields, config)
     detector = tiny_detector(seed=1)
     before, wanted = values(detector), values(source)
-    train_config_builder.build_initialiser(config, tmp_path / "run")(detector)
+    train_config_builder.build_initializer(config, tmp_path / "run")(detector)
     for name, value in values(detector).items():
         expected = wanted if name.startswith(scopes) else before
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
@@ -144,7 +144,7 @@ def test_first_weights(tmp_path, fields, scopes, capsys):
 def test_no_checkpoint_changes_nothing(tmp_path):
     detector = tiny_detector()
     before = values(detector)
-    train_config_builder.build_initialiser(parse(""), tmp_path)(detector)
+    train_config_builder.build_initializer(parse(""), tmp_path)(detector)
     for name, value in values(detector).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -152,13 +152,13 @@ def test_no_checkpoint_changes_nothing(tmp_path):
 def test_a_checkpoint_in_the_runs_own_directory_is_refused(tmp_path):
     for path in (tmp_path / "ckpt-3", tmp_path, f"{tmp_path}/../{tmp_path.name}/ckpt-3"):
         with pytest.raises(ValueError, match="lies in the model directory of this run"):
-            train_config_builder.build_initialiser(
+            train_config_builder.build_initializer(
                 parse(f'fine_tune_checkpoint: "{path}"'), tmp_path
             )
 
 
 def test_a_missing_checkpoint_is_an_error_of_a_new_run_only(tmp_path):
     config = parse(f'fine_tune_checkpoint: "{tmp_path}/gone/ckpt-1"')
-    initialise = train_config_builder.build_initialiser(config, tmp_path / "run")
+    initialize = train_config_builder.build_initializer(config, tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="directory '.*gone' does not exist"):
-        initialise(tiny_detector())
+        initialize(tiny_detector())

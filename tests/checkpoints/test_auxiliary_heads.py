@@ -57,7 +57,7 @@ def initialised(detector, path, directory, fields="", fresh_scopes=()):
         f'fine_tune_checkpoint: "{path}" fine_tune_checkpoint_type: "detection" {fields}',
         train_pb2.TrainConfig(),
     )
-    train_config_builder.build_initialiser(config, directory / "run", fresh_scopes)(
+    train_config_builder.build_initializer(config, directory / "run", fresh_scopes)(
         emptied(detector)
     )
     return {name: v.numpy() for name, v in tf1_detection.name_map(detector).items()}

@@ -99,7 +99,7 @@ def run(detector, truth, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-@pytest.mark.parametrize("shared", (mtl_builder.OWN_STAGE2, mtl_builder.SHARED_STAGE2))
+@pytest.mark.parametrize("shared", [mtl_builder.OWN_STAGE2, mtl_builder.SHARED_STAGE2])
 def test_a_batch_of_three_equals_three_batches_of_one(architecture, shared):
     detector = tiny.detector(
         *ALL,
@@ -164,7 +164,8 @@ def test_an_image_without_objects_has_no_closeness_loss():
     detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
     _, losses, gradients = run(detector, groundtruth(2), tiny.images(1))
     assert float(losses[Losses.closeness]) == 0.0
-    assert float(losses[Losses.window]) > 0 and float(losses[Losses.edgemask]) > 0
+    assert float(losses[Losses.window]) > 0
+    assert float(losses[Losses.edgemask]) > 0
     for path, gradient in gradients.items():
         assert gradient is None or np.isfinite(tf.convert_to_tensor(gradient)).all(), path
 
@@ -299,7 +300,8 @@ def test_evaluation_reports_losses_and_metrics_of_the_tasks():
         Metrics.foreground_iou,
     ):
         total, count = found[name].numpy()
-        assert 0 <= total and count > 0, name
+        assert total >= 0, name
+        assert count > 0, name
     assert found[Metrics.window_map][1] == sum(NUM_WINDOWS[:2])
     assert found[Metrics.edgemask_ap][1] == 2 * 64 * 64
     windows, closeness, foreground = found[evaluation_step.COMPARISONS].values()

@@ -16,7 +16,7 @@ from tests.models.test_auxiliary_stage import ALL
 SHARED = "model.mtl.shared_feature=classifier_feature_maps"
 BEST_THREE = "model.mtl.refine_top_k=3"
 BATCH, PROPOSALS = 2, 8  # `tiny` has eight
-# Boxes and shapes may be converted again; a feature map, a crop or a picture has more numbers.
+# Boxes and shapes may be converted again; a feature map, a crop or a image has more numbers.
 FEW = 1000
 
 
@@ -38,13 +38,13 @@ def twins(graph: tf.Graph) -> list[list[str]]:
     beforehand.
     """
     identities: dict[str, Any] = {}
-    of_pictures = set()
+    of_images = set()
     groups = defaultdict(list)
     for operation in graph.get_operations():  # in an order in which inputs come first
         name, attributes = operation.name, operation.node_def.attr
         inputs = [tensor.op.name for tensor in operation.inputs]
-        if operation.type == "Placeholder" or of_pictures.intersection(inputs):
-            of_pictures.add(name)
+        if operation.type == "Placeholder" or of_images.intersection(inputs):
+            of_images.add(name)
         described = (
             operation.type,
             name if operation.type == "Placeholder" else "",
@@ -53,7 +53,7 @@ def twins(graph: tf.Graph) -> list[list[str]]:
         )
         identities[name] = hash(described)
         sizes = [np.prod([n or FEW for n in t.shape]) for t in operation.outputs if t.shape.rank]
-        if name in of_pictures and max(sizes, default=0) > FEW and operation.type != "Identity":
+        if name in of_images and max(sizes, default=0) > FEW and operation.type != "Identity":
             groups[identities[name]].append(name)
     return [names for names in groups.values() if len(names) > 1]
 

@@ -30,7 +30,7 @@ def test_cells_in_the_padding_have_no_anchors():
 
 
 def test_an_offset_moves_anchors_not_cells():
-    """Row 16 is on an image of 20 rows, though its anchors' centres at 24 are not."""
+    """Row 16 is on an image of 20 rows, though its anchors' centers at 24 are not."""
     offset = (8.0, 8.0)
     anchors = generator(offset).generate(3, 3)
     _, usable = proposals.select_usable_anchors(anchors, WINDOWS, clip=True, offset=offset)

@@ -111,7 +111,7 @@ def test_a_detector_that_mines(architecture):
 # Anchors ------------------------------------------------------------------------------------------
 
 
-def test_anchors_cut_at_the_border():
+def test_anchors_clipped_at_the_border():
     detector = tiny.detector(
         *ALL_ANCHORS,
         f"{MODEL}.clip_anchors_to_image=true",

@@ -77,7 +77,8 @@ def test_shapes_of_predictions_and_detections(inferring):
     assert detections[Detections.multiclass_scores].shape == (2, 300, 4)
     assert detections[Detections.raw_boxes].shape == (2, 8, 4)
     boxes = detections[Detections.boxes].numpy()
-    assert boxes.min() >= 0.0 and boxes.max() <= 1.0
+    assert boxes.min() >= 0.0
+    assert boxes.max() <= 1.0
     rows = detections[Detections.anchor_indices].numpy().astype(int)[0, :5]
     np.testing.assert_allclose(
         detections[Detections.multiclass_scores][0, :5],
@@ -112,13 +113,15 @@ def test_everything_ends_at_the_true_image(inferring):
     proposals = predictions[Predictions.proposal_boxes].numpy()
     assert np.all(predictions[Predictions.num_proposals].numpy() > 0)
     for i, (height, width, _) in enumerate(shapes.numpy()):
-        assert proposals[i, :, 2].max() <= height and proposals[i, :, 3].max() <= width
+        assert proposals[i, :, 2].max() <= height
+        assert proposals[i, :, 3].max() <= width
     # Some do reach the border, so it is the true one that cuts.
     normalized = predictions[Predictions.proposal_boxes_normalized].numpy()
     assert np.count_nonzero(normalized[..., 2:].max(axis=(1, 2)) > 0.99) == 2
     for key in (Detections.boxes, Detections.raw_boxes):
         boxes = detections[key].numpy()
-        assert boxes.min() >= 0.0 and boxes.max() <= 1.0
+        assert boxes.min() >= 0.0
+        assert boxes.max() <= 1.0
 
 
 def test_anchors_that_train_end_at_the_true_image(trained):
@@ -230,7 +233,8 @@ def test_an_image_without_objects_trains(trained):
     losses = losses_of(trained, tiny.images(1), tiny.groundtruth([]))
     assert losses[Losses.rpn_localization] == 0.0
     assert losses[Losses.box_localization] == 0.0
-    assert losses[Losses.rpn_objectness] > 0 and losses[Losses.box_classification] > 0
+    assert losses[Losses.rpn_objectness] > 0
+    assert losses[Losses.box_classification] > 0
 
 
 def test_padding_and_weight_zero_of_groundtruth_change_nothing(trained):
@@ -285,4 +289,5 @@ def test_regularization_counts_frozen_variables_too():
     free = tiny.detector(is_training=True)
     assert float(frozen.regularization_loss()) == pytest.approx(float(free.regularization_loss()))
     names = [variable.path for variable in frozen.trainable_variables]
-    assert len(names) == 10 and not any("Conv2d" in name for name in names)
+    assert len(names) == 10
+    assert not any("Conv2d" in name for name in names)

@@ -48,7 +48,7 @@ def detector(*overrides: str, is_training: bool) -> Any:
 
 
 def images(batch: int, height: int = 64, width: int = 80) -> tf.Tensor:
-    """[batch, height, width, 3] uint8 noise, each picture another."""
+    """[batch, height, width, 3] uint8 noise, each image another."""
     random = np.random.RandomState(1)
     return tf.constant(random.randint(0, 256, (batch, height, width, 3)), tf.uint8)
 

@@ -26,6 +26,6 @@ def call_with_unknown_sizes(function: Callable, *arrays, known_axes: int = 1):
 
 def random_boxes(rng: np.random.RandomState, *shape: int, size: float = 1.0) -> np.ndarray:
     """float32 [*shape, 4], sides between 0.1 and 0.6 of `size`, partly outside [0, size]."""
-    centre = rng.uniform(0, size, (*shape, 2))
+    center = rng.uniform(0, size, (*shape, 2))
     half = rng.uniform(0.05, 0.3, (*shape, 2)) * size
-    return np.concatenate([centre - half, centre + half], axis=-1).astype(np.float32)
+    return np.concatenate([center - half, center + half], axis=-1).astype(np.float32)

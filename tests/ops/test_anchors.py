@@ -59,7 +59,7 @@ def test_equal_settings_are_equal():
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         ({"scales": ()}, "scales"),
         ({"scales": (1.0, -2.0)}, "-2.0"),

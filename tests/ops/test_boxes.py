@@ -59,7 +59,7 @@ def test_empty_boxes_overlap_nothing():
 
 
 @pytest.mark.parametrize(
-    "shape1, shape2", [((0, 4), (3, 4)), ((3, 4), (0, 4)), ((2, 0, 4), (2, 0, 4))]
+    ("shape1", "shape2"), [((0, 4), (3, 4)), ((3, 4), (0, 4)), ((2, 0, 4), (2, 0, 4))]
 )
 def test_no_box(shape1, shape2):
     expected = (*shape1[:-1], shape2[-2])
@@ -86,7 +86,8 @@ def test_iou_properties(seed):
     rng = np.random.RandomState(seed)
     boxes1, boxes2 = random_boxes(rng, 4), random_boxes(rng, 6)
     iou = box_ops.iou(boxes1, boxes2).numpy()
-    assert (iou >= 0).all() and (iou <= 1).all()
+    assert (iou >= 0).all()
+    assert (iou <= 1).all()
     close(iou.T, box_ops.iou(boxes2, boxes1))
     close(np.diag(box_ops.iou(boxes1, boxes1)), np.ones(4))
     close(iou, box_ops.iou(boxes1 * 64 + 5, boxes2 * 64 + 5))

@@ -67,7 +67,7 @@ def test_losses_of_zero_may_be_taken():
 
 
 @pytest.mark.parametrize(
-    "per_positive, at_least, expected",
+    ("per_positive", "at_least", "expected"),
     [(0.0, 0, (100, 0)), (1.0, 0, (190, 10)), (2.5, 0, (270, 60)), (0.0, 1, (190, 16))],
 )
 def test_negatives_per_positive(per_positive, at_least, expected):
@@ -114,7 +114,7 @@ def test_no_image():
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [({"loss_type": "all"}, "'all'"), ({"max_negatives_per_positive": 3.0}, "is_positive")],
 )
 def test_wrong_arguments(arguments, words):

@@ -26,7 +26,7 @@ def check(actual, expected):
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    "function, case",
+    ("function", "case"),
     [pytest.param(GOLDEN[op], case, id=case.id) for op in GOLDEN for case in cases(op)],
 )
 def test_golden(function, case):
@@ -159,8 +159,10 @@ def test_weight_zero_means_no_loss_and_no_gradient(function, bad):
         tape.watch(predictions)
         loss = function(predictions, targets, tf.constant([[1.0, 0]]))
     gradient = tape.gradient(loss, predictions)
-    assert np.isfinite(loss).all() and np.isfinite(gradient).all()
-    assert not loss[0, 1].numpy().any() and not gradient[0, 1].numpy().any()
+    assert np.isfinite(loss).all()
+    assert np.isfinite(gradient).all()
+    assert not loss[0, 1].numpy().any()
+    assert not gradient[0, 1].numpy().any()
     assert gradient[0, 0].numpy().any()
 
 
@@ -172,7 +174,8 @@ def test_gradients_of_perfect_and_extreme_predictions_are_finite(function):
     with tf.GradientTape() as tape:
         tape.watch(predictions)
         loss = function(predictions, targets, tf.ones([1, 4]))
-    assert np.isfinite(loss).all() and np.isfinite(tape.gradient(loss, predictions)).all()
+    assert np.isfinite(loss).all()
+    assert np.isfinite(tape.gradient(loss, predictions)).all()
 
 
 @pytest.mark.parametrize("function", LOCALIZATION + CLASSIFICATION)
@@ -208,7 +211,7 @@ def test_smooth_l1_equals_its_definition(seed, delta):
 
 
 @pytest.mark.parametrize(
-    "call, words",
+    ("call", "words"),
     [
         (lambda x, w: losses.smooth_l1(x, x, w, delta=0.0), "delta is 0.0"),
         (lambda x, w: losses.smooth_l1_sigma(x, x, w, sigma=-1.0), "sigma is -1.0"),

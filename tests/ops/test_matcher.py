@@ -129,10 +129,10 @@ def test_equals_the_definition(seed, rows, columns, negatives_lower):
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         ({"matched_threshold": 0.5, "unmatched_threshold": 0.6}, "0.6 is greater"),
-        ({"matched_threshold": None, "unmatched_threshold": 0.5}, "no matched_threshold"),
+        ({"matched_threshold": None, "unmatched_threshold": 0.5}, "without a matched_threshold"),
         ({"matched_threshold": 0.5, "negatives_lower_than_unmatched": False}, "both thresholds"),
     ],
 )

@@ -228,7 +228,7 @@ def test_additional_fields_follow_their_rows():
     ]
 
 
-def test_a_score_that_is_not_a_number_is_no_detection():
+def test_nan_scores_are_never_detected():
     scores = [0.9, float("nan"), 0.8, 0.7, float("nan"), float("nan")]
     assert kept(suppress(CLUSTERS, scores)) == [(0, 0), (3, 0)]
 
@@ -302,7 +302,7 @@ def test_class_agnostic_edges():
 
 
 @EVERY_WAY
-@pytest.mark.parametrize("batch, rows", [(0, 3), (2, 0)])
+@pytest.mark.parametrize(("batch", "rows"), [(0, 3), (2, 0)])
 def test_nothing_in_nothing_out(batch, rows):
     result = nms.batch_multiclass_nms(
         tf.zeros([batch, rows, 1, 4]),
@@ -465,7 +465,7 @@ def test_equals_the_documented_semantics(seed, rows, own_boxes, per_class, total
 
 
 @pytest.mark.parametrize(
-    "boxes_shape, scores_shape, arguments, words",
+    ("boxes_shape", "scores_shape", "arguments", "words"),
     [
         ((1, 3, 1, 4), (1, 3, 2), {"change_coordinate_frame": True}, "clip_window"),
         ((1, 3, 4), (1, 3, 2), {}, r"\(1, 3, 4\)"),

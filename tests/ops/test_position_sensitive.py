@@ -58,7 +58,7 @@ def test_pooling_by_hand():
     check(pooled, [[[(1.0 + 103.0) / 2], [(1.5 + 102.5) / 2]]])
 
 
-def test_one_sample_per_bin_is_its_centre():
+def test_one_sample_per_bin_is_its_center():
     maps = tf.constant([[[[0.0, 100.0], [1.0, 101.0], [2.0, 102.0], [3.0, 103.0], [4.0, 104.0]]]])
     check(pool(maps, [[[0.0, 0.0, 0.0, 1.0]]], (1, 2), (1, 2)), [[[(1.0 + 103.0) / 2]]])
 
@@ -134,7 +134,7 @@ def pool_traced_for_xla(*args):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_where_there_is_no_sparse_product_it_is_the_same(jit_compile):
+def test_without_sparse_products_pooling_is_the_same(jit_compile):
     random = np.random.RandomState(0)
     maps = tf.constant(random.standard_normal((2, 6, 7, 6 * 5)), tf.float32)
     corners = np.sort(random.uniform(-0.1, 1.1, (2, 9, 2, 2)), axis=2)

@@ -78,7 +78,7 @@ def test_by_hand(crop):
 
 
 @BOTH
-def test_a_crop_of_one_is_the_centre(crop):
+def test_a_crop_of_one_is_the_center(crop):
     check(
         crop(RAMP, tf.constant([[[0.0, 0, 1, 1], [0.5, 0, 1, 1]]]), (1, 1)),
         [[[[21.5]]], [[[31.5]]]],

@@ -54,7 +54,7 @@ def test_the_fraction_is_rounded_down():
     assert counts(drawn, is_positive) == [(1, 6)]
 
 
-@pytest.mark.parametrize("fraction, expected", [(0.0, (0, 20)), (1.0, (20, 0))])
+@pytest.mark.parametrize(("fraction", "expected"), [(0.0, (0, 20)), (1.0, (20, 0))])
 def test_extreme_fractions(fraction, expected):
     is_positive = np.arange(100)[np.newaxis] < 50
     drawn = sample(np.ones([1, 100], bool), is_positive, batch_size=20, positive_fraction=fraction)
@@ -147,7 +147,7 @@ def test_exact_counts(seed, size, batch_size, fraction):
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         ({"positive_fraction": 1.5}, "1.5"),
         ({"batch_size": -1}, "-1"),

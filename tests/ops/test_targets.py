@@ -113,7 +113,8 @@ def test_no_groundtruth(padding):
     )
     assert (assigned.matches.numpy() == -1).all()
     assert (assigned.class_weights.numpy() == 1).all()
-    assert not assigned.class_targets.numpy().any() and not assigned.box_weights.numpy().any()
+    assert not assigned.class_targets.numpy().any()
+    assert not assigned.box_weights.numpy().any()
     classes = np.ones([2, padding, 3], np.float32)
     proposals = np.stack([ANCHORS, ANCHORS])
     assigned = call_with_unknown_sizes(
@@ -127,7 +128,8 @@ def test_no_proposal():
     assigned = targets.assign_detection_targets(
         tf.zeros([2, 0, 4]), tf.zeros([2, 3, 4]), tf.constant([3, 0]), tf.zeros([2, 3, 5])
     )
-    assert assigned.class_targets.shape == (2, 0, 5) and assigned.matches.shape == (2, 0)
+    assert assigned.class_targets.shape == (2, 0, 5)
+    assert assigned.matches.shape == (2, 0)
 
 
 @settings(max_examples=10, deadline=None)

@@ -26,19 +26,22 @@ def test_linear_layers_read_the_mean_over_space():
 
 def test_one_box_for_all_classes():
     boxes, logits = predictor(share_box_across_classes=True)(tf.zeros([5, 2, 2, 2]))
-    assert boxes.shape == (5, 1, 4) and logits.shape == (5, 4)
+    assert boxes.shape == (5, 1, 4)
+    assert logits.shape == (5, 4)
 
 
 def test_without_boxes():
     layer = predictor(predict_boxes=False)
     boxes, logits = layer(tf.zeros([5, 2, 2, 2]))
-    assert boxes is None and logits.shape == (5, 4)
+    assert boxes is None
+    assert logits.shape == (5, 4)
     assert len(layer.variables) == 2
 
 
 def test_no_proposals():
     boxes, logits = predictor()(tf.zeros([0, 2, 2, 2]))
-    assert boxes.shape == (0, 3, 4) and logits.shape == (0, 4)
+    assert boxes.shape == (0, 3, 4)
+    assert logits.shape == (0, 4)
 
 
 def test_dropout_acts_in_training_only_and_keeps_the_mean():

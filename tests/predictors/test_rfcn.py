@@ -21,10 +21,11 @@ def predictor(**options):
 
 
 def test_shapes():
-    """The shapes of the OD API's own test: four pictures, two boxes each, two classes."""
+    """The shapes of the OD API's own test: four images, two boxes each, two classes."""
     layer = RfcnBoxPredictor(in_channels=64, num_classes=2, hyperparams=ONES, depth=32)
     encodings, logits = layer(tf.zeros([4, 8, 8, 64]), tf.zeros([4, 2, 4]))
-    assert encodings.shape == (4, 2, 2, 4) and logits.shape == (4, 2, 3)
+    assert encodings.shape == (4, 2, 2, 4)
+    assert logits.shape == (4, 2, 3)
 
 
 def test_two_convolutions_with_a_relu_between_then_the_mean_of_the_bins():
@@ -39,7 +40,7 @@ def test_two_convolutions_with_a_relu_between_then_the_mean_of_the_bins():
 
 
 def test_the_order_of_maps_is_bin_then_class_then_number():
-    """As in the ancestors, whose weights must fit."""
+    """As in the reference implementations, whose weights must fit."""
     layer = predictor()
     for head in (layer.box_head, layer.class_head):
         head.kernel.assign(tf.zeros_like(head.kernel))
@@ -54,14 +55,16 @@ def test_the_order_of_maps_is_bin_then_class_then_number():
 def test_without_boxes():
     layer = predictor(predict_boxes=False)
     encodings, logits = layer(tf.zeros([1, 4, 4, 3]), tf.zeros([1, 6, 4]))
-    assert encodings is None and logits.shape == (1, 6, 3)
+    assert encodings is None
+    assert logits.shape == (1, 6, 3)
     assert [part.name for part in layer.linear_layers] == ["reduce_depth", "class_predictions"]
     assert len(layer.variables) == 4
 
 
 def test_no_proposals():
     encodings, logits = predictor()(tf.zeros([2, 4, 4, 3]), tf.zeros([2, 0, 4]))
-    assert encodings.shape == (2, 0, 2, 4) and logits.shape == (2, 0, 3)
+    assert encodings.shape == (2, 0, 2, 4)
+    assert logits.shape == (2, 0, 3)
 
 
 def test_sizes_unknown_to_the_graph():

@@ -28,7 +28,7 @@ def scheduled(optimizer=Momentum):
     return optimizer(schedule, use_ema=True, ema_momentum=0.9, **options)
 
 
-def train(model_dir, num_steps, *, data=dataset, initialise=lambda _: None, model=None, **options):
+def train(model_dir, num_steps, *, data=dataset, initialize=lambda _: None, model=None, **options):
     """Runs the loop; returns (result, the model, start examples asked for)."""
     made, starts = [], []
 
@@ -46,7 +46,7 @@ def train(model_dir, num_steps, *, data=dataset, initialise=lambda _: None, mode
         model_dir,
         strategy=tf.distribute.MirroredStrategy(["/cpu:0"]),
         make_model=make,
-        initialise=initialise,
+        initialize=initialize,
         make_dataset=make_dataset,
         batch_size=2,
         options=LoopOptions(num_steps, **options),
@@ -156,19 +156,19 @@ def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
 
 
 def test_only_a_new_run_is_initialised(tmp_path):
-    def initialise(detector):
+    def initialize(detector):
         detector.w.assign([5.0, 5.0, 5.0])
 
     def still():
         return make_model(rate=0.0)
 
-    _, model, _ = train(tmp_path, 1, initialise=initialise, model=still)
+    _, model, _ = train(tmp_path, 1, initialize=initialize, model=still)
     np.testing.assert_array_equal(model.detector.w, [5.0, 5.0, 5.0])
 
     def never(_):
         raise AssertionError("a run that continues has its weights")
 
-    _, model, _ = train(tmp_path, 2, initialise=never, model=still)
+    _, model, _ = train(tmp_path, 2, initialize=never, model=still)
     np.testing.assert_array_equal(model.detector.w, [5.0, 5.0, 5.0])
 
 
