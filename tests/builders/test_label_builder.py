@@ -31,7 +31,8 @@ def test_the_authors_values_are_the_defaults():
 def test_every_field_arrives():
     maker = build(
         "window: true edgemask: true label_source: RECORD num_windows: 3 edgemask_size: 5 "
-        "window_label_transform: AREA window_source: OBJECTS labels_from_crowd: false labels_from_difficult: false"
+        "window_label_transform: AREA window_source: OBJECTS "
+        "labels_from_crowd: false labels_from_difficult: false"
     )
     assert maker == LabelMaker(
         (
