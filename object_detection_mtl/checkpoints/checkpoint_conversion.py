@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl import output_paths
+from object_detection_mtl.backbones.backbone import Backbone
+from object_detection_mtl.backbones.registry import KERAS_SUFFIX
 from object_detection_mtl.checkpoints import native, tf1_detection
 from object_detection_mtl.checkpoints.checkpoint_files import PART_OF_CHECKPOINT
 
@@ -43,7 +45,7 @@ def write_checkpoint(
         variables = native.named_variables(detector)
         _write_native({name: variables[name] for name in names}, prefix, step or 0)
     else:
-        _refuse_keras_form(detector.backbone.scope)
+        _require_tf1_names(detector.backbone)
         variables = tf1_detection.name_map(detector)
         arrays = {name: v.numpy() for name, v in variables.items() if name in names}
         _write_names(arrays | {"global_step": np.array(step or 0, np.int64)}, prefix)
@@ -86,9 +88,14 @@ def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:
     )
 
 
-def _refuse_keras_form(network: str) -> None:
-    if network.endswith("_keras"):
+def _require_tf1_names(backbone: Backbone) -> None:
+    """Raise ValueError if TensorFlow 1's detectors do not have the backbone."""
+    keras_names = any(
+        layer.weights and not hasattr(layer, "tf_slim_variables")
+        for layer in backbone.stage1.layers
+    )
+    if keras_names or backbone.scope.endswith(KERAS_SUFFIX):
         raise ValueError(
-            f"the feature extractor is {network}, a form of the network that TensorFlow 1's "
-            "detectors do not have; only types without _keras can be written under their names"
+            f"the feature extractor is {backbone.scope}, which TensorFlow 1's detectors do not "
+            "have; only networks of TF-Slim can be written under their names"
         )

@@ -108,7 +108,7 @@ def run_training(
     *,
     strategy: tf.distribute.Strategy,
     make_model: Callable[[], TrainableModel],
-    initialise: Callable[[Any], None],
+    initialize: Callable[[Any], None],
     make_dataset: Callable[[Any, tf.distribute.InputContext, int, int], tf.data.Dataset],
     batch_size: int,
     options: LoopOptions,
@@ -120,7 +120,7 @@ def run_training(
         model_dir: gets checkpoints, and summaries in `train`.
         strategy: devices of the run.
         make_model: called in the strategy's scope.
-        initialise: loads the first weights of a NEW run into the detector.
+        initialize: loads the first weights of a NEW run into the detector.
         make_dataset: (detector, input context, batch size of one replica, number of the first
             example) -> endless batches.
         batch_size: of all replicas together.
@@ -147,7 +147,7 @@ def run_training(
             skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name=SKIPPED)
         checkpoints = _checkpoints(model_dir, model, step, {SKIPPED: skipped}, strategy, options)
         try:
-            start = _start(checkpoints, model, strategy, initialise, options.on_damaged)
+            start = _start(checkpoints, model, strategy, initialize, options.on_damaged)
             if start >= options.num_steps:
                 print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
                 return TrainingResult(
@@ -212,7 +212,7 @@ def _start(
     checkpoints: RunCheckpoints,
     model: TrainableModel,
     strategy: tf.distribute.Strategy,
-    initialise: Callable[[Any], None],
+    initialize: Callable[[Any], None],
     on_damaged: str,
 ) -> int:
     """Continue the run of the directory, or begin a new one; return the steps already done."""
@@ -221,7 +221,7 @@ def _start(
         print(f"continuing at step {start} from {checkpoints.newest}", flush=True)
         return start
     with strategy.scope():
-        initialise(model.detector)
+        initialize(model.detector)
     return 0
 
 
