@@ -83,7 +83,8 @@ class TestHierarchicalInterval:
         """Images that are hard for both variants add nothing to the interval."""
         hard = np.random.default_rng(0).random((3, 500))
         low, high = ablation_bootstrap.hierarchical_interval(hard, hard + 0.02)
-        assert low == pytest.approx(0.02) and high == pytest.approx(0.02)
+        assert low == pytest.approx(0.02)
+        assert high == pytest.approx(0.02)
 
     def test_pairs_are_drawn_anew_in_every_resample(self):
         """Five pairs with deviation s: the interval is about 2 * 1.96 * s / sqrt(5) wide."""
@@ -97,7 +98,8 @@ class TestHierarchicalInterval:
 
 def test_resamples_draw_as_many_images_as_there_are():
     drawn = ablation_bootstrap.draw_images(7, 50)
-    assert drawn.shape == (50, 7) and (drawn.sum(axis=1) == 7).all()
+    assert drawn.shape == (50, 7)
+    assert (drawn.sum(axis=1) == 7).all()
     np.testing.assert_array_equal(drawn, ablation_bootstrap.draw_images(7, 50))
 
 

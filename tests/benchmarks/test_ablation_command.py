@@ -67,7 +67,8 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     done = ablation(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     again = ablation(*command)
-    assert again.stdout.count("finished") == 2 and "starts" not in again.stdout
+    assert again.stdout.count("finished") == 2
+    assert "starts" not in again.stdout
 
     directory = tmp_path / "results" / "tiny" / "short"
     path = directory / "all+refine__lr0.0015__seed1__test.json"

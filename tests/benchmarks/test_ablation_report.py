@@ -107,7 +107,8 @@ def test_report_of_test_has_intervals_from_detections(tmp_path):
     # The baseline's AP is the share of resampled images that are image 0: a binomial of 4, 1/4.
     assert low == pytest.approx(100 * (1 - 3 / 4))
     assert high == pytest.approx(100)
-    assert "## On test" in text and "## On validation" not in text
+    assert "## On test" in text
+    assert "## On validation" not in text
     assert "| baseline | 0.250 | none (1 without) |" in text  # by class
 
 
@@ -126,7 +127,8 @@ def test_stored_detections_come_back(tmp_path):
     empty, stored = ablation_detections.load_groundtruth(tmp_path / "g.npz")
     assert len(empty.classes) == 0
     np.testing.assert_allclose(stored.boxes, [[1, 2, 30, 40.5]], atol=1 / 32)
-    assert stored.difficult.tolist() == [True] and stored.classes.tolist() == [2]
+    assert stored.difficult.tolist() == [True]
+    assert stored.classes.tolist() == [2]
 
 
 def test_mean_ap_by_class_count():
@@ -144,4 +146,5 @@ def test_mean_ap_by_class_count():
     found = ablation_detections.mean_ap_by_class_count(images, categories)
     assert found["1"] == {"images": 1, "mAP@0.5": 0.5}  # one of two lids
     assert found["2"] == {"images": 1, "mAP@0.5": 0.5}  # the lid, not the pot
-    assert found["3+"]["images"] == 0 and np.isnan(found["3+"]["mAP@0.5"])
+    assert found["3+"]["images"] == 0
+    assert np.isnan(found["3+"]["mAP@0.5"])

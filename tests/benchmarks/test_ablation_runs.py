@@ -50,9 +50,11 @@ class TestRuns:
         ]
         assert len({run.name for run in runs}) == 8
         form = runs[2]
-        assert form.steps == 7 and form.overrides == ("model.mtl.global_closeness=false",)
+        assert form.steps == 7
+        assert form.overrides == ("model.mtl.global_closeness=false",)
         assert form.tasks == ("window", "closeness", "edgemask", "refine")
-        assert runs[0].steps == 5 and not runs[0].tasks
+        assert runs[0].steps == 5
+        assert not runs[0].tasks
 
     def test_later_forms_win(self):
         forms = {"a": {"x.y": "1", "x.z": "1"}, "b": {"x.y": "2"}}

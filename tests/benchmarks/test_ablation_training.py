@@ -89,7 +89,8 @@ class TestExecution:
         ablation_training.execute_all(replace(experiment, split="train"), [run])
         assert calls == ["training", "evaluation", "evaluation"]
         content = json.loads(experiment.result_path(run).read_text())
-        assert content["run"]["variant"] == "all" and content["split"] == "validation"
+        assert content["run"]["variant"] == "all"
+        assert content["split"] == "validation"
         assert content["evaluations"] == EVALUATION["evaluations"]
         assert [cost["phase"] for cost in content["costs"]] == ["training", "evaluation"]
         assert {"processor", "cores", "instructions", "tensorflow"} <= content["machine"].keys()

@@ -23,7 +23,8 @@ def test_the_authors_forms_are_the_defaults():
         "LABEL",
         "tanh",
     )
-    assert refiner.moments is None and refiner.main_dropout is None
+    assert refiner.moments is None
+    assert refiner.main_dropout is None
     assert refiner.learning_rate_multiplier == 1.0
 
 
@@ -35,7 +36,8 @@ def test_other_forms_arrive():
     )
     assert (task.balance, task.loss_grid) == ("EQUAL", "FEATURE_MAP")
     assert task.conv.activation.__name__ == "linear"
-    assert refiner.moments is not None and refiner.main_dropout.rate == 0.25
+    assert refiner.moments is not None
+    assert refiner.main_dropout.rate == 0.25
     assert refiner.learning_rate_multiplier == 5.0
 
 

@@ -59,7 +59,7 @@ def test_a_checkpoint_with_a_variable_missing(tmp_path, trained, fresh):
     names = sorted(native.named_variables(trained))
     prefix = written(tmp_path, trained, without=names[:4])
     before = first_weights(fresh)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="lacks 4 of the model's") as error:
         loading.load_detector_weights(fresh, prefix)
     for words in (
         f"lacks 4 of the model's {len(names)} variables: {', '.join(names[:3])} and 1 more",

@@ -62,7 +62,8 @@ def test_errors_of_the_operating_system_name_path_and_reason(number, says):
         raise OSError(number, os.strerror(number), "there")
 
     done = in_process.run(tool(main))
-    assert done.code == 1 and done.err.startswith(says)
+    assert done.code == 1
+    assert done.err.startswith(says)
 
 
 def test_messages_of_our_own_are_left_as_they_are():
@@ -80,7 +81,8 @@ def test_the_exit_code_of_main_and_of_ctrl_c():
     assert in_process.run(tool(lambda: 3)).code == 3
     assert in_process.run(tool(interrupted))[::2] == (130, "interrupted\n")
     done = in_process.run(tool(lambda: None), "surplus")
-    assert done.code == 1 and "unexpected arguments ['surplus']" in done.err
+    assert done.code == 1
+    assert "unexpected arguments ['surplus']" in done.err
 
 
 def test_a_full_disk_without_a_path():
@@ -103,11 +105,15 @@ def test_tensorflows_errors_of_files_and_memory_in_one_line():
         (tf.errors.PermissionDeniedError, "Read-only file system [Op:SaveV2]", "Read-only"),
     ):
         done = in_process.run(tool(raising(kind(None, None, place + text))))
-        assert done.code == 1 and done.err.startswith("error: out/ckpt-1; ") and says in done.err
-        assert done.err.count("\n") == 1 and "Op:" not in done.err
+        assert done.code == 1
+        assert done.err.startswith("error: out/ckpt-1; ")
+        assert says in done.err
+        assert done.err.count("\n") == 1
+        assert "Op:" not in done.err
     text = "OOM when allocating tensor with shape[9,9]\n\t [[{{node a}}]] [Op:__inference_f_1]"
     done = in_process.run(tool(raising(tf.errors.ResourceExhaustedError(None, None, text))))
-    assert done.code == 1 and done.err.startswith("error: out of memory: OOM when")
+    assert done.code == 1
+    assert done.err.startswith("error: out of memory: OOM when")
 
 
 def test_other_errors_of_tensorflow_are_bugs():

@@ -82,10 +82,13 @@ def test_a_classifier_is_converted_without_random_heads(tmp_path, arrays, config
 def test_mistakes(tmp_path, arrays, config):
     source = write_tf1(tmp_path / "model.ckpt", arrays)
     done = convert(source, source, config)
-    assert done.code == 1 and f"checkpoint {source!r} exists already" in done.err
+    assert done.code == 1
+    assert f"checkpoint {source!r} exists already" in done.err
     for target in ("out/", "out/ckpt-0.index"):
         done = convert(source, tmp_path / target if target[-1] != "/" else f"{tmp_path}/", config)
-        assert done.code == 1 and "must be the common prefix" in done.err
+        assert done.code == 1
+        assert "must be the common prefix" in done.err
     done = convert(source, tmp_path / "new", config, "--override=model.faster_rcnn.num_classes=5")
-    assert done.code == 1 and "is of another model: 4 variables have another shape" in done.err
+    assert done.code == 1
+    assert "is of another model: 4 variables have another shape" in done.err
     assert not list(tmp_path.glob("new*"))

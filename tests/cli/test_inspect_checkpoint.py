@@ -53,7 +53,8 @@ def test_what_is_in_it(directory):
         "SecondStageBoxPredictor",
         "SecondStageFeatureExtractor",
     ]
-    assert "of training" in lines[9] and "2 variables" in lines[9]
+    assert "of training" in lines[9]
+    assert "2 variables" in lines[9]
     assert len(lines) == 10
     code, out, _ = run(directory / "model.ckpt-7", "--verbosity=1")
     assert "  FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights [3, 3, 3, 32]\n" in out
@@ -63,7 +64,8 @@ def test_what_would_be_loaded_where(directory):
     config = f"--pipeline_config_path={directory}/pipeline.config"
     code, out, err = run(directory / "model.ckpt-7", config, "--checkpoint_type=detection")
     assert code == 0, err
-    assert "into " in out and "pipeline.config: weights from a TF1 detection checkpoint" in out
+    assert "into " in out
+    assert "pipeline.config: weights from a TF1 detection checkpoint" in out
     assert "  loaded                      127  FirstStageFeatureExtractor/MobilenetV1" in out
     code, out, err = run(
         directory / "model.ckpt-7",
@@ -73,7 +75,8 @@ def test_what_would_be_loaded_where(directory):
         "--json",
     )
     report = json.loads(out)
-    assert report["kind"] == "TF1 detection checkpoint" and report["step"] == 7
+    assert report["kind"] == "TF1 detection checkpoint"
+    assert report["step"] == 7
     assert len(report["weights"]) == 137
     assert len(report["would_load"]["loaded"]) == 133
     assert len(report["would_load"]["mismatched"]) == 4
@@ -97,9 +100,12 @@ def test_checkpoints_of_the_od_api_and_of_strangers(tmp_path):
 def test_mistakes(directory):
     assert run() == (1, "", "error: no checkpoint given; usage: inspect_checkpoint PATH\n")
     code, _, err = run(directory / "model.ckpt-7", "more")
-    assert code == 1 and "unexpected arguments ['more']" in err
+    assert code == 1
+    assert "unexpected arguments ['more']" in err
     code, _, err = run(directory / "nothing")
-    assert code == 1 and "no checkpoint" in err and "model.ckpt-7" in err
+    assert code == 1
+    assert "no checkpoint" in err
+    assert "model.ckpt-7" in err
 
 
 def test_help():

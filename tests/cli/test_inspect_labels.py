@@ -116,8 +116,10 @@ def test_the_same_labels_are_drawn_from_a_directory_and_from_its_record(tmp_path
 def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_directory, arguments, says):
     dataset_label_map.write_label_map({"quokka": 1}, tmp_path / "map.pbtxt")
     done, sheets = inspect(tmp_path, *[text.format(tmp_path) for text in arguments])
-    assert done.code == 1 and not sheets
-    assert done.err.startswith("error: ") and "Traceback" not in done.err
+    assert done.code == 1
+    assert not sheets
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
     assert re.search(f"(?s){says}", done.err), done.err
 
 
@@ -134,7 +136,8 @@ def test_a_record_without_stored_labels_says_how_to_store_them(tmp_path):
     )
     arguments = (f"--input_path={record}", f"--label_map_path={names}", "--stored_labels")
     done, _ = inspect(tmp_path, *arguments)
-    assert done.code == 1 and "--write_auxiliary_labels" in done.err
+    assert done.code == 1
+    assert "--write_auxiliary_labels" in done.err
 
 
 def test_a_directory_without_a_usable_image(tmp_path):

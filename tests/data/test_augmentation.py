@@ -28,7 +28,8 @@ def test_flip_moves_image_and_boxes():
     np.testing.assert_array_equal(after["image"], before["image"].numpy()[:, ::-1])
     np.testing.assert_allclose(after[Groundtruth.boxes], [[0, 0.6, 0.5, 0.9]], atol=1e-6)
     assert after["image"].dtype == tf.uint8
-    assert after["other"] == b"stays" and set(after) == set(before)
+    assert after["other"] == b"stays"
+    assert set(after) == set(before)
 
 
 def test_two_flips_are_none_and_no_boxes_are_no_obstacle():

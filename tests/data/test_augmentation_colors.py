@@ -48,7 +48,9 @@ def test_saturation_scales_the_saturation():
 def test_hue_turns_the_wheel():
     for result in in_a_graph(augmentation_colors.random_adjust_hue(0.1), 8, red):
         hue, saturation, value = colorsys.rgb_to_hsv(*(result["image"].numpy()[0, 0] / 255.0))
-        assert min(hue, 1 - hue) <= 0.105 and saturation > 0.98 and value > 0.98
+        assert min(hue, 1 - hue) <= 0.105
+        assert saturation > 0.98
+        assert value > 0.98
 
 
 def red():
@@ -76,7 +78,9 @@ def test_black_patches():
     white = np.full([50, 80, 3], 255)
     after = changed(augmentation_colors.random_black_patches(1, 1.0, 0.2), white)
     rows, columns = np.where(after[..., 0] == 0)
-    assert len(rows) == 100 and np.ptp(rows) == 9 and np.ptp(columns) == 9
+    assert len(rows) == 100
+    assert np.ptp(rows) == 9
+    assert np.ptp(columns) == 9
     assert (changed(augmentation_colors.random_black_patches(10, 0.0), white) == 255).all()
     many = changed(augmentation_colors.random_black_patches(10, 1.0, 0.2), white)
     assert 200 < (many[..., 0] == 0).sum() <= 1000

@@ -44,7 +44,8 @@ def test_boxes_stay_on_their_objects(augmentation):
         first = image[image[..., 2] == 200][:, :2].min(axis=0)
         expected = np.maximum(original_boxes(result)[:, :2], first)
         np.testing.assert_allclose(top_left_pixels(result), expected, atol=1)
-        assert boxes.min(initial=0) >= 0 and boxes.max(initial=1) <= 1
+        assert boxes.min(initial=0) >= 0
+        assert boxes.max(initial=1) <= 1
     assert kept > 12
 
 
@@ -110,7 +111,8 @@ def test_a_canvas_has_the_size_and_color_asked_for():
     image = augmentation_crops.random_pad_image((1, 1), (130, 150))(example(), SEED)[
         "image"
     ].numpy()
-    assert image.shape[0] >= HEIGHT and image.shape[1] >= WIDTH
+    assert image.shape[0] >= HEIGHT
+    assert image.shape[1] >= WIDTH
     np.testing.assert_allclose(image.reshape(-1, 3).mean(0), [49.5, 59.5, 200], atol=1)
 
 
@@ -120,7 +122,8 @@ def test_crop_and_pad_is_measured_by_the_image_before():
     )
     for result in in_a_graph(augmentation, 5):
         height, width, _ = result["image"].shape
-        assert height == HEIGHT and width >= WIDTH // 2
+        assert height == HEIGHT
+        assert width >= WIDTH // 2
 
 
 def test_square_crops():

@@ -59,7 +59,8 @@ def test_scale():
     heights = [
         r["image"].shape[0] for r in in_a_graph(augmentation_layout.random_image_scale(), 20)
     ]
-    assert 50 <= min(heights) < 80 and 120 < max(heights) <= 200
+    assert 50 <= min(heights) < 80
+    assert 120 < max(heights) <= 200
     tiny = {**example(), "image": tf.zeros([1, 1, 3], tf.uint8)}
     assert augmentation_layout.random_image_scale(0.1, 0.1)(tiny, SEED)["image"].shape == (1, 1, 3)
 
@@ -78,13 +79,16 @@ def moves(mode, ratio=0.2):
 def test_jitter():
     # The third box touches the border, where it is cut.
     either = moves("DEFAULT")[:, :2]
-    assert np.abs(either).max() <= 0.1001 and either.min() < -0.05 and either.max() > 0.05
+    assert np.abs(either).max() <= 0.1001
+    assert either.min() < -0.05
+    assert either.max() > 0.05
     for prefix, sign in (("EXPAND", 1), ("SHRINK", -1)):
         free, symmetric, both = (
             sign * moves(prefix + suffix)[:, :2] for suffix in ("", "_SYMMETRIC", "_SYMMETRIC_XY")
         )
         for amounts in (free, symmetric, both):
-            assert amounts.min() > -1e-5 and 0.05 < amounts.max() <= 0.1001
+            assert amounts.min() > -1e-5
+            assert 0.05 < amounts.max() <= 0.1001
         assert np.abs(free[..., 0] - free[..., 2]).max() > 0.01
         np.testing.assert_allclose(symmetric[..., :2], symmetric[..., 2:], atol=1e-5)
         assert np.abs(symmetric[..., 0] - symmetric[..., 1]).max() > 0.01
@@ -98,14 +102,16 @@ def test_what_grows_alike_on_both_sides_stops_where_one_meets_the_border():
     for mode in ("EXPAND_SYMMETRIC", "EXPAND_SYMMETRIC_XY"):
         np.testing.assert_allclose(moves(mode)[:, 2], 0.0, atol=1e-6)
     lone_sides = moves("EXPAND")[:, 2]
-    assert (lone_sides[:, :2] == 0).all() and (lone_sides[:, 2:] > 0).all()
+    assert (lone_sides[:, :2] == 0).all()
+    assert (lone_sides[:, 2:] > 0).all()
     assert moves("SHRINK_SYMMETRIC")[:, 2].max() < 0
 
 
 def test_jittered_boxes_stay_in_the_image():
     for result in in_a_graph(augmentation_layout.random_jitter_boxes(0.5, "EXPAND"), 5):
         boxes = result[Groundtruth.boxes].numpy()
-        assert boxes.min() >= 0 and boxes.max() <= 1
+        assert boxes.min() >= 0
+        assert boxes.max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,8 @@ def test_every_kind_of_image_becomes_rgb(format_name, mode, size):
     options = {"subsampling": 0} if format_name == "JPEG" and mode == "RGB" else {}
     data = encoded(block_image(*size, mode), format_name, **options)
     image = decode(example(data=data, size=size))["image"].numpy()
-    assert image.shape == (size[1], size[0], 3) and image.dtype == np.uint8
+    assert image.shape == (size[1], size[0], 3)
+    assert image.dtype == np.uint8
     assert np.abs(image - rgb(data)).max() <= 6
 
 

@@ -153,7 +153,8 @@ def test_rotated_images_are_recognized_and_rotated_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate clockwise to view
     result = read_encoded(tmp_path, encoded(image, exif=exif, quality=95, subsampling=0))
-    assert result.rotated and (result.height, result.width) == (30, 40)
+    assert result.rotated
+    assert (result.height, result.width) == (30, 40)
     upright = image_files.rotate_upright(result)
     assert (upright.height, upright.width, upright.rotated) == (40, 30, False)
     pixels = np.asarray(Image.open(io.BytesIO(upright.data)), np.int64)

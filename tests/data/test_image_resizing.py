@@ -111,7 +111,7 @@ def test_the_two_conventions_by_hand():
 
 
 @pytest.mark.parametrize(
-    "method, half_pixel_centers, expected",
+    ("method", "half_pixel_centers", "expected"),
     [
         ("BILINEAR", False, [0, 5, 10, 15, 20, 25, 30, 30]),
         ("BILINEAR", True, [0, 2.5, 7.5, 12.5, 17.5, 22.5, 27.5, 30]),
@@ -136,7 +136,7 @@ def test_bicubic_keeps_a_constant():
 
 
 @pytest.mark.parametrize(
-    "size, expected",
+    ("size", "expected"),
     [
         ((25, 50), (10, 20)),
         ((50, 25), (20, 10)),
@@ -161,7 +161,8 @@ def test_both_size_rules_agree_and_keep_within_limits(height, width, limits):
     known = image_resizing.size_within((height, width), *limits)
     unknown = image_resizing.size_within(tf.constant([height, width]), *limits)
     assert unknown.numpy().tolist() == list(known)
-    assert 1 <= min(known) <= limits[0] and max(known) <= limits[1]
+    assert 1 <= min(known) <= limits[0]
+    assert max(known) <= limits[1]
     assert min(known) == limits[0] or max(known) == limits[1]
 
 
@@ -228,7 +229,8 @@ def test_no_image():
     resized, shapes = image_resizing.fixed_shape(
         tf.zeros([0, 5, 5, 3]), height=4, width=6, half_pixel_centers=False
     )
-    assert resized.shape == (0, 4, 6, 3) and shapes.shape == (0, 3)
+    assert resized.shape == (0, 4, 6, 3)
+    assert shapes.shape == (0, 3)
 
 
 def test_inside_a_dataset():
@@ -246,7 +248,7 @@ def test_inside_a_dataset():
 
 
 @pytest.mark.parametrize(
-    "function, options, words",
+    ("function", "options", "words"),
     [
         (
             image_resizing.keep_aspect_ratio,

@@ -60,7 +60,8 @@ def test_images_of_different_sizes_are_padded_with_zeros_after_preprocessing(tmp
         assert inputs.sum() == pytest.approx((pixels / 255.0 + 1.0).sum())
         kept = batch[Batch.original_images][row].numpy()
         np.testing.assert_array_equal(kept[:height, :width], pixels)
-        assert kept.dtype == np.uint8 and kept.sum() == pixels.sum()
+        assert kept.dtype == np.uint8
+        assert kept.sum() == pixels.sum()
     shapes = [[16, 20, 3], [24, 10, 3]]
     assert batch[Batch.true_image_shapes].numpy().tolist() == shapes
     assert batch[Batch.original_image_shapes].numpy().tolist() == shapes

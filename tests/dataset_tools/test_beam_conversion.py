@@ -114,4 +114,5 @@ def test_by_the_command_line(tmp_path):
     done = command_line.run(
         create_coco_tf_record, *arguments, "--runner=DirectRunner", "--num_workers=2"
     )
-    assert done.code == 1 and "direct_num_workers=4" in done.err
+    assert done.code == 1
+    assert "direct_num_workers=4" in done.err

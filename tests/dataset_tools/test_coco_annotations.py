@@ -125,7 +125,8 @@ def test_mistakes_are_named_together_up_to_ten(tmp_path):
     annotations = [BOX | {"iscrowd": 5, "id": number} for number in range(12)]
     with pytest.raises(coco_annotations.CocoError) as error:
         coco_annotations.read_coco_file(coco_files.write(tmp_path, [image(1)], annotations))
-    assert "(id 9)" in str(error.value) and "and 2 more" in str(error.value)
+    assert "(id 9)" in str(error.value)
+    assert "and 2 more" in str(error.value)
 
 
 def test_missing_files_are_named(tmp_path):
@@ -177,7 +178,8 @@ def test_a_real_file_is_read_whole():
     file = coco_annotations.read_coco_file(
         SHARED / "data" / "coco_eval" / "instances_val2014_100.json"
     )
-    assert len(file.images) == 100 and file.num_unlisted == 0
+    assert len(file.images) == 100
+    assert file.num_unlisted == 0
     assert (len(file.categories), max(file.categories.values())) == (80, 90)
     objects = [item for listed in file.images for item in listed.objects]
     assert any(item.is_crowd for item in objects)

@@ -23,7 +23,8 @@ def test_flags_that_do_not_go_together(tmp_path, arguments, says):
         f"--output_path={tmp_path}/c",
         *arguments,
     )
-    assert done.code == 1 and says in done.err
+    assert done.code == 1
+    assert says in done.err
 
 
 def test_without_beam_the_error_says_how_to_install_it(tmp_path, monkeypatch):

@@ -158,8 +158,10 @@ def test_category_0_needs_a_label_map(tmp_path):
     categories = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
     arguments = (tmp_path, [image(1)], [thing(1, 0, 1, 1, 2, 2)], {"000001.jpg": JPEG})
     done, written = convert(*arguments, categories=categories)
-    assert done.code == 1 and not written
-    assert "are 0 to 1" in done.err and "--output_label_map" in done.err
+    assert done.code == 1
+    assert not written
+    assert "are 0 to 1" in done.err
+    assert "--output_label_map" in done.err
     done, [example] = convert(
         *arguments, f"--output_label_map={tmp_path}/map.pbtxt", categories=categories
     )
@@ -192,6 +194,8 @@ def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, arguments, says):
         {"000001.jpg": JPEG},
         *[text.format(tmp_path) for text in arguments],
     )
-    assert done.code == 1 and not written
-    assert done.err.startswith("error: ") and "Traceback" not in done.err
+    assert done.code == 1
+    assert not written
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
     assert re.search(says, done.err), done.err

@@ -127,7 +127,8 @@ def test_bad_images_are_left_out_and_named(tmp_path):
     lines = "\n".join(report.lines())
     assert "file not found: 1 (gone.jpg)" in lines
     assert "images skipped, unreadable: 2 (" in lines
-    assert "short.jpg: " in lines and "text.jpg: not an image" in lines
+    assert "short.jpg: " in lines
+    assert "text.jpg: not an image" in lines
 
 
 def test_a_directory_without_any_of_the_images_is_said(tmp_path):
@@ -169,7 +170,8 @@ def test_a_photograph_annotated_in_a_viewer_that_turned_it(tmp_path):
     report, [example] = convert(
         tmp_path, {"a": upright}, {"a.jpg": encoded(block_image(40, 30), exif=exif)}
     )
-    assert values(example, "image/height") == [40] and values(example, "image/width") == [30]
+    assert values(example, "image/height") == [40]
+    assert values(example, "image/width") == [30]
     assert values(example, "image/object/bbox/ymax") == [0.5]
     assert tf.io.decode_jpeg(values(example, "image/encoded")[0]).shape == (40, 30, 3)
     assert report.lines()[1:] == [f"{conversion_report.UPRIGHT}: 1 (a.jpg)"]
@@ -180,8 +182,11 @@ def test_unknown_classes_are_all_named_before_anything_is_written(tmp_path):
     with pytest.raises(DataError) as caught:
         convert(tmp_path, {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
     message = str(caught.value)
-    assert "class 'cow', in " in message and "class 'Dog', in " in message
-    assert "a.xml" in message and "map.pbtxt" in message and "--output_label_map" in message
+    assert "class 'cow', in " in message
+    assert "class 'Dog', in " in message
+    assert "a.xml" in message
+    assert "map.pbtxt" in message
+    assert "--output_label_map" in message
     assert not (tmp_path / "out.record").exists()
 
 
@@ -265,7 +270,8 @@ def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments
     arguments = [text.format(tmp_path / "v") for text in arguments]
     result = run(*arguments, f"--output_path={tmp_path}/out.record")
     assert result.returncode == 1
-    assert "error: " in result.stderr and "Traceback" not in result.stderr
+    assert "error: " in result.stderr
+    assert "Traceback" not in result.stderr
     assert re.search(says, result.stderr), result.stderr
     assert not list(tmp_path.glob("*out.record*"))
 

@@ -70,7 +70,9 @@ def test_the_authors_scenes(tmp_path, name):
     np.testing.assert_allclose(mask, scene.mask, rtol=1e-6)
     windows = windows_of(example)
     number = 64 if len(scene.boxes) else 1
-    assert windows.shape == (number, 4) and windows.min() >= 0 and windows.max() <= 1
+    assert windows.shape == (number, 4)
+    assert windows.min() >= 0
+    assert windows.max() <= 1
     expected = labels.window_labels(scene.boxes, scene.classes, windows, scene.num_classes)
     stored = label_scenes.numbers(texts(example, "image/window/labels/text"), scene.num_classes)
     # The last digit hangs on the windows, which are rounded to float32 when they are stored.
@@ -116,7 +118,8 @@ def test_objects_that_are_not_stored_count_all_the_same(tmp_path):
     )
     assert texts(example, "image/object/closeness/text") == labels.to_text(expected[:1])
     stored = label_scenes.numbers(texts(example, "image/window/labels/text"), 3)
-    assert stored[:, 3].max() > 0 and stored[:, 2].max() == 0  # A box without area covers nothing.
+    assert stored[:, 3].max() > 0
+    assert stored[:, 2].max() == 0
 
 
 def test_boxes_beyond_the_picture_count_where_they_are(tmp_path):

@@ -26,7 +26,7 @@ def test_examples_go_to_the_shards_in_turn(tmp_path):
 def test_an_interrupted_run_leaves_nothing_new_and_keeps_the_old(tmp_path, error):
     path = tmp_path / "a.record"
     path.write_bytes(b"old")
-    with pytest.raises(error), shard_writer.ShardWriter(path) as writer:
+    with pytest.raises(error), shard_writer.ShardWriter(path) as writer:  # noqa: PT012
         writer.write(b"half")
         assert path.read_bytes() == b"old"
         assert not list(tmp_path.glob("a.record?*"))
@@ -61,7 +61,7 @@ def test_a_directory_given_as_the_record_is_refused(tmp_path, num_shards):
 
 def test_a_file_given_as_the_directory_is_said_before_anything_is_computed(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError) as error:
+    with pytest.raises(OSError, match="file") as error:
         shard_writer.ShardWriter(tmp_path / "file" / "a.record")
     assert error.value.filename == str(tmp_path / "file")
 

@@ -50,7 +50,8 @@ def test_boxes_lie_inside_and_are_of_a_learnable_size(drawn):
     for image, objects in drawn:
         assert image.size == (160, 128)
         for item in objects:
-            assert 0 <= item.ymin < item.ymax <= 128 and 0 <= item.xmin < item.xmax <= 160
+            assert 0 <= item.ymin < item.ymax <= 128
+            assert 0 <= item.xmin < item.xmax <= 160
             longer = max(item.ymax - item.ymin, item.xmax - item.xmin)
             assert 0.15 * 128 <= longer <= 0.8 * 128
 
@@ -60,10 +61,13 @@ def test_boxes_fit_what_is_drawn_to_a_pixel():
     for drawing, aspect in synthetic_shapes.DRAWINGS.values():
         height = 100
         image = drawing(round(height * aspect), height, rng)
-        assert image.mode == "RGBA" and image.size == (round(height * aspect), height)
+        assert image.mode == "RGBA"
+        assert image.size == (round(height * aspect), height)
         left, top, right, bottom = image.getchannel("A").getbbox()
-        assert top <= 1 and bottom >= height - 1
-        assert left <= 1 and right >= image.width - 2
+        assert top <= 1
+        assert bottom >= height - 1
+        assert left <= 1
+        assert right >= image.width - 2
 
 
 def test_some_images_are_empty_some_crowded_and_every_class_is_frequent(drawn):
@@ -89,7 +93,8 @@ def test_classes_co_occur_as_in_the_world(drawn):
 
 def test_flags_tell_of_covered_and_cut_things(drawn):
     objects = [item for _, objects in drawn for item in objects]
-    assert any(item.truncated for item in objects) and any(item.difficult for item in objects)
+    assert any(item.truncated for item in objects)
+    assert any(item.difficult for item in objects)
     for item in objects:
         at_border = item.ymin == 0 or item.xmin == 0 or item.ymax == 128 or item.xmax == 160
         assert at_border or not item.truncated
@@ -110,7 +115,8 @@ def test_the_converter_reads_it_without_a_complaint(tmp_path):
         voc_conversion.check_classes(located, labels, str(label_map))
         images = voc_conversion.to_annotated_images(located, labels)
         summary = record_conversion.create_records(images, tmp_path / f"{split}.record")
-        assert summary.images == number and not summary.issues
+        assert summary.images == number
+        assert not summary.issues
         total += summary.objects
     expected = [synthetic_voc.draw_image(index, 3, 96, 128)[1] for index in range(8)]
     assert total == sum(len(objects) for objects in expected)

@@ -127,7 +127,8 @@ def test_losses_of_auxiliary_tasks_where_the_labels_are():
         "Loss/MTL/edgemask_loss",
     }
     closeness = found.pop("Loss/MTL/closeness_classification_loss")
-    assert np.isfinite(closeness) and closeness >= 0, found  # 0: no proposal of the toy fits.
+    assert np.isfinite(closeness), found
+    assert closeness >= 0, found  # 0: no proposal matches an object
     assert all(np.isfinite(value) and value > 0 for value in found.values()), found
 
 
@@ -182,7 +183,8 @@ def test_a_task_with_a_label_key_of_its_own_reports_losses_and_metrics():
 def test_a_task_without_its_labels_is_named(caplog):
     batch = tiny.batch(0)
     found = make_infer_fn(detector_with(Brightness()), spec(batch))(batch)
-    assert "Loss/MTL/brightness_loss" not in found and "mtl/brightness_error" not in found
+    assert "Loss/MTL/brightness_loss" not in found
+    assert "mtl/brightness_error" not in found
     assert "brightness_loss: the evaluation dataset has no image_brightness" in caplog.text
 
 

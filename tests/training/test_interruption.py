@@ -22,7 +22,7 @@ def test_the_first_signal_waits_for_the_step(number, capsys):
 
 
 def test_the_second_signal_does_not_wait():
-    with pytest.raises(KeyboardInterrupt), GracefulStop():
+    with pytest.raises(KeyboardInterrupt), GracefulStop():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 

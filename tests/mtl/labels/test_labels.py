@@ -21,7 +21,8 @@ def names(scenes):
 
 @pytest.mark.golden
 def test_the_scenes_are_there():
-    assert len(SCENES) == 30 and len(EXACT) == 25
+    assert len(SCENES) == 30
+    assert len(EXACT) == 25
 
 
 @pytest.mark.golden
@@ -128,9 +129,11 @@ def test_no_object(kind):
     found = labels.closeness_labels(boxes, classes, (100, 100), 3, **keywords)
     np.testing.assert_array_equal(found, np.zeros([len(boxes), 4]))
     mask, weight = labels.foreground_mask(boxes, 8, **keywords).numpy()
-    assert not mask.any() and (weight == 1).all()
+    assert not mask.any()
+    assert (weight == 1).all()
     sampled = labels.sample_windows(boxes, (100, 100), 3, seed=1, **keywords).numpy()
-    assert np.isfinite(sampled).all() and (sampled[:, 2:] > sampled[:, :2]).all()
+    assert np.isfinite(sampled).all()
+    assert (sampled[:, 2:] > sampled[:, :2]).all()
     assert labels.count_windows(boxes, 3, **keywords) == 1
 
 

@@ -46,9 +46,11 @@ def test_no_box_no_window():
     window = tf.constant([[0.0, 0.0, 1.0, 1.0]], tf.float64)
     no_groups = tf.zeros([0], tf.int32)
     union, found = union_areas.areas(none, no_groups, window, num_groups=2)
-    assert union.numpy().tolist() == [0] and found.numpy().tolist() == [[0, 0]]
+    assert union.numpy().tolist() == [0]
+    assert found.numpy().tolist() == [[0, 0]]
     union, found = union_areas.areas(window, tf.constant([0]), none, num_groups=2)
-    assert union.shape == [0] and found.shape == [0, 2]
+    assert union.shape == [0]
+    assert found.shape == [0, 2]
 
 
 def test_a_batch_is_its_pictures():

@@ -90,7 +90,8 @@ def test_the_distribution_is_the_authors(name):
 def test_every_window_holds_an_object_and_32_pixels():
     size = (50, 400)
     found = window_sampling.sample_windows(CORNER, size, 200, seed=5).numpy()
-    assert found.min() >= 0 and found.max() <= 1
+    assert found.min() >= 0
+    assert found.max() <= 1
     sides = (found[:, 2:] - found[:, :2]) * size
     assert sides.min() > 32 - 1e-4
     assert all(touches(window, CORNER) for window in found)
@@ -119,7 +120,8 @@ NOTHING = {
 @pytest.mark.parametrize("boxes", NOTHING.values(), ids=NOTHING)
 def test_a_picture_without_an_object(boxes):
     found = window_sampling.sample_windows(boxes, (100, 100), 5, seed=1).numpy()
-    assert found.shape == (5, 4) and len(np.unique(found, axis=0)) == 5
+    assert found.shape == (5, 4)
+    assert len(np.unique(found, axis=0)) == 5
     assert window_sampling.count_windows(boxes, 5) == 1
     assert window_sampling.count_windows(CORNER, 5) == 5
 
