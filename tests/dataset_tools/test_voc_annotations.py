@@ -185,7 +185,7 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
         voc_annotations.annotation_files(directory, "trian")
     with pytest.raises(FileNotFoundError, match="1 of 2 images have no annotation.*b.xml"):
         voc_annotations.annotation_files(directory, "train")
-    with pytest.raises(voc_annotations.VocError, match="val.txt is empty, expected the name of an image"):
+    with pytest.raises(voc_annotations.VocError, match="val.txt is empty, expected the name"):
         voc_annotations.annotation_files(directory, "val")
     with pytest.raises(
         FileNotFoundError, match="directory '.*labels' does not exist.*--annotations_dir"
