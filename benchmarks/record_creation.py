@@ -120,7 +120,7 @@ def measure(name: str, load: Load, output: Path, auxiliary_labels: bool) -> None
     )
 
 
-def data_sets(scratch: Path) -> Iterator[tuple[str, Load]]:
+def make_datasets(scratch: Path) -> Iterator[tuple[str, Load]]:
     if _DATA_DIR.value:
         yield "VOC", functools.partial(load_voc, _DATA_DIR.value, _YEAR.value, _SET.value)
     if _ANNOTATIONS.value:
@@ -135,7 +135,7 @@ def data_sets(scratch: Path) -> Iterator[tuple[str, Load]]:
 
 def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        for name, load in data_sets(Path(scratch)):
+        for name, load in make_datasets(Path(scratch)):
             for auxiliary_labels in (False, True):
                 full_name = f"{name} with auxiliary labels" if auxiliary_labels else name
                 measure(full_name, load, Path(scratch) / "benchmark.record", auxiliary_labels)

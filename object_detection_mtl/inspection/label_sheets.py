@@ -69,7 +69,9 @@ def write_label_sheets(
         drawing.draw_label_sheet(labeled, source.names).save(output_dir / file_name)
         drawn.append((labeled.name, file_name))
     if not drawn:
-        raise ValueError("there is no image to draw. " + "; ".join(source.report.lines()[1:]))
+        raise ValueError(
+            "no image to draw, expected at least one. " + "; ".join(source.report.lines()[1:])
+        )
     index = output_dir / "index.html"
     index.write_text(make_page(drawn, source.report.lines()[1:]), encoding="utf-8")
     return index

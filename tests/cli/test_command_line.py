@@ -33,13 +33,13 @@ def tool(main):
         ("--directories=a,", "directories"),
     ],
 )
-def test_an_empty_flag_is_no_value(argument, name):
+def test_empty_flag_is_an_error(argument, name):
     done = in_process.run(tool(lambda: print("ran")), argument)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"error: --{name} is empty; give it a value or omit it")
 
 
-def test_flags_left_out_and_empty_texts_with_a_meaning_pass():
+def test_omitted_flags_and_empty_texts_with_a_meaning_pass():
     for arguments in ((), ("--prefix=",), ("--directory=a", "--directories=a,b")):
         done = in_process.run(tool(lambda: print("ran")), *arguments)
         assert (done.code, done.out) == (0, "ran\n"), done.err
@@ -68,10 +68,10 @@ def test_errors_of_the_operating_system_name_path_and_reason(number, says):
 
 def test_messages_of_our_own_are_left_as_they_are():
     def main():
-        raise FileNotFoundError("--directory: there is no directory 'x'")
+        raise FileNotFoundError("--directory: the directory 'x' does not exist")
 
     done = in_process.run(tool(main))
-    assert (done.code, done.err) == (1, "error: --directory: there is no directory 'x'\n")
+    assert (done.code, done.err) == (1, "error: --directory: the directory 'x' does not exist\n")
 
 
 def test_the_exit_code_of_main_and_of_ctrl_c():

@@ -113,7 +113,7 @@ def test_the_same_labels_are_drawn_from_a_directory_and_from_its_record(tmp_path
         (["--data_dir={0}/voc", "--output_dir={0}/map.pbtxt"], "a file of this name exists"),
     ],
 )
-def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, voc_directory, arguments, says):
+def test_user_errors_are_one_message_and_exit_code_1(tmp_path, voc_directory, arguments, says):
     dataset_label_map.write_label_map({"quokka": 1}, tmp_path / "map.pbtxt")
     done, sheets = inspect(tmp_path, *[text.format(tmp_path) for text in arguments])
     assert done.code == 1
@@ -144,4 +144,4 @@ def test_a_directory_without_a_usable_image(tmp_path):
     directory = make_voc_directory(tmp_path / "v", {"a": annotation("a.jpg")}, {"a.jpg": b"text"})
     done, _ = inspect(tmp_path, f"--data_dir={directory}")
     assert done.code == 1
-    assert "there is no image to draw. images skipped, unreadable: 1" in done.err
+    assert "expected at least one. images skipped, unreadable: 1" in done.err

@@ -32,7 +32,7 @@ def test_flip_moves_image_and_boxes():
     assert set(after) == set(before)
 
 
-def test_two_flips_are_none_and_no_boxes_are_no_obstacle():
+def test_two_flips_cancel_and_images_without_boxes_are_flipped():
     flip = augmentation.random_horizontal_flip(1.0)
     for before in (example(), example(boxes=())):
         once = flip(before, tf.constant([1, 2]))

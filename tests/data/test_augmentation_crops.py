@@ -76,10 +76,10 @@ def test_a_crop_keeps_its_promises():
         low = np.maximum(boxes[:, :2], [top, left])
         high = np.minimum(boxes[:, 2:], [top + height, left + width])
         inside = np.prod(np.maximum(high - low, 0), axis=1)
-        shares = inside / np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-        assert shares.max() >= 0.49
+        fractions = inside / np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        assert fractions.max() >= 0.49
         kept = set(result[Groundtruth.classes].numpy() - 1)
-        assert set(np.where(shares > 0.3001)[0]) <= kept <= set(np.where(shares > 0.2999)[0])
+        assert set(np.where(fractions > 0.3001)[0]) <= kept <= set(np.where(fractions > 0.2999)[0])
 
 
 def test_boxes_may_stick_out_where_they_are_not_clipped():

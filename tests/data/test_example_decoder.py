@@ -124,7 +124,7 @@ def test_texts_are_looked_up_by_name_then_by_display_name():
     assert classes(["cat"], [3], prefer_display_name=True) == [1]
 
 
-def test_unknown_texts_are_left_out_and_logged_once(monkeypatch):
+def test_objects_of_unknown_text_are_dropped_and_logged_once(monkeypatch):
     messages = []
     monkeypatch.setattr(
         example_decoder.logging, "warning", lambda text, *args: messages.append(text % args)
@@ -136,7 +136,7 @@ def test_unknown_texts_are_left_out_and_logged_once(monkeypatch):
     assert any("no class 'cow'" in text and "a.jpg" in text for text in messages)
 
 
-def test_number_minus_one_is_left_out_and_others_out_of_range_are_an_error():
+def test_class_number_minus_one_is_dropped_and_others_out_of_range_are_an_error():
     assert classes([], [-1, 2]) == [2]
     for wrong in (0, 4, -2):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)outside 1\.\.3.*a\.jpg"):
@@ -148,7 +148,7 @@ def test_number_minus_one_is_left_out_and_others_out_of_range_are_an_error():
 # Boxes --------------------------------------------------------------------------------------
 
 
-def test_boxes_are_clipped_and_those_without_area_left_out_with_all_that_is_theirs():
+def test_boxes_are_clipped_and_objects_without_area_are_dropped():
     nan, inf = float("nan"), float("inf")
     result = decode(
         example(

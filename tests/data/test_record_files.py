@@ -63,21 +63,25 @@ def test_every_record_is_found_where_tensorflow_wrote_it(tmp_path_factory, conte
     assert found == contents
 
 
-def test_a_file_cut_short_anywhere_is_an_error_with_the_place(tmp_path):
+def test_truncated_file_is_an_error_with_its_position(tmp_path):
     path = write(tmp_path / "whole", b"x" * 20, b"y" * 30)  # Records at 0..36 and 36..82.
     data = path.read_bytes()
-    cut = tmp_path / "cut"
+    truncated = tmp_path / "truncated"
     for length in (1, 11, 12, 35, 37, 81):
-        cut.write_bytes(data[:length])
+        truncated.write_bytes(data[:length])
         number, start = (0, 0) if length < 36 else (1, 36)
-        says = f"cut is truncated: record number {number} .* starts at byte {start} .* {length}"
+        says = (
+            f"truncated is truncated: record number {number} .* starts at byte {start} .* {length}"
+        )
         with pytest.raises(ValueError, match=says):
-            record_files.index_records(str(cut))
-    cut.write_bytes(data[:36])  # A cut between two records cannot be told from the end.
-    assert len(record_files.index_records(str(cut))) == 1
+            record_files.index_records(str(truncated))
+    truncated.write_bytes(
+        data[:36]
+    )  # A truncation between two records looks like the end of the file.
+    assert len(record_files.index_records(str(truncated))) == 1
 
 
-def test_what_is_no_record_file_is_an_error(tmp_path):
+def test_other_file_is_an_error(tmp_path):
     (tmp_path / "text").write_text("this is a text file, not a TFRecord")
     with pytest.raises(ValueError, match=r"text is not a TFRecord file: at byte 0 .*b'this is '"):
         record_files.index_records(f"{tmp_path}/text")

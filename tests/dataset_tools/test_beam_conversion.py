@@ -68,7 +68,7 @@ def test_the_same_records_as_from_this_process_in_any_order(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*beam*")) == [path.name for path in paths]
 
 
-def test_nothing_usable_is_an_error_and_leaves_nothing(tmp_path):
+def test_no_usable_image_is_an_error_without_output(tmp_path):
     output = tmp_path / "out" / "a.record"
     with pytest.raises(DataError, match="nothing was written.*file not found: 1 .0.jpg"):
         beam_conversion.create_records(functools.partial(load, tmp_path, 1), output)

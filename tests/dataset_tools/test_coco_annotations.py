@@ -94,7 +94,7 @@ BOX = thing(1, 3, 0, 0, 1, 1)
         ({"annotations": {}}, "no list 'annotations'"),
     ],
 )
-def test_wrong_files_are_explained(tmp_path, change, says):
+def test_invalid_files_are_explained(tmp_path, change, says):
     path = coco_files.write(tmp_path, [image(1)], [BOX])
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(coco_annotations.CocoError, match=f"instances.json.*{says}"):
@@ -114,7 +114,7 @@ def test_wrong_files_are_explained(tmp_path, change, says):
         (b"1" * 10_000, "not valid JSON .*digits"),
     ],
 )
-def test_what_is_no_instances_file_is_refused(tmp_path, data, says):
+def test_other_files_are_an_error(tmp_path, data, says):
     path = tmp_path / "instances.json"
     path.write_bytes(data)
     with pytest.raises(coco_annotations.CocoError, match=says):

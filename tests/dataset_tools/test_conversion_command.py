@@ -15,7 +15,7 @@ from tests import command_line
         (["--runner=DirectRunner", "--num_workers=2"], "direct_num_workers=4"),
     ],
 )
-def test_flags_that_do_not_go_together(tmp_path, arguments, says):
+def test_contradicting_flags(tmp_path, arguments, says):
     done = command_line.run(
         create_coco_tf_record,
         "--annotations_file=a.json",

@@ -103,7 +103,7 @@ def test_the_decoder_reads_the_same_boxes(tmp_path):
     np.testing.assert_array_equal(decoded[Groundtruth.area], [55.5, 9.25])
 
 
-def test_what_is_wrong_with_images_and_boxes_is_said_once_at_the_end(tmp_path):
+def test_issues_of_images_and_boxes_are_reported_at_the_end(tmp_path):
     names = ("good", "gone", "short", "lost", "empty")
     done, written = convert(
         tmp_path,
@@ -184,7 +184,7 @@ def test_category_0_needs_a_label_map(tmp_path):
         (["surplus"], "unexpected arguments"),
     ],
 )
-def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, arguments, says):
+def test_user_errors_are_one_message_and_exit_code_1(tmp_path, arguments, says):
     (tmp_path / "empty").mkdir()
     dataset_label_map.write_label_map({"quokka": 1}, tmp_path / "map.pbtxt")
     done, written = convert(

@@ -100,7 +100,7 @@ def test_boxes_beyond_the_image_are_clipped_and_lost_ones_counted(tmp_path):
 JPEG = encoded(block_image())
 
 
-def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
+def test_images_without_objects_and_dropped_difficult_objects(tmp_path):
     hard = thing("cat", 1, 1, 9, 9, "<difficult>1</difficult>")
     report, [first, second] = convert(
         tmp_path,
@@ -116,7 +116,7 @@ def test_no_object_at_all_and_difficult_ones_left_out(tmp_path):
     ]
 
 
-def test_bad_images_are_left_out_and_named(tmp_path):
+def test_unreadable_images_are_skipped_and_reported(tmp_path):
     names = ("good", "short", "text", "gone")
     report, written = convert(
         tmp_path,
@@ -131,7 +131,7 @@ def test_bad_images_are_left_out_and_named(tmp_path):
     assert "text.jpg: not an image" in lines
 
 
-def test_a_directory_without_any_of_the_images_is_said(tmp_path):
+def test_directory_without_the_images_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="none of the 1 images .*'a.jpg'; .*--images_dir"):
         convert(tmp_path, {"a": annotation("a.jpg")}, {"b.jpg": JPEG})
 
@@ -264,7 +264,7 @@ def test_from_a_directory_to_shards_by_one_command(tmp_path):
         (["--data_dir={}", "--label_map_path=a", "--output_label_map=b"], "are both given"),
     ],
 )
-def test_mistakes_end_in_one_message_and_exit_code_1(tmp_path, capsys, arguments, says):
+def test_user_errors_are_one_message_and_exit_code_1(tmp_path, capsys, arguments, says):
     objects = thing("quokka", 1, 1, 9, 9)
     make_voc_directory(tmp_path / "v", {"a": annotation("a.jpg", objects)}, {"a.jpg": JPEG})
     arguments = [text.format(tmp_path / "v") for text in arguments]

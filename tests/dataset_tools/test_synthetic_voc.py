@@ -91,7 +91,7 @@ def test_classes_co_occur_as_in_the_world(drawn):
     assert share("cup", "sign") == 0.0
 
 
-def test_flags_tell_of_covered_and_cut_things(drawn):
+def test_difficult_and_truncated_flags(drawn):
     objects = [item for _, objects in drawn for item in objects]
     assert any(item.truncated for item in objects)
     assert any(item.difficult for item in objects)
@@ -132,7 +132,7 @@ def test_sizes_that_are_too_small_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["Annotations/mine.xml", "JPEGImages/mine.jpg"])
-def test_a_data_set_of_another_origin_is_not_mixed_with(tmp_path, place):
+def test_another_dataset_is_not_overwritten(tmp_path, place):
     synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=64)
     synthetic_voc.write_dataset(tmp_path, {"train": 1}, height=64, width=64)  # Its own it replaces.
     (tmp_path / place).write_bytes(b"")

@@ -43,7 +43,7 @@ def test_absent_details_have_defaults(tmp_path):
     assert not result.objects[0].difficult
 
 
-def test_no_object_is_no_error_and_size_zero_means_unknown(tmp_path):
+def test_annotation_without_objects_and_with_size_zero(tmp_path):
     result = parse(tmp_path, annotation(size=(0, 0)))
     assert result.objects == ()
     assert result.width is None

@@ -67,17 +67,17 @@ def test_errors_arrive_after_the_results_before_them(number):
         list(results)
 
 
-def test_a_dead_process_is_an_error_and_no_endless_wait():
+def test_dead_process_is_an_error():
     with pytest.raises(OSError, match="a worker process died.*--num_workers=1"):
         list(worker_pool.map_in_order(die, range(3), 2))
 
 
-def test_workers_do_not_hear_ctrl_c():
+def test_workers_ignore_ctrl_c():
     assert list(worker_pool.map_in_order(refuse_to_hear, range(2), 2)) == [True, True]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_closing_does_not_wait_for_work_that_nobody_wants():
+def test_close_does_not_wait_for_unneeded_results():
     results = worker_pool.map_in_order(sleep_unless_first, range(100), 2)
     assert next(results) == 0
     start = time.monotonic()

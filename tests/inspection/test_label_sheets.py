@@ -3,15 +3,15 @@
 from object_detection_mtl.inspection import label_sheets
 
 
-def test_the_page_escapes_every_name():
+def test_page_escapes_every_name():
     name = '<script>alert("x")</script>&.jpg'
-    page = label_sheets.make_page([(name, "0001_a b#.png")], ["left out: <b>"])
+    page = label_sheets.make_page([(name, "0001_a b#.png")], ["skipped: <b>"])
     assert "<script>" not in page
     assert "<b>" not in page
     assert page.count("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;.jpg") == 2
     assert 'src="0001_a%20b%23.png"' in page
     assert 'href="0001_a%20b%23.png"' in page
-    assert "left out: &lt;b&gt;" in page
+    assert "skipped: &lt;b&gt;" in page
 
 
 def test_file_names_are_safe_whatever_images_are_called():
