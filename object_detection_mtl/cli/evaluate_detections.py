@@ -60,6 +60,12 @@ def define_flags() -> None:
     flags.DEFINE_string("detections", None, "Detections; the name of the flag can be omitted.")
     define_groundtruth_flags()
     flags.DEFINE_string("report", None, "Directory of the report; created if it does not exist.")
+    flags.DEFINE_string(
+        "coco_export",
+        None,
+        "Directory of images, ground truth and detections in the COCO layout, which FiftyOne and "
+        "supervision import.",
+    )
     flags.DEFINE_string("name", None, "Name of the detector in the report.")
     flags.DEFINE_integer(
         "gallery_images",
@@ -74,6 +80,7 @@ def main() -> int:
     if not FLAGS.detections:
         raise ValueError("give the detections: evaluate_detections PATH --groundtruth=...")
     from object_detection_mtl.reporting import (
+        coco_layout,
         detection_files,
         groundtruth_files,
         html_report,
@@ -97,6 +104,8 @@ def main() -> int:
     print_metrics(contents)
     if FLAGS.report:
         print(html_report.write_report(contents, FLAGS.report))
+    if FLAGS.coco_export:
+        print(coco_layout.write_coco_layout(evaluation, FLAGS.coco_export))
     return 0
 
 

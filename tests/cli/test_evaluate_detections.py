@@ -31,11 +31,13 @@ def values(out):
 
 
 def test_metrics_are_printed_and_a_report_is_written(results, tmp_path):
-    report = tmp_path / "report"
-    done = run(results, "--groundtruth", write_voc(tmp_path / "voc"), "--report", report)
+    report, export = tmp_path / "report", tmp_path / "export"
+    truth = write_voc(tmp_path / "voc")
+    done = run(results, "--groundtruth", truth, "--report", report, "--coco_export", export)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == "mine: 3 images"
-    assert done.out.splitlines()[-1] == str(report / "report.html")
+    assert done.out.splitlines()[-2:] == [str(report / "report.html"), str(export)]
+    assert (export / "data" / "a.jpg").is_file()
     found = values(done.out)
     # The cat of image a is found, so is the dog of image b (IoU 30/38).
     assert found["AP@0.5IOU/cat"] == found["AP@0.5IOU/dog"] == "1.0000"
