@@ -37,7 +37,8 @@ def test_the_layout_can_be_evaluated_again(layout):
 
 
 def test_supervision_imports_it(layout):
-    supervision = pytest.importorskip("supervision", reason="pip install --no-deps supervision pydeprecate")
+    reason = "needs pip install --no-deps supervision pydeprecate"
+    supervision = pytest.importorskip("supervision", reason=reason)
     dataset = supervision.DetectionDataset.from_coco(
         images_directory_path=str(layout / "data"), annotations_path=str(layout / "labels.json")
     )
