@@ -32,9 +32,12 @@ class LabelMaker(Protocol):
     """
 
     @property
-    def from_records(self) -> bool: ...
+    def from_records(self) -> bool:
+        """Whether labels are read from the records."""
+
     @property
-    def object_keys(self) -> frozenset[str]: ...
+    def object_keys(self) -> frozenset[str]:
+        """Keys of labels with one row per ground-truth box."""
 
     def sources(self, example: Example, image_size: tf.Tensor, seed: tf.Tensor) -> Example:
         """Return what the labels of an augmented example are made from."""

@@ -1,9 +1,9 @@
-"""Auxiliary labels that are stored in a record when it is made, as the authors store them.
+"""Auxiliary labels stored in records, as the authors' converters store them.
 
-Shape letters: N objects of one picture, K classes without background, W windows, S side of a mask.
+Shape letters: N objects of one image, K classes without background, W windows, S side of a mask.
 
-As in the authors' converter, labels are made from all objects of the annotation and from their
-boxes as they stand there: also of those that the record leaves out, and not clipped to the picture.
+As in the authors' converters, labels are made from all objects of the annotation, including those
+that the record skips, and from their boxes as annotated, not clipped to the image.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from object_detection_mtl.mtl.labels import (
 
 
 class Labels(NamedTuple):
-    """The auxiliary labels of a picture."""
+    """The auxiliary labels of one image."""
 
-    windows: np.ndarray  # [W, 4] normalised; one of an image without object
+    windows: np.ndarray  # [W, 4] normalized; one of an image without objects
     window_labels: np.ndarray  # [W, K+1]
     closeness: np.ndarray  # [N, K+1]
     edgemask: np.ndarray  # [2, S, S], mask and weight
@@ -45,14 +45,14 @@ def make_labels(
     image_size: tuple[int, int],
     source_id: str,
 ) -> Labels:
-    """Makes the labels of one picture.
+    """Return the labels of one image.
 
     Args:
-      settings: what to make them with.
-      boxes: [N, 4], normalised.
-      classes: N numbers of the label map.
-      image_size: height and width in pixels.
-      source_id: names the picture; its windows depend on this and the seed.
+        settings: how to make them.
+        boxes: [N, 4], normalized.
+        classes: N numbers of the label map.
+        image_size: height and width in pixels.
+        source_id: of the image; its windows depend on this and the seed.
     """
     made = _computation(settings.num_classes, settings.num_windows)(
         tf.constant(boxes, tf.float64),
@@ -64,7 +64,7 @@ def make_labels(
 
 
 def add_labels(example: tf.train.Example, labels: Labels, kept: Sequence[int]) -> None:
-    """Adds labels to a record, which holds the objects of these rows only."""
+    """Add labels to a record that holds the objects of the rows `kept`."""
     example_lib.add_auxiliary_labels(
         example,
         windows=labels.windows,
@@ -76,7 +76,7 @@ def add_labels(example: tf.train.Example, labels: Labels, kept: Sequence[int]) -
 
 @functools.lru_cache(maxsize=8)
 def _computation(num_classes: int, num_windows: int) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """One graph for pictures of every number of objects: (boxes, classes, size, seed) -> labels."""
+    """Return one graph for any number of objects: (boxes, classes, size, seed) -> labels."""
 
     @tf.function(
         input_signature=[
@@ -102,6 +102,6 @@ def _computation(num_classes: int, num_windows: int) -> Callable[..., tuple[tf.T
 
 
 def number_of(text: str) -> int:
-    """A number for a text, the same on every machine and in every process."""
+    """Return a number for a text, the same on every machine and in every process."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "little", signed=True)

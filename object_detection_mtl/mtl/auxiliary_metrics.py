@@ -1,4 +1,4 @@
-"""How well the auxiliary tasks do, as sums and counts that add up over batches.
+"""Metrics of the auxiliary tasks, as sums and counts that are added over batches.
 
 Shape letters: B batch, W padded windows, P proposals, S side of the mask, K classes without
 background. Every function returns [2] float32: a sum, and what to divide it by.
@@ -10,10 +10,11 @@ import tensorflow as tf
 
 
 def window_average_precision(logits: tf.Tensor, labels: tf.Tensor, exists: tf.Tensor) -> tf.Tensor:
-    """Of ranking the classes of each window: the label's classes should come first.
+    """Return the average precision of each window's ranking of the classes.
 
     Args:
-        logits: [B, W, K + 1], labels: [B, W, K + 1], those above 0 are the window's classes.
+        logits: [B, W, K + 1].
+        labels: [B, W, K + 1], those above 0 are the window's classes.
         exists: [B, W] bool.
     """
     order = tf.argsort(logits, axis=-1, direction="DESCENDING", stable=True)
@@ -27,19 +28,20 @@ def window_average_precision(logits: tf.Tensor, labels: tf.Tensor, exists: tf.Te
 
 
 def window_divergence(logits: tf.Tensor, labels: tf.Tensor, exists: tf.Tensor) -> tf.Tensor:
-    """Kullback-Leibler divergence of the predicted distribution from the label's, in nats.
+    """Return the Kullback-Leibler divergence of the prediction from the label, in nats.
 
-    Args: as in `window_average_precision`.
+    See `window_average_precision` for the arguments.
     """
     difference = tf.math.log(tf.maximum(labels, 1e-12)) - tf.nn.log_softmax(logits)
     return _sum_and_count(tf.reduce_sum(labels * difference, axis=-1), exists)
 
 
 def closeness_accuracy(logits: tf.Tensor, labels: tf.Tensor, exists: tf.Tensor) -> tf.Tensor:
-    """Whether the nearest other class is found; where there is none, nothing is counted.
+    """Return the accuracy of the nearest other class; labels without one are not counted.
 
     Args:
-        logits: [B, P, K] of the foreground classes, labels: [B, P, K].
+        logits: [B, P, K] of the foreground classes.
+        labels: [B, P, K].
         exists: [B, P] bool: the proposal has an object.
     """
     agree = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
@@ -47,17 +49,21 @@ def closeness_accuracy(logits: tf.Tensor, labels: tf.Tensor, exists: tf.Tensor) 
 
 
 def mask_accuracy(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Share of cells that are rightly foreground or background.
+    """Return the accuracy of the cells.
 
     Args:
-        logits: [B, S, S, 2], mask: [B, S, S] of 0 and 1.
+        logits: [B, S, S, 2].
+        mask: [B, S, S] of 0 and 1.
     """
     agree = tf.cast(_foreground(logits) == (mask > 0.5), tf.float32)
     return tf.stack([tf.reduce_sum(agree), tf.cast(tf.size(agree), tf.float32)])
 
 
 def mask_iou(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Intersection and union of predicted and labelled foreground; as in `mask_accuracy`."""
+    """Return intersection and union of predicted and labeled foreground.
+
+    See `mask_accuracy` for the arguments; logits may also have 1 in place of B and S.
+    """
     predicted, truth = _foreground(logits), mask > 0.5
     parts = (predicted & truth, predicted | truth)
     return tf.stack([tf.reduce_sum(tf.cast(part, tf.float32)) for part in parts])

@@ -140,7 +140,9 @@ class LabelMaker:
         """Keys of the labels that have one row per ground-truth box."""
         return frozenset(key for key, spec in self.specs.items() if spec.per_object)
 
-    def label(self, example: Mapping[str, tf.Tensor], image_size: tf.Tensor, seed: tf.Tensor):
+    def label(
+        self, example: Mapping[str, tf.Tensor], image_size: tf.Tensor, seed: tf.Tensor
+    ) -> Tensors:
         """Return the labels of one decoded and augmented example: `make` of its `sources`."""
         return self.make(self.sources(example, image_size, seed))
 

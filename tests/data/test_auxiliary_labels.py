@@ -79,7 +79,7 @@ def test_new_windows_every_epoch_and_the_same_after_a_resume(tmp_path):
     assert not np.array_equal(other_seed, epochs[0])
 
 
-def test_a_batch_pads_rows_of_objects_and_an_empty_picture_has_one_window(tmp_path):
+def test_a_batch_pads_rows_of_objects_and_an_empty_image_has_one_window(tmp_path):
     path = write(tmp_path / "a", example("0", **TWO), example("1", boxes=[], classes=[]))
     batch = first(dataset(path, SMALL, batch_size=2, shuffle=False))
     assert batch[Groundtruth.closeness].shape == (2, 2, K + 1)
@@ -87,11 +87,12 @@ def test_a_batch_pads_rows_of_objects_and_an_empty_picture_has_one_window(tmp_pa
     assert batch[Groundtruth.num_windows].tolist() == [5, 1]
     np.testing.assert_allclose(batch[Groundtruth.window_classes][1, 0], [1, 0, 0, 0])
     mask, weight = batch[Groundtruth.edgemask][1]
-    assert not mask.any() and (weight == 1).all()
+    assert not mask.any()
+    assert (weight == 1).all()
 
 
 @pytest.mark.parametrize("is_training", [True, False])
-def test_no_picture_of_a_chunk_has_a_box(tmp_path, is_training):
+def test_no_image_of_a_chunk_has_a_box(tmp_path, is_training):
     path = write(tmp_path / "a", *[example(str(n), boxes=[], classes=[]) for n in range(3)])
     data = dataset(path, SMALL, is_training=is_training, shuffle=False, batch_size=3)
     batch = first(data)
@@ -101,11 +102,11 @@ def test_no_picture_of_a_chunk_has_a_box(tmp_path, is_training):
     assert not batch[Groundtruth.edgemask][:, 0].any()
 
 
-def test_labels_do_not_depend_on_the_pictures_that_they_are_made_with(tmp_path):
-    """Of 19 pictures with 0 to 18 boxes, in chunks, to the last bit; and a last chunk of three."""
+def test_labels_do_not_depend_on_the_images_that_they_are_made_with(tmp_path):
+    """Of 19 images with 0 to 18 boxes, in chunks, to the last bit; and a last chunk of three."""
     rng = np.random.default_rng(5)
     corners = [np.sort(rng.uniform(0, 1, [number, 2, 2]), axis=1) for number in range(19)]
-    pictures = [
+    images = [
         example(
             str(number),
             boxes=corner.reshape(number, 4).tolist(),
@@ -113,7 +114,7 @@ def test_labels_do_not_depend_on_the_pictures_that_they_are_made_with(tmp_path):
         )
         for number, corner in enumerate(corners)
     ]
-    path = write(tmp_path / "a", *pictures)
+    path = write(tmp_path / "a", *images)
     endless = list(dataset(path, SMALL, shuffle=False).take(19))
     once = list(dataset(path, SMALL, is_training=False))
     others = list(dataset(path, SMALL, shuffle=False, start_example=5).take(14))
@@ -125,7 +126,7 @@ def test_labels_do_not_depend_on_the_pictures_that_they_are_made_with(tmp_path):
 
 
 def test_surplus_boxes_still_make_labels(tmp_path):
-    """max_number_of_boxes cuts the list; what lies in the picture stays there."""
+    """max_number_of_boxes cuts the list; what lies in the image stays there."""
     path = write(tmp_path / "a", example("0", **TWO))
     batch = first(dataset(path, SMALL, max_boxes=1))
     assert batch[Groundtruth.closeness].shape == (1, 1, K + 1)
@@ -172,7 +173,8 @@ def test_transform_and_sizes():
         TWO["boxes"], TWO["classes"], windows.numpy(), K, transform="AREA"
     )
     np.testing.assert_allclose(made[Groundtruth.window_classes], expected, atol=1e-6)
-    assert windows.shape == (7, 4) and made[Groundtruth.edgemask].shape == (2, 4, 4)
+    assert windows.shape == (7, 4)
+    assert made[Groundtruth.edgemask].shape == (2, 4, 4)
 
 
 def test_windows_around_objects(tmp_path):
@@ -196,7 +198,7 @@ def test_an_unknown_source_of_windows_is_refused():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 20), (31, 200)])
-def test_pictures_smaller_than_a_window(tmp_path, size):
+def test_images_smaller_than_a_window(tmp_path, size):
     path = write(tmp_path / "a", example("0", size=size, boxes=[[0, 0, 1, 1]]))
     batch = first(dataset(path, SMALL))
     for key in (Groundtruth.window_boxes, Groundtruth.window_classes, Groundtruth.edgemask):
@@ -214,8 +216,8 @@ BAD_BOXES = {
 }
 
 
-def test_what_is_no_object_makes_no_label(tmp_path):
-    """A bad box beside a good one changes nothing; alone it leaves a picture without object."""
+def test_rows_that_are_not_objects_make_no_label(tmp_path):
+    """A bad box beside a good one changes nothing; alone it leaves an image without object."""
     good = [0.25, 0.25, 0.75, 0.5]
     items = [example("good", size=(80, 60), boxes=[good], classes=[2])]
     for name, bad in BAD_BOXES.items():
@@ -224,19 +226,20 @@ def test_what_is_no_object_makes_no_label(tmp_path):
     path = write(tmp_path / "a", *items)
     batches = dataset(path, SMALL, is_training=False)
     wanted, *others = ({key: value.numpy()[0] for key, value in b.items()} for b in batches)
-    assert len(others) == 2 * len(BAD_BOXES)  # No picture is lost.
+    assert len(others) == 2 * len(BAD_BOXES)  # No image is lost.
     for beside, alone in zip(others[::2], others[1::2], strict=True):
         for key in (Groundtruth.boxes, Groundtruth.closeness, Groundtruth.edgemask):
             np.testing.assert_array_equal(beside[key], wanted[key])
         assert beside[Groundtruth.num_windows] == 5
         expected = labels.window_labels([good], [2], beside[Groundtruth.window_boxes], K)
         np.testing.assert_allclose(beside[Groundtruth.window_classes], expected, atol=1e-6)
-        assert alone[Groundtruth.num_boxes] == 0 and alone[Groundtruth.num_windows] == 1
+        assert alone[Groundtruth.num_boxes] == 0
+        assert alone[Groundtruth.num_windows] == 1
         np.testing.assert_array_equal(alone[Groundtruth.window_classes], [[1, 0, 0, 0]] * 5)
         assert not alone[Groundtruth.edgemask][0].any()
 
 
-def test_a_box_that_reaches_beyond_the_picture_counts_with_its_inside(tmp_path):
+def test_a_box_that_reaches_beyond_the_image_counts_with_its_inside(tmp_path):
     path = write(
         tmp_path / "a",
         example("inside", size=(80, 60), boxes=[[0, 0, 0.5, 0.25]], classes=[2]),

@@ -18,7 +18,7 @@ from tests.golden import label_scenes
 
 
 def record_of(tmp_path, size, boxes, classes, *, num_classes, drop_reason=(), seed=0, name="a.png"):
-    """The record of a picture of (height, width) with absolute boxes, and what was reported."""
+    """The record of an image of (height, width) with absolute boxes, and what was reported."""
     path = tmp_path / name
     path.write_bytes(encoded(block_image(size[1], size[0]), "PNG"))
     objects = tuple(
@@ -122,22 +122,22 @@ def test_objects_that_are_not_stored_count_all_the_same(tmp_path):
     assert stored[:, 2].max() == 0
 
 
-def test_boxes_beyond_the_picture_count_where_they_are(tmp_path):
+def test_boxes_beyond_the_image_count_where_they_are(tmp_path):
     boxes = np.array([[2, 4, 20, 30], [-60, 0, 20, 10], [0, 0, 9, 9]])
     example, _ = record_of(tmp_path, (30, 40), boxes, [1, 2, 3], num_classes=3)
     expected = labels.closeness_labels(boxes / [30, 40, 30, 40], [1, 2, 3], (30, 40), 3)
     assert texts(example, "image/object/closeness/text") == labels.to_text(expected)
 
 
-def test_windows_depend_on_seed_and_picture_and_on_nothing_else(tmp_path):
+def test_windows_depend_on_seed_and_image_and_on_nothing_else(tmp_path):
     box = [[2, 4, 60, 70]]
-    first, again, other_seed, other_picture = (
+    first, again, other_seed, other_image = (
         windows_of(record_of(tmp_path, (90, 120), box, [1], num_classes=1, **options)[0])
         for options in ({}, {}, {"seed": 1}, {"name": "b.png"})
     )
     np.testing.assert_array_equal(first, again)
     assert not np.isclose(first, other_seed).all(axis=1).any()
-    assert not np.isclose(first, other_picture).all(axis=1).any()
+    assert not np.isclose(first, other_image).all(axis=1).any()
 
 
 def test_lists_of_wrong_length_are_refused(tmp_path):

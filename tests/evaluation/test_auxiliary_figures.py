@@ -17,7 +17,7 @@ BATCH = {
     Groundtruth.classes: np.array([[2, 0]] * 2),
     Groundtruth.num_boxes: np.array([1, 0]),
 }
-SHARES = RegionComparison(
+REGIONS = RegionComparison(
     regions=np.tile([0.0, 0.0, 0.5, 0.5], [2, 3, 1]),
     exists=np.array([[True, True, False], [True, False, False]]),
     labels=np.tile([0.0, 0.5, 0.5], [2, 3, 1]),
@@ -40,7 +40,7 @@ def test_a_sheet_for_each_image(monkeypatch):
     monkeypatch.setattr(drawing, "draw_regions", draw_regions)
     monkeypatch.setattr(drawing, "draw_maps", draw_maps)
     sheets = dict(
-        draw_comparisons(BATCH, {"windows": SHARES, "mask": MAPS}, CATEGORIES, batch_number=3)
+        draw_comparisons(BATCH, {"windows": REGIONS, "mask": MAPS}, CATEGORIES, batch_number=3)
     )
     assert list(sheets) == ["eval_auxiliary_3_0", "eval_auxiliary_3_1"]
     assert calls == [

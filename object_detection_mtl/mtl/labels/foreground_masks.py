@@ -24,12 +24,21 @@ def foreground_mask(
     num_boxes: Array | int | None = None,
     valid: Array | None = None,
 ) -> tf.Tensor:
-    """The mask of the foreground and the weight of its cells, [..., 2, S, S].
+    """Return the foreground mask and the weights of its cells, [..., 2, S, S].
 
-    A box [..., N, 4] covers the cells floor(ymin * S) to min(S - 1, floor(ymax * S + 0.99)),
-    inclusive, and the same in x; one without area a cell or two, one that does not touch the
-    picture none. The mask is 1 on covered cells. The weight of a cell is the largest 1 / (number of
-    its cells) among the boxes that cover it, at least 1 / S^2, divided by the mean over all cells.
+    A box covers the cells floor(ymin * S) to min(S - 1, floor(ymax * S + 0.99)), inclusive, and the
+    same in x. A box without area covers a cell or two, a box that does not touch the image none.
+    The mask is 1 on covered cells. The weight of a cell is the largest 1 / (number of its cells)
+    among the boxes that cover it, at least 1 / S^2, divided by the mean over all cells.
+
+    Args:
+        boxes: normalized [..., N, 4].
+        mask_size: S.
+        num_boxes: integers [...], rows from there on are padding.
+        valid: bool [..., N], see padded_objects.py.
+
+    Raises:
+        ValueError: mask_size is less than 1.
     """
     if mask_size < 1:
         raise ValueError(f"mask_size is {mask_size}, expected at least 1.")
@@ -43,8 +52,8 @@ def foreground_mask(
     cells = tf.reduce_prod(last - first + 1.0, axis=-1)
     counts = objects & touches
 
-    # Of the boxes that cover a cell the one with the fewest cells decides. What differs from row to
-    # row is found out once for every strip of equal rows.
+    # Of the boxes that cover a cell the one with the fewest cells decides. Rows that the same boxes
+    # cover are computed once.
     fewest, order = tf.math.top_k(tf.where(counts, -cells, -math.inf), k=tf.shape(cells)[-1])
     leading = order.shape.rank - 1
     sides = tf.gather(tf.concat([first, last], -1), order, batch_dims=leading)
@@ -67,9 +76,15 @@ def foreground_mask(
 
 
 def _strips(first: tf.Tensor, last: tf.Tensor, mask_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rows of the mask that the same boxes cover, from and to the rows [..., N], form strips.
+    """Return the strips of rows that the same boxes cover.
 
-    Returns int32 [..., S], the strip of every row, and [..., R], the first row of every strip.
+    Args:
+        first: [..., N], first row of each box.
+        last: [..., N], last row of each box.
+        mask_size: S.
+
+    Returns:
+        int32 [..., S], the strip of every row, and [..., R], the first row of every strip.
     """
     row = tf.range(mask_size, dtype=first.dtype)
     begins = tf.equal(first[..., tf.newaxis], row) | tf.equal(last[..., tf.newaxis] + 1.0, row)
@@ -81,16 +96,18 @@ def _strips(first: tf.Tensor, last: tf.Tensor, mask_size: int) -> tuple[tf.Tenso
 
 
 def first_cover(in_y: tf.Tensor, in_x: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """int32 [..., R, S]: the number, 0..N-1, of the first box that covers a cell, N if none does.
+    """Return int32 [..., R, S], the first box, 0..N-1, that covers a cell; N if none does.
 
-    in_y, in_x: bool [..., N, R] and [..., N, S], the rows and the columns of every box.
-    counts: bool [..., N], false for what is no box.
+    Drawing N boxes and searching the first on each cell takes 2 * N * R * S steps. One matrix
+    product adds up the boxes of a cell instead. Each box has its own power of two, every second
+    power only, so the exponent of the sum is that of the largest term, whatever was rounded below
+    it: the other terms together are less than half of it. A float64 has exponents for 1022 boxes;
+    beyond that, there are several sums.
 
-    Painting all boxes, N rasters, and looking for the first on each cell costs N * R * S steps
-    twice. A matrix product adds up the boxes of a cell in one go; if every box has a power of two
-    of its own, every second power only, then the exponent of the sum is that of the largest term,
-    whatever was rounded away below it: the other terms together are less than half of it. A float64
-    has exponents for 1022 boxes; beyond that, there are several sums.
+    Args:
+        in_y: bool [..., N, R], the rows of every box.
+        in_x: bool [..., N, S], the columns of every box.
+        counts: bool [..., N], false for padding.
     """
     number = size(counts, -1)
     if isinstance(number, int) and number == 0:
@@ -107,7 +124,7 @@ def first_cover(in_y: tf.Tensor, in_x: tf.Tensor, counts: tf.Tensor) -> tf.Tenso
     columns = tf.cast(in_x, tf.float64)[..., tf.newaxis, :, :]
     sums = tf.matmul(rows, columns, transpose_a=True)  # [..., G, R, S]
     largest = tf.bitwise.right_shift(tf.bitcast(sums, tf.int64), _MANTISSA_BITS + 1)
-    first = _BOXES_OF_A_SUM - tf.cast(largest, tf.int32)  # Of a sum of nothing, 1022.
+    first = _BOXES_OF_A_SUM - tf.cast(largest, tf.int32)  # Of an empty sum, 1022.
     offsets = tf.where(first < _BOXES_OF_A_SUM, groups[:, tf.newaxis, tf.newaxis], number)
     first += offsets * _BOXES_OF_A_SUM
     return tf.minimum(tf.reduce_min(first, axis=-3), number)

@@ -1,13 +1,13 @@
-"""Which rows of a padded list of boxes are objects, and the form in which labels compute on them.
+"""Padded boxes and classes: which rows are objects.
 
 Shape letters: N boxes, K classes without background, ... any leading dimensions (the batch).
 
-Annotations come from outside, so every row may be wrong. A row is an object if
-- it is no padding: its number is below `num_boxes`, `valid` is true there, its class is not 0;
+Annotations come from users, so every row may be wrong. A row is an object if
+- it is not padding: its number is below `num_boxes`, `valid` is true there, its class is not 0;
 - its class is 1..K (eagerly another class is a ValueError: num_classes or the label map is wrong);
 - its coordinates are finite and in order, ymin <= ymax and xmin <= xmax.
-Every other row counts as padding. A box without area, or one that lies outside the picture, is an
-object; what that means for a label stands with the label.
+Every other row counts as padding. A box without area, or outside the image, is an object; the
+docstring of each label says what that means for it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ Array: TypeAlias = tf.Tensor | np.ndarray | list | tuple
 
 
 def as_floats(values: Array) -> tf.Tensor:
-    """A floating-point tensor; tensors and arrays of floats keep their type, numbers of Python and
-    integers become float64."""
+    """Return a floating-point tensor.
+
+    Tensors and arrays of floats keep their type; integers and Python numbers become float64.
+    """
     tensor: Any = values
     if not tf.is_tensor(values):
         tensor = tf.convert_to_tensor(np.asarray(values, np.result_type(np.asarray(values), 0.0)))
@@ -30,7 +32,15 @@ def as_floats(values: Array) -> tf.Tensor:
 
 
 def as_boxes(values: Array, what: str) -> tf.Tensor:
-    """`as_floats` of boxes [..., N, 4]; an empty list is no box at all."""
+    """Return `as_floats` of boxes [..., N, 4]; an empty list is N = 0.
+
+    Args:
+        values: the boxes.
+        what: their name, for the error.
+
+    Raises:
+        ValueError: another shape.
+    """
     if not tf.is_tensor(values) and np.asarray(values).shape == (0,):
         values = np.zeros([0, 4])
     boxes = as_floats(values)
@@ -40,7 +50,15 @@ def as_boxes(values: Array, what: str) -> tf.Tensor:
 
 
 def as_classes(values: Array, num_classes: int) -> tf.Tensor:
-    """int32 classes [..., N]; eagerly a ValueError if one is not in 0..num_classes."""
+    """Return int32 classes [..., N].
+
+    Args:
+        values: the classes.
+        num_classes: K.
+
+    Raises:
+        ValueError: num_classes is less than 1; eagerly, a class is not in 0..K.
+    """
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}, expected at least 1.")
     classes = tf.cast(values if tf.is_tensor(values) else np.asarray(values), tf.int32)
@@ -63,9 +81,14 @@ def are_objects(
     classes: tf.Tensor | None = None,
     num_classes: int | None = None,
 ) -> tf.Tensor:
-    """bool [..., N]: the rows that are objects, see above.
+    """Return bool [..., N], the rows that are objects, as the module's docstring says.
 
-    num_boxes: integers [...], rows from there on are padding. valid: bool [..., N].
+    Args:
+        boxes: [..., N, 4].
+        num_boxes: integers [...], rows from there on are padding.
+        valid: bool [..., N], false for padding.
+        classes: int32 [..., N], together with num_classes.
+        num_classes: K.
     """
     finite = tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
     ordered = tf.reduce_all(boxes[..., :2] <= boxes[..., 2:], axis=-1)
@@ -80,6 +103,6 @@ def are_objects(
 
 
 def in_float64(boxes: tf.Tensor, objects: tf.Tensor) -> tf.Tensor:
-    """Boxes [..., N, 4] in float64, with zeros, which have no area, where there is no object."""
+    """Return boxes [..., N, 4] in float64, with zeros, which have no area, in rows of padding."""
     boxes = tf.cast(boxes, tf.float64)
     return tf.where(objects[..., tf.newaxis], boxes, tf.zeros_like(boxes))

@@ -34,15 +34,24 @@ def window_labels(
     num_boxes: Array | int | None = None,
     valid: Array | None = None,
 ) -> tf.Tensor:
-    """Multi-object soft labels [..., W, K+1]: what share of a window shows which class.
+    """Return multi-object soft labels [..., W, K+1]: the fraction of each class in a window.
 
-    A class counts with the area of the union of its boxes inside the window, the background (index
-    0) with the area outside of all boxes; of each the square root is taken (transform "SQRT", the
-    authors') or not ("AREA"), and the sum is scaled to one.
+    The value of a class is the area of the union of its boxes inside the window, that of background
+    (index 0) the area outside of all boxes. Each value is replaced by its square root (transform
+    "SQRT", the authors') or not ("AREA"); then they are divided by their sum.
 
-    boxes [..., N, 4] and windows [..., W, 4] may have any common unit and may reach beyond the
-    picture: only their geometry counts. A window without area, inverted or not finite is all
-    background.
+    Args:
+        boxes: [..., N, 4], in any unit; they may reach beyond the image.
+        classes: integers [..., N], 1..K, 0 for padding.
+        windows: [..., W, 4], in the unit of the boxes. A window without area, inverted or not
+            finite is all background.
+        num_classes: K.
+        transform: "SQRT" or "AREA".
+        num_boxes: integers [...], rows from there on are padding.
+        valid: bool [..., N], see padded_objects.py.
+
+    Raises:
+        ValueError: an unknown transform, shapes that do not fit, or (eagerly) an unknown class.
     """
     if transform not in TRANSFORMS:
         raise ValueError(f"transform is {transform!r}, expected one of {TRANSFORMS}.")
@@ -74,15 +83,23 @@ def closeness_labels(
     num_boxes: Array | int | None = None,
     valid: Array | None = None,
 ) -> tf.Tensor:
-    """Closeness labels [..., N, K+1]: how near the nearest object of every other class is.
+    """Return closeness labels [..., N, K+1]: how near the nearest object of each other class is.
 
-    An object at a distance d of the centres, in pixels, is 1 - d / diagonal of the picture close,
-    and not at all at the diagonal or beyond. The entries, 0 for the own class, are scaled to a sum
-    of one; where there is nothing of another class, the background (index 0) is 1. Rows that are no
-    objects are 0.
+    The closeness of two objects is 1 - d / diagonal of the image, with d the distance of their
+    centers in pixels, and 0 at the diagonal or beyond. The entries, 0 for the object's own class,
+    are divided by their sum; if there is no object of another class, background (index 0) is 1.
+    Rows of padding are 0.
 
-    boxes: normalised [..., N, 4]; those outside the picture count where they are.
-    image_size: (height, width) in pixels, [2] or [..., 2].
+    Args:
+        boxes: normalized [..., N, 4]; those outside the image count where they are.
+        classes: integers [..., N], 1..K, 0 for padding.
+        image_size: (height, width) in pixels, [2] or [..., 2].
+        num_classes: K.
+        num_boxes: integers [...], rows from there on are padding.
+        valid: bool [..., N], see padded_objects.py.
+
+    Raises:
+        ValueError: shapes that do not fit, or (eagerly) an unknown class.
     """
     boxes, classes = as_boxes(boxes, "boxes"), as_classes(classes, num_classes)
     objects = are_objects(
@@ -90,8 +107,8 @@ def closeness_labels(
     )
     pixels = tf.cast(image_size, tf.float64)[..., tf.newaxis, :]
     shapes = in_float64(boxes, objects)
-    centres = (shapes[..., :2] + shapes[..., 2:]) * (pixels / 2.0)
-    y, x = tf.unstack(centres, num=2, axis=-1)
+    centers = (shapes[..., :2] + shapes[..., 2:]) * (pixels / 2.0)
+    y, x = tf.unstack(centers, num=2, axis=-1)
     squares = tf.square(y[..., tf.newaxis] - y[..., tf.newaxis, :])
     squares += tf.square(x[..., tf.newaxis] - x[..., tf.newaxis, :])
     diagonal = tf.norm(pixels, axis=-1, keepdims=True)  # [..., 1, 1]
@@ -107,10 +124,12 @@ def closeness_labels(
 
 
 def _largest_per_class(values: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Maximum [..., N, K+1] over the objects of each class; 0 for a class without any.
+    """Return the maximum [..., N, K+1] over the objects of each class; 0 for a class without any.
 
-    values: [..., N, N], not negative, the value of each row's object for each column's, and the
-      same the other way round.
+    Args:
+        values: [..., N, N], not negative and symmetric, of pairs of objects.
+        classes: int32 [..., N].
+        num_classes: K.
     """
     number, width = tf.shape(classes)[-1], num_classes + 1
     rows = tf.reshape(values, [tf.size(classes), number])
@@ -123,21 +142,25 @@ def _largest_per_class(values: tf.Tensor, classes: tf.Tensor, num_classes: int) 
 
 
 def to_text(labels: Array) -> list[str]:
-    """The strings that the authors' records hold, one per row of labels [N, K+1].
+    """Return labels [N, K+1] as the texts of the authors' records, one per row.
 
-    Three digits, halves away from zero (as Python 2 rounds), without ".0", separated by spaces.
+    Numbers have three digits, halves are rounded away from zero (as in Python 2), without ".0", and
+    are separated by spaces.
+
+    Raises:
+        ValueError: another shape, or a number that is not finite.
     """
     values = np.asarray(as_floats(labels), np.float64)
     if values.ndim != 2:
         raise ValueError(f"labels have the shape {values.shape}, expected [number, classes + 1].")
     if not np.isfinite(values).all():
-        raise ValueError(f"labels hold a number that is not finite: {values[~np.isfinite(values)]}")
+        raise ValueError(f"labels contain {values[~np.isfinite(values)]}, expected finite numbers.")
     distinct, places = np.unique(values, return_inverse=True)
     texts = np.array([_rounded(value) for value in distinct.tolist()], object)
     return [" ".join(row) for row in texts[places.reshape(values.shape)]]
 
 
 def _rounded(value: float) -> str:
-    """A number with at most three digits. Decimal sees the exact value, so a half is a half."""
+    """Return a number as text with at most three digits; Decimal has its exact value."""
     text = str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP)).rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

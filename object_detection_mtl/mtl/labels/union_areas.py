@@ -3,17 +3,17 @@
 Shape letters: N boxes, E = 2N their edges along one axis, W windows, ... any leading dimensions
 (the batch), A = 2 arrangements of the edges, R a block of rows.
 
-Coordinates are compressed: the E y's of the boxes, sorted, cut the plane into strips, the x's cut
-it likewise, and every cell between them is either covered or not. With overlap_y[w, i] and
+Coordinates are compressed: the E y's of the boxes, sorted, divide the plane into strips, the x's
+likewise, and every cell between them is either covered or not. With overlap_y[w, i] and
 overlap_x[w, j] the lengths of a window on the strips, the area of the union inside the window is
     sum over i, j of overlap_y[w, i] * covered[i, j] * overlap_x[w, j].
-Boxes of different groups (classes) must not hide each other. Sorted by (group, coordinate), each
+Groups (classes) are independent of each other. Sorted by (group, coordinate), each
 group has its own strips, made from its own boxes only, and `covered` is a block-diagonal matrix
 [E, E] with one block per group: one matrix product serves all groups, however the boxes are
 distributed over them, in time quadratic in N. The union of all boxes, whose strips are sorted by
 coordinate alone, is computed beside it, as the first of the two arrangements: with few boxes most
-of the time goes into starting operations. With many boxes it is memory that counts: `covered`
-exists a block of rows at a time.
+of the time goes into starting operations. With many boxes memory is the limit: `covered` is
+computed for a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -32,14 +32,19 @@ _ROWS_OF_A_BLOCK = 64  # Adding up rows by a matrix product takes as many steps 
 def areas(
     boxes: tf.Tensor, groups: tf.Tensor, windows: tf.Tensor, *, num_groups: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Areas, float64, of the union of all boxes inside every window [..., W], and of the union of
-    every group's boxes [..., W, num_groups].
+    """Return the areas of unions of boxes inside windows.
 
-    boxes: float64 [..., N, 4], finite, not inverted, in any unit; boxes without area add nothing.
-    groups: int32 [..., N], 0..num_groups-1; a row of group num_groups is no box.
-    windows: float64 [..., W, 4], finite, not inverted.
-    All terms of the sums are positive: the relative error is that of adding E numbers. Rows that
-    are no boxes come last in all sums, so that a picture has the same areas however it is padded.
+    All terms of the sums are positive: the relative error is that of adding E numbers. Rows of
+    padding come last in all sums, so the areas of an image do not depend on its padding.
+
+    Args:
+        boxes: float64 [..., N, 4], finite, not inverted, in any unit; boxes without area add 0.
+        groups: int32 [..., N], 0..num_groups-1; rows of group num_groups are padding.
+        windows: float64 [..., W, 4], finite, not inverted.
+        num_groups: number of groups.
+
+    Returns:
+        float64 [..., W] of the union of all boxes, and [..., W, num_groups] of each group's union.
     """
     nowhere = tf.constant(math.inf, tf.float64)
     coordinates = _by_axis(tf.where((groups < num_groups)[..., tf.newaxis], boxes, nowhere))
@@ -55,7 +60,7 @@ def areas(
 
 
 def _by_axis(boxes: tf.Tensor) -> tf.Tensor:
-    """[..., N, 4] -> [..., 2, E]: first all y's, then all x's; N starts, then N ends."""
+    """Return [..., N, 4] as [..., 2, E]: all y's, then all x's; N starts, then N ends each."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, num=4, axis=-1)
     return tf.stack([tf.concat([ymin, ymax], -1), tf.concat([xmin, xmax], -1)], axis=-2)
 
@@ -65,11 +70,15 @@ def _take(values: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
 
 
 def _arrange(coordinates: tf.Tensor, members: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Edges sorted by value, and sorted by group, then by value.
+    """Return the edges sorted by value, and sorted by group, then by value.
+
+    Args:
+        coordinates: [..., 2, E].
+        members: int32 [..., 2, E], the group of each edge.
 
     Returns:
-      order int32 [..., A, 2, E]: which edge comes at each place; the coordinates in that order; and
-      [..., E], the groups of the x's of the second arrangement.
+        order int32 [..., A, 2, E], the edge at each place; the coordinates in that order; and
+        [..., E], the groups of the x's of the second arrangement.
     """
     by_value = tf.argsort(coordinates, stable=True)
     sorted_members = _take(members, by_value)
@@ -81,15 +90,17 @@ def _arrange(coordinates: tf.Tensor, members: tf.Tensor) -> tuple[tf.Tensor, tf.
 
 
 def _ends_of(strips: tf.Tensor) -> tf.Tensor:
-    """Where every strip [..., E] ends: where the next begins."""
+    """Return where every strip [..., E] ends: where the next begins."""
     return tf.concat([strips[..., 1:], strips[..., -1:]], axis=-1)
 
 
 def _overlaps(starts: tf.Tensor, ends: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
-    """Length of every window on every strip, [..., A, W, R].
+    """Return the length of every window on every strip, [..., A, W, R].
 
-    starts, ends: of strips, [..., A, R]; the strip between two groups has no meaning, nothing
-    covers it. sides: [..., W, 2], from and to.
+    Args:
+        starts: of strips, [..., A, R]; the strip between two groups is never covered.
+        ends: of strips, [..., A, R].
+        sides: of windows, [..., W, 2], from and to.
     """
     low, high = tf.split(sides[..., tf.newaxis, :, :], 2, axis=-1)  # each [..., 1, W, 1]
     starts, ends = starts[..., tf.newaxis, :], ends[..., tf.newaxis, :]
@@ -97,11 +108,16 @@ def _overlaps(starts: tf.Tensor, ends: tf.Tensor, sides: tf.Tensor) -> tf.Tensor
 
 
 def _length_in_y(order: tf.Tensor, strips: tf.Tensor, windows: tf.Tensor) -> tf.Tensor:
-    """How long, in y, every window is covered on every strip of x: float64 [..., A, W, E].
+    """Return the covered length in y of every window on every strip of x: float64 [..., A, W, E].
 
-    strips: the y's in their order, [..., A, E]. Row i of `covered` starts or ends one box: from
-    there on the x strips of that box are covered once more or once less. A group's rows end all
-    boxes that they started, so groups leave each other alone.
+    Row i of `covered` starts or ends one box: from there on the x strips of that box are covered
+    once more or once less. A group's rows end all boxes that they started, so groups are
+    independent.
+
+    Args:
+        order: int32 [..., A, 2, E].
+        strips: the y's in their order, [..., A, E].
+        windows: float64 [..., W, 4].
     """
     edges = size(order, -1)
     places = tf.argsort(order[..., 1, :])  # Where each x stands, the inverse of the order.
@@ -114,7 +130,7 @@ def _length_in_y(order: tf.Tensor, strips: tf.Tensor, windows: tf.Tensor) -> tf.
     strip = tf.range(edges)
 
     def block(start: Size, number: Size, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Length in the rows from `start` on, and how often x strips are covered after them."""
+        """Return the length in the rows from `start` on, and the covers of x strips after them."""
         rows = slice(start, start + number)
         of_box = (firsts[..., rows, tf.newaxis] <= strip) & (strip < lasts[..., rows, tf.newaxis])
         change = changes[..., rows, tf.newaxis] * tf.cast(of_box, tf.float32)
@@ -132,7 +148,7 @@ def _length_in_y(order: tf.Tensor, strips: tf.Tensor, windows: tf.Tensor) -> tf.
 
 
 def _rows_of_a_block(lists: Size, edges: Size) -> Size:
-    """R, so that R rows of `lists` matrices have no more cells than a block may have."""
+    """Return R, so that R rows of `lists` matrices have at most the cells of a block."""
     if isinstance(lists, int) and isinstance(edges, int):
         return min(
             max(edges, 1), _ROWS_OF_A_BLOCK, max(16, _CELLS_OF_A_BLOCK // max(lists * edges, 1))
@@ -142,7 +158,7 @@ def _rows_of_a_block(lists: Size, edges: Size) -> Size:
 
 
 def _sum_of_blocks(block: Callable[..., tuple], edges: Size, rows: Size) -> tf.Tensor:
-    """The sum of the first results of block(0, R, 0), block(R, R, the last second result), ..."""
+    """Return the sum of the lengths of block(0, R, 0), block(R, R, the covers so far), ..."""
     total, counts = block(0, rows, 0.0)
     if isinstance(rows, int) and isinstance(edges, int):
         for start in range(rows, edges, rows):

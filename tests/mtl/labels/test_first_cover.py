@@ -36,7 +36,7 @@ def test_any_number_of_boxes(number, share):
     np.testing.assert_array_equal(static(*map(tf.constant, (in_y, in_x, counts))), expected)
 
 
-def test_a_batch_is_its_pictures():
+def test_a_batch_is_its_images():
     rng = np.random.default_rng(0)
     in_y, in_x = rng.random([2, 3, 9, 4]) < 0.4, rng.random([2, 3, 9, 6]) < 0.4
     counts = rng.random([2, 3, 9]) < 0.7

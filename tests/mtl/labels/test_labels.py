@@ -87,7 +87,7 @@ def test_window_label_by_hand():
 
 
 def test_closeness_by_hand():
-    # Centres (0, 0), (30, 40), (60, 80) and (0, 0) of a 60 x 80 picture: distances 0, 50 and 100.
+    # Centers (0, 0), (30, 40), (60, 80) and (0, 0) of a 60 x 80 image: distances 0, 50 and 100.
     boxes = [[0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1], [0, 0, 0, 0]]
     found = labels.closeness_labels(boxes, [1, 2, 3, 1], (60, 80), 3)
     expected = [[0, 0, 1, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0], [0, 0, 1, 0]]
@@ -137,13 +137,13 @@ def test_no_object(kind):
     assert labels.count_windows(boxes, 3, **keywords) == 1
 
 
-def test_an_empty_python_list_is_no_box():
+def test_an_empty_python_list_has_zero_boxes():
     assert labels.window_labels([], [], [[0, 0, 1, 1]], 2).numpy().tolist() == [[1, 0, 0]]
     assert labels.closeness_labels([], [], (10, 10), 2).shape == [0, 3]
     assert labels.window_labels([[0, 0, 1, 1]], [1], [], 2).shape == [0, 3]
 
 
-def test_rows_that_are_no_objects_change_nothing():
+def test_rows_that_are_not_objects_change_nothing():
     boxes = np.array([[0.1, 0.1, 0.4, 0.5], [0.3, 0.2, 0.9, 0.8]])
     bad = np.array([[NAN, 0, 1, 1], [0.9, 0, 0.1, 1], [0, 0, 1, 1]])
     mixed, classes = np.concatenate([bad, boxes]), [3, 3, 0, 1, 2]
@@ -166,7 +166,7 @@ def test_windows_without_area_are_background():
     np.testing.assert_array_equal(found, [[1, 0]] * 4)
 
 
-def test_windows_and_boxes_beyond_the_picture():
+def test_windows_and_boxes_beyond_the_image():
     found = labels.window_labels(
         [[-1, 0, 0.5, 1]], [1], [[-0.5, 0, 1.5, 1], [0, 0, 1, 1]], 1, transform="AREA"
     )
@@ -319,7 +319,7 @@ def test_text():
     assert labels.to_text(values) == ["0 1 0.063 0.313", "0.5 0 0.001 0.004"]
     assert labels.to_text(np.zeros([0, 3])) == []
     assert labels.to_text(np.array([[-1e-9, 1e-9]])) == ["0 0"]
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="expected finite"):
         labels.to_text([[NAN, 1]])
     with pytest.raises(ValueError, match=r"shape \(2,\), expected"):
         labels.to_text([0.5, 0.5])

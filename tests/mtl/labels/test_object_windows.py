@@ -47,7 +47,8 @@ def test_of_too_many_a_random_selection_is_kept_with_the_whole_image():
         assert int(count) == 20
         np.testing.assert_array_equal(windows[0], WHOLE)
         selection = {tuple(window) for window in windows.numpy()}
-        assert len(selection) == 20 and selection <= every
+        assert len(selection) == 20
+        assert selection <= every
         selections.append(selection)
     assert selections[0] != selections[1] != selections[2]
     again, _ = object_windows(boxes, 20, seed=2)

@@ -53,7 +53,7 @@ def test_no_box_no_window():
     assert found.shape == [0, 2]
 
 
-def test_a_batch_is_its_pictures():
+def test_a_batch_is_its_images():
     rng = np.random.default_rng(0)
     boxes = np.stack([random_boxes(rng, 7) for _ in range(6)]).reshape(2, 3, 7, 4)
     windows = np.stack([random_boxes(rng, 3) for _ in range(6)]).reshape(2, 3, 3, 4)

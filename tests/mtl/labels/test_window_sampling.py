@@ -58,8 +58,8 @@ def test_the_rule_is_the_authors(scene):
 def largest_gap(first, second):
     """Kolmogorov and Smirnov's distance of two samples of one size, times the root of its half."""
     every = np.sort(np.concatenate([first, second]))
-    shares = [np.searchsorted(np.sort(part), every, side="right") for part in (first, second)]
-    return np.abs(shares[0] - shares[1]).max() / len(first) * np.sqrt(len(first) / 2)
+    positions = [np.searchsorted(np.sort(part), every, side="right") for part in (first, second)]
+    return np.abs(positions[0] - positions[1]).max() / len(first) * np.sqrt(len(first) / 2)
 
 
 @pytest.mark.golden
@@ -67,8 +67,8 @@ def largest_gap(first, second):
 def test_the_distribution_is_the_authors(name):
     scene = label_scenes.scene(name)
     theirs = authors_windows(11, scene.boxes, scene.size, 4000)
-    pictures = np.tile(scene.boxes, [16, 1, 1])
-    ours = window_sampling.sample_windows(pictures, scene.size, 250, seed=12).numpy().reshape(-1, 4)
+    images = np.tile(scene.boxes, [16, 1, 1])
+    ours = window_sampling.sample_windows(images, scene.size, 250, seed=12).numpy().reshape(-1, 4)
     measures = {
         "height": lambda w: w[:, 2] - w[:, 0],
         "width": lambda w: w[:, 3] - w[:, 1],
@@ -100,7 +100,7 @@ def test_every_window_holds_an_object_and_32_pixels():
 
 
 @pytest.mark.parametrize("size", [(20, 24), (1, 1), (32, 32), (16, 300)])
-def test_small_pictures(size):
+def test_small_images(size):
     found = window_sampling.sample_windows([[0.2, 0.2, 0.4, 0.4]], size, 8, seed=1).numpy()
     for axis in range(2):
         if size[axis] <= 32:
@@ -118,7 +118,7 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("boxes", NOTHING.values(), ids=NOTHING)
-def test_a_picture_without_an_object(boxes):
+def test_an_image_without_an_object(boxes):
     found = window_sampling.sample_windows(boxes, (100, 100), 5, seed=1).numpy()
     assert found.shape == (5, 4)
     assert len(np.unique(found, axis=0)) == 5
@@ -126,7 +126,7 @@ def test_a_picture_without_an_object(boxes):
     assert window_sampling.count_windows(CORNER, 5) == 5
 
 
-def test_what_is_missing_after_the_last_round_is_the_whole_picture(monkeypatch):
+def test_what_is_missing_after_the_last_round_is_the_whole_image(monkeypatch):
     monkeypatch.setattr(window_sampling, "_MAX_ROUNDS", 1)
     found = window_sampling.sample_windows(CORNER, (500, 500), 60, seed=1).numpy()
     whole = (found == [0, 0, 1, 1]).all(axis=1)
@@ -136,7 +136,7 @@ def test_what_is_missing_after_the_last_round_is_the_whole_picture(monkeypatch):
 
 
 def test_the_rounds_are_enough_for_the_worst_place():
-    """The corner of a large picture, in a sixteenth of the windows: 64 are found in 4096."""
+    """The corner of a large image, in a sixteenth of the windows: 64 are found in 4096."""
     found = window_sampling.sample_windows(CORNER / 1e6, (4000, 4000), 64, seed=7).numpy()
     assert not (found == [0, 0, 1, 1]).all(axis=1).any()
     one = window_sampling.sample_windows(CORNER / 1e6, (4000, 4000), 1, seed=7).numpy()
@@ -167,7 +167,7 @@ def test_the_seed_decides():
     assert not (first == other).all(axis=1).any()
 
 
-def test_with_a_seed_of_its_own_a_picture_gets_the_same_windows_in_any_batch():
+def test_with_a_seed_of_its_own_an_image_gets_the_same_windows_in_any_batch():
     """The corner needs several rounds, so the others see rounds that they do not need."""
     boxes = np.array([[[0.1, 0.1, 0.9, 0.9]], [[0.0, 0.0, 0.01, 0.01]], [[2.0, 2.0, 3.0, 3.0]]])
     sizes, seeds = np.array([[300, 400], [50, 60], [31, 999]]), np.array([[1, 2], [1, 3], [-9, 3]])
