@@ -9,6 +9,7 @@ list when the package starts to read it.
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +204,18 @@ def _samples(config: faster_rcnn_pb2.FasterRcnn) -> bool:
     return not config.HasField("hard_example_miner")
 
 
+# Forms of an auxiliary task or of the refinement: the switch that they need, and the default.
+_AUXILIARY_FORMS: dict[str, tuple[str, Any]] = {
+    "edgemask_balance": ("edgemask", 0),
+    "edgemask_tanh": ("edgemask", True),
+    "edgemask_loss_grid": ("edgemask", 0),
+    "window_source": ("window", 0),
+    "refine_standardize_inputs": ("refine", False),
+    "refine_learning_rate_multiplier": ("refine", 1.0),
+    "refine_main_logits_dropout": ("refine", 0.0),
+}
+
+
 def _has_field(name: str) -> Callable[[faster_rcnn_pb2.FasterRcnnFeatureExtractor], bool]:
     """Return whether a feature extractor's type has the field `name`."""
 
@@ -232,6 +245,14 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
     **{
         f"FasterRcnn.{name}": (_samples, "hard_example_miner uses all proposals", ())
         for name in ("second_stage_batch_size", "second_stage_balance_fraction")
+    },
+    **{
+        f"MTL.{name}": (
+            operator.attrgetter(switch),
+            f"applies with {switch}: true only",
+            (default,),
+        )
+        for name, (switch, default) in _AUXILIARY_FORMS.items()
     },
     "BatchNonMaxSuppression.max_detections_per_class": (
         lambda owner: not owner.use_class_agnostic_nms,

@@ -177,3 +177,30 @@ def test_the_contents_of_an_ignored_message_are_not_examined():
     config = pipeline_pb2.TrainEvalPipelineConfig()
     config.model.faster_rcnn.context_config.num_attention_heads = 2
     assert list(ignored_fields.find_ignored_fields(config)) == ["model.faster_rcnn.context_config"]
+
+
+@pytest.mark.parametrize(
+    ("switch", "name", "value"),
+    [
+        ("edgemask", "edgemask_balance", 1),
+        ("edgemask", "edgemask_tanh", False),
+        ("edgemask", "edgemask_loss_grid", 1),
+        ("window", "window_source", 1),
+        ("refine", "refine_standardize_inputs", True),
+        ("refine", "refine_learning_rate_multiplier", 2.0),
+        ("refine", "refine_main_logits_dropout", 0.5),
+    ],
+)
+def test_forms_of_a_task_apply_with_the_task_only(switch, name, value):
+    config = parse()
+    for field in ("window", "closeness", "edgemask", "refine"):
+        setattr(config.model.mtl, field, False)
+    setattr(config.model.mtl, name, value)
+    reason = ignored_fields.find_ignored_fields(config)[f"model.mtl.{name}"]
+    assert reason == f"applies with {switch}: true only"
+    setattr(config.model.mtl, switch, True)
+    assert f"model.mtl.{name}" not in ignored_fields.find_ignored_fields(config)
+    setattr(config.model.mtl, switch, False)
+    default = config.model.mtl.DESCRIPTOR.fields_by_name[name].default_value
+    setattr(config.model.mtl, name, default)
+    assert f"model.mtl.{name}" not in ignored_fields.find_ignored_fields(config)
