@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from object_detection_mtl.checkpoints import checkpoint_contents, loading
 from object_detection_mtl.config.label_map import Category
@@ -121,6 +122,7 @@ class CheckpointEvaluation:
 
         def observe(number: int, batch: Tensors, detections: Tensors) -> None:
             nonlocal drawn
+            bar.update()
             for collector in collectors:
                 collector.add_main_branches(detections)
             remaining = self._options.num_visualizations - drawn
@@ -128,14 +130,18 @@ class CheckpointEvaluation:
                 figures.extend(self._draw(number, batch, detections, remaining))
                 drawn += len(batch[Batch.original_images])
 
+        # Batches, since their number is known; -1 and -2 say that it is not.
+        num_batches = int(self._dataset.cardinality())
+        total = num_batches if num_batches >= 0 else None
         try:
-            result = evaluate_detections(
-                self._dataset,
-                infer,
-                [*self._evaluators, *collectors],
-                num_examples=self._options.num_examples,
-                observe=observe,
-            )
+            with tqdm(total=total, desc="evaluation", unit="batch", disable=None) as bar:
+                result = evaluate_detections(
+                    self._dataset,
+                    infer,
+                    [*self._evaluators, *collectors],
+                    num_examples=self._options.num_examples,
+                    observe=observe,
+                )
         except failures.EXPLAINED as error:
             raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
         self._report(step, prefix, result, figures)
@@ -183,7 +189,9 @@ class CheckpointEvaluation:
         )
         print(f"written to {path}", flush=True)
         if self._report_writer:
-            page = self._report_writer.write(f"{prefix}, step {step}", result.metrics, figures)
+            name = f"{prefix}, step {step}"
+            page, curves = self._report_writer.write(name, result.metrics, figures)
+            self._writer.write_curves(step, curves)
             print(f"report written to {page}", flush=True)
 
 

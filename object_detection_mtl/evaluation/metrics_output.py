@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,11 @@ def format_table(metrics: Mapping[str, float], *, title: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the metrics with None for NaN and infinity."""
+    return {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
+
+
 def write_json(
     path: str | os.PathLike, metrics: Mapping[str, float], extra: Mapping[str, Any] | None = None
 ) -> None:
@@ -86,7 +92,7 @@ def write_json(
     Missing directories are created. The file appears complete: it is written under a temporary
     name and then renamed.
     """
-    values = {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
+    values = _finite(metrics)
     path = os.fspath(path)
     output_paths.make_directory(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.tmp"
@@ -96,8 +102,23 @@ def write_json(
     os.replace(temporary, path)
 
 
+@dataclass(frozen=True)
+class PrecisionRecallCounts:
+    """A precision-recall curve as counts at evenly spaced score thresholds from 0 to 1.
+
+    Attributes:
+        hits, false_positives, missed: [T].
+    """
+
+    hits: np.ndarray
+    false_positives: np.ndarray
+    missed: np.ndarray
+
+
 class EvaluationWriter:
-    """Writer of `<model_dir>/eval/<name>`: events, and `metrics-<step>.json` per evaluation.
+    """Writer of `<model_dir>/eval/<name>`: events, and metrics as JSON.
+
+    `metrics-<step>.json` holds one evaluation, `metrics.jsonl` a line for each.
 
     Args:
         model_dir: of the run.
@@ -130,8 +151,39 @@ class EvaluationWriter:
                 tf.summary.image(tag, image[np.newaxis])
         self._writer.flush()
         path = os.path.join(self.directory, f"metrics-{step}.json")
-        write_json(path, metrics, {"step": step, **(extra or {})})
+        entries = {"step": step, **(extra or {})}
+        write_json(path, metrics, entries)
+        line = json.dumps({**entries, "metrics": _finite(metrics)}, ensure_ascii=False)
+        with open(os.path.join(self.directory, "metrics.jsonl"), "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
         return path
+
+    def write_curves(self, step: int, curves: Mapping[str, PrecisionRecallCounts]) -> None:
+        """Write precision-recall curves for TensorBoard's dashboard of them.
+
+        Args:
+            step: global step of the checkpoint.
+            curves: class name -> curve at IoU 0.5.
+        """
+        from tensorboard.plugins.pr_curve import summary
+
+        with self._writer.as_default(step=step):
+            for name, counts in curves.items():
+                found = counts.hits + counts.false_positives
+                objects = counts.hits + counts.missed
+                ones = np.ones(len(found))
+                curve = summary.raw_data_pb(
+                    f"PrecisionRecall@0.5IOU/{name}",
+                    true_positive_counts=counts.hits,
+                    false_positive_counts=counts.false_positives,
+                    true_negative_counts=np.zeros(len(found)),
+                    false_negative_counts=counts.missed,
+                    precision=np.divide(counts.hits, found, out=ones, where=found > 0),
+                    recall=np.divide(counts.hits, objects, out=0 * ones, where=objects > 0),
+                    num_thresholds=len(found),
+                )
+                tf.summary.experimental.write_raw_pb(curve.SerializeToString(), step=step)
+        self._writer.flush()
 
     def close(self) -> None:
         """Close the event file."""

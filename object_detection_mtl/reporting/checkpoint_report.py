@@ -15,6 +15,7 @@ import numpy as np
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.data.image_files import encode_png
 from object_detection_mtl.evaluation.evaluator import DetectionEvaluator
+from object_detection_mtl.evaluation.metrics_output import PrecisionRecallCounts
 from object_detection_mtl.fields import Detections
 from object_detection_mtl.reporting import groundtruth_files, html_report
 from object_detection_mtl.reporting.evaluated_images import (
@@ -22,7 +23,13 @@ from object_detection_mtl.reporting.evaluated_images import (
     EvaluationSet,
     MainBranch,
 )
-from object_detection_mtl.reporting.report_contents import ReportOptions, report_contents
+from object_detection_mtl.reporting.report_contents import (
+    IOU_THRESHOLDS,
+    SCORE_GRID,
+    ReportOptions,
+    report_contents,
+)
+from object_detection_mtl.reporting.score_curves import counts_at_thresholds
 
 # Figures of auxiliary predictions on the page: so many, and so many bytes of PNG files together.
 _MAX_FIGURES = 12
@@ -125,8 +132,11 @@ class CheckpointReport:
         name: str,
         metrics: Mapping[str, float],
         figures: Iterable[tuple[str, np.ndarray]],
-    ) -> Path:
-        """Write the report of what was collected; return the path of the page.
+    ) -> tuple[Path, dict[str, PrecisionRecallCounts]]:
+        """Write the report of what was collected.
+
+        Returns:
+            The path of the page; and class name -> curve at IoU 0.5, of classes with objects.
 
         Args:
             name: of the checkpoint.
@@ -140,7 +150,14 @@ class CheckpointReport:
         contents = report_contents(
             evaluation, self.options, figures=_auxiliary_figures(figures), more_metrics=more
         )
-        return html_report.write_report(contents, self.directory)
+        curves = {
+            item.name: PrecisionRecallCounts(
+                *counts_at_thresholds(item.curves[IOU_THRESHOLDS[0]], SCORE_GRID)
+            )
+            for item in contents.classes
+            if item.num_objects
+        }
+        return html_report.write_report(contents, self.directory), curves
 
 
 def _auxiliary_figures(figures: Iterable[tuple[str, np.ndarray]]) -> dict[str, bytes]:

@@ -99,6 +99,15 @@ def at_thresholds(
     return precision, recall, f1_of(np.nan_to_num(precision), recall)
 
 
+def counts_at_thresholds(
+    curve: ClassCurve, thresholds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return true positives, false positives and missed objects at each threshold."""
+    kept = np.searchsorted(-curve.scores, -thresholds, side="right")
+    hits = np.append(0.0, curve.recall * curve.num_objects)[kept].round()
+    return hits, kept - hits, curve.num_objects - hits
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How often detections of a score are right.

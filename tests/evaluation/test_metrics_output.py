@@ -103,3 +103,37 @@ def test_numbers_and_images_by_step(tmp_path, name):
     width, height, encoded = found["eval_side_by_side_0_0"][30]
     assert (int(width), int(height)) == (7, 5)
     np.testing.assert_array_equal(tf.io.decode_png(encoded), image)
+
+
+def test_a_line_of_json_for_each_evaluation(tmp_path):
+    writer = metrics_output.EvaluationWriter(tmp_path, "val")
+    writer.write(10, {"a": 0.5, "b": NAN})
+    writer.write(20, {"a": 0.75}, extra={"checkpoint": "ckpt-2"})
+    lines = (tmp_path / "eval" / "val" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"step": 10, "metrics": {"a": 0.5, "b": None}},
+        {"step": 20, "checkpoint": "ckpt-2", "metrics": {"a": 0.75}},
+    ]
+
+
+def test_precision_recall_curves_for_tensorboard(tmp_path):
+    writer = metrics_output.EvaluationWriter(tmp_path, "")
+    counts = metrics_output.PrecisionRecallCounts(
+        np.array([2.0, 1.0, 0.0]), np.array([2.0, 0.0, 0.0]), np.array([2.0, 3.0, 4.0])
+    )
+    writer.write_curves(7, {"cat": counts})
+    writer.close()
+    [value] = [
+        value
+        for path in (tmp_path / "eval").glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    ]
+    assert value.tag == "PrecisionRecall@0.5IOU/cat/pr_curves"
+    assert value.metadata.plugin_data.plugin_name == "pr_curves"
+    hits, wrong, _, missed, precision, recall = tf.make_ndarray(value.tensor)
+    assert hits.tolist() == [2, 1, 0]
+    assert wrong.tolist() == [2, 0, 0]
+    assert missed.tolist() == [2, 3, 4]
+    assert precision.tolist() == [0.5, 1, 1]
+    assert recall.tolist() == [0.5, 0.25, 0]

@@ -72,7 +72,8 @@ def test_the_report_has_losses_and_figures(tmp_path):
         ("eval_side_by_side_0_0", np.zeros((4, 4, 3), np.uint8)),
         ("eval_auxiliary_0_0", np.zeros((4, 4, 3), np.uint8)),
     ]
-    page = report.write("ckpt-3", {"Loss/total_loss": 2.5, "Other/metric": 7.0}, figures)
+    page, curves = report.write("ckpt-3", {"Loss/total_loss": 2.5, "Other/metric": 7.0}, figures)
+    assert curves == {}  # The only object is difficult.
     text = page.read_text(encoding="utf-8")
     assert "Evaluation of ckpt-3" in text
     assert "Loss/total_loss" in text

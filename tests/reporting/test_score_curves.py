@@ -7,6 +7,7 @@ from object_detection_mtl.reporting.score_curves import (
     best_f1,
     calibration,
     class_curve,
+    counts_at_thresholds,
     make_curve,
 )
 from tests.reporting.hand_made import CAT, FAR, A, B, image
@@ -79,3 +80,11 @@ def test_the_curve_of_a_class_ignores_other_classes():
     table = match_images([image([(A, CAT), (B, 2)], [(A, 0.9, CAT), (B, 0.8, 2)])])
     made = class_curve(table, CAT)
     assert (made.num_objects, made.scores.tolist(), made.average_precision) == (1, [0.9], 1.0)
+
+
+def test_counts_at_thresholds():
+    made = curve([1, 0, 1], 4)  # scores 0.3, 0.2, 0.1
+    hits, wrong, missed = counts_at_thresholds(made, np.array([0.0, 0.2, 0.25, 0.5]))
+    assert hits.tolist() == [2, 1, 1, 0]
+    assert wrong.tolist() == [1, 1, 0, 0]
+    assert missed.tolist() == [2, 3, 3, 4]
