@@ -3,11 +3,11 @@
     python -m benchmarks.input_pipeline
     python -m benchmarks.input_pipeline --boxes=3,12,50 --config=faster_rcnn_resnet101_coco17.config
 
-The pipeline is that of a sample configuration: its image resizer, normalisation, augmentation and
-batch size, on records drawn here (500x375 pixels, about 90 kB). Both pipelines run turn by turn, so
-that a machine that slows down slows both; printed is the median of the ratios of neighbouring
-turns: of images per second, and of the CPU time that an image takes. The second is what
-counts where the pipeline fills all cores, and steadier on a busy machine.
+The pipeline is that of a sample config: its image resizer, normalization, augmentation and batch
+size, on synthetic records (500x375 pixels, about 90 kB). The two pipelines run alternately, so that
+a change of the machine's speed affects both. The benchmark prints the median of the ratios of
+neighboring rounds: of the throughput, and of the CPU time per image. The CPU time matters if the
+pipeline uses all cores, and varies less on a busy machine.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from absl import app, flags
 
 from benchmarks.drawn_boxes import draw
 
-_CONFIG = flags.DEFINE_string(
-    "config", "faster_rcnn_mobilenet_v1_voc07.config", "Sample configuration."
-)
-_BOXES = flags.DEFINE_list("boxes", ["3", "12"], "Objects of an image; VOC has 3, COCO 7.")
-_IMAGES = flags.DEFINE_integer("images", 400, "Timed images of one turn.", lower_bound=10)
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "Turns of each pipeline.", lower_bound=1)
+_CONFIG = flags.DEFINE_string("config", "faster_rcnn_mobilenet_v1_voc07.config", "Sample config.")
+_BOXES = flags.DEFINE_list("boxes", ["3", "12"], "Numbers of objects per image; VOC has 3, COCO 7.")
+_IMAGES = flags.DEFINE_integer("images", 400, "Images that are timed in one round.", lower_bound=10)
+_ROUNDS = flags.DEFINE_integer("rounds", 10, "Rounds of each pipeline.", lower_bound=1)
 
 _RECORDS = 40
 _WARM_UP = 64  # images
@@ -37,7 +35,7 @@ AIM = 0.95
 
 
 def write_records(path: Path, num_boxes: int, num_classes: int) -> None:
-    """Images with as many bytes as photographs."""
+    """Write images with as many bytes as photographs."""
     import numpy as np
     import tensorflow as tf
     from PIL import Image
@@ -66,7 +64,7 @@ def write_records(path: Path, num_boxes: int, num_classes: int) -> None:
 
 
 def make_datasets(config: Any, path: Path) -> dict[str, Any]:
-    """The training pipeline of the configuration without and with all three labels."""
+    """Return the training pipeline of the config without and with all three labels."""
     import tensorflow as tf
 
     from object_detection_mtl.builders import (
@@ -101,9 +99,9 @@ def make_datasets(config: Any, path: Path) -> dict[str, Any]:
 
 
 def seconds_per_image(dataset: Any, images: int, batch_size: int) -> tuple[float, float]:
-    """Wall and CPU time."""
+    """Return the wall-clock time and the CPU time per image."""
     batches = iter(dataset)
-    # Threads start and buffers fill: what is held ready at the end was not made for nothing then.
+    # Threads start and buffers fill, so that the prefetched batches at the end do not count.
     for _ in range(-(-_WARM_UP // batch_size)):
         next(batches)
     wall, processor = time.perf_counter(), time.process_time()

@@ -3,12 +3,12 @@
     python -m benchmarks.labels
     python -m benchmarks.labels --boxes=10,50 --rounds=100
 
-Timed is one core of tf.data: a dataset of one private thread maps images to their 64 windows
-(sampled anew) and all three labels; the time of an empty map is taken off. Printed are the fastest
-tenth of wall times and, in parentheses, the mean CPU time; on a busy machine the first is the
-better estimate. Boxes have COCO's sizes, most of them small, and its skew: a third of them is of
-one class. The memory is what the process grows by when images of that many boxes follow images
-of one box in the same graph.
+It times one core of tf.data: a dataset with one private thread maps images to 64 new windows and
+all three labels; the time of an empty map is subtracted. It prints the first decile of the
+wall-clock times and, in parentheses, the mean CPU time; on a busy machine the first is the better
+estimate. Boxes have COCO's sizes, most of them small, and its distribution of classes: a third of
+them is of one class. The memory is the growth of the process when images with that many boxes
+follow images with one box in the same graph.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FEW = 10  # images
 
 
 def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str, Callable]:
-    """Functions from an image's number to what is timed."""
+    """Return the functions of an image's number that are timed."""
     import tensorflow as tf
 
     from object_detection_mtl.mtl import labels
@@ -45,7 +45,7 @@ def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str,
     boxes, classes = (tf.constant(values) for values in draw(number, num_classes))
     given = labels.sample_windows(boxes, SIZE, num_windows, seed=0)
 
-    def shifted(image):  # Boxes that differ from image to image: nothing is a constant.
+    def shifted(image):  # boxes differ between images, so that nothing is a constant
         return boxes * (1.0 - tf.cast(image % 64, tf.float32) / 1024.0)
 
     def sample(image):
@@ -90,7 +90,7 @@ def make_functions(number: int, num_classes: int, num_windows: int) -> dict[str,
 
 
 def milliseconds(function: Callable, rounds: int) -> tuple[float, float]:
-    """Fastest tenth of the wall times, and mean CPU time, per image."""
+    """Return the first decile of the wall-clock times, and the mean CPU time, per image."""
     images = _on_one_thread(function, rounds + FEW)
     for _ in range(FEW):  # Tracing, first allocations.
         next(images)
@@ -104,7 +104,7 @@ def milliseconds(function: Callable, rounds: int) -> tuple[float, float]:
 
 
 def megabytes(function: Callable) -> float:
-    """Growth of the process after the first few images."""
+    """Return the growth of the process's memory after the first few images."""
     images = _on_one_thread(function, 2 * FEW)
     for _ in range(FEW):
         next(images)
@@ -124,7 +124,7 @@ def _on_one_thread(function: Callable, rounds: int):
 
 
 def measure(number: int, num_classes: int, num_windows: int, rounds: int):
-    """{name: milliseconds as above}, and the memory in MB."""
+    """Return {name: milliseconds as above}, and the memory in MB."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -4,9 +4,9 @@
     python -m benchmarks.record_creation --data_dir=VOCdevkit --year=VOC2012 --set=trainval
     python -m benchmarks.record_creation --annotations_file=instances.json --image_dir=val2017
 
-Without a dataset it draws photographs of VOC's size (500x375 pixels, 90 kB, three objects) and
-writes them down in both formats. Timed are both passes of a converter, reading and checking the
-annotations and writing the records; the first run, which fills the file cache, is not counted.
+Without a dataset it draws images of VOC's size (500x375 pixels, 90 kB, three objects) and writes
+them in both formats. It times both passes of a converter, reading the annotations and writing the
+records; the first run, which fills the file cache, is not counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Load = Callable[[], tuple[list, int]]  # images and number of classes
 
 
 def draw(directory: Path, number: int) -> None:
-    """Writes a VOC directory of images of a photograph's size, and a COCO file of them."""
+    """Write a VOC directory and a COCO file of images with as many bytes as photographs."""
     import numpy as np
     from PIL import Image
 
@@ -90,7 +90,7 @@ def load_coco(annotations_file: Path, image_dir: Path) -> tuple[list, int]:
 
 
 def convert(load: Load, output: Path, auxiliary_labels: bool) -> tuple[int, int]:
-    """Makes the records; returns the number of images and of bytes."""
+    """Write the records; return the number of images and of bytes."""
     from object_detection_mtl.dataset_tools import record_conversion
     from object_detection_mtl.dataset_tools.conversion_options import (
         AuxiliaryLabelOptions,

@@ -1,4 +1,4 @@
-"""What every command line says of wrong flags and paths."""
+"""Command-line runner: messages about wrong flags and paths."""
 
 import errno
 import os

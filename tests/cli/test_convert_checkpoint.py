@@ -1,4 +1,4 @@
-"""convert_checkpoint, run as its users run it."""
+"""The command convert_checkpoint."""
 
 import numpy as np
 import pytest

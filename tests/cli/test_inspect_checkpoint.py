@@ -1,4 +1,4 @@
-"""inspect_checkpoint, run as its users run it."""
+"""The command inspect_checkpoint."""
 
 import json
 import subprocess

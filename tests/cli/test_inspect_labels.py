@@ -1,4 +1,4 @@
-"""inspect_labels, run as its users run it, on each kind of source."""
+"""The command inspect_labels on each kind of dataset."""
 
 import io
 import re

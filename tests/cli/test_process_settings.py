@@ -1,4 +1,4 @@
-"""Each setting holds for a whole process, so each case runs in one of its own."""
+"""Process settings; each case runs in its own process."""
 
 import os
 import re

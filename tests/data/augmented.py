@@ -1,4 +1,4 @@
-"""An image that tells where each of its pixels was, and checks of an augmentation with it."""
+"""Test image whose pixels encode their positions, and checks of augmentations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes small record files of real images for the tests."""
+"""Small record files of real images for tests."""
 
 from __future__ import annotations
 

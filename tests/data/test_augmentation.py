@@ -1,4 +1,4 @@
-"""Augmentations: hand-worked, and the same eagerly and inside Dataset.map."""
+"""Augmentations: hand-computed results, eagerly and inside Dataset.map."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images of every kind from a VOC directory through a record into a batch."""
+"""Images of every format from a VOC directory through records to a batch."""
 
 import numpy as np
 import pytest

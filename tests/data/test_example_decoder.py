@@ -1,4 +1,4 @@
-"""The decoder: keys and defaults of the OD API, images of every kind, records that are wrong."""
+"""Decoder of records: keys and defaults of the OD API, image formats, invalid records."""
 
 import dataclasses
 import functools

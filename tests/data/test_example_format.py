@@ -1,4 +1,4 @@
-"""tf.train.Example: what is built is what is parsed."""
+"""tf.train.Example: the parsed values equal the built ones."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""The input pipeline: what a run sees, in which order, in which shape; resuming; bad records."""
+"""Input pipeline: content, order and shape of batches; resuming; corrupt records."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Finding records: patterns, places, and files that are not what they should be."""
+"""Record files: patterns, offsets, invalid files."""
 
 import gzip
 import os
@@ -93,6 +93,12 @@ def test_other_file_is_an_error(tmp_path):
     (tmp_path / "flipped").write_bytes(data)
     with pytest.raises(ValueError, match="flipped is corrupt: at byte 36, after 1 records"):
         record_files.index_records(f"{tmp_path}/flipped")
+
+
+def test_encoded_records_equal_those_of_tensorflow(tmp_path):
+    data = [b"", b"x", b"y" * 1000]
+    written = write(tmp_path / "a.record", *data).read_bytes()
+    assert b"".join(map(record_files.encode_record, data)) == written
 
 
 def test_files_without_a_record_are_an_error(tmp_path):

@@ -1,4 +1,4 @@
-"""Writes small COCO datasets of real files for the tests."""
+"""Small COCO datasets of real files for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what converters wrote."""
+"""Contents of written records."""
 
 import tensorflow as tf
 

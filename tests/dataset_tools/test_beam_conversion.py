@@ -1,4 +1,4 @@
-"""The conversion as a Beam pipeline, on the runner that works in this process."""
+"""Conversion as a Beam pipeline, with the in-process runner."""
 
 import functools
 import importlib.util

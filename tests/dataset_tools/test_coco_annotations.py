@@ -1,4 +1,4 @@
-"""COCO instances files: what is read, and what is said of wrong ones."""
+"""COCO instances files: parsed content, and messages about invalid files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Flags that the converters share, where they belong together."""
+"""Combinations of the flags that the converters share."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The converter from COCO instances files, run as its users run it, and what it writes."""
+"""The command create_coco_tf_record and its records."""
 
 import hashlib
 import re

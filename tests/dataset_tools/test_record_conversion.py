@@ -1,4 +1,4 @@
-"""One image to one record, and many in several processes."""
+"""Conversion of one image, and of many in several processes."""
 
 import numpy as np
 import pytest

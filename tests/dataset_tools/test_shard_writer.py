@@ -1,4 +1,4 @@
-"""Shards: their names, and that they appear whole or not at all."""
+"""Shards: names, and no incomplete file under a final name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The synthetic dataset: deterministic, well-formed, and what it promises about its scenes."""
+"""Synthetic dataset: determinism, format, properties of its scenes."""
 
 import filecmp
 import subprocess

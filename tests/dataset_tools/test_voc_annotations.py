@@ -1,4 +1,4 @@
-"""Annotation files and directories of PASCAL VOC, as they should be and as they arrive."""
+"""PASCAL VOC annotation files and directories, valid and invalid."""
 
 import pytest
 

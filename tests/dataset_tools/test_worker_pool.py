@@ -1,4 +1,4 @@
-"""Functions over many items in several processes."""
+"""Ordered map over items in several processes."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Writes small VOC directories of real files for the tests."""
+"""Small VOC directories of real files for tests."""
 
 from __future__ import annotations
 

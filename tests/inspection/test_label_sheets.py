@@ -1,4 +1,4 @@
-"""Sheets and the page that shows them."""
+"""Label sheets and their HTML page."""
 
 from object_detection_mtl.inspection import label_sheets
 
