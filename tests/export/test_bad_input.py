@@ -38,7 +38,7 @@ def encode(image, format_name, **options):
         (lambda: [jpeg()[:300]], "Invalid JPEG data"),
         (lambda: [(exported.images() / "b.png").read_bytes()[:200]], "Invalid PNG data"),
         (lambda: [jpeg(), b"no image"], "Unknown image file format"),
-        (lambda: tf.constant([], tf.string), "the batch holds no image; send at least one"),
+        (lambda: tf.constant([], tf.string), "the batch is empty; send at least one"),
         (lambda: jpeg(), r"input_tensor \[\] is not compatible with expected shape \[\?\]"),
         (lambda: [[jpeg()]], r"input_tensor \[1,1\] is not compatible with expected shape \[\?\]"),
         (lambda: np.zeros([1, 8, 8, 3], np.uint8), "expected to be a string tensor but is a uint8"),
@@ -70,7 +70,7 @@ def test_records_without_an_image(record, words):
         (IMAGE, [1, 0, 8, 3], "input image must be of non-zero size"),
         (FLOAT, [8, 8, 3], r"input_tensor \[8,8,3\] .* expected shape \[\?,\?,\?,3\]"),
         (FLOAT, [1, 8, 8, 1], r"input_tensor \[1,8,8,1\] .* expected shape \[\?,\?,\?,3\]"),
-        (FLOAT, [0, 8, 8, 3], "the batch holds no image; send at least one"),
+        (FLOAT, [0, 8, 8, 3], "the batch is empty; send at least one"),
     ],
 )
 def test_arrays_of_another_shape(input_type, shape, words):
