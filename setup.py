@@ -27,12 +27,16 @@ SAMPLES = Path("samples/configs")
 
 
 def compile_protos(target: Path) -> list[Path]:
-    """Compiles every schema file below `target`, the directory that holds the package.
+    """Compile every schema file; remove generated modules without a schema file.
 
-    Returns the files written. Generated modules whose schema file is gone are removed.
+    Args:
+        target: the directory that contains the package.
+
+    Returns:
+        The files written.
 
     Raises:
-      RuntimeError: if there is no schema file, or the compiler refuses one (it prints why).
+        RuntimeError: there is no schema file, or the compiler refuses one (it prints why).
     """
     import grpc_tools
     from grpc_tools import protoc

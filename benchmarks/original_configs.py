@@ -1,20 +1,18 @@
-"""The authors' eighteen configurations, from building to serving, through the command lines.
+"""The authors' eighteen configurations, from building to serving, by the commands.
 
     python -m benchmarks.original_configs --data_dir=VOC --configs_dir=CONFIGS --work_dir=originals
 
-For model11.config ... model92.config of `configs_dir`, one after the other: builds the model,
-trains two steps at its own batch size, evaluates, exports, loads the SavedModel and runs it on a
-picture.
-Nothing of a configuration is changed but its paths: records of a few pictures of `data_dir` (VOC's
-format, VOC's classes; for COCO configurations with COCO's classes), label maps of the package, the
-checkpoint to begin with. That is the one of the same name below `weights_dir`; where there is none,
-a file of that name with random weights is made.
+For model11.config ... model92.config of `configs_dir`: build the model, train two steps at its own
+batch size, evaluate, export, load the SavedModel and run it on an image. Only the paths of a
+configuration change: records of a few images of `data_dir` (VOC's format, VOC's classes; COCO's
+classes for COCO configurations), label maps of the package, and the initial checkpoint. This is the
+one of the same name below `weights_dir`, or a new file of that name with random weights.
 
-Each step is a process of its own, and its numbers are kept in `work_dir`: the same command goes on
-where it was interrupted, and repeats what failed. Prints a table, as Markdown, after every
-configuration; the exit code is 1 if anything failed. Times are processor seconds, of all threads
-together: of building the model, of the second training step, of the whole evaluation (start of the
-process and building of graphs included), of the whole export, of the SavedModel's second call.
+Each step has its own process and stores its numbers in `work_dir`: the same command resumes after
+an interruption and repeats failed steps. Prints a Markdown table after every configuration; the
+exit code is 1 if a step failed. Times are CPU seconds of all threads: of building the model, of the
+second training step, of the whole evaluation (with the start of the process and the building of
+graphs), of the whole export, of the SavedModel's second call.
 """
 
 from __future__ import annotations
@@ -37,15 +35,15 @@ from object_detection_mtl.config import pipeline, samples
 MODELS = [f"model{architecture}{tasks}" for architecture in range(1, 10) for tasks in (1, 2)]
 STEPS = 2  # The first builds the graph; the second tells how long a step takes.
 
-_CONFIGS_DIR = flags.DEFINE_string("configs_dir", None, "Folder of the configs.", required=True)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder in VOC's format.", required=True)
-_WEIGHTS_DIR = flags.DEFINE_string("weights_dir", None, "Folder of TF-Slim checkpoints.")
-_WORK_DIR = flags.DEFINE_string("work_dir", "originals", "Where runs and results go.")
-_MODELS = flags.DEFINE_list("models", MODELS, "Which to run.")
+_CONFIGS_DIR = flags.DEFINE_string("configs_dir", None, "Directory of the configs.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory in VOC's format.", required=True)
+_WEIGHTS_DIR = flags.DEFINE_string("weights_dir", None, "Directory of TF-Slim checkpoints.")
+_WORK_DIR = flags.DEFINE_string("work_dir", "originals", "Directory of runs and results.")
+_MODELS = flags.DEFINE_list("models", MODELS, "Configurations to run.")
 _MAX_SIDE = flags.DEFINE_integer(
-    "max_side", 0, "Shrink pictures to this longer side, for a quick look; 0: as the config says."
+    "max_side", 0, "Longer side of resized images, for a quick run; 0: as in the config."
 )
-_PICTURES = flags.DEFINE_integer("pictures", 3, "Pictures of the records.", lower_bound=1)
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 3, "Images of the records.", lower_bound=1)
 
 BUILD = """
 import json, sys, time
@@ -61,23 +59,23 @@ print(json.dumps({"variables": len(sizes), "weights": sum(sizes), "build": secon
 SERVE = """
 import json, sys, time
 import numpy as np, tensorflow as tf
-picture = tf.io.decode_image(tf.io.read_file(sys.argv[2]), channels=3)[tf.newaxis]
+image = tf.io.decode_image(tf.io.read_file(sys.argv[2]), channels=3)[tf.newaxis]
 serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-serve(input_tensor=picture)
+serve(input_tensor=image)
 start = time.process_time()
-out = {name: value.numpy() for name, value in serve(input_tensor=picture).items()}
+out = {name: value.numpy() for name, value in serve(input_tensor=image).items()}
 seconds = time.process_time() - start
 finite = all(np.isfinite(value).all() for value in out.values())
 print(json.dumps({"serve": seconds, "finite": bool(finite)}))
 """
 
 
-class Failed(Exception):
-    """A step of a configuration ended badly."""
+class RunFailedError(Exception):
+    """A step of a configuration failed."""
 
 
 def overrides(config_path: Path, records: dict[str, Path], weights: str) -> list[str]:
-    """The paths that a run changes, as "field=value"."""
+    """Return the overrides of a run's paths, as "field=value"."""
     on_coco = "coco" in pipeline.load(config_path).train_input_reader.label_map_path
     data, labels = (
         (records["coco"], "mscoco_label_map.pbtxt")
@@ -91,18 +89,18 @@ def overrides(config_path: Path, records: dict[str, Path], weights: str) -> list
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def small_pictures(max_side: int) -> list[str]:
-    """Overrides that let a model see pictures of this longer side."""
+def small_images(max_side: int) -> list[str]:
+    """Return overrides that resize images to this longer side."""
     resizer = "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer"
     values = {"min_dimension": max_side * 3 // 4, "max_dimension": max_side}
     return [f"{resizer}.{name}={value}" for name, value in values.items()]
 
 
-def find_weights(config_path: Path, folders: list[Path], work_dir: Path) -> str:
-    """The prefix of the checkpoint that the config names, in one of the folders or made."""
+def find_weights(config_path: Path, directories: list[Path], work_dir: Path) -> str:
+    """Return the prefix of the checkpoint that the config names, found or made."""
     name = Path(pipeline.load(config_path).train_config.fine_tune_checkpoint).name
-    for folder in [*folders, work_dir]:
-        for index in sorted(folder.rglob(f"{name}.index")):
+    for directory in [*directories, work_dir]:
+        for index in sorted(directory.rglob(f"{name}.index")):
             return str(index.with_suffix(""))
     made = work_dir / name
     command = ["-m", "benchmarks.original_weights", str(config_path), str(made)]
@@ -110,31 +108,30 @@ def find_weights(config_path: Path, folders: list[Path], work_dir: Path) -> str:
     return str(made)
 
 
-class Check:
-    """One configuration on its way; a step that was done before is read from its file."""
+class ConfigCheck:
+    """The steps of one configuration; the numbers of earlier runs are read from their files.
 
-    def __init__(
-        self, config_path: Path, changes: list[str], directory: Path, picture: Path
-    ) -> None:
-        """Args:
+    Args:
         config_path: the config.
         changes: its overrides.
         directory: of this configuration's runs and results.
-        picture: what the SavedModel is tried on.
-        """
+        image: input of the SavedModel.
+    """
+
+    def __init__(self, config_path: Path, changes: list[str], directory: Path, image: Path) -> None:
         self._config, self._changes = config_path, changes
-        self._directory, self._picture = directory, picture
+        self._directory, self._image = directory, image
         self._command = [f"--pipeline_config_path={config_path}"]
         self._command += [f"--override={change}" for change in changes]
 
     def all_steps(self) -> dict[str, Any]:
-        """The numbers of all steps up to the first that fails, which is then `failed`."""
+        """Return the numbers of all steps up to the first failure, which is `failed`."""
         numbers: dict[str, Any] = {}
         steps = (self.build, self.train, self.evaluate, self.export, self.serve)
         for step in steps:
             try:
                 numbers.update(self._once(step))
-            except Failed as error:
+            except RunFailedError as error:
                 return {**numbers, "failed": f"{step.__name__}: {error}"}
         return numbers
 
@@ -147,15 +144,15 @@ class Check:
         path.write_text(json.dumps(numbers))
         return numbers
 
-    def _run(self, name: str, *arguments: str) -> measured.Run:
+    def _run(self, name: str, *arguments: str) -> measured.MeasuredRun:
         log = self._directory / f"{name}.log"
-        done = measured.run(list(arguments), log)
+        done = measured.run_measured(list(arguments), log)
         if done.code < 0:
             name = signal.Signals(-done.code).name
-            raise Failed(f"ended by {name}; SIGKILL may mean that memory was short (see {log})")
+            raise RunFailedError(f"ended by {name}; SIGKILL may mean too little memory (see {log})")
         if done.code:
             said = [line for line in log.read_text().splitlines() if line.startswith("error")]
-            raise Failed(f"exit code {done.code}; {' '.join(said[-1:])} (see {log})")
+            raise RunFailedError(f"exit code {done.code}; {' '.join(said[-1:])} (see {log})")
         return done
 
     def build(self) -> dict[str, Any]:
@@ -168,14 +165,14 @@ class Check:
             *("-m", "object_detection_mtl.model_main_tf2", *self._command),
             *(f"--model_dir={self._model_dir}", f"--num_train_steps={STEPS}", "--log_every_n=1"),
         )
-        # Lines "step 2/2  loss 3.21 ..." come as the steps end.
+        # A line "step 2/2  loss 3.21 ..." is printed at the end of each step.
         ends = {}
         for seconds, line in done.lines:
             if match := re.match(rf"step (\d+)/{STEPS}  loss (\S+)", line):
                 ends[int(match[1])] = seconds, float(match[2])
         losses = [loss for _, loss in ends.values()]
         if len(losses) < STEPS or not all(map(math.isfinite, losses)):
-            raise Failed(f"the losses are {losses}")
+            raise RunFailedError(f"the losses are {losses}")
         return {
             "train_step": ends[STEPS][0] - ends[STEPS - 1][0],
             "train_memory": done.peak_gib,
@@ -193,9 +190,9 @@ class Check:
         report = json.loads(file.read_text())
         losses = {name: value for name, value in report["metrics"].items() if "Loss" in name}
         if not losses or not all(math.isfinite(value) for value in losses.values()):
-            raise Failed(f"the losses are {losses}")
+            raise RunFailedError(f"the losses are {losses}")
         return {
-            "evaluate": done.processor_seconds,
+            "evaluate": done.cpu_seconds,
             "evaluate_memory": done.peak_gib,
         }
 
@@ -209,18 +206,18 @@ class Check:
         files = (self._exported / "saved_model").rglob("*")
         size = sum(file.stat().st_size for file in files if file.is_file())
         return {
-            "export": done.processor_seconds,
+            "export": done.cpu_seconds,
             "size": size / 1e6,
             "export_memory": done.peak_gib,
         }
 
     def serve(self) -> dict[str, Any]:
         done = self._run(
-            "serve", "-c", SERVE, str(self._exported / "saved_model"), str(self._picture)
+            "serve", "-c", SERVE, str(self._exported / "saved_model"), str(self._image)
         )
         numbers = dict(json.loads(done.lines[-1][1]))
         if not numbers["finite"]:
-            raise Failed("the SavedModel's detections are not finite")
+            raise RunFailedError("the SavedModel's detections are not finite")
         return {**numbers, "serve_memory": done.peak_gib}
 
     @property
@@ -249,7 +246,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a row per configuration; what was not reached stays empty."""
+    """Return Markdown: a row per configuration; cells of missing steps are empty."""
     lines = [f"| config | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for model, numbers in results.items():
         cells = [_cell(text, numbers) for text in COLUMNS.values()]
@@ -271,8 +268,8 @@ def main(_: list[str]) -> None:
         raise app.UsageError(f"--models: {sorted(unknown)} unknown; known: {', '.join(MODELS)}")
     work_dir, data_dir = Path(_WORK_DIR.value), Path(_DATA_DIR.value)
     work_dir.mkdir(parents=True, exist_ok=True)
-    records = original_data.make_records(data_dir, work_dir, _PICTURES.value)
-    picture = next((work_dir / f"pictures_{_PICTURES.value}" / "JPEGImages").iterdir())
+    records = original_data.make_records(data_dir, work_dir, _NUM_IMAGES.value)
+    image = next((work_dir / f"images_{_NUM_IMAGES.value}" / "JPEGImages").iterdir())
     weights_dirs = [Path(_WEIGHTS_DIR.value)] if _WEIGHTS_DIR.value else []
     results = {}
     for model in _MODELS.value:
@@ -281,9 +278,9 @@ def main(_: list[str]) -> None:
         changes = overrides(config_path, records, weights)
         directory = work_dir / model
         if _MAX_SIDE.value:
-            changes += small_pictures(_MAX_SIDE.value)
+            changes += small_images(_MAX_SIDE.value)
             directory = work_dir / f"{model}_{_MAX_SIDE.value}"
-        results[model] = Check(config_path, changes, directory, picture).all_steps()
+        results[model] = ConfigCheck(config_path, changes, directory, image).all_steps()
         print(f"\n{table(results)}\n", flush=True)
     if any("failed" in numbers for numbers in results.values()):
         sys.exit(1)

@@ -1,7 +1,7 @@
-"""Records for the authors' configurations: the same pictures with VOC's and COCO's classes.
+"""Records for the authors' configurations: the same images with VOC's and COCO's classes.
 
-The pictures come from a folder in PASCAL VOC's format. Their objects are classes of COCO as well,
-some under another name, so that one folder serves configurations of both data sets.
+The images come from a directory in PASCAL VOC's format. Their classes are also classes of COCO,
+some with another name, so that one directory serves configurations of both datasets.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ COCO_NAMES = {
 
 
 def coco_instances(data_dir: Path, names: list[str]) -> dict[str, Any]:
-    """The annotations of the pictures `names` of a VOC folder as a COCO instances file."""
+    """Return the annotations of the images `names` of a VOC directory as COCO instances."""
     categories = label_map.load(samples.path("mscoco_label_map.pbtxt"))
     ids = {category.display_name: category.id for category in categories}
     images, annotations = [], []
     for number, name in enumerate(names, start=1):
-        picture = voc_annotations.parse_annotation(
+        annotation = voc_annotations.parse_annotation(
             data_dir / voc_annotations.ANNOTATIONS / f"{name}.xml"
         )
-        with Image.open(data_dir / voc_annotations.IMAGES / picture.filename) as image:
+        with Image.open(data_dir / voc_annotations.IMAGES / annotation.filename) as image:
             width, height = image.size
         images.append(
-            {"id": number, "file_name": picture.filename, "width": width, "height": height}
+            {"id": number, "file_name": annotation.filename, "width": width, "height": height}
         )
-        for item in picture.objects:
+        for item in annotation.objects:
             box_width, box_height = item.xmax - item.xmin, item.ymax - item.ymin
             annotations.append(
                 {
@@ -58,30 +58,30 @@ def coco_instances(data_dir: Path, names: list[str]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": listed}
 
 
-def make_records(data_dir: Path, work_dir: Path, num_pictures: int) -> dict[str, Path]:
-    """`voc` and `coco`: a record of the folder's first pictures, made where it is missing.
+def make_records(data_dir: Path, work_dir: Path, num_images: int) -> dict[str, Path]:
+    """Return the records `voc` and `coco` of the directory's first images; make missing ones.
 
-    The converters' own command lines make them.
+    The commands of the converters make them.
     """
-    records = {name: work_dir / f"{name}_{num_pictures}.record" for name in ("voc", "coco")}
+    records = {name: work_dir / f"{name}_{num_images}.record" for name in ("voc", "coco")}
     if all(path.exists() for path in records.values()):
         return records
-    # A folder of its own with links: the converter takes a whole set.
-    folder = work_dir / f"pictures_{num_pictures}"
-    listed = voc_annotations.all_annotation_files(data_dir)[:num_pictures]
+    # A separate directory with links: the converter reads a whole set.
+    directory = work_dir / f"images_{num_images}"
+    listed = voc_annotations.all_annotation_files(data_dir)[:num_images]
     for path in listed:
-        picture = (
-            data_dir / voc_annotations.IMAGES / voc_annotations.parse_annotation(path).filename
-        )
-        _link(path, folder / voc_annotations.ANNOTATIONS / path.name)
-        _link(picture, folder / voc_annotations.IMAGES / picture.name)
-    instances = folder / "instances.json"
+        image = data_dir / voc_annotations.IMAGES / voc_annotations.parse_annotation(path).filename
+        _link(path, directory / voc_annotations.ANNOTATIONS / path.name)
+        _link(image, directory / voc_annotations.IMAGES / image.name)
+    instances = directory / "instances.json"
     instances.write_text(json.dumps(coco_instances(data_dir, [path.stem for path in listed])))
-    _convert("create_pascal_tf_record", f"--data_dir={folder}", f"--output_path={records['voc']}")
+    _convert(
+        "create_pascal_tf_record", f"--data_dir={directory}", f"--output_path={records['voc']}"
+    )
     _convert(
         "create_coco_tf_record",
         f"--annotations_file={instances}",
-        f"--image_dir={folder / voc_annotations.IMAGES}",
+        f"--image_dir={directory / voc_annotations.IMAGES}",
         f"--label_map_path={samples.path('mscoco_label_map.pbtxt')}",
         f"--output_path={records['coco']}",
     )

@@ -2,9 +2,9 @@
 
     python -m benchmarks.position_sensitive
 
-Prints the median milliseconds of pooling box and class maps of a 600x800 picture (38 x 50 cells)
+Prints the median milliseconds of pooling box and class maps of a 600x800 image (38 x 50 cells)
 for 300 proposals, 3x3 bins and 18x18 samples, with 20 and 90 classes, and of its gradient; and for
-comparison of a whole detector (--detector) on such a picture.
+comparison of a whole detector (--detector) on such an image.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def pooling_calls(num_classes: int) -> tuple[Callable[[], object], Callable[[], 
 
 
 def detector_call(config_path: str) -> Callable[[], object]:
-    """Picture in, detections out."""
+    """Image in, detections out."""
     import numpy as np
     import tensorflow as tf
 
@@ -66,14 +66,14 @@ def detector_call(config_path: str) -> Callable[[], object]:
 
     detector = model_builder.build(pipeline.load(config_path).model, is_training=False)
     random = np.random.RandomState(0)
-    picture = tf.constant(random.randint(0, 256, (1, HEIGHT, WIDTH, 3)), tf.uint8)
+    image = tf.constant(random.randint(0, 256, (1, HEIGHT, WIDTH, 3)), tf.uint8)
 
     @tf.function
-    def detect(picture: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs, shapes = detector.preprocess(picture)
+    def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs, shapes = detector.preprocess(image)
         return detector.postprocess(detector.predict(inputs, shapes), shapes)
 
-    return lambda: detect(picture)
+    return lambda: detect(image)
 
 
 def main(_: list[str]) -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.postprocessing
 
 Prints, on one thread, the median milliseconds of `select_proposals` for the anchors of a 600x800
-picture (38 x 50 cells, 12 each) and of `select_detections` for 300 proposals of 20 and 90 classes.
+image (38 x 50 cells, 12 each) and of `select_detections` for 300 proposals of 20 and 90 classes.
 
 The outputs are random with the clusters that real ones have: proposals and boxes crowd around
 thirty objects, so that suppression has something to suppress.
@@ -46,7 +46,7 @@ def detections_call(num_classes: int) -> Callable[[], object]:
 
 
 def proposals_call() -> Callable[[], object]:
-    """A compiled `select_proposals` on the anchors of the picture."""
+    """A compiled `select_proposals` on the anchors of the image."""
     import numpy as np
     import tensorflow as tf
 
@@ -72,7 +72,7 @@ def proposals_call() -> Callable[[], object]:
 
 
 def clustered_boxes(random: Any, number: int) -> Any:
-    """[1, number, 4] boxes that scatter around OBJECTS objects, inside the picture."""
+    """[1, number, 4] boxes that scatter around OBJECTS objects, inside the image."""
     import numpy as np
 
     corners = random.uniform(0, 0.7, (OBJECTS, 2))

@@ -23,8 +23,8 @@ _CONFIG = flags.DEFINE_string(
     "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
 )
 _OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of the config, a.b.c=value.")
-_HEIGHT = flags.DEFINE_integer("height", 600, "Height of the picture.")
-_WIDTH = flags.DEFINE_integer("width", 800, "Width of the picture.")
+_HEIGHT = flags.DEFINE_integer("height", 600, "Height of the image.")
+_WIDTH = flags.DEFINE_integer("width", 800, "Width of the image.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each function.")
 _MODES = flags.DEFINE_list("modes", ["inference", "training"], "What to time.")
 

@@ -61,7 +61,7 @@ def test_from_records_to_detections(directory, tmp_path, models, max_side):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.original_configs"),
-            *(f"--configs_dir={directory}", f"--data_dir={directory / 'voc'}", "--pictures=2"),
+            *(f"--configs_dir={directory}", f"--data_dir={directory / 'voc'}", "--num_images=2"),
             *(f"--work_dir={tmp_path}", f"--max_side={max_side}", f"--models={','.join(models)}"),
         ],
         cwd=ROOT,
