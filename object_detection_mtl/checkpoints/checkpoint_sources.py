@@ -49,7 +49,7 @@ def source_of(checkpoint: CheckpointFile) -> CheckpointSource:
         ValueError: the kind is unknown; the message names some variables.
     """
     for source in SOURCES:
-        if source.recognises(checkpoint):
+        if source.recognizes(checkpoint):
             return source
     if any(key.startswith("model/_feature_extractor/") for key in checkpoint.shapes):
         raise ValueError(

@@ -286,13 +286,13 @@ def _networks(checkpoint: CheckpointFile) -> set[str]:
     return {_weights_of(checkpoint).network}
 
 
-def _recognises(checkpoint: CheckpointFile) -> bool:
+def _recognizes(checkpoint: CheckpointFile) -> bool:
     return isinstance(checkpoint.reader, KerasWeights)
 
 
 SOURCE = restore_plan.CheckpointSource(
     title="classifier of keras.applications",
-    recognises=_recognises,
+    recognizes=_recognizes,
     networks=_networks,
     is_detector=lambda checkpoint: False,
     plan=_plan,

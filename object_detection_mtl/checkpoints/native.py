@@ -102,7 +102,7 @@ def _plan(
 
 SOURCE = restore_plan.CheckpointSource(
     title="checkpoint of this package",
-    recognises=is_native,
+    recognizes=is_native,
     networks=networks,
     is_detector=lambda checkpoint: True,
     plan=_plan,

@@ -183,14 +183,14 @@ def _weights(checkpoint: CheckpointFile, root: str) -> frozenset[str]:
 
 DETECTOR = restore_plan.CheckpointSource(
     title="TF2 detection checkpoint of the Object Detection API",
-    recognises=_is_detector,
+    recognizes=_is_detector,
     networks=_detector_networks,
     is_detector=lambda checkpoint: True,
     plan=_plan_detector,
 )
 BACKBONE = restore_plan.CheckpointSource(
     title="TF2 classification checkpoint of the Object Detection API",
-    recognises=_is_classifier,
+    recognizes=_is_classifier,
     networks=_classifier_networks,
     is_detector=lambda checkpoint: False,
     plan=_plan_classifier,

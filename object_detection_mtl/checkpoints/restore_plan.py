@@ -57,7 +57,7 @@ class CheckpointSource:
 
     Attributes:
         title: in a few words.
-        recognises: whether a file is of this kind.
+        recognizes: whether a file is of this kind.
         networks: the feature extractors in a file, by the names that detectors use.
         is_detector: whether there is a whole detector in a file.
         plan: (checkpoint, the detector's variables by name in the order of its layers, request) ->
@@ -65,7 +65,7 @@ class CheckpointSource:
     """
 
     title: str
-    recognises: Callable[[CheckpointFile], bool]
+    recognizes: Callable[[CheckpointFile], bool]
     networks: Callable[[CheckpointFile], set[str]]
     is_detector: Callable[[CheckpointFile], bool]
     plan: Callable[[CheckpointFile, Mapping[str, Any], RestoreRequest], RestorePlan]

@@ -212,7 +212,7 @@ def _plan(
 
 SOURCE = restore_plan.CheckpointSource(
     title="TF-Slim classifier",
-    recognises=is_classifier,
+    recognizes=is_classifier,
     networks=networks,
     is_detector=lambda checkpoint: False,
     plan=_plan,

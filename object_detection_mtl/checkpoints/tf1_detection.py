@@ -77,7 +77,7 @@ def _plan(
 
 SOURCE = restore_plan.CheckpointSource(
     title="TF1 detection checkpoint",
-    recognises=is_detector,
+    recognizes=is_detector,
     networks=networks,
     is_detector=lambda checkpoint: True,
     plan=_plan,

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 DatasetFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
@@ -115,3 +116,48 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
         return dataset.map(lambda batch: {key: batch[key] for key in keys})
 
     return strategy.distribute_datasets_from_function(numbers_only)
+
+
+class RunBatches:
+    """The batches of a run, distributed from a step on or read again for one step."""
+
+    def __init__(
+        self,
+        make_dataset: Callable[[tf.distribute.InputContext, int, int], tf.data.Dataset],
+        strategy: tf.distribute.Strategy,
+        batch_size: int,
+        replica_batch_size: int,
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            make_dataset: (input context, batch size of one replica, number of the first example)
+                -> endless batches.
+            strategy: of the run.
+            batch_size: of all replicas together.
+            replica_batch_size: of one replica.
+        """
+        self._make_dataset = make_dataset
+        self._strategy = strategy
+        self._batch_size = batch_size
+        self._replica_batch_size = replica_batch_size
+        self._context: tf.distribute.InputContext | None = None
+
+    def from_step(self, step: int) -> tf.data.Dataset:
+        """Return distributed batches, the first of them that of the step after `step`."""
+
+        def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            self._context = context
+            return self._from_step(context, step)
+
+        return distribute(self._strategy, make)
+
+    def of_step(self, step: int) -> list[dict[str, np.ndarray]]:
+        """Read the batches of the step after `step` again, one for each replica of this worker."""
+        assert self._context is not None, "from_step comes first"
+        replicas = self._strategy.num_replicas_in_sync // self._context.num_input_pipelines
+        batches = self._from_step(self._context, step).take(replicas)
+        return [dict(batch) for batch in batches.as_numpy_iterator()]
+
+    def _from_step(self, context: tf.distribute.InputContext, step: int) -> tf.data.Dataset:
+        return self._make_dataset(context, self._replica_batch_size, step * self._batch_size)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import orbit
 import tensorflow as tf
 
@@ -153,7 +152,7 @@ def run_training(
                 return TrainingResult(
                     start, str(checkpoints.newest), {}, skipped_steps=int(skipped.numpy())
                 )
-            batches = _Batches(
+            batches = distribution.RunBatches(
                 functools.partial(make_dataset, model.detector), strategy, batch_size, replica_batch
             )
             dataset = batches.from_step(start)
@@ -223,42 +222,6 @@ def _start(
     with strategy.scope():
         initialize(model.detector)
     return 0
-
-
-class _Batches:
-    """The batches of a run, distributed from a step on or read again for one step."""
-
-    def __init__(
-        self,
-        make_dataset: Callable[[tf.distribute.InputContext, int, int], tf.data.Dataset],
-        strategy: tf.distribute.Strategy,
-        batch_size: int,
-        replica_batch_size: int,
-    ) -> None:
-        self._make_dataset = make_dataset
-        self._strategy = strategy
-        self._batch_size = batch_size
-        self._replica_batch_size = replica_batch_size
-        self._context: tf.distribute.InputContext | None = None
-
-    def from_step(self, step: int) -> tf.data.Dataset:
-        """Return distributed batches, the first of them that of the step after `step`."""
-
-        def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            self._context = context
-            return self._from_step(context, step)
-
-        return distribution.distribute(self._strategy, make)
-
-    def of_step(self, step: int) -> list[dict[str, np.ndarray]]:
-        """Read the batches of the step after `step` again, one for each replica of this worker."""
-        assert self._context is not None, "from_step comes first"
-        replicas = self._strategy.num_replicas_in_sync // self._context.num_input_pipelines
-        batches = self._from_step(self._context, step).take(replicas)
-        return [dict(batch) for batch in batches.as_numpy_iterator()]
-
-    def _from_step(self, context: tf.distribute.InputContext, step: int) -> tf.data.Dataset:
-        return self._make_dataset(context, self._replica_batch_size, step * self._batch_size)
 
 
 class _Run:

@@ -335,9 +335,9 @@ class TrainingStep:
 def _summed(gradients: MaybeGradients) -> list[tf.Tensor | None]:
     """Return gradients summed over the replicas."""
     context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        return list(gradients)
     present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    if context.num_replicas_in_sync == 1 or not present:
+        return list(gradients)
     summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
     return [None if g is None else next(summed) for g in gradients]
 

@@ -51,7 +51,7 @@ def emptied(detector):
     return detector
 
 
-def initialised(detector, path, directory, fields="", fresh_scopes=()):
+def initialized(detector, path, directory, fields="", fresh_scopes=()):
     """The values that a run starts with."""
     config = text_format.Parse(
         f'fine_tune_checkpoint: "{path}" fine_tune_checkpoint_type: "detection" {fields}',
@@ -64,7 +64,7 @@ def initialised(detector, path, directory, fields="", fresh_scopes=()):
 
 
 def test_heads_start_from_the_second_stage(detector, stored, path, tmp_path):
-    values = initialised(detector, path, tmp_path)
+    values = initialized(detector, path, tmp_path)
     for name, value in values.items():
         if name.startswith(("FirstStageFeatureExtractor/", SECOND_STAGE)):
             np.testing.assert_array_equal(value, stored[name], err_msg=name)
@@ -86,7 +86,7 @@ def test_heads_start_from_the_second_stage(detector, stored, path, tmp_path):
     ],
 )
 def test_a_field_restores_its_head_and_no_other(detector, stored, path, tmp_path, field, scope):
-    values = initialised(detector, path, tmp_path, f"{field}: true")
+    values = initialized(detector, path, tmp_path, f"{field}: true")
     heads = {n: v for n, v in values.items() if not n.startswith(("FirstStage", "SecondStage"))}
     assert any(name.startswith(scope) for name in heads)
     for name, value in heads.items():
@@ -100,7 +100,7 @@ def test_a_field_restores_its_head_and_no_other(detector, stored, path, tmp_path
 def test_heads_of_their_own_beginning(detector, stored, path, tmp_path, field, restored):
     """`share_second_stage_init: false`, which gives way to what is asked for by name."""
     mtl = model_pb2.MTL(share_second_stage_init=False)
-    values = initialised(detector, path, tmp_path, field, mtl_builder.fresh_scopes(mtl))
+    values = initialized(detector, path, tmp_path, field, mtl_builder.fresh_scopes(mtl))
     assert mtl_builder.fresh_scopes(model_pb2.MTL()) == ()
     np.testing.assert_array_equal(values[SECOND_STAGE + COPY], stored[SECOND_STAGE + COPY])
     of_heads = {name: value for name, value in values.items() if name.startswith(HEADS)}

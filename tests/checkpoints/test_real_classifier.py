@@ -20,7 +20,7 @@ from object_detection_mtl.dataset_tools import voc_annotations
 from object_detection_mtl.protos import model_pb2
 from tests.checkpoints.test_slim import REAL_CHECKPOINT, SHARED
 
-PICTURES = SHARED / "data/voc100"
+IMAGES = SHARED / "data/voc100"
 # VOC class -> ImageNet classes (0-based, without background) that show it.
 IMAGENET: dict[str, tuple[int, ...]] = {
     "aeroplane": (404, 895, 908),
@@ -37,7 +37,7 @@ IMAGENET: dict[str, tuple[int, ...]] = {
 }
 
 pytestmark = pytest.mark.skipif(
-    not (PICTURES.exists() and REAL_CHECKPOINT.with_suffix(".ckpt.index").exists()),
+    not (IMAGES.exists() and REAL_CHECKPOINT.with_suffix(".ckpt.index").exists()),
     reason="no real checkpoint or images here",
 )
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.skipif(
 def images_of_one_object():
     """Path and class of every image whose largest object fills a third of it."""
     found = []
-    for path in sorted((PICTURES / "Annotations").glob("*.xml")):
+    for path in sorted((IMAGES / "Annotations").glob("*.xml")):
         annotation = voc_annotations.parse_annotation(path)
         areas = {
             (box.ymax - box.ymin) * (box.xmax - box.xmin): box.name for box in annotation.objects
@@ -53,7 +53,7 @@ def images_of_one_object():
         largest = max(areas)
         share = largest / (annotation.width * annotation.height)
         if share > 1 / 3 and areas[largest] in IMAGENET:
-            found.append((PICTURES / "JPEGImages" / annotation.filename, areas[largest]))
+            found.append((IMAGES / "JPEGImages" / annotation.filename, areas[largest]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The linearised separable convolution, by hand and against samples."""
+"""The linearized separable convolution, by hand and against samples."""
 
 import math
 import os

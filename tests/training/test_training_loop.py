@@ -155,7 +155,7 @@ def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
     }
 
 
-def test_only_a_new_run_is_initialised(tmp_path):
+def test_only_a_new_run_is_initialized(tmp_path):
     def initialize(detector):
         detector.w.assign([5.0, 5.0, 5.0])
 
