@@ -79,7 +79,7 @@ def parse_form(text: str) -> tuple[str, dict[str, str]]:
     for part in re.split(r",(?=[A-Za-z_][\w.\[\]]*=)", rest):
         field, found, value = part.partition("=")
         if not found or not field:
-            raise RunError(f"--form={text}: {part!r} is no override; expected a.b.c=value")
+            raise RunError(f"--form={text}: {part!r} is not an override; expected a.b.c=value")
         overrides[field] = value
     return name, overrides
 

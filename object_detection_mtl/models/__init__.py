@@ -1,0 +1,1 @@
+"""Two-stage detectors: Faster R-CNN and R-FCN."""

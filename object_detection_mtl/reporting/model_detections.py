@@ -150,7 +150,7 @@ class _ProgressFile:
             for image_id, found in detected.items():
                 file.write(_line(image_id, found))
         temporary.replace(path)
-        self._file = Path(path).open("a", encoding="utf-8")
+        self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115, see __exit__
 
     def __enter__(self) -> _ProgressFile:
         return self

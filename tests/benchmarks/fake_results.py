@@ -59,8 +59,8 @@ def write(
     return path
 
 
-def dataset(folder: Path) -> ablation_data.Dataset:
+def dataset(directory: Path) -> ablation_data.Dataset:
     """A dataset whose files do not exist."""
-    records = {split: folder / f"{split}.record" for split in ("train", "validation", "test")}
+    records = {split: directory / f"{split}.record" for split in ("train", "validation", "test")}
     sizes = dict.fromkeys(records, 1)
-    return ablation_data.Dataset("d", ("a", "b"), folder / "map.pbtxt", records, sizes)
+    return ablation_data.Dataset("d", ("a", "b"), directory / "map.pbtxt", records, sizes)

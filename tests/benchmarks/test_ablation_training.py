@@ -165,8 +165,8 @@ class TestExecution:
 
     def test_only_the_newest_checkpoint_stays(self, tmp_path):
         for number in (1, 9, 10):
-            for ending in ("index", "data-00000-of-00001"):
-                (tmp_path / f"ckpt-{number}.{ending}").touch()
+            for extension in ("index", "data-00000-of-00001"):
+                (tmp_path / f"ckpt-{number}.{extension}").touch()
         ablation_training._remove_old_checkpoints(tmp_path)
         names = sorted(path.name for path in tmp_path.iterdir())
         assert names == ["ckpt-10.data-00000-of-00001", "ckpt-10.index"]
