@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Losses, Metrics, Predictions
-from object_detection_mtl.mtl import foreground_task
+from object_detection_mtl.mtl import mask_grids
 from object_detection_mtl.mtl.foreground_task import ForegroundTask
 
 
@@ -72,7 +72,7 @@ def test_the_comparison_is_a_map():
     ids=["one cell", "proportions", "foreground alone", "background alone"],
 )
 def test_equal_balance_gives_each_side_half_of_the_weight(mask, weights, expected):
-    found = foreground_task.balanced_weights(
+    found = mask_grids.balanced_weights(
         tf.constant([mask], tf.float32), tf.constant([weights], tf.float32)
     )
     np.testing.assert_allclose(found[0], expected, rtol=1e-6)
@@ -80,7 +80,7 @@ def test_equal_balance_gives_each_side_half_of_the_weight(mask, weights, expecte
 
 def test_equal_balance_counts_each_image_by_itself():
     mask = tf.constant([[[1.0, 0], [0, 0]], [[1, 1], [1, 1]]])
-    found = foreground_task.balanced_weights(mask, tf.ones([2, 2, 2]))
+    found = mask_grids.balanced_weights(mask, tf.ones([2, 2, 2]))
     np.testing.assert_allclose(found[0], [[2, 2 / 3], [2 / 3, 2 / 3]], rtol=1e-6)
     np.testing.assert_allclose(found[1], np.ones([2, 2]), rtol=1e-6)
 
@@ -119,16 +119,16 @@ def test_logits_are_bounded_by_a_tanh_unless_asked_otherwise():
     ],
 )
 def test_overlaps_of_cells(extent, cells, size, expected):
-    found = foreground_task.overlaps_of_cells(tf.constant([extent]), tf.constant(cells), size)
+    found = mask_grids.overlaps_of_cells(tf.constant([extent]), tf.constant(cells), size)
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
 
 
 def test_a_label_on_the_cells_of_a_map_is_a_weighted_average():
     """Four columns on two cells: the first holds weights 1 and 3, of which 3 is foreground."""
     mask, weights = tf.constant([[[0.0, 1, 0, 0]]]), tf.constant([[[1.0, 3, 2, 2]]])
-    rows = foreground_task.overlaps_of_cells(tf.constant([1.0]), tf.constant(1), 1)
-    columns = foreground_task.overlaps_of_cells(tf.constant([2.0]), tf.constant(3), 4)
-    mean, total = foreground_task.mask_of_map(mask, weights, rows, columns)
+    rows = mask_grids.overlaps_of_cells(tf.constant([1.0]), tf.constant(1), 1)
+    columns = mask_grids.overlaps_of_cells(tf.constant([2.0]), tf.constant(3), 4)
+    mean, total = mask_grids.mask_of_map(mask, weights, rows, columns)
     np.testing.assert_allclose(mean, [[[0.75, 0, 0]]], atol=1e-6)
     np.testing.assert_allclose(total, [[[4, 4, 0]]], atol=1e-6)
 
