@@ -38,7 +38,7 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         Args:
             predictor: without boxes; has `linear_layers`.
             stage2: its own copy; None reads the features of the main stage 2.
-            backbone_scope: the backbone's scope in TF-Slim checkpoints.
+            backbone_scope: the backbone's scope in checkpoints.
             stop_gradient: nothing before the head's own layers is trained through it.
         """
         super().__init__(name=predictor.name)
