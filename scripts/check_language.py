@@ -133,13 +133,15 @@ def check_python(path: Path, text: str) -> Iterator[Finding]:
     yield from check_docstrings(path, tree)
     docstrings = {constant.lineno for _, constant in docstring_nodes(tree)}
     fstring = getattr(tokenize, "FSTRING_MIDDLE", None)
+    comments: list[tuple[int, str]] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         line = token.start[0]
+        if token.type == tokenize.COMMENT:
+            comments.append((line, token.string))
+            continue
         if token.type == tokenize.NAME:
             found = search(WORDS | NAME_WORDS, split_name(token.string), "name")
-        elif token.type == tokenize.COMMENT or (
-            token.type == tokenize.STRING and line in docstrings
-        ):
+        elif token.type == tokenize.STRING and line in docstrings:
             found = search(WORDS, token.string, "text")
         elif token.type in (tokenize.STRING, fstring):
             found = search(WORDS | NAME_WORDS, split_name(token.string), "message")
@@ -147,6 +149,23 @@ def check_python(path: Path, text: str) -> Iterator[Finding]:
             continue
         for offset, rule in found:
             yield Finding(path, line + offset, rule)
+    for line, block in comment_blocks(comments):
+        for offset, rule in search(WORDS, block, "text"):
+            yield Finding(path, line + offset, rule)
+
+
+def comment_blocks(comments: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield (first line, text) of comments, those on consecutive lines together."""
+    block: list[str] = []
+    first = 0
+    for line, text in comments:
+        if block and line != first + len(block):
+            yield first, "\n".join(block)
+            block = []
+        first = first if block else line
+        block.append(text)
+    if block:
+        yield first, "\n".join(block)
 
 
 def check_file(path: Path) -> Iterator[Finding]:

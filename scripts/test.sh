@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run the checks: style, types, quick tests, slow tests. Makes its own virtual environment.
+# Run the checks: style, language, types, quick tests, slow tests. Makes its own virtual environment.
 #
 #   scripts/test.sh              all that CI runs: lint, quick, slow
-#   scripts/test.sh lint         style and types
+#   scripts/test.sh lint         style, language and types
 #   scripts/test.sh quick        tests of a few seconds each, 5 minutes in all
 #   scripts/test.sh slow         large models, exports, trainings, several processes
 #   scripts/test.sh long         full-size repetitions of slow tests; not in CI
@@ -17,6 +17,7 @@ python setup.py --quiet build_protos
 lint() {
   ruff check .
   ruff format --check .
+  python scripts/check_language.py
   mypy
 }
 # The two processes of the slow tests take up to 15 GB together.
