@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
 from object_detection_mtl.builders import (
-    eval_config_builder,
+    evaluation_builder,
     input_reader_builder,
     label_builder,
     model_builder,
 )
 from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream, loading
 from object_detection_mtl.config import pipeline, validation
-from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation import checkpoint_evaluation
-from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
-from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion
@@ -34,9 +28,9 @@ from object_detection_mtl.inference.predictor import StagedPredictor
 from object_detection_mtl.inference.sources import image_stream
 from object_detection_mtl.inference.sources.input_files import InputFile
 from object_detection_mtl.models.two_stage import TwoStageDetector
-from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
-from object_detection_mtl.reporting.checkpoint_report import CheckpointReport, DetectionCollector
-from object_detection_mtl.reporting.report_contents import ReportOptions
+from object_detection_mtl.protos import pipeline_pb2
+from object_detection_mtl.reporting.checkpoint_report import ReportRequest
+from object_detection_mtl.training.best_checkpoint import BestCheckpoint, PeriodicEvaluation
 
 if TYPE_CHECKING:
     from object_detection_mtl.training.training_loop import TrainableModel, TrainingResult
@@ -56,6 +50,7 @@ def train(
     tpu_name: str | None = None,
     on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
     skip_nonfinite_steps: int = 0,
+    periodic_evaluation: PeriodicEvaluation | None = None,
 ) -> TrainingResult:
     """Train a detector, from the newest checkpoint of `model_dir` if there is one.
 
@@ -74,6 +69,7 @@ def train(
             stops if the newest is corrupt.
         skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
             is NaN or infinite.
+        periodic_evaluation: evaluates in between, keeps the best checkpoint, ends the run early.
 
     Returns:
         The global step, the last checkpoint and the last metrics.
@@ -88,6 +84,9 @@ def train(
     from object_detection_mtl.training import distribution, first_weights, training_loop
 
     validation.require_training(config)
+    if periodic_evaluation:
+        validation.require_evaluation(config)
+        periodic_evaluation.check(checkpoint_every_n, num_workers)
     train_config = config.train_config
     options = train_config_builder.build_loop_options(
         train_config,
@@ -104,6 +103,8 @@ def train(
     strategy = distribution.make_strategy(
         num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
     )
+    # Before the seed is set: the training is the same with and without it.
+    on_checkpoint = _make_periodic(config, model_dir, periodic_evaluation)
     keras.utils.set_random_seed(train_config.seed)
 
     def initialize(detector: TwoStageDetector) -> None:
@@ -122,7 +123,7 @@ def train(
     ) -> tf.data.Dataset:
         return input_reader_builder.build_dataset(
             config.train_input_reader,
-            preprocess_fn=_preprocess_one(detector),
+            preprocess_fn=input_reader_builder.preprocess_one(detector),
             num_classes=detector.num_classes,
             batch_size=batch_size,
             is_training=True,
@@ -147,7 +148,28 @@ def train(
         batch_size=train_config.batch_size,
         options=options,
         on_start=save_config,
+        on_checkpoint=on_checkpoint,
     )
+
+
+def _make_periodic(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    model_dir: str | os.PathLike[str],
+    options: PeriodicEvaluation | None,
+) -> Callable[[int, str], bool] | None:
+    """Return a function that evaluates a checkpoint and says whether the run ends."""
+    if options is None:
+        return None
+    evaluation = evaluation_builder.build_evaluation(config, model_dir)
+    best = BestCheckpoint(model_dir, options.metric, options.patience)
+
+    def evaluate_checkpoint(step: int, prefix: str) -> bool:
+        if step % options.every_n:
+            return False
+        best.consider(prefix, *evaluation.evaluate(prefix))
+        return best.is_exhausted
+
+    return evaluate_checkpoint
 
 
 def evaluate(
@@ -162,8 +184,7 @@ def evaluate(
     num_train_steps: int | None = None,
     engine: str = "tensorflow",
     precision: str = "float32",
-    report_dir: str | None = None,
-    report_options: ReportOptions | None = None,
+    report: ReportRequest | None = None,
     on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
 ) -> dict[str, float]:
     """Evaluate the newest checkpoint, then every new one until training ends.
@@ -182,8 +203,7 @@ def evaluate(
         engine: see `runtime_conversion.function_in_engine`. Engines other than TensorFlow give no
             losses and no metrics of auxiliary tasks.
         precision: see `runtime_conversion.function_in_engine`.
-        report_dir: directory of a report of the evaluated checkpoint, with `once`.
-        report_options: of the report.
+        report: of the evaluated checkpoint, with `once`; None for no report.
         on_damaged_checkpoint: "fallback" evaluates the newest complete checkpoint; "fail" stops
             if the newest is corrupt.
 
@@ -196,13 +216,12 @@ def evaluate(
     runtime_conversion.require_conversion(engine, precision)
     if not on_train_data:
         validation.require_evaluation(config)
-    reader, name = _evaluated_reader(config, on_train_data)
     last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
     if min_interval is None:
         min_interval = config.eval_config.eval_interval_secs
     once = once or checkpoint_search.means_one_checkpoint(checkpoint_dir)
-    if report_dir and not once:
-        raise ValueError("a report is of one checkpoint; evaluate once, or give no report_dir")
+    if report and not once:
+        raise ValueError("a report is of one checkpoint; evaluate once, or give no report")
     prefixes: Iterator[str]
     if once:
         prefixes = iter(
@@ -215,14 +234,13 @@ def evaluate(
             min_interval=min_interval,
             on_damaged=on_damaged_checkpoint,
         )
-    evaluation = _evaluation(
+    evaluation = evaluation_builder.build_evaluation(
         config,
-        reader,
-        EvaluationWriter(model_dir, name),
-        engine,
-        precision,
-        report_dir,
-        report_options,
+        model_dir,
+        on_train_data=on_train_data,
+        engine=engine,
+        precision=precision,
+        report=report,
     )
     metrics: dict[str, float] = {}
     if not once:
@@ -235,73 +253,6 @@ def evaluate(
         if not once:
             print(f"no new checkpoint for {timeout:g} s: evaluation ends", flush=True)
     return metrics
-
-
-def _evaluated_reader(
-    config: pipeline_pb2.TrainEvalPipelineConfig, on_train_data: bool
-) -> tuple[input_reader_pb2.InputReader, str]:
-    """Return the reader to evaluate and the name of its results' directory."""
-    if on_train_data:
-        return config.train_input_reader, config.train_input_reader.name or "train"
-    if len(config.eval_input_reader) > 1:
-        logging.getLogger(__name__).warning(
-            "the config has %d eval_input_readers; only the first is evaluated, as in the OD API",
-            len(config.eval_input_reader),
-        )
-    return config.eval_input_reader[0], config.eval_input_reader[0].name
-
-
-def _evaluation(
-    config: pipeline_pb2.TrainEvalPipelineConfig,
-    reader: input_reader_pb2.InputReader,
-    writer: EvaluationWriter,
-    engine: str,
-    precision: str,
-    report_dir: str | None,
-    report_options: ReportOptions | None,
-) -> CheckpointEvaluation:
-    detector = model_builder.build(config.model, is_training=False)
-    categories = input_reader_builder.load_label_map(reader, detector.num_classes) or [
-        Category(number, str(number), str(number)) for number in range(1, detector.num_classes + 1)
-    ]
-    options = dataclasses.replace(
-        eval_config_builder.build_options(config.eval_config), engine=engine, precision=precision
-    )
-    dataset = input_reader_builder.build_dataset(
-        reader,
-        preprocess_fn=_preprocess_one(detector),
-        num_classes=detector.num_classes,
-        batch_size=config.eval_config.batch_size,
-        is_training=False,
-        retain_original_images=options.num_visualizations > 0,
-        labels=label_builder.build(config.model),  # For the losses.
-    )
-    if detector.second_stage is None:
-        categories, dataset = (
-            [checkpoint_evaluation.OBJECT],
-            checkpoint_evaluation.as_objects(dataset),
-        )
-    evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
-    report = None
-    if report_dir:
-        report = CheckpointReport(
-            Path(report_dir),
-            categories,
-            list(reader.tf_record_input_reader.input_path),
-            report_options or ReportOptions(),
-            DetectionCollector(categories),
-        )
-    return CheckpointEvaluation(detector, dataset, evaluators, categories, writer, options, report)
-
-
-def _preprocess_one(detector: TwoStageDetector) -> Any:
-    """Return `detector.preprocess` for a single image [H, W, 3], for the input pipeline."""
-
-    def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        model_inputs, true_image_shapes = detector.preprocess(image[tf.newaxis])
-        return model_inputs[0], true_image_shapes[0]
-
-    return preprocess
 
 
 def export(

@@ -16,11 +16,14 @@ printed and written to `run/eval/<name of the input reader>`, for TensorBoard an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from object_detection_mtl.cli import command_line, process_settings
+
+if TYPE_CHECKING:
+    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 
 FLAGS = flags.FLAGS
 
@@ -33,6 +36,22 @@ def define_flags() -> None:
         "num_train_steps", None, "Step at which training ends, instead of train_config.num_steps."
     )
     flags.DEFINE_integer("checkpoint_every_n", 1000, "Steps between checkpoints; 7 are kept.")
+    flags.DEFINE_integer(
+        "eval_every_n",
+        None,
+        "Evaluate every so many steps of the training, a multiple of --checkpoint_every_n, and "
+        "keep the best checkpoint in the directory best.",
+    )
+    flags.DEFINE_string(
+        "best_metric",
+        None,
+        "With --eval_every_n: name of the metric that decides, as printed. Default: the first mAP.",
+    )
+    flags.DEFINE_integer(
+        "patience",
+        None,
+        "With --eval_every_n: end after so many evaluations without improvement.",
+    )
     flags.DEFINE_integer("log_every_n", 100, "Steps between logs of the mean losses.")
     flags.DEFINE_bool("record_summaries", True, "Write images of the input to TensorBoard too.")
     flags.DEFINE_multi_string(
@@ -125,6 +144,8 @@ def _check_flags() -> None:
     for name in (
         "num_train_steps",
         "checkpoint_every_n",
+        "eval_every_n",
+        "patience",
         "log_every_n",
         "num_workers",
         "sample_1_of_n_eval_examples",
@@ -145,6 +166,12 @@ def _check_flags() -> None:
                 f"--{given[0]} applies to evaluation only; give --checkpoint_dir to evaluate, or "
                 f"omit --{given[0]} to train"
             )
+    if FLAGS.eval_every_n is None:
+        given = [name for name in ("best_metric", "patience") if FLAGS[name].value is not None]
+        if given:
+            raise ValueError(f"--{given[0]} is about evaluation in between; give --eval_every_n")
+    elif FLAGS.checkpoint_dir:
+        raise ValueError("--eval_every_n is for training; with --checkpoint_dir this evaluates")
     if FLAGS.report and not FLAGS.eval_once:
         raise ValueError(
             "--report is given without --eval_once; the report is about one checkpoint. Give both"
@@ -170,11 +197,20 @@ def _train(config: Any) -> int:
             tpu_name=FLAGS.tpu_name,
             on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
             skip_nonfinite_steps=FLAGS.skip_nonfinite_steps,
+            periodic_evaluation=_periodic_evaluation(),
         )
     except NonFiniteError as error:
         raise ValueError(str(error)) from error
     # The exit code that shells report after a signal, so that a scheduler restarts the run.
     return 0 if result.interrupted_by is None else 128 + result.interrupted_by
+
+
+def _periodic_evaluation() -> PeriodicEvaluation | None:
+    if FLAGS.eval_every_n is None:
+        return None
+    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
+
+    return PeriodicEvaluation(FLAGS.eval_every_n, FLAGS.best_metric, FLAGS.patience)
 
 
 def _choose_kernels(config: Any) -> None:
@@ -190,6 +226,7 @@ def _choose_kernels(config: Any) -> None:
 
 def _evaluate(config: Any) -> int:
     from object_detection_mtl import jobs
+    from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 
     if FLAGS.eval_on_train_data:
         config.train_input_reader.sample_1_of_n_examples = (
@@ -207,7 +244,7 @@ def _evaluate(config: Any) -> int:
         num_train_steps=FLAGS.num_train_steps,
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
-        report_dir=FLAGS.report,
+        report=ReportRequest(FLAGS.report) if FLAGS.report else None,
         on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
     )
     return 0

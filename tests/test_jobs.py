@@ -12,6 +12,8 @@ from object_detection_mtl import jobs
 from object_detection_mtl.checkpoints import loading, native
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.fields import Groundtruth
+from object_detection_mtl.reporting.checkpoint_report import ReportRequest
+from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 from tests import records
 from tests.evaluation.test_metrics_output import events
 from tests.training.linear import LinearDetector
@@ -106,7 +108,9 @@ def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
     config = records.load(records_dir, "train_config.num_steps=1", *tasks, *weights, kernel)
     jobs.train(config, tmp_path)
     report = tmp_path / "report"
-    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True, report_dir=str(report))
+    metrics = jobs.evaluate(
+        config, str(tmp_path), tmp_path, once=True, report=ReportRequest(str(report))
+    )
     text = (report / "report.html").read_text(encoding="utf-8")
     assert "What the refinement changed" in text
     assert text.count("<figcaption>auxiliary") == 2
@@ -311,3 +315,47 @@ class TestEvaluate:
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, timeout=0)
         with pytest.raises(FileNotFoundError, match="no checkpoint"):
             jobs.evaluate(config, str(tmp_path / "later"), tmp_path, once=True)
+
+
+@pytest.mark.usefixtures("linear")
+def test_the_best_checkpoint_of_a_training_is_kept(records_dir, tmp_path, monkeypatch):
+    values = iter([0.5, 0.25, 0.125])
+
+    class Evaluation:
+        """Returns the next value, without a detector."""
+
+        def evaluate(self, prefix):
+            return int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE")), {
+                "PascalBoxes_Precision/mAP@0.5IOU": next(values)
+            }
+
+    monkeypatch.setattr(jobs.evaluation_builder, "build_evaluation", lambda *_: Evaluation())
+    config = records.load(records_dir, "train_config.num_steps=9")
+    options = PeriodicEvaluation(every_n=2, patience=2)
+    result = jobs.train(config, tmp_path, checkpoint_every_n=1, periodic_evaluation=options)
+    assert result.step == 6
+    best = json.loads((tmp_path / "best" / "best.json").read_text())
+    assert (best["step"], best["value"], best["evaluations_since"]) == (2, 0.5, 2)
+    assert weights_of(tf.train.latest_checkpoint(str(tmp_path / "best")))
+    with pytest.raises(ValueError, match="multiple of --checkpoint_every_n=3"):
+        jobs.train(config, tmp_path, checkpoint_every_n=3, periodic_evaluation=options)
+    with pytest.raises(ValueError, match="--num_workers=2 is unsupported"):
+        jobs.train(
+            config, tmp_path, checkpoint_every_n=1, num_workers=2, periodic_evaluation=options
+        )
+
+
+@pytest.mark.slow
+def test_a_mobilenet_is_evaluated_during_training(records_dir, tmp_path):
+    config = records.load(records_dir, "train_config.num_steps=2")
+    options = PeriodicEvaluation(every_n=1, metric="Loss/total_loss")
+    jobs.train(config, tmp_path / "with", checkpoint_every_n=1, periodic_evaluation=options)
+    lines = (tmp_path / "with" / "eval" / "val" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    losses = [json.loads(line)["metrics"]["Loss/total_loss"] for line in lines]
+    best = json.loads((tmp_path / "with" / "best" / "best.json").read_text())
+    assert best["value"] == pytest.approx(min(losses))
+    jobs.train(config, tmp_path / "without", checkpoint_every_n=1)
+    first, second = (weights_of(str(tmp_path / name / "ckpt-3")) for name in ("with", "without"))
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])

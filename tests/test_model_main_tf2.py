@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl import jobs, model_main_tf2
+from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 from object_detection_mtl.training.training_loop import TrainingResult
 from object_detection_mtl.training.training_step import NonFiniteError
 from tests import command_line, records
@@ -76,6 +77,7 @@ def test_training_by_default(directory, calls):
         "tpu_name": None,
         "on_damaged_checkpoint": "fallback",
         "skip_nonfinite_steps": 0,
+        "periodic_evaluation": None,
     }
 
 
@@ -92,6 +94,9 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--tpu_name=here",
         "--on_damaged_checkpoint=fail",
         "--skip_nonfinite_steps=6",
+        "--eval_every_n=4",
+        "--best_metric=Loss/total_loss",
+        "--patience=3",
         "--override=train_config.batch_size=1",
         "--override=train_config.seed=9",
         "--alsologtostderr",
@@ -110,6 +115,7 @@ def test_every_flag_of_training_arrives(directory, calls):
         "tpu_name": "here",
         "on_damaged_checkpoint": "fail",
         "skip_nonfinite_steps": 6,
+        "periodic_evaluation": PeriodicEvaluation(4, "Loss/total_loss", 3),
     }
 
 
@@ -124,7 +130,7 @@ def test_a_checkpoint_dir_means_evaluation(directory, calls):
         "on_train_data": False,
         "engine": "tensorflow",
         "precision": "float32",
-        "report_dir": None,
+        "report": None,
         "num_train_steps": None,
         "on_damaged_checkpoint": "fallback",
     }
@@ -157,6 +163,10 @@ def test_a_signal_is_the_exit_code(directory, monkeypatch):
 
 
 def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
+    assert "give --eval_every_n" in error(run(directory, "--patience=2"))
+    assert "--eval_every_n is for training" in error(
+        run(directory, "--checkpoint_dir=c", "--eval_every_n=2")
+    )
     assert "--skip_nonfinite_steps=-1: expected 0 or more" in error(
         run(directory, "--skip_nonfinite_steps=-1")
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -97,3 +98,13 @@ def load_label_map(
     categories = label_map.load(input_reader.label_map_path)
     label_map.check_num_classes(categories, num_classes, input_reader.label_map_path)
     return categories
+
+
+def preprocess_one(detector: Any) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Return `detector.preprocess` for a single image [H, W, 3], for the input pipeline."""
+
+    def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        model_inputs, true_image_shapes = detector.preprocess(image[tf.newaxis])
+        return model_inputs[0], true_image_shapes[0]
+
+    return preprocess

@@ -75,8 +75,13 @@ def main() -> int:
     process_settings.keep_freed_memory()
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline
+    from object_detection_mtl.reporting.checkpoint_report import ReportRequest
     from object_detection_mtl.reporting.report_contents import ReportOptions
 
+    options = ReportOptions(
+        min_score=FLAGS.min_score,
+        max_gallery_images=None if FLAGS.gallery_images < 0 else FLAGS.gallery_images,
+    )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
     if FLAGS.sample_1_of_n_eval_examples is not None:
         readers = [config.train_input_reader, *config.eval_input_reader[:1]]
@@ -92,11 +97,7 @@ def main() -> int:
         on_train_data=FLAGS.eval_on_train_data,
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
-        report_dir=FLAGS.report,
-        report_options=ReportOptions(
-            min_score=FLAGS.min_score,
-            max_gallery_images=None if FLAGS.gallery_images < 0 else FLAGS.gallery_images,
-        ),
+        report=ReportRequest(FLAGS.report, options) if FLAGS.report else None,
     )
     return 0
 

@@ -160,6 +160,28 @@ class CheckpointReport:
         return html_report.write_report(contents, self.directory), curves
 
 
+@dataclasses.dataclass(frozen=True)
+class ReportRequest:
+    """A report that is asked for, before its dataset is known.
+
+    Attributes:
+        directory: of the report.
+        options: of the report.
+    """
+
+    directory: str
+    options: ReportOptions = ReportOptions()
+
+    def of_records(
+        self, categories: Sequence[Category], record_patterns: Sequence[str]
+    ) -> CheckpointReport:
+        """Return the report of the images of record files."""
+        collector = DetectionCollector(categories)
+        return CheckpointReport(
+            Path(self.directory), categories, list(record_patterns), self.options, collector
+        )
+
+
 def _auxiliary_figures(figures: Iterable[tuple[str, np.ndarray]]) -> dict[str, bytes]:
     """Return the first figures of auxiliary predictions as PNG files."""
     found: dict[str, bytes] = {}

@@ -23,6 +23,10 @@ class TrainingInterruptedError(Exception):
         self.signal_number = signal_number
 
 
+class EarlyStopError(Exception):
+    """Raised between two steps when the evaluations no longer improve."""
+
+
 class GracefulStop:
     """Context that delays a signal until the end of the current step.
 

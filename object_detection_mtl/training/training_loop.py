@@ -6,11 +6,10 @@ signals and failures.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +22,14 @@ from object_detection_mtl.checkpoints.checkpoint_search import FALLBACK
 from object_detection_mtl.training import distribution, run_directory, summary_names
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
 from object_detection_mtl.training.failures import TrainingDataError
-from object_detection_mtl.training.interruption import GracefulStop, TrainingInterruptedError
+from object_detection_mtl.training.interruption import (
+    EarlyStopError,
+    GracefulStop,
+    TrainingInterruptedError,
+)
 from object_detection_mtl.training.nonfinite_steps import ExplosionWarning, NonFiniteSteps
 from object_detection_mtl.training.optimizers import DetectionOptimizer
+from object_detection_mtl.training.orbit_output import OrbitSummaries, silence_orbit
 from object_detection_mtl.training.progress import TrainingProgress
 from object_detection_mtl.training.trainer import DetectionTrainer
 from object_detection_mtl.training.training_step import NonFiniteError, StepOptions, TrainingStep
@@ -112,6 +116,7 @@ def run_training(
     batch_size: int,
     options: LoopOptions,
     on_start: Callable[[], None] = lambda: None,
+    on_checkpoint: Callable[[int, str], bool] | None = None,
 ) -> TrainingResult:
     """Train until `options.num_steps`, from the newest checkpoint of `model_dir` if it has one.
 
@@ -126,6 +131,8 @@ def run_training(
         options: see `LoopOptions`.
         on_start: called when all of the above fit together, before the first step and before
             anything is written: a run that is refused leaves no trace in `model_dir`.
+        on_checkpoint: called with step and prefix of a checkpoint that was written after a block;
+            True ends the run.
 
     Returns:
         The step reached, the newest checkpoint and the last metrics.
@@ -180,6 +187,7 @@ def run_training(
                 progress,
                 nonfinite_steps,
                 options,
+                on_checkpoint,
             )
             return run.to_end()
         finally:
@@ -239,8 +247,10 @@ class _Run:
         progress: TrainingProgress,
         nonfinite_steps: NonFiniteSteps,
         options: LoopOptions,
+        on_checkpoint: Callable[[int, str], bool] | None,
     ) -> None:
         self._step = step
+        self._on_checkpoint = on_checkpoint
         self._nonfinite_steps = nonfinite_steps
         self._explosion = ExplosionWarning()
         self._checkpoints = checkpoints
@@ -250,7 +260,9 @@ class _Run:
         self._metrics: dict[str, float] = {}
         self._is_cluster = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         is_chief = distribution.is_chief(strategy)
-        self._summaries = _Summaries(os.path.join(model_dir, "train") if is_chief else None, step)
+        self._summaries = OrbitSummaries(
+            os.path.join(model_dir, "train") if is_chief else None, step
+        )
         step_options = dataclasses.replace(
             model.step_options, skip_nonfinite=options.skip_nonfinite_steps > 0
         )
@@ -279,10 +291,12 @@ class _Run:
         """Train until the last step or a signal, and save."""
         interrupted_by = None
         try:
-            with _orbit_prints_nothing():
+            with silence_orbit():
                 self._controller.train(self._options.num_steps, checkpoint_at_completion=False)
         except TrainingInterruptedError as interruption:
             interrupted_by = interruption.signal_number
+        except EarlyStopError:
+            print("stopped early: the metric of the best checkpoint no longer improves", flush=True)
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}.{self._rescue()}") from error
         except NonFiniteError as error:
@@ -338,35 +352,6 @@ class _Run:
             self._progress.block_done(step, output[summary_names.TOTAL])
             self._explosion.check(step, output[summary_names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:
-            self._checkpoints.save()
-
-
-class _Summaries(orbit.utils.SummaryManager):
-    """Writes Orbit's scalars under the OD API's names."""
-
-    def __init__(self, directory: str | None, step: tf.Variable) -> None:
-        super().__init__(directory, _write_summary, step)
-
-    def write_summaries(self, summary_dict: Mapping[str, Any]) -> None:
-        renamed = {"steps_per_second": summary_names.STEPS_PER_SECOND}
-        super().write_summaries(
-            {renamed.get(name, name): value for name, value in summary_dict.items()}
-        )
-
-
-def _write_summary(name: str, value: Any, step: tf.Variable) -> None:
-    if getattr(value, "ndim", 0) == 4:
-        tf.summary.image(name, value, step=step)
-    else:
-        tf.summary.scalar(name, value, step=step)
-
-
-@contextlib.contextmanager
-def _orbit_prints_nothing() -> Iterator[None]:
-    """Silence Orbit, which prints a dictionary for each block; the progress line is shorter."""
-    module = orbit.controller
-    module.print = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        del module.print
+            prefix = self._checkpoints.save()
+            if self._on_checkpoint is not None and self._on_checkpoint(step, prefix):
+                raise EarlyStopError

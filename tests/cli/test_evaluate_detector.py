@@ -39,7 +39,7 @@ def test_it_evaluates_once_beside_the_checkpoints(directory, calls, tmp_path):
     ):
         assert (checkpoint, model_dir) == (expected, str(tmp_path))
         assert options["once"] is True
-        assert options["report_dir"] is None
+        assert options["report"] is None
         assert config.eval_input_reader[0].sample_1_of_n_examples == 1
 
 
@@ -62,14 +62,14 @@ def test_every_flag_arrives(directory, calls, tmp_path):
     assert config.eval_config.batch_size == 2
     assert config.train_input_reader.sample_1_of_n_examples == 4
     assert model_dir == str(tmp_path)
-    report_options = options.pop("report_options")
-    assert (report_options.min_score, report_options.max_gallery_images) == (0.3, None)
+    report = options.pop("report")
+    assert report.directory == "report"
+    assert (report.options.min_score, report.options.max_gallery_images) == (0.3, None)
     assert options == {
         "once": True,
         "on_train_data": True,
         "engine": "auto",
         "precision": "bfloat16",
-        "report_dir": "report",
     }
 
 

@@ -28,7 +28,16 @@ def scheduled(optimizer=Momentum):
     return optimizer(schedule, use_ema=True, ema_momentum=0.9, **options)
 
 
-def train(model_dir, num_steps, *, data=dataset, initialize=lambda _: None, model=None, **options):
+def train(
+    model_dir,
+    num_steps,
+    *,
+    data=dataset,
+    initialize=lambda _: None,
+    model=None,
+    on_checkpoint=None,
+    **options,
+):
     """Runs the loop; returns (result, the model, start examples asked for)."""
     made, starts = [], []
 
@@ -50,6 +59,7 @@ def train(model_dir, num_steps, *, data=dataset, initialize=lambda _: None, mode
         make_dataset=make_dataset,
         batch_size=2,
         options=LoopOptions(num_steps, **options),
+        on_checkpoint=on_checkpoint,
     )
     return result, made[0], starts
 
@@ -490,3 +500,17 @@ def test_killed_while_saving(tmp_path, number, stage, capsys):
 def test_numbers_out_of_range(name):
     with pytest.raises(ValueError, match=f"{name} is 0, expected at least 1"):
         LoopOptions(**{"num_steps": 1, name: 0})
+
+
+def test_what_is_called_with_a_checkpoint_can_end_the_run(tmp_path, capsys):
+    called = []
+
+    def on_checkpoint(step, prefix):
+        called.append((step, Path(prefix).name))
+        return step == 4
+
+    result, _, _ = train(tmp_path, 9, checkpoint_every_n=2, on_checkpoint=on_checkpoint)
+    assert called == [(2, "ckpt-2"), (4, "ckpt-3")]
+    assert (result.step, result.checkpoint) == (4, str(tmp_path / "ckpt-3"))
+    assert result.interrupted_by is None
+    assert "stopped early" in capsys.readouterr().out

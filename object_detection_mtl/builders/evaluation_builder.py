@@ -1,0 +1,90 @@
+"""Evaluations of checkpoints from a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+
+from object_detection_mtl.builders import (
+    eval_config_builder,
+    input_reader_builder,
+    label_builder,
+    model_builder,
+)
+from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.evaluation import checkpoint_evaluation
+from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
+from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
+from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
+from object_detection_mtl.reporting.checkpoint_report import ReportRequest
+
+
+def build_evaluation(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    model_dir: str | os.PathLike[str],
+    *,
+    on_train_data: bool = False,
+    engine: str = "tensorflow",
+    precision: str = "float32",
+    report: ReportRequest | None = None,
+) -> CheckpointEvaluation:
+    """Return the evaluation of a configuration's first eval_input_reader.
+
+    Args:
+        config: resolved.
+        model_dir: directory of the events and metrics, in `eval/<reader name>`.
+        on_train_data: evaluate the train_input_reader without augmentation; its default name is
+            "train".
+        engine: see `runtime_conversion.run_with`.
+        precision: see `runtime_conversion.run_with`.
+        report: of every evaluated checkpoint; None for no report.
+
+    Raises:
+        ConfigError, ValueError, FileNotFoundError: the config or one of its files is unusable.
+    """
+    reader, name = _evaluated_reader(config, on_train_data)
+    detector = model_builder.build(config.model, is_training=False)
+    categories = input_reader_builder.load_label_map(reader, detector.num_classes) or [
+        Category(number, str(number), str(number)) for number in range(1, detector.num_classes + 1)
+    ]
+    options = dataclasses.replace(
+        eval_config_builder.build_options(config.eval_config), engine=engine, precision=precision
+    )
+    dataset = input_reader_builder.build_dataset(
+        reader,
+        preprocess_fn=input_reader_builder.preprocess_one(detector),
+        num_classes=detector.num_classes,
+        batch_size=config.eval_config.batch_size,
+        is_training=False,
+        retain_original_images=options.num_visualizations > 0,
+        labels=label_builder.build(config.model),  # For the losses.
+    )
+    if detector.second_stage is None:
+        categories, dataset = (
+            [checkpoint_evaluation.OBJECT],
+            checkpoint_evaluation.as_objects(dataset),
+        )
+    return CheckpointEvaluation(
+        detector,
+        dataset,
+        eval_config_builder.build_evaluators(config.eval_config, categories),
+        categories,
+        EvaluationWriter(model_dir, name),
+        options,
+        report.of_records(categories, reader.tf_record_input_reader.input_path) if report else None,
+    )
+
+
+def _evaluated_reader(
+    config: pipeline_pb2.TrainEvalPipelineConfig, on_train_data: bool
+) -> tuple[input_reader_pb2.InputReader, str]:
+    """Return the reader to evaluate and the name of its results' directory."""
+    if on_train_data:
+        return config.train_input_reader, config.train_input_reader.name or "train"
+    if len(config.eval_input_reader) > 1:
+        logging.getLogger(__name__).warning(
+            "the config has %d eval_input_readers; only the first is evaluated, as in the OD API",
+            len(config.eval_input_reader),
+        )
+    return config.eval_input_reader[0], config.eval_input_reader[0].name
