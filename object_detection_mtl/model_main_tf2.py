@@ -158,6 +158,11 @@ def _check_flags() -> None:
         raise ValueError(f"--skip_nonfinite_steps={FLAGS.skip_nonfinite_steps}: expected 0 or more")
     if FLAGS.eval_timeout < 0:
         raise ValueError(f"--eval_timeout={FLAGS.eval_timeout}: expected seconds, 0 or more")
+    _check_flags_of_modes()
+
+
+def _check_flags_of_modes() -> None:
+    """Refuse flags that do not apply to the mode: training or evaluation."""
     if not FLAGS.checkpoint_dir:
         names = ("eval_once", "report", "eval_on_train_data", "engine", "engine_precision")
         given = [name for name in names if FLAGS[name].value != FLAGS[name].default]
