@@ -13,7 +13,7 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class GridAnchorGenerator:
-    """Anchors of every scale and aspect ratio, centerd on a regular grid of one feature map.
+    """Anchors of every scale and aspect ratio, centered on a regular grid of one feature map.
 
     scales: factors of the base size. aspect_ratios: width / height, area kept.
     base_anchor_size: (height, width) in pixels. stride and offset: (y, x) in pixels; the center of

@@ -130,7 +130,7 @@ def check_bins(crop_size: tuple[int, int], num_bins: tuple[int, int]) -> None:
 def _matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """Return the weights as a matrix, boxes by cells and bins (rows of maps [h, w, I * J, C]).
 
-    A box of a image covers a few per cent of the bins' cells. TensorFlow has a product with a
+    A box of an image covers a few percent of the bins' cells. TensorFlow has a product with a
     sparse matrix that starts at once on every core: a variant tensor,
     [B * P + 1, B * h * w * I * J].
     Elsewhere (`lowering`) it is a dense one, [B, P, h * w * I * J], mostly zeros.

@@ -73,7 +73,7 @@ def select_class_by_class(
 ) -> Selection:
     """Select boxes by the kernel as ONNX has it: one box per candidate, no bit codes.
 
-    Each class of each image stands for a image of one class. Its boxes come sorted, and the
+    Each class of each image stands for an image of one class. Its boxes come sorted, and the
     scores are places counted from behind, exact in float32 up to 16 million boxes.
     """
     num_boxes, num_classes = size(scores, 1), size(scores, 2)

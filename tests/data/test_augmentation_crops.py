@@ -154,6 +154,6 @@ def test_one_of_the_kinds_is_chosen():
 
 
 @pytest.mark.parametrize("augmentation", ALL)
-def test_a_image_of_one_pixel(augmentation):
+def test_an_image_of_one_pixel(augmentation):
     tiny = {**example(np.float32([[0, 0, 1, 1]])), "image": tf.ones([1, 1, 3], tf.uint8)}
     assert min(augmentation(tiny, SEED)["image"].shape) >= 1

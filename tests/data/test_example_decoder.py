@@ -90,7 +90,7 @@ def test_no_boxes():
         assert result[key].shape == (0,)
 
 
-def test_names_of_a_image_in_order_of_preference():
+def test_names_of_an_image_in_order_of_preference():
     record = example("a.jpg")
     assert decode(without(record, "image/source_id"))[Batch.image_id] == b"a.jpg"
     assert decode(without(record, "image/filename"), name="f at 0")[Batch.image_id] == b"f at 0"
@@ -243,6 +243,6 @@ def test_sixteen_bits_keep_their_upper_half():
 @pytest.mark.parametrize(
     "data", [b"", b"no image", encoded(block_image())[:300], encoded(block_image(), "PNG")[:-20]]
 )
-def test_a_image_that_cannot_be_decoded_is_an_error_with_its_name(data):
+def test_an_image_that_cannot_be_decoded_is_an_error_with_its_name(data):
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)cannot be decoded.*lost.jpg"):
         decode(example("lost.jpg", data=data))

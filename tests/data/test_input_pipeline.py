@@ -226,7 +226,7 @@ def test_a_strategy_may_distribute_it(five, run):
 # What goes wrong ----------------------------------------------------------------------------
 
 
-def test_a_image_that_cannot_be_decoded_is_named(tmp_path):
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path):
     broken = example("lost.jpg", data=encoded(block_image())[:300])
     path = write(tmp_path / "a", example("0"), broken)
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)cannot be decoded.*lost.jpg"):

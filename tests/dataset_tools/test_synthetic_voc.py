@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_files_byte_for_byte(tmp_path):
     assert (len(same), different, missing) == (13, [], [])
 
 
-def test_a_image_depends_on_seed_and_index_alone():
+def test_an_image_depends_on_seed_and_index_alone():
     first, objects = synthetic_voc.draw_image(3, seed=1)
     again, same_objects = synthetic_voc.draw_image(3, seed=1)
     other, _ = synthetic_voc.draw_image(3, seed=2)

@@ -16,7 +16,7 @@ from tests.models.test_auxiliary_stage import ALL
 SHARED = "model.mtl.shared_feature=classifier_feature_maps"
 BEST_THREE = "model.mtl.refine_top_k=3"
 BATCH, PROPOSALS = 2, 8  # `tiny` has eight
-# Boxes and shapes may be converted again; a feature map, a crop or a image has more numbers.
+# Boxes and shapes may be converted again; a feature map, a crop or an image has more numbers.
 FEW = 1000
 
 

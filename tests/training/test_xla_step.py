@@ -69,7 +69,7 @@ def toy(*overrides):
 
 
 def toy_batch(detector):
-    """With a image without objects, and all auxiliary labels."""
+    """With an image without objects, and all auxiliary labels."""
     inputs, shapes = detector.preprocess(small.images(2))
     truth = auxiliary.groundtruth(0, 2)
     return {**truth, Batch.inputs: inputs, Batch.true_image_shapes: shapes}
