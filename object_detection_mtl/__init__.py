@@ -1,6 +1,6 @@
 """Multi-task self-supervised object detection on TensorFlow 2.
 
-Importing the package loads no TensorFlow; each command line imports what it needs after its flags
+Importing the package does not import TensorFlow; each command imports its modules after its flags
 are parsed.
 """
 

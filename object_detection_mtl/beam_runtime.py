@@ -1,4 +1,4 @@
-"""Apache Beam, an optional package: flags, import, pipelines."""
+"""Apache Beam (optional package): flags, import, pipelines."""
 
 from __future__ import annotations
 

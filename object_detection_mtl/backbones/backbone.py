@@ -1,4 +1,4 @@
-"""The interface of a backbone: two stages, preprocessing, names in checkpoints.
+"""Interface of a backbone: two stages, preprocessing, names in checkpoints.
 
 Shape letters: B batch, H W height and width of an image, h w of a crop, N crops, C channels.
 """
@@ -18,10 +18,10 @@ class Backbone:
     """A classification network, divided into the two stages of a detector.
 
     Attributes:
-        scope: of its variables in checkpoints, such as `MobilenetV1`.
+        scope: scope of its variables in checkpoints, such as `MobilenetV1`.
         stage1: [B, H, W, 3] normalized -> [B, H/stride, W/stride, C] features shared by all heads.
         make_stage2: name -> a new second-stage block, [N, h, w, C] -> [N, h', w', C'].
-            Every head that owns a copy calls it once.
+            Every head with its own copy calls it once.
         normalize: float32 images in 0..255 -> the range that the network was trained on.
     """
 
@@ -32,7 +32,7 @@ class Backbone:
 
 
 class BuildBackbone(Protocol):
-    """The function `build` that every module of a backbone has."""
+    """The function `build` of every backbone module."""
 
     def __call__(
         self,
@@ -57,7 +57,7 @@ class BuildBackbone(Protocol):
 
 
 class HasTfSlimVariables(Protocol):
-    """A layer with a counterpart in TF-Slim, whose variables have other names there."""
+    """A layer whose variables have other names in TF-Slim."""
 
     name: str
 
@@ -68,8 +68,8 @@ class HasTfSlimVariables(Protocol):
 def checkpoint_names(stage: keras.Model, prefix: str) -> dict[str, keras.Variable]:
     """Return name in checkpoints -> variable, for one stage of a backbone.
 
-    A layer with a counterpart in TF-Slim has the names of TF-Slim, "/" for the "." of its own
-    name; any other layer has its own name and those of its variables.
+    Variables of a layer with a counterpart in TF-Slim have TF-Slim's names, with "/" for the "." in
+    the name of the layer; all others have the names of the layer and the variable.
 
     Args:
         stage: stage 1, or a copy of stage 2.

@@ -103,7 +103,7 @@ class ScaledResidual(keras.layers.Layer):
 
 
 class _Network:
-    """Makes layers with the options that all of them share."""
+    """Builder of layers with common options."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = dict(options)

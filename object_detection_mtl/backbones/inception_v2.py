@@ -6,7 +6,7 @@ Stage 1 ends with `Mixed_4e`; stage 2, on crops, is `Mixed_5a` to `Mixed_5c`. Wi
 `Mixed_4a` does not halve the map, and the convolutions and poolings after it are dilated: at every
 second cell of a map with odd sides the features are those of stride 16.
 
-TF-Slim's classifier has no factor (gamma) in its batch normalization, the OD API's detector has.
+Batch normalization has no gamma in TF-Slim's classifier, but has one in the OD API's detector.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Mixed(NamedTuple):
     """Output channels of the branches of an Inception block.
 
     Attributes:
-        single: of the 1x1 convolution; None in a block that halves the map.
-        double: of the 1x1 and the 3x3 convolution of the second branch.
-        triple: of the 1x1 and each of the two 3x3 convolutions of the third.
-        pooled: of the 1x1 convolution after the pooling; None in a block that halves the map.
+        single: channels of the 1x1 convolution; None in a block that halves the map.
+        double: channels of the 1x1 and the 3x3 convolution of the second branch.
+        triple: channels of the 1x1 and each of the two 3x3 convolutions of the third branch.
+        pooled: channels of the 1x1 convolution after pooling; None in a block that halves the map.
         pooling: "average" or "max".
     """
 
@@ -70,7 +70,7 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
 
 
 class DilatedAveragePooling(keras.layers.Layer):
-    """Mean of the 3x3 cells at a distance, without those outside the map."""
+    """Average pooling of 3x3 cells with dilation; cells outside the map are not counted."""
 
     def __init__(self, dilation: int, name: str) -> None:
         super().__init__(name=name)
@@ -92,7 +92,7 @@ class DilatedAveragePooling(keras.layers.Layer):
 
 
 class _Network:
-    """Makes layers with common options and thinned depths."""
+    """Builder of layers with common options and scaled depths."""
 
     def __init__(self, options: Mapping[str, Any], depth_multiplier: float, min_depth: int) -> None:
         self.options = dict(options)
@@ -100,7 +100,7 @@ class _Network:
         self.min_depth = min_depth
 
     def depth(self, full: int) -> int:
-        """Return the channels of a layer that has `full` in the full network."""
+        """Return the number of channels of a layer that has `full` channels in the full network."""
         return max(int(full * self.depth_multiplier), self.min_depth)
 
     def conv(

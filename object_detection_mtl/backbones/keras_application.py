@@ -1,4 +1,4 @@
-"""Backbones made of the networks of `keras.applications`.
+"""Backbones from the networks of `keras.applications`.
 
 Shape letters: B batch, H W image, N crops, h w a crop, C channels.
 
@@ -23,7 +23,7 @@ IMAGENET_STDDEV = (0.229, 0.224, 0.225)
 
 
 def standardize(images: tf.Tensor) -> tf.Tensor:
-    """Scale 0..255 to mean 0 and deviation 1 of ImageNet's colors."""
+    """Scale 0..255 to zero mean and unit deviation over ImageNet's colors."""
     return (images / 255.0 - tf.constant(IMAGENET_MEAN)) / tf.constant(IMAGENET_STDDEV)
 
 
@@ -34,11 +34,11 @@ def scale_to_one(images: tf.Tensor) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class Division:
-    """How a network becomes a backbone.
+    """Division of a network into the two stages of a backbone.
 
     Attributes:
         last_of_stage1: name of the layer whose output is the shared feature map.
-        normalize: what the network does with images in 0..255 before its first convolution.
+        normalize: preprocessing of images in 0..255 for the network.
     """
 
     last_of_stage1: str
@@ -53,7 +53,7 @@ DIVISIONS = {
 
 @keras.saving.register_keras_serializable("object_detection_mtl")
 class FixedAveragesModel(keras.Model):
-    """A model that normalizes by the moving averages and drops nothing, in training too."""
+    """A model that computes its inference outputs in training too: moving averages, no dropout."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """Return the outputs of inference."""

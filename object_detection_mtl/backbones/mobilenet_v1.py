@@ -3,8 +3,8 @@
 Shape letters: B batch, H W image, N crops, h w a crop, C channels.
 
 Stage 1 ends after `Conv2d_11_pointwise` (stride 16). Stage 2 is, as in the OD API, two separable
-convolutions WITHOUT batch norm and activation between their depthwise and pointwise halves,
-which is why they are one layer each here and are called `Conv2d_12_pointwise` in checkpoints.
+convolutions WITHOUT batch norm and activation between their depthwise and pointwise halves. So each
+is one layer here, and is called `Conv2d_12_pointwise` in checkpoints.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ EPSILON = 1e-3
 
 
 class Width(NamedTuple):
-    """Factors on the channels of all layers, and the fewest channels of a layer."""
+    """Multipliers of the channels of all layers, and the minimum number of channels of a layer."""
 
     conv_depth_ratio: float = 1.0
     depth_multiplier: float = 1.0
     min_depth: int = 16
 
     def scale(self, depth: int) -> int:
-        """Return the channels of a layer that has `depth` in the full network."""
+        """Return the number of channels for `depth` channels in the full network."""
         return max(int(int(depth * self.conv_depth_ratio) * self.depth_multiplier), self.min_depth)
 
 

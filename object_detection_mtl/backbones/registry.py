@@ -22,15 +22,15 @@ class BackboneEntry:
     """One feature extractor type.
 
     Attributes:
-        module: in `object_detection_mtl.backbones`; its `build` makes the network.
-        scope: of the network's variables in checkpoints. Two types may share one.
-        arguments: of `build`, fixed by the type.
-        strides: that stage 1 can have, in pixels.
-        smallest_crop: the least height and width that stage 2 takes.
-        fields: of the message FasterRcnnFeatureExtractor, beyond those that all types have; the
-            others of `TYPE_FIELDS` are ignored with this type.
-        is_tf1: configs that name it were trained with TensorFlow 1 and keep its conventions.
-        application: the model of `keras.applications` whose weights fit, or "".
+        module: module in `object_detection_mtl.backbones`; its `build` makes the network.
+        scope: scope of the network's variables in checkpoints. Two types may have the same.
+        arguments: arguments of `build` that the type fixes.
+        strides: strides that stage 1 can have, in pixels.
+        smallest_crop: the minimum height and width of a crop for stage 2.
+        fields: fields of FasterRcnnFeatureExtractor that this type uses, in addition to those of
+            all types; the others of `TYPE_FIELDS` are ignored with this type.
+        is_tf1: configs with this type were written for TensorFlow 1 and keep its conventions.
+        application: the model of `keras.applications` with the same weights, or "".
     """
 
     module: str

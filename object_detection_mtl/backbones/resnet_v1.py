@@ -2,16 +2,16 @@
 
 Shape letters: B batch, H W image, N crops, h w a crop.
 
-Stage 1 is `conv1` to `block3`, stage 2 is `block4`. There are two forms of the network, and weights
-of one are of no use in the other:
+Stage 1 is `conv1` to `block3`, stage 2 is `block4`. There are two forms of the network, whose
+weights are not interchangeable:
 
 * TF-Slim's (the OD API in TensorFlow 1, the authors): the LAST unit of a block halves the map, in
-  its 3x3 convolution, not the first of the next block; so stage 2 halves nothing. Where the output
-  stride is reached, further halving becomes dilation of the blocks that follow.
+    its 3x3 convolution, not the first unit of the next block; so stage 2 does not halve its input.
+    Once the output stride is reached, the remaining blocks are dilated instead.
 * Keras' (the OD API in TensorFlow 2): the first unit of a block halves the map, in its first 1x1
   convolution, stage 2 too. As the OD API builds it: no biases, and padding as in TF-Slim.
 
-Strided convolutions pad by their kernel on both sides, whatever the input's size.
+Strided convolutions pad by their kernel on both sides, independent of the input's size.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Block(NamedTuple):
     """Size of one block.
 
     Attributes:
-        name: such as `block1`.
+        name: name of the block, such as `block1`.
         units: number of bottlenecks.
-        depth: channels within them.
-        stride: of the last unit, or with `stride_first` of the first.
-        dilation: of all units.
+        depth: channels inside a bottleneck.
+        stride: stride of the last unit, or with `stride_first` of the first.
+        dilation: dilation of all units.
         stride_first: the first unit's first convolution has the stride (Keras), not the last
             unit's 3x3 convolution (TF-Slim).
     """

@@ -35,7 +35,7 @@ def build(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
     """Return the backbone of a feature extractor's `type`.
 
     Raises:
-        ValueError: the type is not in the registry, or the network cannot be built so.
+        ValueError: the type is not in the registry, or does not support the options.
     """
     entry = BACKBONES.get(config.type)
     if entry is None:
@@ -55,14 +55,14 @@ def build(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
 
 
 def _regularizer(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[str, Any] | None:
-    """Return `weight_decay`, or where the config overrides the network's own, conv_hyperparams'."""
+    """Return the regularizer of `weight_decay`, or of conv_hyperparams if these override it."""
     if config.override_base_feature_extractor_hyperparams:
         return hyperparams_builder.regularizer(config.conv_hyperparams.regularizer)
     return hyperparams_builder.l2(config.weight_decay) if config.weight_decay else None
 
 
 def _layer_options(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[str, Any]:
-    """Return what conv_hyperparams replaces of the network's own, if the config asks for it."""
+    """Return the layer options of conv_hyperparams, if the config overrides the network's own."""
     if not config.override_base_feature_extractor_hyperparams:
         if config.HasField("conv_hyperparams"):
             _logger.warning(

@@ -27,7 +27,7 @@ def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
     """Return the layer description of one `Hyperparams` message.
 
     Raises:
-        ValueError: it asks for a normalizer; the layers built here have none.
+        ValueError: it sets a normalizer, which these layers do not support.
     """
     normalizer = config.WhichOneof("normalizer_oneof")
     if normalizer is not None:

@@ -76,7 +76,7 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStage
 def _after_proposals(
     model_config: model_pb2.DetectionModel, backbone: Backbone
 ) -> tuple[keras.layers.Layer | None, tuple[AuxiliaryTask, ...], Refiner | None]:
-    """Return second stage, auxiliary tasks and refiner; a detector of one stage has none."""
+    """Return second stage, auxiliary tasks and refiner; none for a one-stage config."""
     config, mtl = model_config.faster_rcnn, model_config.mtl
     if config.number_of_stages == 1:
         switched_on = [name for name in (*mtl_builder.TASKS, "refine") if getattr(mtl, name)]

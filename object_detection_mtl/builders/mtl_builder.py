@@ -25,12 +25,12 @@ SHARED_STAGE2 = "classifier_feature_maps"
 
 @dataclass(frozen=True)
 class Parts:
-    """What the tasks of a detector are built from.
+    """Inputs of the builders of the tasks.
 
     Attributes:
         config: `mtl {}`.
-        region_heads: builds heads like that of the detector's second stage.
-        in_channels: of the shared feature map.
+        region_heads: builder of heads of the same kind as the detector's second stage.
+        in_channels: channels of the shared feature map.
     """
 
     config: model_pb2.MTL
@@ -54,15 +54,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """How one task is built.
+    """Builders and checkpoint scope of one task.
 
     Attributes:
         build: builds the task of a detector.
         build_labels: builds its labels in the input pipeline.
-        scope: of its variables in checkpoints.
-        restore_field: of `train_config`, whether a detection checkpoint fills the scope; None:
-            it always does.
-        has_region_head: the scope holds a region head, which may own a stage-2 block.
+        scope: scope of its variables in checkpoints.
+        restore_field: field of `train_config` that selects whether the scope is loaded from a
+            detection checkpoint; None: always.
+        has_region_head: the scope contains a region head, which may own a stage-2 block.
     """
 
     build: Callable[[Parts], AuxiliaryTask]
@@ -141,14 +141,14 @@ TASKS: dict[str, TaskEntry] = {
 
 
 def enabled_tasks(config: model_pb2.MTL) -> dict[str, TaskEntry]:
-    """Return the entries of the tasks that `mtl {}` switches on, by field."""
+    """Return the entries of the tasks that `mtl {}` enables, by field."""
     return {field: entry for field, entry in TASKS.items() if getattr(config, field)}
 
 
 def build(
     config: model_pb2.MTL, region_heads: RegionHeads, in_channels: int
 ) -> tuple[tuple[AuxiliaryTask, ...], Refiner | None]:
-    """Return the tasks that `mtl {}` switches on, and the refiner or None.
+    """Return the tasks that `mtl {}` enables, and the refiner or None.
 
     Args:
         config: `mtl {}`; an empty one gives a baseline.
@@ -181,14 +181,14 @@ def build(
 
 
 def fresh_scopes(config: model_pb2.MTL) -> tuple[str, ...]:
-    """Return scopes of the heads whose stage-2 blocks an ImageNet checkpoint does not fill."""
+    """Return the scopes of heads whose stage-2 blocks are not loaded from ImageNet checkpoints."""
     if config.share_second_stage_init:
         return ()
     return tuple(f"{entry.scope}/" for entry in TASKS.values() if entry.has_region_head)
 
 
 def restored_scopes(config: train_pb2.TrainConfig) -> tuple[str, ...]:
-    """Return scopes of the tasks that a detection checkpoint fills."""
+    """Return the scopes of the tasks that are loaded from a detection checkpoint."""
     return tuple(
         f"{entry.scope}/"
         for entry in TASKS.values()

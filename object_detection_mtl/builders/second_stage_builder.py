@@ -25,7 +25,7 @@ CROPS, MAPS = "mask_rcnn_box_predictor", "rfcn_box_predictor"
 def build(
     config: faster_rcnn_pb2.FasterRcnn, backbone: Backbone
 ) -> CropSecondStage | MapSecondStage:
-    """Return the second stage of Faster R-CNN or R-FCN, as the box predictor says.
+    """Return the second stage of Faster R-CNN or R-FCN, selected by the box predictor.
 
     Raises:
         ValueError: another box predictor, or an option of it that is not supported.
@@ -52,11 +52,11 @@ def build(
 
 @dataclass(frozen=True)
 class RegionHeads:
-    """Makes heads without boxes, of the kind of the detector's second stage.
+    """Builder of heads without boxes, of the same kind as the detector's second stage.
 
     Attributes:
-        config: of the detector.
-        backbone: which stage-2 copies are taken from.
+        config: config of the detector.
+        backbone: source of the copies of stage 2.
         stage2: the main stage-2 block.
     """
 

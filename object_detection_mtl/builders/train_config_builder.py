@@ -19,7 +19,7 @@ from object_detection_mtl.training.training_loop import LoopOptions, TrainableMo
 from object_detection_mtl.training.training_step import StepOptions
 
 # What each restore_* field of the authors' dialect loads besides the feature extractors; those of
-# the auxiliary tasks stand with the tasks.
+# the auxiliary tasks are listed with the tasks.
 _RESTORE_SCOPES = {
     "restore_box_predictor": ("FirstStageBoxPredictor/", "SecondStageBoxPredictor/"),
     "restore_mtl_refine": ("MTLClassRefiner/",),
@@ -107,7 +107,7 @@ def build_loop_options(
 
 
 def max_boxes(config: train_pb2.TrainConfig) -> int | None:
-    """Return `max_number_of_boxes`; None where the config does not write it."""
+    """Return `max_number_of_boxes`; None if the config does not set it."""
     return config.max_number_of_boxes if config.HasField("max_number_of_boxes") else None
 
 

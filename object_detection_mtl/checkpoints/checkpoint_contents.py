@@ -24,15 +24,15 @@ class CheckpointContents:
     """Kind and contents of a checkpoint.
 
     Attributes:
-        prefix: of its files.
-        kind: the source's title; empty if no detector can load it.
-        networks: feature extractors in it, as far as they are known.
+        prefix: prefix of its files.
+        kind: title of the `CheckpointSource`; empty if no detector can load it.
+        networks: known feature extractors in it.
         is_detector: whether it holds a whole detector.
         is_object_based: written by TensorFlow 2's `tf.train.Checkpoint`.
-        step: training steps behind it; None if it stores none.
-        weights: the variables of its model.
+        step: global step; None if it stores none.
+        weights: variables of the model.
         of_training: optimizer slots, moving averages, counters.
-        has_averages: whether moving averages are among them.
+        has_averages: whether `of_training` includes moving averages.
     """
 
     prefix: str
@@ -109,7 +109,7 @@ def describe_checkpoint(checkpoint: CheckpointFile) -> CheckpointContents:
 
 
 def global_step_of(checkpoint: CheckpointFile) -> int | None:
-    """Return the training steps behind a checkpoint; None if it stores none."""
+    """Return the global step of a checkpoint; None if it stores none."""
     for key in (STEP_KEY, "global_step"):  # TensorFlow 2's and TensorFlow 1's.
         if checkpoint.shapes.get(key) == ():
             return int(checkpoint.read(key))
@@ -117,7 +117,7 @@ def global_step_of(checkpoint: CheckpointFile) -> int | None:
 
 
 def global_step_at(prefix: str) -> int:
-    """Return the training steps behind a checkpoint; 0 if it stores none (an exported one)."""
+    """Return the global step of a checkpoint; 0 if it stores none (an exported one)."""
     return global_step_of(open_checkpoint(prefix)) or 0
 
 

@@ -78,7 +78,7 @@ def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
 
 
 def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:
-    """Write what a TF1 Saver writes."""
+    """Write a name-based checkpoint, as a TF1 Saver does."""
     names = sorted(arrays)
     tf.raw_ops.SaveV2(
         prefix=prefix,
@@ -89,7 +89,7 @@ def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:
 
 
 def _require_tf1_names(backbone: Backbone) -> None:
-    """Raise ValueError if TensorFlow 1's detectors do not have the backbone."""
+    """Raise ValueError if no detector of TensorFlow 1 has the backbone."""
     keras_names = any(
         layer.weights and not hasattr(layer, "tf_slim_variables")
         for layer in backbone.stage1.layers

@@ -1,8 +1,8 @@
 """Find a checkpoint from the path that a user typed.
 
 The newest checkpoint of a directory is the newest COMPLETE one: all its values are read and
-compared with their checksums. Corrupt ones are reported. The `checkpoint` state file says which is
-the newest, but none is needed: a training that was killed while it saved leaves a complete
+compared with their checksums. Corrupt ones are reported. The `checkpoint` state file names the
+newest, but is not required: a training run that was killed while saving leaves a complete
 checkpoint that the state file does not name yet.
 """
 
@@ -50,8 +50,8 @@ class NewestCheckpoint:
     """The newest complete checkpoint of a directory.
 
     Attributes:
-        prefix: of its files.
-        refused: prefix -> reason of every newer one that is corrupt.
+        prefix: prefix of its files.
+        refused: prefix of every newer checkpoint that is corrupt -> reason.
     """
 
     prefix: str
@@ -192,8 +192,8 @@ def number_of(prefix: str) -> int:
 def _newest_first(directory: str) -> Iterator[str]:
     """Yield every checkpoint from the newest to the oldest.
 
-    The state file's newest is the newest, but for checkpoints with a higher number that were
-    written after it: training was killed before it could write the state file.
+    The newest of the state file comes first, except for checkpoints with a higher number that were
+    written later: training was killed before it could write the state file.
     """
     present = sorted(_all_prefixes(directory), key=number_of, reverse=True)
     state = read_state(directory)
@@ -233,7 +233,7 @@ def _all_prefixes(directory: str) -> set[str]:
 
 
 def _damage(prefix: str, verified: Verified) -> str:
-    """Return why a checkpoint cannot be used, or nothing."""
+    """Return why a checkpoint cannot be used; empty if it can."""
     key = (prefix, _changed(f"{prefix}.index"))
     if key not in verified:
         if not tf.io.gfile.exists(f"{prefix}.index"):

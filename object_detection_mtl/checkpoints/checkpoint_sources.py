@@ -1,4 +1,4 @@
-"""All supported kinds of checkpoints, in the order of their recognition."""
+"""Supported checkpoint formats, in the order in which they are tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run as they appear, for an evaluator beside the training."""
+"""New checkpoints of a run, for evaluation in parallel with training."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """ImageNet classifiers of `keras.applications` for the Keras form of a backbone.
 
 The word `imagenet` (Keras downloads them), or a local file: `.weights.h5`, `.h5` or `.keras`. Its
-layers stand in Keras' order (`keras_order.py`). In two things ResNet differs from the OD API's, and
-both are made up for exactly: its convolutions have biases, which go into the moving means of the
-batch norms after them; and it was trained on images with blue first, so the first kernel is
-turned around.
+layers are in Keras' order (`keras_order.py`). ResNet differs from the OD API's in two ways, both of
+which are compensated exactly: its convolutions have biases, which are folded into the moving means
+of the batch norms after them; and it was trained on BGR images, so the channels of the first kernel
+are reversed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class KerasWeights:
     """A reader of weights that Keras has loaded.
 
     Attributes:
-        network: whose they are, as detectors call it.
-        layers: in Keras' order: attribute -> key.
+        network: name of the network in detectors.
+        layers: for each layer in Keras' order, attribute -> key.
     """
 
     def __init__(self, network: str, model: keras.Model) -> None:
@@ -91,7 +91,7 @@ def open_weights(path: str | os.PathLike[str], network: str = "") -> CheckpointF
 
 
 def application_of(network: str) -> str:
-    """Return the model of `keras.applications` whose weights fit a network, or ""."""
+    """Return the model of `keras.applications` with the weights of a network, or ""."""
     entry = entry_of_scope(network)
     return entry.application if entry else ""
 
@@ -218,7 +218,7 @@ def _plan(
 def _values_by_name(
     checkpoint: CheckpointFile, wanted: list[str], network: str
 ) -> dict[str, CheckpointValue]:
-    """Return the values of a backbone whose layers have Keras' names; else nothing."""
+    """Return the values of a backbone whose layers have Keras' names; empty for others."""
     keys = {name: name.split(f"/{network}/", 1)[1] for name in wanted}
     return {
         name: stored_value(checkpoint, key)
@@ -230,7 +230,7 @@ def _values_by_name(
 def _values_by_order(
     checkpoint: CheckpointFile, names: Mapping[str, Any], wanted: list[str], network: str
 ) -> dict[str, CheckpointValue]:
-    """Return the values of a backbone whose layers stand in Keras' order."""
+    """Return the values of a backbone whose layers are in Keras' order."""
     layers = _weights_of(checkpoint).layers
     stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")
     values = _values(checkpoint, stage1, layers[: len(stage1)])

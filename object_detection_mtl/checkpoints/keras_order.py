@@ -1,9 +1,9 @@
-"""Order of a network's layers in Keras, which counts layers instead of naming them.
+"""Order of a network's layers in Keras checkpoints, which number layers.
 
 Keras sorts the layers of a model by their distance from its output, and layers at the same distance
-by the order of the branches they are on. A convolution and its batch norm are two layers there:
-where branches run side by side, first come the convolutions at one distance, then their batch
-norms. All of that follows from the names of our layers.
+by the order of the branches they are on. A convolution and its batch norm are two layers in Keras:
+in parallel branches, the convolutions at one distance come first, then their batch norms. The order
+is derived from the names of this package's layers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KerasLayer = dict[str, str]
 
 
 def keras_layers(names: Iterable[str], scope: str) -> list[KerasLayer]:
-    """The layers with weights of one part of a network, in Keras' order.
+    """Return the layers with weights of one part of a network, in Keras' order.
 
     Args:
         names: of the detector, in the order of its layers.

@@ -1,7 +1,7 @@
 """Recognition of a network by the shapes of its kernels.
 
-Files that Keras or the OD API in TensorFlow 2 wrote name no network. It is one of the registry's
-whose kernels have the same shapes in the same order.
+Files of Keras and of the OD API in TensorFlow 2 do not name the network. It is the network of the
+registry whose kernels have the same shapes in the same order.
 """
 
 from __future__ import annotations

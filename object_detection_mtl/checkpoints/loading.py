@@ -54,7 +54,7 @@ def load_detector_weights(
 
 
 def _is_of_training(checkpoint: checkpoint_files.CheckpointFile) -> bool:
-    """Return whether it holds more than weights, unlike that of an export."""
+    """Return whether a checkpoint contains more than weights, unlike an exported one."""
     return any(
         key.startswith("optimizer/") or tf1_detection.OF_TRAINING.search(key)
         for key in checkpoint.shapes

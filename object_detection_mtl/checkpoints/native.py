@@ -3,8 +3,8 @@
 A checkpoint has the OD API's roots `step`, `save_counter`, `model` and `optimizer`, and `counters`
 for further numbers of a run. `model` holds the TF1 names
 (`model/FirstStageFeatureExtractor/MobilenetV1/Conv2d_0/weights`), not the path of Python attributes
-that TensorFlow 2 would write: files stay readable when code moves. `optimizer` holds `iterations`
-and one tree of the same names per slot (`momentum`, `average`, ...).
+that TensorFlow 2 would write: files stay readable when code is moved. `optimizer` holds
+`iterations` and one tree of the same names per slot (`momentum`, `average`, ...).
 """
 
 from __future__ import annotations

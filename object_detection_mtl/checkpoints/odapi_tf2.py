@@ -1,9 +1,10 @@
-"""Checkpoints of the OD API in TensorFlow 2: object graphs, whose layers are counted.
+"""Checkpoints of the OD API in TensorFlow 2: object graphs with numbered layers.
 
-A detector's has `model/_feature_extractor_for_proposal_features/layer_with_weights-K/kernel` and so
-on, K counting the layers with weights as Keras orders them (`keras_order.py`); a classifier's has
-`feature_extractor/layer_with_weights-K/...` for the whole network, counted through both stages.
-All layouts are the same here and there.
+The checkpoint of a detector has keys such as
+`model/_feature_extractor_for_proposal_features/layer_with_weights-K/kernel`, where K numbers the
+layers with weights in Keras' order (`keras_order.py`). That of a classifier has keys
+`feature_extractor/layer_with_weights-K/...` for the whole network, numbered through both stages.
+All layouts are the same as in this package.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _RPN = "model/_first_stage_box_predictor"
 _RPN_HEADS = f"{_RPN}/_prediction_heads"
 _BOX_HEADS = "model/_mask_rcnn_box_predictor"
 _RFCN_HEADS = "model/_rfcn_box_predictor"
-# Our layer -> its object. `N` stands for the last of a list; dropout, if any, comes before it.
+# Our layer -> its object. `N` is the last of a list; dropout, if any, comes before it.
 HEADS = {
     "FirstStageBoxPredictor/Conv": f"{_RPN}_first_conv/layer_with_weights-0",
     "FirstStageBoxPredictor/BoxEncodingPredictor": (
@@ -58,7 +59,7 @@ def _has(checkpoint: CheckpointFile, start: str) -> bool:
 
 
 def _named(name: str, kernels: kernel_shapes.Shapes) -> set[str]:
-    """Return the network of a file; an unknown one by what is known of it."""
+    """Return the network of a file, or a description of an unknown one."""
     return {name or f"an unknown network of {len(kernels)} convolutions"}
 
 
@@ -98,7 +99,7 @@ def _require_kernels(
 def _plan_detector(
     checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
-    """Plan both stages, and the heads that are asked for."""
+    """Plan both stages, and the requested heads."""
     restore_plan.require_detection(checkpoint, request)
     network = restore_plan.network_of(names)
     stage1 = keras_layers(names, f"{restore_plan.FIRST_STAGE}{network}/")

@@ -1,7 +1,8 @@
 """Restore a detector's weights from a checkpoint of another run.
 
-The variable names in a checkpoint tell its kind. Every kind is a `CheckpointSource` with its own
-name map (`checkpoint_sources.py`). A `RestoreReport` accounts for every variable of both sides.
+The format of a checkpoint is detected from its variable names. Every format is a `CheckpointSource`
+with its own name map (`checkpoint_sources.py`). A `RestoreReport` accounts for every variable of
+both sides.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def restore(
 def preview_restore(
     detector: Any, checkpoint: CheckpointFile, request: RestoreRequest
 ) -> RestoreReport:
-    """Return what `restore` would do; this also lists what `restore` refuses.
+    """Return the report of a restore without assigning, including what `restore` would refuse.
 
     Raises:
         ValueError: an unknown kind of checkpoint, a type that it cannot serve, another network.

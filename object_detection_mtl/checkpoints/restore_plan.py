@@ -1,4 +1,4 @@
-"""Restore plans: what a checkpoint offers a detector."""
+"""Restore plans: values of a checkpoint for the variables of a detector."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class RestoreRequest:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """Values that a checkpoint offers for a detector.
+    """Values of a checkpoint for a detector.
 
     Attributes:
-        description: of the checkpoint, for messages.
+        description: description of the checkpoint, for messages.
         values: the detector's variable name -> its new value.
-        wanted: names that this kind of restore has to fill.
-        weights: the checkpoint's variables that are a model's; the rest is of its training.
+        wanted: names of the variables that this kind of restore must load.
+        weights: the checkpoint's model variables, without those of its training.
     """
 
     description: str
@@ -56,12 +56,12 @@ class CheckpointSource:
     """A kind of checkpoint.
 
     Attributes:
-        title: in a few words.
+        title: short description.
         recognizes: whether a file is of this kind.
         networks: the feature extractors in a file, by the names that detectors use.
-        is_detector: whether there is a whole detector in a file.
+        is_detector: whether a file contains a whole detector.
         plan: (checkpoint, the detector's variables by name in the order of its layers, request) ->
-            what it has for them.
+            restore plan.
     """
 
     title: str
@@ -72,7 +72,7 @@ class CheckpointSource:
 
 
 def network_of(names: Collection[str]) -> str:
-    """Return the network that a detector's names hold copies of."""
+    """Return the network of a detector, by the names of its variables."""
     return next(name for name in names if name.startswith(FIRST_STAGE)).split("/")[1]
 
 
@@ -82,14 +82,14 @@ def backbone_names(names: Iterable[str], network: str, exclude: tuple[str, ...] 
 
 
 def detector_names(names: Iterable[str], request: RestoreRequest) -> dict[str, str]:
-    """Return the names that a detector's checkpoint has to fill -> their names there.
+    """Return name of each variable to load from a detector's checkpoint -> its name there.
 
-    The two differ for heads with their own copy of the second stage. If the checkpoint is not asked
-    for the head, its copy starts from the second stage, as it would with a classifier.
+    The two differ for heads with their own copy of the second stage. If the head is not requested,
+    its copy starts from the second stage, as with a classifier.
 
     Args:
         names: all of a detector's.
-        request: says which.
+        request: selects the heads.
     """
     names = [name for name in names if not name.startswith(f"{UNNAMED_SCOPE}/")]
     if request.checkpoint_type == FULL:
@@ -113,7 +113,7 @@ def stored_values(
     Args:
         checkpoint: the file.
         keys: name -> key of the variable, key of its moving average.
-        request: says whether averages are wanted. Variables that do not train have none.
+        request: selects weights or moving averages. Variables that are not trained have no average.
     """
     values = {}
     for name, (key, average) in keys.items():

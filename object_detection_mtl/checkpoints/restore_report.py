@@ -1,4 +1,4 @@
-"""Report of a restore: every variable of model and file in one group."""
+"""Report of a restore: every variable of model and file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class RestoreReport:
 
     Attributes:
         source: kind of checkpoint.
-        loaded: the detector's variables that got a value.
-        missing: its variables that were asked for and are not in the checkpoint.
-        unused: the checkpoint's variables that no variable of the detector got.
+        loaded: variables of the detector that were loaded.
+        missing: requested variables of the detector that the checkpoint lacks.
+        unused: variables of the checkpoint that were not loaded.
         mismatched: variables whose shapes differ, as `name: file's shape, model's shape`.
-        skipped: those of them that are sized for another number of classes, in the same form;
-            they stay as initialized.
-        kept: the detector's variables that this kind of restore leaves as they are.
+        skipped: mismatched variables, in the same form, whose size depends on the number of
+            classes; they stay as initialized.
+        kept: variables of the detector that this kind of restore does not change.
     """
 
     source: str
@@ -67,7 +67,7 @@ class RestoreReport:
 
 
 def first_names(names: Iterable[str], limit: int = 3) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names and the number of the others."""
     names = tuple(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -5,16 +5,16 @@ copies of parts of the network, named `<part>/<network>/...`. A copy gets the va
 
 Shape letters: C channels of a depthwise convolution, D channels of the pointwise one after it.
 
-MobileNet's second stage needs more than names. There a depthwise and a pointwise convolution are
-one layer with ONE batch norm at the end; the classifier has another batch norm and a ReLU6
-between the two, which the detector cannot hold. The authors' loader matches names, so the kernels
-of the second stage start from random numbers. Here they start from the classifier: the missing
-batch norm gives every channel a normal distribution with mean beta and deviation |gamma|, for
-which the best linear fit of ReLU6 is known (its slope is the probability of a value within 0 and 6:
-Stein's lemma). The slope goes into the depthwise kernel, the offset through the
-pointwise kernel into the moving mean of the remaining batch norm. Measured on photos,
-features after the first such layer correlate 0.94 with the classifier's own; with the bare kernels
-0.15, with batch norm folded and ReLU6 dropped 0.7.
+MobileNet's second stage needs more than equal names. There a depthwise and a pointwise convolution
+are one layer with ONE batch norm at the end; the classifier has another batch norm and a ReLU6
+between the two, which the detector has no variables for. The authors' loader matches names, so the
+kernels of the second stage start from random weights. Here they start from the classifier: the
+missing batch norm gives every channel a normal distribution with mean beta and deviation |gamma|,
+for which the best linear fit of ReLU6 is known (its slope is the probability of a value within 0
+and 6: Stein's lemma). The slope is folded into the depthwise kernel, the offset through the
+pointwise kernel into the moving mean of the remaining batch norm. Measured on photos, features
+after the first such layer correlate 0.94 with the classifier's own; with the bare kernels 0.15,
+with batch norm folded and ReLU6 dropped 0.7.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
 def values(
     checkpoint: CheckpointFile, names: Collection[str], network: str
 ) -> dict[str, CheckpointValue]:
-    """Return detector name -> value, for every name that the classifier has a value for."""
+    """Return variable name in the detector -> value, for every variable of the classifier."""
     found: dict[str, CheckpointValue] = {}
     for name in names:
         part, _, slim_name = name.partition("/")
@@ -92,11 +92,11 @@ def values(
 
 
 def _absent_batch_norm(checkpoint: CheckpointFile, slim_name: str) -> CheckpointValue | None:
-    """Return what a batch norm variable is that the classifier has no need of.
+    """Return the value of a batch norm variable that the classifier lacks.
 
-    TF-Slim's Inception networks normalize without a factor: gamma is 1. The first convolution of
-    Inception v2 has biases instead of a batch norm: the same is one with beta = biases, of averages
-    that change nothing.
+    TF-Slim's Inception networks have no gamma: it is 1. The first convolution of Inception v2 has
+    biases instead of a batch norm: this equals a batch norm with beta = biases, moving mean 0 and
+    moving variance 1 - epsilon.
     """
     layer, _, leaf = slim_name.partition("/BatchNorm/")
     beta, biases = f"{layer}/BatchNorm/beta", f"{layer}/biases"

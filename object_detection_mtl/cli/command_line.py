@@ -22,11 +22,11 @@ def run_command(
 ) -> None:
     """Define the flags, parse the command line, call `main` and exit with its code.
 
-    Flags are defined here and not when the module is imported, so that two commands with flags of
-    one name can be imported into one process. A ValueError or OSError is reported as an error of
-    the input: its message is printed (the traceback with --verbosity=1) and the exit code is 1. An
-    empty value of a flag without default is such an error too, because it usually comes from an
-    unset shell variable and would change what the command does.
+    Flags are defined here and not at import, so that two commands with flags of the same name can
+    be imported into one process. A ValueError or OSError is reported as an error of the input: its
+    message is printed (the traceback with --verbosity=1) and the exit code is 1. An empty value of
+    a flag without default is such an error too, because it usually comes from an unset shell
+    variable and would change what the command does.
 
     Args:
         define_flags: calls absl's flags.DEFINE_*.
@@ -144,9 +144,9 @@ _GRAPH_NAMES = re.compile(r"\{\{[^}]*\}\}\s*|\s*\[Op:.*", re.DOTALL)
 
 
 def _describe_tensorflow_error(error: Exception) -> str | None:
-    """Return the message of TensorFlow's error of a file or the memory, None for other errors.
+    """Return the message of TensorFlow's file and memory errors; None for other errors.
 
-    Its type is told by name: most commands run without importing TensorFlow.
+    The type is recognized by its name: most commands run without importing TensorFlow.
     """
     module = type(error).__module__
     if not module.startswith("tensorflow.") or type(error).__name__ not in _TENSORFLOW_NAMES:

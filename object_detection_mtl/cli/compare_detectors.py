@@ -1,4 +1,4 @@
-r"""Compare detectors on the same ground truth, the first one being the reference.
+r"""Compare detectors on the same ground truth; the first is the reference.
 
     compare_detectors --groundtruth=VOCdevkit/VOC2007 --set=test --report=comparison \
         baseline=run1.json,run2.json,run3.json tasks=run4.json,run5.json,run6.json
@@ -6,12 +6,11 @@ r"""Compare detectors on the same ground truth, the first one being the referenc
 An argument is a detector: a file or directory of detections as evaluate_detections takes it, an
 export (a directory with saved_model, model.onnx or model.xml), or the directory of a training run
 (pipeline.config and checkpoints, of which the newest is taken). Exports and runs detect in the
-images of the ground truth; with --report what they found is kept in the report's directory, and an
-interrupted run continues. NAME=PATH names a detector, NAME=PATH,PATH,... are several runs (seeds)
-of it, whose numbers are averaged. Prints the
-differences of AP at IoU 0.5 with paired bootstrap intervals over the images. With --report also
-comparison.html, differences.json and differences.csv; with --figure the images on which the second
-detector gains most, detectors side by side.
+images of the ground truth; with --report their detections are stored in the report's directory, and
+an interrupted run resumes. NAME=PATH names a detector, NAME=PATH,PATH,... are several runs (seeds)
+of it, whose numbers are averaged. Prints the differences of AP at IoU 0.5 with paired bootstrap
+intervals over the images. With --report also comparison.html, differences.json and differences.csv;
+with --figure the images on which the second detector gains most, detectors side by side.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def _evaluated(path: str, name: str, number: int, groundtruth: EvaluationSet) ->
 
 
 def parse_detector(argument: str) -> tuple[str, list[str]]:
-    """Return name and paths of `[NAME=]PATH[,PATH...]`; a path that exists is taken as it is.
+    """Return name and paths of `[NAME=]PATH[,PATH...]`; an existing path is not split.
 
     Raises:
         ValueError: the name or a path is empty.

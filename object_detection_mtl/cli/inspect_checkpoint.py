@@ -1,4 +1,4 @@
-"""Describe a checkpoint, and which of its variables a model would load.
+"""Describe a checkpoint and the variables that a model would load from it.
 
     inspect_checkpoint resnet_v1_101.ckpt
     inspect_checkpoint model_dir --pipeline_config_path=faster_rcnn.config
@@ -39,7 +39,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    """Print what the flags ask for."""
+    """Print the description that the flags select."""
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: inspect_checkpoint PATH")
     from object_detection_mtl.checkpoints import checkpoint_contents, checkpoint_sources, native
@@ -73,7 +73,7 @@ def _model() -> tuple[Any, Any]:
 
 
 def _report(config: Any, detector: Any, checkpoint: Any) -> Any:
-    """Return the report of what training with the config would load."""
+    """Return the report of a restore by training with the config."""
     from object_detection_mtl.builders import mtl_builder, train_config_builder
     from object_detection_mtl.checkpoints import restore
 

@@ -1,6 +1,6 @@
-"""Memory and kernel settings of a process, made before TensorFlow starts.
+"""Memory and kernel settings of a process, before TensorFlow is imported.
 
-For programs that own their process; importing the package changes nothing. An environment variable
+For the commands only; importing the package does not change any setting. An environment variable
 that the user has set takes precedence. docs/results.md has the measurements.
 """
 

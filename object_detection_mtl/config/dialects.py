@@ -75,7 +75,7 @@ _DEFAULT_METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
 
 
 def origin(field: proto_messages.FieldDescriptor) -> int:
-    """Return the only dialect that has `field`: ODAPI, MTL_SSL, or AUTO (both or neither)."""
+    """Return the dialect of `field`: ODAPI, MTL_SSL, or AUTO if both or neither have it."""
     return field.GetOptions().Extensions[dialect_pb2.only_in]
 
 
@@ -93,7 +93,7 @@ def _marked_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, li
 
 
 def detect(config: pipeline_pb2.TrainEvalPipelineConfig) -> dialect_pb2.ConfigDialect:
-    """Return the dialect that an AUTO configuration is written in.
+    """Return the dialect of an AUTO configuration.
 
     Args:
         config: an unresolved configuration.
@@ -117,7 +117,7 @@ def detect(config: pipeline_pb2.TrainEvalPipelineConfig) -> dialect_pb2.ConfigDi
 
 
 def _heavier_network(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
-    """Return what the fork's dialect means for the feature extractor, as the end of a message."""
+    """Return the end of a message on the fork's meaning of the feature extractor's type."""
     if config.model.faster_rcnn.feature_extractor.type != _FORK_INCEPTION:
         return ""
     return f" (in which {_FORK_INCEPTION} means Inception-ResNet-v2, not Inception v2)"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class ConfigError(ValueError):
-    """An unusable configuration or label map; the message says what to change."""
+    """An unusable configuration or label map; the message describes the fix."""
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ _NOT_SUPPORTED = {
 
 
 def problems(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor, path: str) -> Iterator[str]:
-    """Yield lines for what is wrong with the message that stands at `path`."""
+    """Yield a line for each problem of the message at `path`."""
     kind, stride = config.type, config.first_stage_features_stride
     entry = BACKBONES.get(kind)
     if entry is not None:

@@ -29,7 +29,7 @@ _STEP = re.compile(r"^(?P<name>\w+)(?:\[(?P<index>\d+)\])?$")
 
 
 class _OverrideError(Exception):
-    """Why one override cannot be applied; the caller adds the override."""
+    """An override that cannot be applied; the caller adds its text to the message."""
 
 
 def apply(config: Message, overrides: Iterable[str]) -> None:
@@ -40,7 +40,7 @@ def apply(config: Message, overrides: Iterable[str]) -> None:
         overrides: strings `path=value`; a single string counts as one override.
 
     Raises:
-        ConfigError: the message quotes the override and says what was expected.
+        ConfigError: the message quotes the override and the expected form.
     """
     for override in [overrides] if isinstance(overrides, str) else overrides:
         path, equals, value = override.partition("=")

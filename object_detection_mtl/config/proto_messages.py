@@ -24,7 +24,7 @@ class Node(NamedTuple):
 
     Attributes:
         path: such as `model.faster_rcnn.num_classes` or `eval_input_reader[0].name`.
-        owner: the message that holds the field.
+        owner: the message that contains the field.
         field: the field's descriptor.
         value: its value; of a repeated message field, one element.
     """
@@ -130,7 +130,7 @@ def _enum_values(root: Descriptor, full_name: str) -> list[str]:
 
 
 def _explain(error: str, line: str, root: Descriptor) -> str:
-    """Return the parser's message with the names that the user knows."""
+    """Return the parser's message with the names of the config."""
     field = _UNKNOWN_FIELD.search(error)
     if field:
         return unknown_field_message(reachable_types(root)[field[1]], field[2])

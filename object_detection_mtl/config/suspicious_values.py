@@ -1,6 +1,6 @@
 """Warnings about valid but suspicious configs.
 
-Unlike what `validation` refuses, these configurations can be built and trained.
+Unlike the errors of `validation`, these configurations can be built and trained.
 """
 
 from __future__ import annotations

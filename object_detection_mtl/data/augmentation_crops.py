@@ -31,7 +31,7 @@ _ATTEMPTS = 100  # to find a valid crop; if all fail, the image is not cropped
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How a crop is drawn and which objects it keeps.
+    """Sampling of a crop, and the objects that it keeps.
 
     Attributes:
         min_object_covered: a crop covers at least this fraction of one object.

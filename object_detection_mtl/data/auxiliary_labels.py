@@ -1,13 +1,12 @@
-"""Auxiliary labels in the input pipeline, made for a chunk of examples at a time.
+"""Auxiliary labels in the input pipeline, computed per chunk of examples.
 
 Shape letters: C examples of a chunk, N padded boxes of a chunk.
 
-Which labels there are is the label maker's concern (`mtl.task_labels.LabelMaker`, made by the
-builder from the auxiliary tasks).
-
-Labels are made from a handful of boxes, and most of the time goes into starting operations. So the
-labels of C examples are made together. Their images wait beside them in a window of the dataset,
-which does not copy them, at the size of the model's input: decoded images may be much larger.
+A label maker defines the labels (`mtl.task_labels.LabelMaker`, which the builder makes from the
+auxiliary tasks). Labels depend on few boxes, so the overhead of starting operations dominates. To
+reduce it, the labels of C examples are computed together. Their images are kept in a window of the
+dataset, which does not copy them, at the size of the model's input: decoded images may be much
+larger.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ CHUNK = 16
 
 
 class LabelMaker(Protocol):
-    """What the input pipeline needs of a label maker.
+    """Interface of a label maker for the input pipeline.
 
     Attributes:
         from_records: labels are read from the records instead of made.

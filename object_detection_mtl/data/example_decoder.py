@@ -46,7 +46,7 @@ class LabelMapItem(Protocol):
 
     @property
     def display_name(self) -> str:
-        """Name for people, may be empty."""
+        """Name shown to users, may be empty."""
 
 
 def make_decoder(

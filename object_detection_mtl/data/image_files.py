@@ -2,7 +2,7 @@
 
 Shape letters: H W an image.
 
-Loads no TensorFlow. The format of a file is told from its content, not from its name.
+Does not import TensorFlow. The format of a file is detected from its content, not its name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROTATED_BY_90_DEGREES = (5, 6, 7, 8)
 
 
 class ImageError(ValueError):
-    """An image cannot be used. The message says why, without the name of the file."""
+    """An unusable image; the message has the reason, without the name of the file."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,8 +53,8 @@ def make_dataset(
 ) -> tf.data.Dataset:
     """Build the dataset of a training or evaluation run.
 
-    Training data repeat without end, every record once per epoch. Evaluation data are read once, in
-    the order of the files, and the last batch may be smaller.
+    Training data are repeated endlessly, every record once per epoch. Evaluation data are read
+    once, in the order of the files, and the last batch may be smaller.
 
     Args:
         file_patterns: paths or patterns of record files.
@@ -182,7 +182,7 @@ def _training_places(
 def _shard_of_pipeline(
     places: tf.data.Dataset, context: tf.distribute.InputContext | None, start_example: int
 ) -> tf.data.Dataset:
-    """Return the part of this pipeline, which does not depend on where a run resumes."""
+    """Return the shard of this pipeline; it does not depend on where a run resumes."""
     if context is None or context.num_input_pipelines == 1:
         return places
     number = context.num_input_pipelines
