@@ -203,7 +203,7 @@ def evaluate(
         engine: see `runtime_conversion.function_in_engine`. Engines other than TensorFlow give no
             losses and no metrics of auxiliary tasks.
         precision: see `runtime_conversion.function_in_engine`.
-        report: of the evaluated checkpoint, with `once`; None for no report.
+        report: report of the evaluated checkpoint, with `once`; None for no report.
         on_damaged_checkpoint: "fallback" evaluates the newest complete checkpoint; "fail" stops
             if the newest is corrupt.
 
@@ -304,7 +304,7 @@ def predict(
     Args:
         config: resolved, that of the training.
         checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
-        files: of `input_files.find_input_files`.
+        files: result of `input_files.find_input_files`.
         options: outputs and their directory.
         engine: see `runtime_conversion.function_in_engine`.
         precision: see `runtime_conversion.function_in_engine`.
@@ -328,7 +328,7 @@ def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:
     """Return the predictor of `predict`, for workers that get the config as text.
 
     Args:
-        config_text: of a resolved config, by `pipeline.to_text`.
+        config_text: text of a resolved config, by `pipeline.to_text`.
         checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
 
     Raises:

@@ -47,7 +47,7 @@ class BuildBackbone(Protocol):
         """Return a backbone.
 
         Args:
-            output_stride: of stage 1, in pixels.
+            output_stride: output stride of stage 1, in pixels.
             regularizer: Keras description of the loss on kernels; None is no loss.
             batch_norm_trainable: normalize by the batch in training; False keeps averages fixed.
             trainable: False freezes the whole network.

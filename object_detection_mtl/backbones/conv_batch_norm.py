@@ -48,22 +48,22 @@ class ConvBatchNorm(keras.layers.Layer):
 
         Args:
             filters: output channels; None for a depthwise convolution, which keeps its input's.
-            kernel_size: of both axes or (height, width), in pixels.
-            strides: of both axes, in pixels.
-            dilation: of both axes, in pixels.
+            kernel_size: kernel size of both axes or (height, width), in pixels.
+            strides: strides of both axes, in pixels.
+            dilation: dilation of both axes, in pixels.
             padding: SAME; VALID, none; or SYMMETRIC, half the kernel on every side. SAME and
                 SYMMETRIC differ under strides, where SAME pads less above and left, depending on
                 the input's size.
             depthwise: convolve each channel alone.
-            epsilon: of the batch norm.
-            momentum: of the moving averages.
+            epsilon: epsilon of the batch norm.
+            momentum: momentum of the moving averages.
             scale: whether the batch norm has a gamma (Inception-ResNet-v2 has none).
             batch_norm_trainable: normalize by the batch and update the averages in training.
             scale_and_offset_trainable: whether gamma and beta are trained.
             activation: function of the outputs; None is none.
             kernel_initializer: a name or description of Keras.
             kernel_regularizer: a description of Keras; None is none.
-            name: of the layer.
+            name: name of the layer.
         """
         super().__init__(name=name)
         if depthwise != (filters is None):
@@ -200,8 +200,8 @@ class SeparableConvBatchNorm(ConvBatchNorm):
 
         Args:
             filters: output channels of the 1x1 convolution.
-            depthwise_size: of the depthwise kernel, in pixels.
-            strides: of the depthwise convolution.
+            depthwise_size: kernel size of the depthwise kernel, in pixels.
+            strides: strides of the depthwise convolution.
             depth_multiplier: maps that the depthwise convolution makes of each channel.
             **options: of `ConvBatchNorm`; the regularizer is that of the 1x1 convolution.
         """

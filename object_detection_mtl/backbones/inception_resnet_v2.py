@@ -255,7 +255,7 @@ def build(
     """Return Inception-ResNet-v2 for detection.
 
     Args:
-        output_stride: of stage 1, 8 or 16.
+        output_stride: output stride of stage 1, 8 or 16.
         regularizer: Keras description of the loss on kernels and on the projections' biases.
         batch_norm_trainable: normalize by the batch in training; False keeps the averages fixed
             and still trains beta (METHOD 2.3: the authors' Inception-ResNet does).

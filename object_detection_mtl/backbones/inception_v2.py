@@ -116,10 +116,10 @@ class _Network:
 
         Args:
             features: [B, h, w, C].
-            name: of the layer.
+            name: name of the layer.
             full_depth: output channels in the full network.
-            size: of the kernel.
-            stddev: of the first weights, which are a truncated normal; 0 keeps the initializer.
+            size: size of the kernel.
+            stddev: standard deviation of the truncated normal initializer; 0 keeps the common one.
             **options: of `ConvBatchNorm`.
         """
         options = {**self._initial(stddev), **options}
@@ -245,7 +245,7 @@ def build(
     """Return Inception v2 for detection.
 
     Args:
-        output_stride: of stage 1, 8 or 16.
+        output_stride: output stride of stage 1, 8 or 16.
         depth_multiplier: factor on the channels of every layer.
         min_depth: fewest channels of a layer.
         regularizer: Keras description of the loss on kernels, the depthwise one excepted.

@@ -73,7 +73,7 @@ def build(
 
     Args:
         application: its name there, one of `DIVISIONS`.
-        output_stride: of stage 1; must be 16.
+        output_stride: output stride of stage 1; must be 16.
         regularizer: Keras description of the loss on kernels of full convolutions.
         batch_norm_trainable: normalize by the batch in training, with dropout; False keeps the
             averages fixed, drops nothing, and still trains gamma and beta.

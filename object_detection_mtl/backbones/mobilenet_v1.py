@@ -103,7 +103,7 @@ def build(
     """Return MobileNet v1 for detection, stride 16.
 
     Args:
-        output_stride: of stage 1; must be 16.
+        output_stride: output stride of stage 1; must be 16.
         depth_multiplier: factor on the channels of every layer.
         min_depth: fewest channels of a layer.
         conv_depth_ratio: another factor, applied (and rounded down) before `depth_multiplier`.

@@ -198,7 +198,7 @@ def build(
 
     Args:
         num_layers: 50, 101 or 152.
-        output_stride: of stage 1, 8 or 16; in the Keras form 16.
+        output_stride: output stride of stage 1, 8 or 16; in the Keras form 16.
         regularizer: Keras description of the loss on kernels.
         batch_norm_trainable: normalize by the batch in training; False keeps averages fixed, and
             gamma and beta too, except in the Keras form.

@@ -38,7 +38,7 @@ def build_evaluation(
             "train".
         engine: see `runtime_conversion.run_with`.
         precision: see `runtime_conversion.run_with`.
-        report: of every evaluated checkpoint; None for no report.
+        report: report of every evaluated checkpoint; None for no report.
 
     Raises:
         ConfigError, ValueError, FileNotFoundError: the config or one of its files is unusable.

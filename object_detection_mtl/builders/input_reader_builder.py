@@ -38,8 +38,8 @@ def build_dataset(
     Args:
         input_reader: the message, of a resolved configuration.
         preprocess_fn: see `input_pipeline.make_dataset`.
-        num_classes: of the model.
-        batch_size: of one input pipeline.
+        num_classes: number of classes of the model.
+        batch_size: batch size of one input pipeline.
         is_training: endless, shuffled and augmented, or one pass in order.
         augmentation_steps: train_config.data_augmentation_options; ignored in evaluation.
         seed: see `input_pipeline.make_dataset`.

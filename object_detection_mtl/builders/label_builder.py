@@ -59,8 +59,8 @@ def check_augmentation(
     """Raise an error for augmentation that would make stored labels stale.
 
     Args:
-        labels: of `build`.
-        steps: of `train_config.data_augmentation_options`.
+        labels: result of `build`.
+        steps: the `train_config.data_augmentation_options`.
 
     Raises:
         ValueError: labels come from the records and a step changes the image in another way than

@@ -153,7 +153,7 @@ def build(
     Args:
         config: `mtl {}`; an empty one gives a baseline.
         region_heads: builds heads like that of the detector's second stage.
-        in_channels: of the shared feature map.
+        in_channels: number of channels of the shared feature map.
 
     Raises:
         ValueError: an unknown `shared_feature`, a number out of range, or an error of the

@@ -120,7 +120,7 @@ def build_initializer(
 
     Args:
         config: resolved.
-        model_dir: of the run.
+        model_dir: directory of the run.
         fresh_scopes: scopes that a classifier's checkpoint does not fill.
 
     Raises:

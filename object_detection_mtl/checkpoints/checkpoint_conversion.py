@@ -27,9 +27,9 @@ def write_checkpoint(
 
     Args:
         detector: a `TwoStageDetector`.
-        prefix: of the files, such as `converted/ckpt-0`; its directory is created.
+        prefix: prefix of the files, such as `converted/ckpt-0`; its directory is created.
         form: one of `FORMATS`.
-        names: of the variables to write, as in `native.named_variables`.
+        names: names of the variables to write, as in `native.named_variables`.
         step: training steps behind the weights; None counts as 0.
 
     Raises:

@@ -121,7 +121,7 @@ def find_newest(
     """Return the newest complete checkpoint of a directory or of its subdirectory `checkpoint`.
 
     Args:
-        directory: of a run, of an export, or of a model that was downloaded.
+        directory: directory of a run, an export or a downloaded model.
         on_damaged: FALLBACK takes the newest complete checkpoint and warns of the corrupt ones
             before it; FAIL refuses.
         verified: results of earlier calls, which are neither read nor reported again.

@@ -32,7 +32,7 @@ def open_any(path: str | os.PathLike[str], names: Collection[str] = ()) -> Check
 
     Args:
         path: as a user typed it.
-        names: of the detector to fill; only "imagenet" needs them.
+        names: names of the variables of the detector; required for "imagenet" only.
 
     Raises:
         FileNotFoundError, ValueError: there is no readable checkpoint.

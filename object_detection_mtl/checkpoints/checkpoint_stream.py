@@ -19,7 +19,7 @@ def new_checkpoints(
     """Yield the newest complete checkpoint, then every new newest one; some may be skipped.
 
     Args:
-        directory: of the run; it need not exist yet.
+        directory: directory of the run; it need not exist yet.
         timeout: seconds without a new checkpoint after which the stream ends, however long
             `min_interval` is.
         min_interval: seconds between two checkpoints, at least.

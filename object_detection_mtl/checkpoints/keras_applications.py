@@ -73,7 +73,7 @@ def open_weights(path: str | os.PathLike[str], network: str = "") -> CheckpointF
 
     Args:
         path: the word `imagenet` or a file.
-        network: of the detector that is to be filled; needed for `imagenet`. A file is recognized
+        network: network of the detector; required for `imagenet`. A file is recognized
             faster if it holds this network.
 
     Raises:

@@ -27,8 +27,8 @@ def keras_layers(names: Iterable[str], scope: str) -> list[KerasLayer]:
     """Return the layers with weights of one part of a network, in Keras' order.
 
     Args:
-        names: of the detector, in the order of its layers.
-        scope: whose variables these are, such as `FirstStageFeatureExtractor/resnet_v1_50_keras/`.
+        names: names of the variables of the detector, in the order of its layers.
+        scope: scope of the part, such as `FirstStageFeatureExtractor/resnet_v1_50_keras/`.
     """
     blocks: dict[str, dict[str, dict[str, list[str]]]] = {}
     for name in names:

@@ -35,7 +35,7 @@ def kernels_of_layers(layers: Iterable[KerasLayer], variables: Mapping[str, Any]
     """Return the shapes of the kernels of layers.
 
     Args:
-        layers: of `keras_order.keras_layers`.
+        layers: result of `keras_order.keras_layers`.
         variables: name -> variable.
     """
     return tuple(tuple(variables[la["kernel"]].shape) for la in layers if "kernel" in la)

@@ -84,8 +84,8 @@ def _require_kernels(
 
     Args:
         checkpoint: the file.
-        root: of the network there.
-        layers: of the detector's network.
+        root: root of the network in the checkpoint.
+        layers: layers of the detector's network.
         variables: the detector's.
         find_networks: names the file's network; slow, it builds those of the registry.
     """

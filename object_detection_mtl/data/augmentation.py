@@ -40,7 +40,7 @@ def random_horizontal_flip(probability: float = 0.5) -> Augmentation:
     """Return an augmentation that flips the image and its boxes left to right.
 
     Args:
-        probability: of a flip, 0..1. Images without boxes are flipped too.
+        probability: probability of a flip, 0..1. Images without boxes are flipped too.
 
     Returns:
         The augmentation.

@@ -104,7 +104,7 @@ def random_black_patches(
 
     Args:
         max_black_patches: maximum number of squares.
-        probability: of each of them.
+        probability: probability of each square.
         size_to_image_ratio: side of a square as a fraction of the image's shorter side.
 
     Returns:

@@ -138,7 +138,7 @@ def random_crop_pad_image(
     """Return an augmentation that crops at random and then pads at random.
 
     Args:
-        options: of the crop.
+        options: options of the crop.
         min_padded_size_ratio: smallest (height, width) after padding, as fractions of the image
             before the crop; never smaller than the crop.
         max_padded_size_ratio: largest (height, width) after padding, likewise.

@@ -79,7 +79,8 @@ def make_dataset(
         retain_original_images: add original_images [B, H, W, 3] uint8, padded with zeros: the image
             as augmented, which the boxes fit.
         labels: computes or reads the labels of the auxiliary tasks; None: there are none.
-        input_context: of a tf.distribute strategy; its pipelines divide the examples among them.
+        input_context: context of a tf.distribute strategy; it divides the examples among input
+            pipelines.
 
     Returns:
         Batches as dictionaries, keys in fields.Batch and fields.Groundtruth.

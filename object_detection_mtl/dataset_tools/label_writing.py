@@ -52,7 +52,7 @@ def make_labels(
         boxes: [N, 4], normalized.
         classes: N numbers of the label map.
         image_size: height and width in pixels.
-        source_id: of the image; its windows depend on this and the seed.
+        source_id: source id of the image; its windows depend on this and the seed.
     """
     made = _computation(settings.num_classes, settings.num_windows)(
         tf.constant(boxes, tf.float64),

@@ -30,7 +30,7 @@ def draw_comparisons(
 
     Args:
         batch: as in `loop.visualize_examples`.
-        comparisons: of the batch; caption -> predictions and labels. If empty, nothing is drawn.
+        comparisons: caption -> predictions and labels of the batch. If empty, nothing is drawn.
         categories: for the class names.
         batch_number: i of the tag.
         max_images: at most so many of this batch; None for all.

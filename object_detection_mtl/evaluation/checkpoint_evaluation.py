@@ -68,7 +68,7 @@ class CheckpointEvaluation:
     Args:
         detector: built for inference.
         dataset: one pass over the images.
-        evaluators: of the metrics.
+        evaluators: compute the metrics.
         categories: the classes.
         writer: writes metrics and images.
         report: writes a report of every checkpoint; None for no report.

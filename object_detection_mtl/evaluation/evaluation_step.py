@@ -52,7 +52,7 @@ def make_infer_fn(
 
     Args:
         detector: built for inference (`is_training=False`).
-        element_spec: of the evaluation dataset.
+        element_spec: element spec of the evaluation dataset.
         compare: also return COMPARISONS: caption -> `mtl.auxiliary_task.Comparison`.
 
     Raises:
@@ -155,7 +155,7 @@ class InputsModule(tf.Module):
 
     Args:
         detector: built for inference.
-        element_spec: of the evaluation dataset.
+        element_spec: element spec of the evaluation dataset.
 
     Attributes:
         detect: inputs [B, h, w, 3], true_image_shapes [B, 3] -> `fields.Detections` [B, D, ...],
@@ -184,7 +184,7 @@ def make_engine_infer_fn(
 
     Args:
         detector: built for inference.
-        dataset: of the evaluation; engine 'auto' is chosen by its first batch.
+        dataset: evaluation dataset; engine 'auto' is chosen by its first batch.
         engine: see `runtime_conversion.function_in_engine`.
         precision: see `runtime_conversion.function_in_engine`.
     """

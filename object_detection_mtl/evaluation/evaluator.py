@@ -168,7 +168,7 @@ class DetectionEvaluator(abc.ABC):
         the OD API.
 
         Args:
-            image_id: of an image whose ground truth was added.
+            image_id: id of an image whose ground truth was added.
             boxes: [D, 4] absolute pixels.
             scores: [D].
             classes: [D] category ids (integers, or floats without fraction).

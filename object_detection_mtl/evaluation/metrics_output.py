@@ -121,8 +121,8 @@ class EvaluationWriter:
     `metrics-<step>.json` holds one evaluation, `metrics.jsonl` a line for each.
 
     Args:
-        model_dir: of the run.
-        name: of the evaluated input reader; may be empty.
+        model_dir: directory of the run.
+        name: name of the evaluated input reader; may be empty.
     """
 
     def __init__(self, model_dir: str | os.PathLike[str], name: str) -> None:

@@ -152,8 +152,8 @@ class PascalVocEvaluator(DetectionEvaluator):
     Args:
         categories: the classes.
         matching_iou_threshold: in (0, 1].
-        nms_iou_threshold: of the suppression within a class before matching; 1 disables it.
-        prefix: of every metric name, "" for none.
+        nms_iou_threshold: IoU of the suppression within a class before matching; 1 disables it.
+        prefix: prefix of every metric name, "" for none.
         weighted: the mean is the average precision of all classes' detections taken together.
         evaluate_corloc: add CorLoc, the fraction of a class's images whose best detection is
             correct.

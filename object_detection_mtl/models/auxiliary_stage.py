@@ -33,7 +33,7 @@ def predict(
     Args:
         tasks: in the order of the refiner's inputs.
         refiner: None without refinement.
-        predictions: of both stages.
+        predictions: predictions of both stages.
         regions: what the second stage read.
         groundtruth: `fields.Groundtruth`; may be empty in inference.
         training: whether dropout and the like are on.
@@ -76,7 +76,7 @@ def losses(
     """Return the tasks' losses; those of tasks without labels are skipped, or are an error.
 
     Args:
-        tasks: of the detector.
+        tasks: tasks of the detector.
         predictions: all of the detector's.
         groundtruth: `fields.Groundtruth`.
         assigned: the ground truth of the proposals.

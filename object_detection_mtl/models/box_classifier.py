@@ -88,7 +88,7 @@ def box_classifier_loss(
         refined_box_encodings: [B, P, K, 4], or [B, P, 1, 4] when the classes share a box.
         class_logits: [B, P, K + 1].
         num_proposals: [B].
-        assigned: of `assign`.
+        assigned: result of `assign`.
         classification_loss: (logits, targets, weights [B, P]) -> [B, P].
     """
     localization, classification = proposal_losses(

@@ -33,8 +33,8 @@ class CropSecondStage(keras.layers.Layer):
             head: what reads the crops.
             crop_size: side of the bilinear crop, in cells (`initial_crop_size`).
             pool_size: side of the max-pool that follows, in cells; 1 is none.
-            pool_stride: of the max-pool.
-            name: of the layer.
+            pool_stride: stride of the max-pool.
+            name: name of the layer.
         """
         super().__init__(name=name)
         if not 1 <= pool_size <= crop_size:

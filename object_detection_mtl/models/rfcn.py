@@ -24,7 +24,7 @@ class MapSecondStage(keras.layers.Layer):
         Args:
             head: stage 2 and predictor.
             smallest_map: the least height and width of a feature map that stage 2 can take.
-            name: of the layer.
+            name: name of the layer.
         """
         super().__init__(name=name)
         self.head = head

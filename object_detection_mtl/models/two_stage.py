@@ -77,7 +77,7 @@ class TwoStageDetector(keras.layers.Layer):
             proposal_selection: suppression after the first stage.
             proposal_sampling: sample of the proposals that the second stage trains on.
             detection_selection: suppression after the second stage.
-            classification_loss: of the second stage.
+            classification_loss: loss function of the second stage.
             loss_weights: loss name -> weight; tasks and refiner bring their own.
             is_training: sample proposals and drop anchors that cross the image's border.
             aux_tasks: a baseline has none.
@@ -85,7 +85,7 @@ class TwoStageDetector(keras.layers.Layer):
             hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
             clip_anchors: in training, clip anchors to the image instead of dropping those that
                 cross its border.
-            name: of the layer.
+            name: name of the layer.
         """
         super().__init__(name=name)
         self.num_classes = num_classes
@@ -211,7 +211,7 @@ class TwoStageDetector(keras.layers.Layer):
         """Return the outputs of second stage, auxiliary tasks and refinement.
 
         Args:
-            predictions: of the first stage.
+            predictions: predictions of the first stage.
             groundtruth: padded ground truth; only the windows are read.
         """
         features = predictions[Predictions.rpn_features_to_crop]
@@ -244,7 +244,7 @@ class TwoStageDetector(keras.layers.Layer):
         """Return named, unweighted scalar losses; `loss_weights` has the weight of each.
 
         Args:
-            predictions: of a detector built for training.
+            predictions: predictions of a detector built for training.
             groundtruth: the padded ground truth that `predict` was given.
             seed: int32 [2] of this step's random samples, as given to `predict`.
         """
@@ -339,7 +339,7 @@ class TwoStageDetector(keras.layers.Layer):
         """Return detections (the keys of `fields.Detections`), normalized to the true image.
 
         Args:
-            predictions: of `predict`.
+            predictions: result of `predict`.
             true_image_shapes: [B, 3] int32.
         """
         windows = coordinate_frames.image_windows(true_image_shapes)

@@ -81,10 +81,10 @@ class ClosenessTask(keras.layers.Layer):
         Args:
             head: gives K + 1 logits per region.
             num_classes: K.
-            loss_weight: of the closeness loss.
+            loss_weight: weight of the closeness loss.
             global_mean: the refiner reads the mean over the image's proposals, the same for all of
                 them, instead of each proposal's own logits.
-            name: of the layer.
+            name: name of the layer.
         """
         super().__init__(name=name)
         self.head = head

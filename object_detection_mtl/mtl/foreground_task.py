@@ -86,8 +86,8 @@ class ForegroundTask(keras.layers.Layer):
         Args:
             in_channels: C.
             kernel_size: side of the convolution, in cells.
-            hyperparams: of the convolution.
-            loss_weight: of the mask's loss.
+            hyperparams: hyperparameters of the convolution.
+            loss_weight: weight of the mask's loss.
             weighted: multiply the cells' losses by the label's weights, which make small objects
                 count as much as large ones; otherwise all cells count the same.
             balance: "AUTHORS" takes the weights as they are. "EQUAL" scales them in each image so
@@ -99,7 +99,7 @@ class ForegroundTask(keras.layers.Layer):
                 cell of the feature map with the part of the label that it covers.
             stop_gradient: the loss does not reach the shared features.
             trainable: whether the convolution is trained.
-            name: of the layer.
+            name: name of the layer.
 
         Raises:
             ValueError: an unknown balance or loss grid.

@@ -63,7 +63,7 @@ def overlaps_of_cells(extent: tf.Tensor, num_cells: tf.Tensor, size: int) -> tf.
 
     Args:
         extent: float32 [B], how many cells of the map the label covers.
-        num_cells: of the map.
+        num_cells: number of cells of the map.
         size: S.
     """
     step = (extent / size)[:, tf.newaxis, tf.newaxis]
@@ -131,7 +131,7 @@ def _resize_weights(cells: tf.Tensor, num_cells: tf.Tensor, size: int) -> tf.Ten
 
     Args:
         cells: [B], how many cells the result covers.
-        num_cells: of the map.
+        num_cells: number of cells of the map.
         size: S.
     """
     last = tf.cast(cells - 1, tf.float32)[:, tf.newaxis]
@@ -145,7 +145,7 @@ def centered_resize_weights(extent: tf.Tensor, num_cells: tf.Tensor, size: int) 
 
     Args:
         extent: float32 [B], how many cells the result covers.
-        num_cells: of the map.
+        num_cells: number of cells of the map.
         size: S.
     """
     step = extent[:, tf.newaxis] / size

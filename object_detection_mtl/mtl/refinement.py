@@ -42,8 +42,8 @@ class Refiner(keras.layers.Layer):
             num_classes: K.
             auxiliary_width: values per proposal of all tasks together.
             num_hidden_layers: each as wide as the input, with the hyperparams' activation.
-            hyperparams: of all layers.
-            keep_probability: of the dropout after each hidden layer.
+            hyperparams: hyperparameters of all layers.
+            keep_probability: keep probability of dropout after each hidden layer.
             residue: add the main logits to the result.
             stop_gradient_of_residue: the refined loss does not train the main logits.
             top_k: in inference, refine this many proposals of an image, those with the greatest
@@ -53,9 +53,9 @@ class Refiner(keras.layers.Layer):
             main_logits_dropout: in training, the probability that the network reads zeros, or the
                 means if inputs are standardized, in place of all main logits of a proposal. The
                 other logits keep their scale. The residue is not affected.
-            learning_rate_multiplier: of the trained variables; the optimizer applies it.
-            loss_weight: of the refined classification loss.
-            name: of the layer.
+            learning_rate_multiplier: factor on the learning rate of the trained variables.
+            loss_weight: weight of the refined classification loss.
+            name: name of the layer.
         """
         super().__init__(name=name)
         self.width = num_classes + 1 + auxiliary_width
@@ -174,7 +174,7 @@ class RunningMoments(keras.layers.Layer):
             momentum: largest part of the old moments that stays in an update. Early updates keep
                 less: after n updates n / (n + 9).
             epsilon: added to the variances.
-            name: of the layer.
+            name: name of the layer.
         """
         super().__init__(name=name)
         self.momentum = momentum

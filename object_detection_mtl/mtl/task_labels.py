@@ -29,7 +29,7 @@ class LabelSpec(NamedTuple):
 
     Attributes:
         shape: without the batch dimension; None where images differ. Batches are padded with zeros.
-        dtype: of the tensor.
+        dtype: dtype of the tensor.
         per_object: the first dimension is that of the ground-truth boxes; rows are dropped,
             limited and padded together with them.
     """
@@ -172,10 +172,10 @@ class LabelMaker:
         """Return key -> label of one image, or of a padded chunk of images.
 
         Args:
-            sources: of `sources`; those of a chunk have one more dimension in front.
+            sources: result of `sources`; for a chunk with an additional first dimension.
 
         Raises:
-            ValueError: a task makes other labels than its specs say.
+            ValueError: a task makes labels that do not match its specs.
         """
         inputs = LabelInputs(**sources, num_classes=self.num_classes)
         leading = sources["classes"].shape[:-1]

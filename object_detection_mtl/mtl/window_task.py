@@ -141,10 +141,10 @@ class WindowTask(keras.layers.Layer):
         Args:
             head: gives K + 1 logits per region.
             num_classes: K.
-            loss_weight: of the window loss.
+            loss_weight: weight of the window loss.
             chunk_size: refined proposals whose expanded windows are computed at a time, to bound
                 memory; 0: all.
-            name: of the layer.
+            name: name of the layer.
         """
         super().__init__(name=name)
         self.head = head

@@ -30,7 +30,7 @@ class BinWeights:
     Attributes:
         rows: [B, P, I, h].
         columns: [B, P, J, w].
-        matrix: of all boxes, bins and cells, see `_matrix`.
+        matrix: weights of all boxes, bins and cells, see `_matrix`.
     """
 
     rows: tf.Tensor
@@ -62,7 +62,7 @@ def bin_weights(
         boxes: [B, P, 4] in [0, 1] of the map, as `roi.crop_and_resize` counts.
         crop_size: samples per box, s * I and t * J.
         num_bins: I and J.
-        map_shape: of the maps, [4] or longer; only h and w are read.
+        map_shape: shape of the maps, [4] or longer; only h and w are read.
     """
     return BinWeights.of_axes(
         *(

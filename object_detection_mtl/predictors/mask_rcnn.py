@@ -49,13 +49,13 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         Args:
             in_channels: C.
             num_classes: K.
-            hyperparams: of all layers; the activation is that of the hidden ones.
+            hyperparams: hyperparameters of all layers; the activation applies to the hidden ones.
             spatial_size: h and w where the features of all cells are read; None reads their mean.
             hidden_layers: number of fully connected layers in between.
             hidden_depth: width of these layers.
             share_box_across_classes: one box per RoI instead of one per class.
-            dropout_keep_probability: of what the linear layers read, in training; 1 is no
-                dropout.
+            dropout_keep_probability: keep probability of the inputs of the linear layers, in
+                training; 1 is no dropout.
             predict_boxes: False omits the box layer (auxiliary heads).
             trainable: False freezes all layers.
             name: scope of the variables.

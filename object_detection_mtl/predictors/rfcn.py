@@ -40,7 +40,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         Args:
             in_channels: C.
             num_classes: K.
-            hyperparams: of all layers; the activation is the first one's.
+            hyperparams: hyperparameters of all layers; the activation applies to the first.
             depth: channels of the first convolution.
             num_bins: I, J.
             crop_size: bilinear samples of a box; multiples of `num_bins`.
@@ -87,7 +87,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         Args:
             features: [B, h, w, C].
             boxes: [B, P, 4] relative to the map, 0..1.
-            bin_weights: of the boxes; None computes them.
+            bin_weights: weights of the boxes; None computes them.
             training: has no effect.
         """
         hidden = self._hidden(features)

@@ -32,7 +32,7 @@ class CropRegions:
 
     Attributes:
         boxes: proposals [B, P, 4], relative to the feature map.
-        crops: of the proposals, [B * P, h, w, C].
+        crops: crops of the proposals, [B * P, h, w, C].
         classifier_features: the main stage 2 of the crops, [B * P, h', w', C'].
         crop: other boxes [B, M, 4] of the map -> crops [B * M, h, w, C].
         stage2: the main stage 2, crops -> features.

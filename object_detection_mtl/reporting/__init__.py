@@ -1,1 +1,1 @@
-"""Evaluation reports: numbers that explain a detector, one HTML page, comparisons of detectors."""
+"""Evaluation reports as HTML pages, and comparisons of detectors."""

@@ -26,7 +26,7 @@ class Interval:
     Attributes:
         difference: on all images.
         low, high: bounds of the percentile interval; NaN where no resample has a value.
-        level: of confidence.
+        level: confidence level.
     """
 
     difference: float
@@ -41,7 +41,7 @@ class Interval:
 
 
 def resample_images(num_images: int, num_resamples: int, seed: int = 0) -> np.ndarray:
-    """Return how often each resample draws each image, [B, I]; every row sums to I."""
+    """Return the number of times that each resample draws each image, [B, I]; rows sum to I."""
     generator = np.random.default_rng(seed)
     if not num_images:
         return np.zeros((num_resamples, 0), np.int64)
@@ -90,11 +90,11 @@ def paired_differences(
     Args:
         first: matches of the runs of the first detector.
         second: matches of the runs of the second detector, on the same images.
-        class_ids: of the classes.
+        class_ids: class numbers.
         num_images: I.
         num_resamples: B.
-        level: of confidence.
-        seed: of the resampling.
+        level: confidence level.
+        seed: seed of the resampling.
 
     Raises:
         ValueError: a detector without run, or an impossible level or number.
@@ -124,7 +124,7 @@ def _mean_of_runs(runs: Sequence[MatchTable], class_id: int, weights: np.ndarray
 
 
 def _nan_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over rows without NaNs; NaN where nothing is left."""
+    """Return the mean over rows, ignoring NaNs; NaN for only NaNs."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)

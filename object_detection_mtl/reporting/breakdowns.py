@@ -29,11 +29,12 @@ class BreakdownRow:
     """One group of objects or images.
 
     Attributes:
-        label: of the group.
-        num_images: with an object of the group.
-        num_objects: counted objects of the group.
-        mean_ap: at the table's IoU, over the classes with objects in the group; NaN without one.
-        recall: of detections with at least the minimum score, all classes together; NaN without
+        label: label of the group.
+        num_images: number of images with an object of the group.
+        num_objects: number of counted objects of the group.
+        mean_ap: mean AP at the table's IoU over the classes with objects in the group; NaN without
+            one.
+        recall: recall at the minimum score, all classes together; NaN without
             objects.
     """
 
@@ -95,8 +96,8 @@ def _by_object(
 ) -> list[BreakdownRow]:
     """Return a row per group.
 
-    As in COCO, true positives of other objects are ignored, and so are false positives whose own
-    box is of another group.
+    As in COCO, true positives of objects of other groups are ignored, and false positives whose own
+    box belongs to another group.
     """
     # A true positive belongs to the group of its object.
     groups = np.where(

@@ -84,7 +84,7 @@ def _new_axes(width: float = 4.6, height: float = 3.2) -> Any:
 
 
 def _svg(axes: Any, label: str) -> Markup:
-    """Return the drawing; `label` is what a screen reader says."""
+    """Return the drawing as SVG; `label` is its text for screen readers."""
     file = io.StringIO()
     with warnings.catch_warnings():
         # The browser has the glyphs of every script; matplotlib's font measures them only.
@@ -186,7 +186,7 @@ def f1_chart(classes: Sequence[ClassNumbers]) -> Markup:
 
 @_styled
 def confusion_chart(matrix: ConfusionMatrix, names: Mapping[int, str]) -> Markup:
-    """Return the matrix as shares of the true class, with counts; the most frequent classes."""
+    """Return the matrix as fractions of the true class, with counts; the most frequent classes."""
     totals = matrix.counts[:-1].sum(axis=1) + matrix.counts[:, :-1].sum(axis=0)
     shown = np.sort(np.argsort(-totals, kind="stable")[:MAX_MATRIX_CLASSES])
     rows = np.append(shown, len(matrix.class_ids))

@@ -1,4 +1,4 @@
-"""Report of an evaluated checkpoint, from what the evaluation feeds to its evaluators.
+"""Report of an evaluated checkpoint, collected during the evaluation.
 
 Shape letters: B batch, D detections of one image.
 """
@@ -41,7 +41,7 @@ class DetectionCollector(DetectionEvaluator):
     """Evaluator without metrics that keeps images with their detections."""
 
     def clear(self) -> None:
-        """Forget every image."""
+        """Remove all images."""
         super().clear()
         self._known: dict[Hashable, np.ndarray] = {}
         self._branches: list[MainBranch | None] = []
@@ -52,11 +52,11 @@ class DetectionCollector(DetectionEvaluator):
         self._known[image_id] = np.isin(np.asarray(classes).astype(np.int64), self._known_ids)
 
     def add_main_branches(self, detections: Mapping[str, Any]) -> None:
-        """Add what the main class head says of the images that were added last.
+        """Add the predictions of the main class head for the last added images.
 
         Args:
-            detections: of one batch, [B, D, ...]; without `fields.Detections.main_scores` nothing
-                is added.
+            detections: detections of a batch, [B, D, ...]; without `fields.Detections.main_scores`
+                nothing is added.
         """
         if Detections.main_scores not in detections:
             return
@@ -82,7 +82,7 @@ class DetectionCollector(DetectionEvaluator):
         """Return the images added so far.
 
         Args:
-            name: of the detector.
+            name: name of the detector.
             categories: the classes.
             sources: image id -> where its size and its pixels are.
         """
@@ -111,14 +111,14 @@ class DetectionCollector(DetectionEvaluator):
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointReport:
-    """Where and of what the report of a checkpoint is written.
+    """Report of an evaluated checkpoint: its directory, images and options.
 
     Attributes:
-        directory: of the report.
+        directory: directory of the report.
         categories: the classes.
-        record_patterns: the record files that are evaluated, for sizes and thumbnails.
-        options: of the report.
-        collector: is fed by the evaluation.
+        record_patterns: patterns of the evaluated record files, for sizes and thumbnails.
+        options: options of the report.
+        collector: collects images and detections during the evaluation.
     """
 
     directory: Path
@@ -133,14 +133,14 @@ class CheckpointReport:
         metrics: Mapping[str, float],
         figures: Iterable[tuple[str, np.ndarray]],
     ) -> tuple[Path, dict[str, PrecisionRecallCounts]]:
-        """Write the report of what was collected.
+        """Write the report of the collected images.
 
         Returns:
             The path of the page; and class name -> curve at IoU 0.5, of classes with objects.
 
         Args:
-            name: of the checkpoint.
-            metrics: of the evaluation; losses and those of auxiliary tasks join the page.
+            name: name of the checkpoint.
+            metrics: metrics of the evaluation; losses and metrics of auxiliary tasks are shown.
             figures: (TensorBoard name, image [h, w, 3] uint8) of the evaluation; those of
                 auxiliary predictions join the page.
         """
@@ -162,11 +162,11 @@ class CheckpointReport:
 
 @dataclasses.dataclass(frozen=True)
 class ReportRequest:
-    """A report that is asked for, before its dataset is known.
+    """Request for a report whose dataset is not known yet.
 
     Attributes:
-        directory: of the report.
-        options: of the report.
+        directory: directory of the report.
+        options: options of the report.
     """
 
     directory: str

@@ -29,11 +29,11 @@ def write_coco_layout(evaluation: EvaluationSet, directory: str | Path) -> Path:
     """Write images, ground truth and detections; return the directory.
 
     Images that cannot be read are listed in labels.json without a file. Difficult objects keep an
-    entry `difficult`, which COCO does not know; groups are crowds.
+    entry `difficult`, which COCO does not define; groups become crowds.
 
     Args:
         evaluation: images with detections.
-        directory: is made where it does not exist.
+        directory: output directory; created if it does not exist.
     """
     directory = Path(directory)
     images: list[dict[str, Any]] = []
@@ -71,7 +71,7 @@ def _read(image: EvaluatedImage) -> bytes | None:
 
 
 def _file_name(image: EvaluatedImage, data: bytes | None, used: set[str]) -> str:
-    """Return a file name of the image's own, without directories."""
+    """Return a unique file name for the image, without directories."""
     names = [image.image_id, *image.aliases]
     named = [name for name in names if _IMAGE_EXTENSION.search(name) and "/" not in name]
     name = named[0] if named else re.sub(r"[^\w.-]", "_", image.image_id)

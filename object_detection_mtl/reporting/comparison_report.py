@@ -52,9 +52,9 @@ def write_comparison(
     """Write the files of a comparison, each complete or not at all; return the page's path.
 
     Args:
-        comparison: of `detector_comparison.compare_detectors`.
-        directory: is made where it does not exist.
-        num_resamples: of the bootstrap, for the text.
+        comparison: result of `detector_comparison.compare_detectors`.
+        directory: output directory; created if it does not exist.
+        num_resamples: number of resamples of the bootstrap, for the text.
     """
     directory = Path(directory)
     page = comparison_page(comparison, num_resamples)

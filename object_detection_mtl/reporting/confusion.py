@@ -34,8 +34,8 @@ def confusion_matrix(
 ) -> ConfusionMatrix:
     """Return the matrix of the detections with at least `min_score`.
 
-    True positives count first. Each detection that is left then takes the object, of those that are
-    left, that it overlaps most, best IoU first, if the IoU reaches the table's threshold.
+    True positives are counted first. Then the remaining detections and objects are matched one to
+    one, greatest IoU first, down to the table's threshold.
     """
     position = {class_id: index for index, class_id in enumerate(class_ids)}
     background = len(position)

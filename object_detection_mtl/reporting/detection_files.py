@@ -1,8 +1,8 @@
 """Detections from COCO results, PASCAL VOC text files or records.
 
 * COCO: a JSON list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, pixels.
-  An entry with `file_name` is of the image with this name. Entries of a model with refinement may
-  have `main_category_id` and `main_score`, what its main head says.
+  An entry with `file_name` belongs to the image with this name. Entries of a model with refinement
+  may have `main_category_id` and `main_score`, the prediction of its main head.
 * PASCAL VOC: a directory with a text file for each class, `<class>.txt` or `<any>_<class>.txt`,
   with lines `<image id> <score> <xmin> <ymin> <xmax> <ymax>`, pixels.
 * Records: `image/detection/...` of the OD API, fractions of the image.
@@ -50,8 +50,8 @@ def read_detections(
 
     Args:
         path: COCO results (.json), a directory of PASCAL VOC text files, or record files.
-        groundtruth: of `groundtruth_files.read_groundtruth`.
-        name: of the detector; None takes that of the file.
+        groundtruth: result of `groundtruth_files.read_groundtruth`.
+        name: name of the detector; None takes that of the file.
         skip_unknown: skip and count detections of unknown images and classes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Comparison of detectors on the same images: differences, intervals, telling images.
+"""Comparison of detectors on the same images: differences, intervals, examples.
 
 The first detector is the reference of all others. A detector may have several runs (seeds), whose
 numbers are averaged.
@@ -28,7 +28,7 @@ class DetectorRuns:
     """The runs of one detector.
 
     Attributes:
-        name: of the detector.
+        name: name of the detector.
         runs: the report of each run.
     """
 
@@ -55,10 +55,10 @@ class Difference:
     """A detector against the reference.
 
     Attributes:
-        name: of the detector.
+        name: name of the detector.
         by_class: class number -> difference of AP at IoU 0.5.
         mean: difference of mAP at IoU 0.5.
-        image_gains: [I] how much less wrong each image is, see `mistakes.image_losses`; negative
+        image_gains: [I] decrease of the loss of each image, see `mistakes.image_losses`; negative
             where the reference is better.
     """
 
@@ -84,8 +84,8 @@ class DetectorComparison:
 
     Attributes:
         detectors: the reference first.
-        differences: of all others.
-        options: of the report.
+        differences: differences of the others from the reference.
+        options: options of the report.
     """
 
     detectors: list[DetectorRuns]
@@ -104,9 +104,9 @@ def compare_detectors(
 
     Args:
         detectors: name and runs of each, the reference first.
-        options: of the report.
-        num_resamples: of the bootstrap.
-        seed: of the bootstrap.
+        options: options of the report.
+        num_resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: fewer than two detectors, two of one name, a detector without run, or runs on

@@ -20,7 +20,7 @@ NO_DETECTIONS = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype
 
 @dataclasses.dataclass(frozen=True)
 class MainBranch:
-    """What the main class head says of each detection, before the refinement.
+    """Predictions of the main class head for each detection, before the refinement.
 
     Attributes:
         classes: [D] int64, the class with the greatest main score.
@@ -33,7 +33,7 @@ class MainBranch:
 
 @dataclasses.dataclass(frozen=True)
 class DetectedObjects:
-    """What a detection file holds of one image.
+    """Content of a detection file for one image.
 
     Attributes:
         detections: detected objects.
@@ -56,13 +56,13 @@ class EvaluatedImage:
     """One image.
 
     Attributes:
-        image_id: a name that no other image has.
+        image_id: unique name.
         groundtruth: annotated objects.
         detections: detected objects; none until `with_detections` adds them.
         height, width: pixels; None where unknown.
-        read_bytes: returns the encoded image; None where there is no image file.
+        read_bytes: function that returns the encoded image; None without an image file.
         main_branch: for a model with refinement.
-        aliases: further names by which detection files may call the image.
+        aliases: further names of the image in detection files.
     """
 
     image_id: str
@@ -80,10 +80,10 @@ class EvaluationSet:
     """The images of one evaluation.
 
     Attributes:
-        name: of the detector, for titles.
+        name: name of the detector, for titles.
         categories: the classes.
         images: each image once.
-        notes: what was skipped or is unusual, a sentence each.
+        notes: sentences about skipped or unusual data.
         category_numbers: category number of a COCO file -> class number; None where they are equal.
     """
 
@@ -156,9 +156,9 @@ def with_detections(
     Args:
         groundtruth: images without detections.
         detected: image id (or alias) -> detections; other images have none.
-        name: of the detector.
+        name: name of the detector.
         skip_unknown: skip and count detections of unknown images and classes.
-        source: what errors call the detections.
+        source: name of the detections in error messages.
 
     Raises:
         ValueError: detections of an image or a class that `groundtruth` lacks, two entries of one

@@ -38,8 +38,8 @@ def read_groundtruth(
         path: a COCO instances file (.json), a PASCAL VOC directory, or record files (a path or a
             pattern).
         label_map_path: the classes; None takes those of the annotations.
-        set_name: of a PASCAL VOC directory: ImageSets/Main/<set_name>.txt.
-        image_dir: where the image files of a COCO file are; without it the report has no images.
+        set_name: set of a PASCAL VOC directory: ImageSets/Main/<set_name>.txt.
+        image_dir: directory of the image files of a COCO file; without it the report has no images.
 
     Raises:
         ValueError, FileNotFoundError: files that cannot be used; the message names them.
@@ -166,11 +166,11 @@ def read_examples(pattern: str) -> Iterable[tuple[Any, Callable[[], bytes]]]:
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """Where the size and the pixels of an image are.
+    """Size and encoded pixels of an image.
 
     Attributes:
         height, width: pixels; None where the record lacks them.
-        read_bytes: returns the encoded image.
+        read_bytes: function that returns the encoded image.
     """
 
     height: int | None
@@ -181,7 +181,7 @@ class ImageSource:
 def image_sources(patterns: Iterable[str]) -> dict[str, ImageSource]:
     """Return source id (or file name) -> source of every record; records without both are skipped.
 
-    Of several records of one name the first counts.
+    Of several records with the same name the first is used.
     """
     sources: dict[str, ImageSource] = {}
     for pattern in patterns:
@@ -318,7 +318,7 @@ def _numbered(names: Sequence[str], source: str) -> list[Category]:
 
 
 def _aliases(*names: str) -> tuple[str, ...]:
-    """Return the names, their last parts and those without extension."""
+    """Return the names, also without directories and without extension."""
     aliases: dict[str, None] = {}
     for name in filter(None, names):
         last = name.replace("\\", "/").rpartition("/")[2]

@@ -56,8 +56,8 @@ def write_report(contents: ReportContents, directory: str | Path) -> Path:
     """Write the report's files; each one appears complete or not at all.
 
     Args:
-        contents: of the report.
-        directory: is made where it does not exist; earlier files of the same names are replaced.
+        contents: contents of the report.
+        directory: output directory; created if it does not exist. Earlier files are replaced.
 
     Returns:
         The path of the page.

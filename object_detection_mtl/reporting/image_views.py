@@ -25,8 +25,8 @@ class BoxView:
     """A box over an image; pixels of the original.
 
     Attributes:
-        kind: its style: truth, found, wrong or missed.
-        label: what it is.
+        kind: style of the box: truth, found, wrong or missed.
+        label: text at the box.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class BoxView:
 
 @dataclass(frozen=True)
 class ImageView:
-    """What a page shows of one image or region."""
+    """View of an image or region on a page."""
 
     thumbnail: Thumbnail
     boxes: list[BoxView]
@@ -55,7 +55,7 @@ def box_view(kind: str, box: np.ndarray, label: str) -> BoxView:
 
 
 class ViewMaker:
-    """Views of the images of one report."""
+    """Factory of the views of one report."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class ViewMaker:
         """Prepare the rows of every image.
 
         Args:
-            images: of the report.
+            images: images of the report.
             table: their matches.
             names: class number -> name.
-            min_score: of the detections shown.
+            min_score: minimum score of the detections shown.
         """
         self._images = images
         self._table = table

@@ -23,11 +23,11 @@ class Mistake:
     """One wrong detection or missed object.
 
     Attributes:
-        kind: of `error_analysis.KINDS`.
+        kind: one of `error_analysis.KINDS`.
         image: index of the image.
-        class_id: of the detection, or of the missed object.
-        score: of the detection; NaN for a missed object.
-        box: [4] of the detection or the object.
+        class_id: class number of the detection, or of the missed object.
+        score: score of the detection; NaN for a missed object.
+        box: [4], box of the detection or the object.
     """
 
     kind: str
@@ -79,7 +79,7 @@ def confident_mistakes(table: MatchTable, limit: int = 12) -> dict[str, list[Mis
 def missed_objects(
     table: MatchTable, min_score: float = 0.5, limit: int = 12
 ) -> dict[str, tuple[int, list[Mistake]]]:
-    """Return size label -> number of objects not found at `min_score`, and the largest ones."""
+    """Return size label -> number of objects missed at `min_score`, and the largest ones."""
     missed = table.counted & (table.found_scores() < min_score)
     groups = sizes(table.object_areas)
     found = {}
@@ -103,7 +103,7 @@ def missed_objects(
 
 
 def image_losses(table: MatchTable, num_images: int, min_score: float = 0.5) -> np.ndarray:
-    """Return how wrong each image is, [I]: sum of the scores of mistakes, plus missed objects."""
+    """Return the loss of each image, [I]: sum of the scores of mistakes, plus missed objects."""
     wrong = (table.scores >= min_score) & ~table.ignored & ~table.hits
     losses = np.bincount(table.image[wrong], table.scores[wrong], num_images)
     missed = table.counted & (table.found_scores() < min_score)

@@ -27,7 +27,7 @@ from object_detection_mtl.reporting.evaluated_images import (
 
 
 class FoundObjects(Protocol):
-    """What a predictor returns for an image, such as `inference.predictor.ImageDetections`."""
+    """Result of a predictor for an image, such as `inference.predictor.ImageDetections`."""
 
     @property
     def boxes(self) -> np.ndarray:
@@ -57,9 +57,9 @@ def detect_in_images(
         load_predictor: returns a function from an image [H, W, 3] uint8 to its detections; it is
             called only where an image is left to detect in.
         groundtruth: images that can be read.
-        name: of the detector.
+        name: name of the detector.
         model: identifies the model's content; detections of another model are not reused.
-        progress_path: of the progress file; None for none.
+        progress_path: path of the progress file; None for none.
         skip_unknown: skip and count detections of classes that the label map lacks.
 
     Raises:
@@ -99,7 +99,7 @@ def _detect(
 
 
 def _read_progress(path: Path, header: dict[str, Any]) -> dict[str, DetectedObjects]:
-    """Return the detections of a progress file with this header; none of another one's."""
+    """Return the detections of a progress file; none if its header differs."""
     if not path.is_file():
         return {}
     detected = {}
@@ -126,10 +126,10 @@ def _parsed(line: str) -> Any:
 
 
 class _ProgressFile:
-    """Writes a progress file anew, with the images that are finished already.
+    """Writer of a progress file, which starts with the images that are already finished.
 
     Args:
-        path: of the file; None writes nothing.
+        path: path of the file; None writes nothing.
         header: the first line.
         detected: finished images.
     """

@@ -2,7 +2,7 @@
 
 The matching is that of `evaluation.error_analysis`: a detection belongs to the object of its class
 that it overlaps most; if the IoU reaches the threshold, the detection with the highest score finds
-the object. Difficult objects, crowds and groups are neither asked for nor counted.
+the object. Difficult objects, crowds and groups are ignored.
 
 Shape letters: N detections of all images, M objects of all images.
 """
@@ -28,7 +28,7 @@ class MatchTable:
     """Detections and objects with their matches.
 
     Attributes:
-        iou_threshold: from which on a detection finds its object.
+        iou_threshold: minimum IoU of a detection with the object that it finds.
         image: [N] index of the image.
         row: [N] index of the detection in its image.
         scores, classes: [N].
@@ -65,7 +65,7 @@ class MatchTable:
 
     @property
     def ignored(self) -> np.ndarray:
-        """[N] bool, detections that count neither way."""
+        """[N] bool, detections that are neither right nor wrong."""
         return self.kinds == IGNORED
 
     def found_scores(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""HTML pages from templates, written completely or not at all."""
+"""HTML pages from templates, written atomically."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file under a temporary name, then rename it; its directory is made.
+    """Write a file under a temporary name, then rename it; create its directory.
 
     Raises:
         OSError: the file cannot be written; an earlier one is unchanged.

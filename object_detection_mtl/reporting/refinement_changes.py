@@ -21,14 +21,14 @@ BACKGROUND_CLASS = 0
 
 @dataclass(frozen=True)
 class RefinedDetection:
-    """One detection on which both heads disagree, and one of them is right.
+    """One detection for which exactly one of the two heads is right.
 
     Attributes:
         image: index of the image.
         row: index of the detection in its image.
         true_class: BACKGROUND_CLASS for none.
-        main_class, main_score: of the main head.
-        refined_class, refined_score: of the refinement.
+        main_class, main_score: class and score of the main head.
+        refined_class, refined_score: class and score of the refinement.
     """
 
     image: int
@@ -42,11 +42,11 @@ class RefinedDetection:
 
 @dataclass(frozen=True)
 class RefinementChanges:
-    """What the refinement changed.
+    """Detections that the refinement changed.
 
     Attributes:
-        repaired, broken: greatest change of the score first.
-        num_detections: detections of which both scores are known.
+        repaired, broken: detections, greatest change of the score first.
+        num_detections: number of detections with both scores.
     """
 
     repaired: list[RefinedDetection]

@@ -31,12 +31,14 @@ SCORE_GRID = np.arange(101) / 100
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows.
+    """Options of a report.
 
     Attributes:
-        min_score: of the detections that confusion matrix, recall, mistakes and gallery look at.
-        max_gallery_images: the images with the most and most confident mistakes; None for all.
-        max_mistakes: images of each kind of mistake.
+        min_score: minimum score of the detections in confusion matrix, recall, mistakes and
+            gallery.
+        max_gallery_images: maximum number of images in the gallery, those with the most and most
+            confident mistakes; None for all.
+        max_mistakes: maximum number of images of each kind of mistake.
     """
 
     min_score: float = 0.5
@@ -56,13 +58,13 @@ class ClassNumbers:
     """The numbers of one class; NaN where there is nothing to measure.
 
     Attributes:
-        class_id, name: of the label map.
-        num_objects: neither difficult, nor crowd, nor group.
-        num_detections: at any score.
-        voc_ap: at IoU 0.5.
-        coco_ap, ap50, ap75, ar100: of COCO.
+        class_id, name: number and name in the label map.
+        num_objects: number of objects, without difficult ones, crowds and groups.
+        num_detections: number of detections at any score.
+        voc_ap: VOC AP at IoU 0.5.
+        coco_ap, ap50, ap75, ar100: metrics of COCO.
         curves: IoU threshold -> precision-recall curve.
-        best_f1: at IoU 0.5.
+        best_f1: best F1 at IoU 0.5.
     """
 
     class_id: int
@@ -84,20 +86,20 @@ class ReportContents:
 
     Attributes:
         evaluation: the images.
-        options: of the report.
+        options: options of the report.
         table: matches at IoU 0.5.
-        classes: in the order of the label map.
+        classes: numbers of each class, in the order of the label map.
         voc_map: mean of the classes' `voc_ap`.
         coco: COCO's twelve numbers by their names.
         matrix: confusion matrix.
-        error_counts: [T, K, 6] of the MTL-SSL paper's kinds at ERROR_THRESHOLDS.
+        error_counts: [T, K, 6], counts of the MTL-SSL paper's error types at ERROR_THRESHOLDS.
         tide: costs of TIDE's kinds.
         breakdowns: title -> rows.
         calibration: over all classes.
         confident: kind -> the most confident mistakes.
         missed: size -> number of missed objects, and the largest ones.
-        gallery: indices of images, the most wrong one first.
-        refinement: what the refinement changed; None without main scores.
+        gallery: indices of images, greatest loss first.
+        refinement: changes by the refinement; None without main scores.
         figures: further images for the page, such as auxiliary predictions: caption -> PNG.
         more_metrics: further numbers, such as losses.
     """
@@ -186,7 +188,7 @@ def report_contents(
 
 
 def feed_evaluator(evaluator: DetectionEvaluator, images: Sequence[EvaluatedImage]) -> None:
-    """Give all images to an evaluator of `evaluation`."""
+    """Add all images to an evaluator of `evaluation`."""
     for image in images:
         truth, found = image.groundtruth, image.detections
         evaluator.add_groundtruth(

@@ -36,7 +36,7 @@ class BestF1:
 
     Attributes:
         threshold: detections with at least this score are kept; NaN without detections or objects.
-        f1, precision, recall: there; NaN where `threshold` is.
+        f1, precision, recall: values at the threshold; NaN where `threshold` is NaN.
     """
 
     threshold: float
@@ -110,7 +110,7 @@ def counts_at_thresholds(
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often detections of a score are right.
+    """Precision of the detections by score.
 
     Attributes:
         edges: [B + 1] of the score bins; a bin includes its upper edge, the first also 0.

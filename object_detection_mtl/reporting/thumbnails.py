@@ -21,7 +21,7 @@ _MIN_REGION = 24
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small image and what it shows.
+    """A small image and the part of the original that it shows.
 
     Attributes:
         url: data URL of a JPEG file, at most MAX_SIDE pixels on a side; empty where the image
@@ -48,7 +48,7 @@ class Thumbnail:
 
 
 class ThumbnailMaker:
-    """Reads images one after another and keeps the last one decoded."""
+    """Factory of thumbnails that caches the last decoded image."""
 
     def __init__(self) -> None:
         self._last: tuple[str, Image.Image | str] | None = None
@@ -95,7 +95,7 @@ def _decode(item: EvaluatedImage) -> Image.Image | str:
 
 
 def _is_turned(image: Image.Image, item: EvaluatedImage) -> bool:
-    """Return whether the annotation is of the image as its EXIF orientation turns it."""
+    """Return whether the annotation refers to the image rotated by its EXIF orientation."""
     if item.height is None or item.height == item.width:
         return False
     return (image.height, image.width) == (item.width, item.height)

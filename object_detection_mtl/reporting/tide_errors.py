@@ -1,7 +1,7 @@
 """TIDE's six kinds of errors and the mAP that each costs (Bolya et al., ECCV 2020).
 
 The definitions differ from those of `evaluation.error_analysis`, which are the MTL-SSL paper's:
-detections are sorted into kinds at every score, and a kind is weighed by the mAP that a detector
+detections of every score are classified, and the weight of a kind is the mAP that a detector
 without errors of this kind would gain. At IoU 0.5, with background below IoU 0.1:
 
 * Cls: an object of another class is overlapped enough.
@@ -9,11 +9,11 @@ without errors of this kind would gain. At IoU 0.5, with background below IoU 0.
 * Both: neither class nor location is right.
 * Dupe: the object was found with a greater score.
 * Bkg: no object is overlapped.
-* Miss: an object that nothing found, and that no Cls or Loc error could be corrected to find.
+* Miss: an object that no detection found, and that no corrected Cls or Loc error would find.
 
 Crowds, groups and difficult objects are regions in which unmatched detections are ignored. At most
 100 detections of an image count. AP is the mean precision at 101 recall points. A class with
-detections but without objects has the AP 0 and belongs to the mean.
+detections but without objects has AP 0 and is included in the mean.
 
 Shape letters: N detections of all images, M objects, E errors, D and G those of one image.
 """
@@ -38,7 +38,7 @@ _RECALLS = np.arange(101) / 100
 
 @dataclass(frozen=True)
 class TideErrors:
-    """What each kind of error costs.
+    """Cost of each kind of error.
 
     Attributes:
         mean_ap: mAP of the detections, in [0, 1]; NaN without objects and detections.

@@ -1,8 +1,7 @@
 """Gradients of auxiliary losses beside those of the main losses.
 
-The main losses are the four of a two-stage detector; all others are auxiliary. Shared variables are
-those that both reach. Only there can auxiliary losses disturb the detector, so only there a form
-other than the plain sum changes anything.
+The main losses are the four of a two-stage detector; all others are auxiliary. Shared variables get
+gradients from both. Forms other than the plain sum change the gradients of shared variables only.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ MAIN_LOSSES = frozenset(
 SUM = "SUM"
 # The sum, scaled on shared variables to the norm of the main gradient.
 NORM_OF_MAIN = "NORM_OF_MAIN"
-# Where the two conflict, the auxiliary gradient loses its part along the main one: the projection
-# of PCGrad (Yu et al. 2020), with all auxiliary losses as one task and the main losses unchanged.
+# Where the two conflict, the component of the auxiliary gradient along the main one is removed, as
+# in PCGrad (Yu et al. 2020), with all auxiliary losses as one task and the main losses unchanged.
 PROJECT = "PROJECT"
 FORMS = (SUM, NORM_OF_MAIN, PROJECT)
 
@@ -52,8 +51,8 @@ def combine(main: Gradients, auxiliary: Gradients, form: str) -> list[tf.Tensor 
     """Return the gradient to train with.
 
     Args:
-        main: of the main losses, per variable.
-        auxiliary: of the auxiliary losses.
+        main: gradients of the main losses, per variable.
+        auxiliary: gradients of the auxiliary losses.
         form: one of `FORMS`.
     """
     pairs = list(zip(main, auxiliary, strict=True))

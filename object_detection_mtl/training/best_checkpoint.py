@@ -1,7 +1,7 @@
 """Best checkpoint of a run, by a metric of its evaluations; early stopping.
 
 <model_dir>/best/ckpt-<n>.*     copy of the best checkpoint
-<model_dir>/best/checkpoint     names it, so that the directory is a checkpoint directory
+<model_dir>/best/checkpoint     state file, so that the directory is a checkpoint directory
 <model_dir>/best/best.json      metric, value, step, evaluations without improvement since
 """
 
@@ -29,7 +29,7 @@ class PeriodicEvaluation:
 
     Attributes:
         every_n: steps between evaluations.
-        metric: that decides which checkpoint is the best; None for the first mAP.
+        metric: metric that selects the best checkpoint; None for the first mAP.
         patience: evaluations without improvement after which the run ends; None for no end.
     """
 
@@ -56,10 +56,10 @@ class PeriodicEvaluation:
 
 
 class BestCheckpoint:
-    """Keeps the best checkpoint of a run and counts evaluations without improvement.
+    """Best checkpoint of a run, and the number of evaluations without improvement.
 
     Args:
-        model_dir: of the run.
+        model_dir: directory of the run.
         metric: TensorBoard name; None takes the first mAP. Losses are better the smaller they are.
         patience: evaluations without improvement after which the run ends; None for no end.
 
@@ -89,9 +89,9 @@ class BestCheckpoint:
         """Keep a checkpoint if it is the best so far; return whether it is.
 
         Args:
-            prefix: of the checkpoint.
+            prefix: prefix of the checkpoint.
             step: its global step.
-            metrics: of its evaluation.
+            metrics: metrics of its evaluation.
 
         Raises:
             ValueError: there is no such metric.
@@ -133,7 +133,7 @@ class BestCheckpoint:
         os.replace(temporary, self._directory / STATE)
 
     def _copy(self, prefix: str) -> None:
-        """Replace the directory's checkpoint; the earlier one goes when the new one is complete."""
+        """Replace the checkpoint of the directory, then delete the earlier one."""
         self._directory.mkdir(parents=True, exist_ok=True)
         source = Path(prefix)
         files = sorted(source.parent.glob(f"{source.name}.*"))

@@ -136,7 +136,7 @@ class RunCheckpoints:
         return str(self.newest)
 
     def close(self) -> None:
-        """Remove what only the other processes of a cluster needed."""
+        """Remove the temporary directory of a worker that is not the chief."""
         if self._is_chief or self._manager is None:
             return
         if tf.io.gfile.exists(self._manager.directory):
@@ -146,7 +146,7 @@ class RunCheckpoints:
         return all(native.checkpoint_key(COUNTERS, name) in stored for name in self._counters)
 
     def _refuse_other_model(self, prefix: str, stored: Mapping[str, tuple[int, ...]]) -> None:
-        """Compare names and shapes; TensorFlow would load what fits and keep the rest."""
+        """Compare names and shapes; TensorFlow would load only the matching variables."""
         found = {
             key: shape for key, shape in stored.items() if key.startswith(("model/", "optimizer/"))
         }
@@ -180,7 +180,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _scratch_directory(model_dir: str, strategy: tf.distribute.Strategy) -> str:
-    """Return where a worker other than the chief saves: all take part, one result is kept."""
+    """Return the temporary directory where a worker other than the chief saves."""
     resolver = strategy.cluster_resolver
     name = f"temp_worker_{resolver.task_type}_{resolver.task_id:03d}"
     return os.path.join(model_dir, name)

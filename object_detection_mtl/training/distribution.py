@@ -79,7 +79,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def worker_suffix(strategy: tf.distribute.Strategy) -> str:
-    """Return a part of file names that tells the workers of a cluster apart; else nothing."""
+    """Return a suffix of file names for each worker of a cluster; empty without a cluster."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return ""
@@ -105,7 +105,7 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
     """Return batches for every replica.
 
     Args:
-        strategy: of the run.
+        strategy: strategy of the run.
         dataset_fn: returns a worker's dataset, of batches for ONE replica, from its InputContext.
     """
 
@@ -119,7 +119,7 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
 
 
 class RunBatches:
-    """The batches of a run, distributed from a step on or read again for one step."""
+    """Batches of a run: distributed from a step on, or read again for one step."""
 
     def __init__(
         self,
@@ -133,9 +133,9 @@ class RunBatches:
         Args:
             make_dataset: (input context, batch size of one replica, number of the first example)
                 -> endless batches.
-            strategy: of the run.
-            batch_size: of all replicas together.
-            replica_batch_size: of one replica.
+            strategy: strategy of the run.
+            batch_size: global batch size.
+            replica_batch_size: batch size of one replica.
         """
         self._make_dataset = make_dataset
         self._strategy = strategy

@@ -1,4 +1,4 @@
-"""TensorFlow's errors of a step, without the names of graphs."""
+"""Messages of TensorFlow's errors in a step, without names of graphs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""First values of weights, drawn from the run's seed and each variable's name.
+"""Initial weights from the run's seed and each variable's name.
 
-Keras draws a layer's weights from a global generator, in the order in which layers are made: a task
-that is switched on changes the weights of every layer made after it. A run starts from values that
-depend on nothing but `train_config.seed` and the name in checkpoints instead, so models with and
-without a task start from the same weights wherever they share a variable.
+Keras draws a layer's weights from a global generator, in the order in which layers are made, so
+enabling a task would change the weights of every layer made after it. Here the initial values
+depend only on `train_config.seed` and the name in checkpoints, so models with and without a task
+start from the same weights for every variable that they share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def draw(detector: keras.layers.Layer, seed: int) -> None:
 
     Args:
         detector: built; its layers keep their initializers as `kernel_initializer`.
-        seed: of the run.
+        seed: seed of the run.
     """
     initializers = _initializers(detector)
     for name, variable in native.named_variables(detector).items():
@@ -38,8 +38,8 @@ def variable_seed(seed: int, name: str) -> int:
     """Return the seed of a variable's initializer, in [0, 2**31).
 
     Args:
-        seed: of the run.
-        name: of the variable in checkpoints, such as `FirstStageBoxPredictor/Conv/weights`.
+        seed: seed of the run.
+        name: name of the variable in checkpoints, such as `FirstStageBoxPredictor/Conv/weights`.
     """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % 2**31

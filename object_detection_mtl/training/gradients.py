@@ -79,7 +79,7 @@ def multipliers(names: Iterable[str], *, everything: float, biases: float) -> li
     A factor of 0, the default of the protobuf fields, means 1.
 
     Args:
-        names: of the variables.
+        names: names of the variables.
         everything: factor of all gradients.
         biases: further factor of the gradients of biases.
     """

@@ -12,10 +12,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingInterruptedError(Exception):
-    """Raised between two steps after a signal asked to stop.
+    """Raised between two steps after a signal to stop.
 
     Attributes:
-        signal_number: of the signal.
+        signal_number: number of the signal.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -49,10 +49,10 @@ class GracefulStop:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Stop if a signal came; call this between steps.
+        """Raise an error if a signal was received; call this between steps.
 
         Raises:
-            TrainingInterruptedError: a signal came.
+            TrainingInterruptedError: a signal was received.
         """
         if self._received is not None:
             raise TrainingInterruptedError(self._received)

@@ -24,7 +24,7 @@ LoadBatches = Callable[[int], Sequence[Mapping[str, np.ndarray]]]
 
 
 class NonFiniteSteps:
-    """The steps of a run that were not applied.
+    """Counter of the skipped steps of a run.
 
     Attributes:
         allowed: number of steps of the run that may be skipped.
@@ -60,7 +60,7 @@ class NonFiniteSteps:
         return int(self._skipped.numpy())
 
     def summary(self) -> str:
-        """Return how many steps were skipped, for progress lines; nothing if none was."""
+        """Return the number of skipped steps as text, for progress lines; empty if it is 0."""
         if not self.skipped:
             return ""
         return f"{self.skipped} step{'s' * (self.skipped > 1)} skipped (NaN or infinite)"
@@ -70,7 +70,7 @@ class NonFiniteSteps:
         return self.skipped < self.allowed
 
     def skip(self, step: int, term: str) -> None:
-        """Count a step and say what was in it.
+        """Count a skipped step and report its images.
 
         Args:
             step: number of steps that were completed before.
@@ -84,10 +84,10 @@ class NonFiniteSteps:
         )
 
     def explained(self, error: NonFiniteError, saved: str) -> NonFiniteError:
-        """Return the error with the images of the step and what to do.
+        """Return the error with the images of the step and advice.
 
         Args:
-            error: of the step.
+            error: error of the step.
             saved: sentence on the checkpoint, which begins with a space.
         """
         advice = self.describe(error.step) + saved
@@ -139,7 +139,7 @@ class NonFiniteSteps:
 
 
 class ExplosionWarning:
-    """Warns once of a loss that grows without bound and is still finite."""
+    """Warning, given once, about a loss that grows without bound and is still finite."""
 
     def __init__(self) -> None:
         self._lowest = np.inf

@@ -1,10 +1,11 @@
 """Keras optimizers with four modifications for training detectors.
 
-They say which of their variables belongs to which of the model's: Keras numbers them, and the
-numbers in a checkpoint would change their meaning with the order of the layers. They take gradients
-that are summed over the replicas already, because clipping has to come after the sum. Their moving
-averages start with a small decay: 0.9999 from the first step on would keep a short run's averages
-at its first weights. And an update can be switched off inside the graph (`gate`).
+* Slot variables are mapped to the model's variables. Keras numbers them, and the numbers in a
+  checkpoint would depend on the order of the layers.
+* Gradients are already summed over the replicas, because clipping comes after the sum.
+* Moving averages start with a small decay: with 0.9999 from the first step, the averages of a
+  short run would stay close to its initial weights.
+* An update can be disabled inside the graph (`gate`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class DetectionOptimizer(keras.optimizers.Optimizer):
             variables that `build` was given.
         rate_multipliers: factor of each variable's learning rate, in the same order; empty: all 1.
             Unlike a factor of the gradient it acts after clipping, and in every optimizer.
-        gate: bool [] or None. With False, `apply` counts the step and changes nothing else.
+        gate: bool [] or None. With False, `apply` only counts the step.
     """
 
     slots: dict[str, list[keras.Variable]]

@@ -1,4 +1,4 @@
-"""Orbit's output: summaries under the OD API's names, no lines of its own."""
+"""Orbit's summaries under the OD API's names; its printed lines are silenced."""
 
 from __future__ import annotations
 

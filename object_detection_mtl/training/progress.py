@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class TrainingProgress:
-    """A bar on a terminal, lines elsewhere (a log file, a notebook)."""
+    """Progress bar on a terminal, progress lines elsewhere (a log file, a notebook)."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class TrainingProgress:
             num_steps: the run's last step.
             batch_size: images of a step, over all replicas.
             start_step: steps done by an earlier run.
-            note: returns what else a line should say, or nothing.
-            stream: where to write; standard output.
+            note: returns an additional text for a line, or "".
+            stream: output; by default standard output.
             clock: seconds.
         """
         self._num_steps = num_steps

@@ -1,4 +1,4 @@
-"""Directory of a run: checks before the first step, repair after a run that was killed."""
+"""Directory of a run: checks before training, repair after a killed run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATA = re.compile(r"(?P<name>.+-\d+)\.data-\d{5}-of-\d{5}$")
 
 
 def require_writable(model_dir: str) -> None:
-    """Refuse a directory that nothing can be written to; leave no trace in it.
+    """Refuse a directory that is not writable; leave no file in it.
 
     Raises:
         ValueError: it is read-only, a file, or in a directory where it cannot be created.
@@ -43,10 +43,10 @@ def require_writable(model_dir: str) -> None:
 
 
 def repair(model_dir: str, restored: NewestCheckpoint | None) -> None:
-    """Set corrupt checkpoints aside, name the restored one the newest, remove leftovers.
+    """Move corrupt checkpoints away, make the restored one the newest, remove leftovers.
 
     Args:
-        model_dir: of the run.
+        model_dir: directory of the run.
         restored: the checkpoint that the run continues from; None for a new run.
     """
     if not tf.io.gfile.isdir(model_dir):
@@ -61,8 +61,8 @@ def repair(model_dir: str, restored: NewestCheckpoint | None) -> None:
 def _lost_indexes(model_dir: str, newest: str) -> list[str]:
     """Return the checkpoints after `newest` whose data once had an index.
 
-    Data files get their index last: of a save that was killed there are data alone. They are worth
-    keeping where the state file names them, or cannot say.
+    The index is written after the data: an interrupted save leaves data without an index. The data
+    are kept if the state file names the checkpoint or is unreadable.
     """
     state = checkpoint_search.read_state(model_dir)
     listed = {os.path.basename(path) for path in state.all_model_checkpoint_paths} if state else ()
@@ -75,7 +75,7 @@ def _lost_indexes(model_dir: str, newest: str) -> list[str]:
 
 
 def _set_aside(model_dir: str, prefix: str) -> None:
-    """Move the files of a corrupt checkpoint away; the index first, which makes it one."""
+    """Move the files of a corrupt checkpoint away, the index first."""
     files = sorted(tf.io.gfile.glob(f"{prefix}.*"), key=lambda path: not path.endswith(".index"))
     if not files:
         return
@@ -92,7 +92,7 @@ def _set_aside(model_dir: str, prefix: str) -> None:
 
 
 def _repair_state_file(model_dir: str, newest: str) -> None:
-    """Write the state file anew where it does not name `newest` in this directory."""
+    """Rewrite the state file if it does not name `newest` in this directory."""
     state = checkpoint_search.read_state(model_dir)
     if state is not None and os.path.realpath(state.model_checkpoint_path) == os.path.realpath(
         newest

@@ -1,7 +1,7 @@
 """Learning rates as functions of the training step.
 
 step is an integer, or an integer tensor of any shape; the result is float32 of that shape. The
-first step is 0. The functions work eagerly and in a graph; `Schedule` hands one to an optimizer.
+first step is 0. The functions work eagerly and in a graph; `Schedule` wraps one for an optimizer.
 Defaults and meanings are those of the OD API's learning-rate messages.
 """
 
@@ -58,8 +58,8 @@ def manual_steps(
 ) -> tf.Tensor:
     """Return learning_rates[i] from step boundaries[i - 1] on.
 
-    There is one rate more than boundaries. With warmup the rate goes linearly from the first to the
-    second instead of jumping at boundaries[0].
+    There is one more rate than boundaries. With warmup the rate changes linearly from the first to
+    the second until boundaries[0], instead of jumping there.
     """
     boundaries, rates = list(boundaries), list(learning_rates)
     if len(rates) != len(boundaries) + 1:

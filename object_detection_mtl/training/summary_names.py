@@ -28,5 +28,5 @@ def weighted(key: str) -> str:
 
 
 def unweighted(key: str) -> str:
-    """Return the name of a term before its weight."""
+    """Return the name of an unweighted term."""
     return f"UnweightedLoss/{_OD_API.get(key, f'MTL/{key}')}"

@@ -26,7 +26,7 @@ AfterStep = Callable[[int, Callable[[], float]], None]
 
 
 class DetectionTrainer(orbit.StandardTrainer):
-    """Runs blocks of training steps.
+    """Runner of blocks of training steps.
 
     Each step of a block is one call of a compiled function, not an iteration inside TensorFlow: the
     call costs little beside a detector's step, and between two steps Python shows progress and
@@ -49,7 +49,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         Args:
             dataset: distributed batches, endless.
             training_step: the computation of a replica.
-            strategy: of the run.
+            strategy: strategy of the run.
             global_step: counts the steps done.
             after_step: called between steps.
             nonfinite_steps: skips steps that are not finite, up to a number.
@@ -73,7 +73,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         return self._compiled_step.experimental_get_tracing_count()
 
     def train_loop_begin(self) -> None:
-        """Forget the scalars of the block before."""
+        """Reset the scalars of the block."""
         self._scalars = []
 
     def create_train_loop_fn(self) -> Callable[[Any, tf.Tensor], None]:
@@ -159,7 +159,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         raise NonFiniteError(term, step, weights_are_kept=True)
 
     def _uncount(self, step: int) -> None:
-        """Take a step back that changed no weights; counting does not wait for the batch."""
+        """Decrement the step counter for a step that changed no weights."""
         self._global_step.assign(step)
         self._training_step.optimizer.iterations.assign(step)
 

@@ -40,15 +40,15 @@ SKIPPED = "skipped_nonfinite_steps"
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """Numbers of the outer loop.
+    """Options of the outer loop.
 
     Attributes:
-        num_steps: the run ends exactly here.
+        num_steps: the run ends exactly at this step.
         checkpoint_every_n: steps between checkpoints; one more is written at the end.
-        log_every_n: steps of a block, whose mean losses are logged.
+        log_every_n: number of steps of a block, whose mean losses are logged.
         record_summaries: log images too.
-        max_to_keep: newest checkpoints that stay.
-        keep_every_n_hours: besides, one for every so many hours stays; None for none.
+        max_to_keep: number of newest checkpoints to keep.
+        keep_every_n_hours: additionally keep one checkpoint for every n hours; None for none.
         on_damaged: what to do when the newest checkpoint is corrupt, one of
             `checkpoint_search.ON_DAMAGED`.
         skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
@@ -77,8 +77,8 @@ class TrainableModel:
     Attributes:
         detector: built for training.
         optimizer: not built yet.
-        trained: name -> variable of those to train.
-        step_options: of every step.
+        trained: name -> trained variable.
+        step_options: options of the training step.
     """
 
     detector: Any
@@ -92,7 +92,7 @@ class TrainingResult:
     """The end of a run.
 
     Attributes:
-        step: steps done.
+        step: number of completed steps.
         checkpoint: prefix of the newest checkpoint.
         metrics: TensorBoard name -> value of the last logged block; empty if no step was needed.
         interrupted_by: number of the signal that stopped the run, or None.
@@ -127,7 +127,7 @@ def run_training(
         initialize: loads the first weights of a NEW run into the detector.
         make_dataset: (detector, input context, batch size of one replica, number of the first
             example) -> endless batches.
-        batch_size: of all replicas together.
+        batch_size: global batch size.
         options: see `LoopOptions`.
         on_start: called when all of the above fit together, before the first step and before
             anything is written: a run that is refused leaves no trace in `model_dir`.
@@ -309,7 +309,7 @@ class _Run:
         return self._finish(interrupted_by)
 
     def _rescue(self) -> str:
-        """Save the steps before one that changed nothing; return a sentence about it."""
+        """Save the steps before a failed one; return a sentence about it."""
         if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
             return f" The newest checkpoint is {self._checkpoints.newest}"
         step, prefix = int(self._step.numpy()), self._checkpoints.save()

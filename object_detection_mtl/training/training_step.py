@@ -78,15 +78,15 @@ class StepOptions:
     """Options for losses and gradients.
 
     Attributes:
-        seed: of all random samples; the step number is the other half of every sample's seed.
+        seed: seed of the run; with the step number it is the seed of all random samples.
         clip_norm: largest norm of a gradient, 0 for none.
         clip_per_variable: `clip_norm` holds for each variable's gradient, not for all together.
         add_regularization: add the regularization loss.
         gradient_multipliers: one factor per trained variable, or empty for none.
-        jit_compile: let XLA compile losses and gradients. It compiles anew for every shape of a
-            batch, so inputs and ground truth should be padded to fixed sizes.
-        skip_nonfinite: a step with a NaN or infinite loss or gradient changes nothing and says so,
-            instead of raising an error.
+        jit_compile: compile losses and gradients with XLA. Every shape of a batch is compiled
+            separately, so inputs and ground truth should be padded to fixed sizes.
+        skip_nonfinite: skip a step with a NaN or infinite loss or gradient, and report it, instead
+            of raising an error.
         auxiliary_gradients: one of `auxiliary_gradients.FORMS`.
         auxiliary_warmup_start: first step with auxiliary losses.
         auxiliary_warmup_steps: steps in which their weights then rise to the configured ones.
@@ -124,7 +124,7 @@ class TrainingStep:
         Args:
             detector: built for training (`loss`, `loss_weights`, `predict`,
                 `regularization_loss`).
-            optimizer: of `training.optimizers` (takes summed gradients), built for `variables`.
+            optimizer: one of `training.optimizers` (takes summed gradients), built for `variables`.
             variables: those to train.
             options: see `StepOptions`.
         """
@@ -147,7 +147,7 @@ class TrainingStep:
         """Train on a batch.
 
         Args:
-            batch: of `fields.Batch` and `fields.Groundtruth`.
+            batch: tensors with the keys of `fields.Batch` and `fields.Groundtruth`.
             step: int64 [], steps completed before this one.
             measure: also return norms and angles of the terms' gradients.
 

@@ -128,7 +128,7 @@ def draw_boxes(
         max_boxes: maximum number of boxes, by score; None for all.
         show_scores: include scores in labels.
         show_labels: draw labels.
-        color: of all boxes, instead of one color per class.
+        color: color of all boxes, instead of one color per class.
         longer_side: an image with a smaller longer side is enlarged by an integer factor, so that
             labels are legible; 0 keeps the size of all images.
 

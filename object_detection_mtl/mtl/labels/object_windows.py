@@ -34,7 +34,7 @@ def object_windows(
         boxes: normalized [..., N, 4]. Their type is the windows' type. Boxes without area, or
             outside the image, have no windows.
         num_windows: W.
-        seed: of the selection; integers [2], one integer, or integers [..., 2], a seed per image.
+        seed: seed of the selection: integers [2], one integer, or a seed per image, [..., 2].
         num_boxes: see padded_objects.py.
         valid: see padded_objects.py.
 

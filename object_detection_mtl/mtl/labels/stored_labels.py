@@ -23,7 +23,7 @@ def soft_label_rows(
         number: R that is expected.
         num_classes: K.
         key: feature of the record, for the error.
-        image_id: of the record, for the error.
+        image_id: id of the record, for the error.
 
     Raises:
         InvalidArgumentError: (in the pipeline) texts that do not fit.
@@ -55,7 +55,7 @@ def mask_and_weights(
     Args:
         features: parsed record.
         mask_size: S.
-        image_id: of the record, for the error.
+        image_id: id of the record, for the error.
 
     Raises:
         InvalidArgumentError: (in the pipeline) a mask of another size, or none.

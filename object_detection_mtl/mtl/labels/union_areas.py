@@ -98,9 +98,9 @@ def _overlaps(starts: tf.Tensor, ends: tf.Tensor, sides: tf.Tensor) -> tf.Tensor
     """Return the length of every window on every strip, [..., A, W, R].
 
     Args:
-        starts: of strips, [..., A, R]; the strip between two groups is never covered.
-        ends: of strips, [..., A, R].
-        sides: of windows, [..., W, 2], from and to.
+        starts: starts of strips, [..., A, R]; the strip between two groups is never covered.
+        ends: ends of strips, [..., A, R].
+        sides: sides of windows, [..., W, 2], from and to.
     """
     low, high = tf.split(sides[..., tf.newaxis, :, :], 2, axis=-1)  # each [..., 1, W, 1]
     starts, ends = starts[..., tf.newaxis, :], ends[..., tf.newaxis, :]
