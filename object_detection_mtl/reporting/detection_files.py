@@ -117,22 +117,34 @@ def _coco_row(
     def class_of(value: float) -> int:
         return int(value) if numbers is None else numbers.get(int(value), -int(abs(value)))
 
-    image_id = item["image_id"]
-    if isinstance(image_id, float) and image_id.is_integer():
-        image_id = int(image_id)
-    key = str(image_id)
-    file_name = item.get("file_name")
-    if isinstance(file_name, str) and owners.get(file_name):
-        key = str(owners[file_name])
     x, y, width, height = box
     main_class = item.get("main_category_id")
-    return key, (
+    return _image_name(item, owners), (
         (y, x, y + height, x + width),
         score,
         class_of(number),
         None if main_class is None else class_of(main_class),
         item.get("main_score", math.nan),
     )
+
+
+def _image_name(item: dict[str, Any], owners: dict[str, str | None]) -> str:
+    """Return the id of the entry's image, or a name that no image has.
+
+    A file name decides, with or without directories and extension: `detect_objects` numbers the
+    images of its input, and these numbers may be those of other images in the ground truth. The
+    number decides without a file name, and where several images have this name.
+    """
+    image_id = item["image_id"]
+    if isinstance(image_id, float) and image_id.is_integer():
+        image_id = int(image_id)
+    file_name = item.get("file_name")
+    if not isinstance(file_name, str):
+        return str(image_id)
+    for alias in groundtruth_files.aliases_of(file_name):
+        if alias in owners:
+            return owners[alias] or str(image_id)
+    return file_name
 
 
 def _is_finite(value: Any) -> bool:

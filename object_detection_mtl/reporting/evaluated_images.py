@@ -175,6 +175,12 @@ def with_detections(
                 f"{listing([image.image_id for image in groundtruth.images], 2)}. Do both belong "
                 "together? --skip_unknown skips these detections"
             )
+        if not by_image:
+            raise ValueError(
+                f"{source}: all {what}: {listing(unknown, 4)}; the ground truth has "
+                f"{listing([image.image_id for image in groundtruth.images], 2)}. Give the ground "
+                "truth of these images"
+            )
         notes.append(f"Skipped {what}.")
     by_image, count = _known_classes(groundtruth.categories, by_image, skip_unknown, source)
     if count:

@@ -83,7 +83,7 @@ def _read_voc(
                 height=annotation.height,
                 width=annotation.width,
                 read_bytes=image_path.read_bytes if image_path else None,
-                aliases=_aliases(annotation.filename, image_path.name if image_path else ""),
+                aliases=aliases_of(annotation.filename, image_path.name if image_path else ""),
             )
         )
     return EvaluationSet("", categories, images, _notes(unknown))
@@ -115,7 +115,7 @@ def _read_coco(
                 height=item.height,
                 width=item.width,
                 read_bytes=image_path.read_bytes if image_path else None,
-                aliases=_aliases(item.file_name),
+                aliases=aliases_of(item.file_name),
             )
         )
     numbers = {number: ids[name] for name, number in file.categories.items() if name in ids}
@@ -278,7 +278,7 @@ def _image_of_example(
         height=size[0],
         width=size[1],
         read_bytes=read_bytes,
-        aliases=_aliases(image_id, *filenames),
+        aliases=aliases_of(image_id, *filenames),
     )
     return image, int(np.count_nonzero(~kept))
 
@@ -317,7 +317,7 @@ def _numbered(names: Sequence[str], source: str) -> list[Category]:
     return [Category(i, name, name) for i, name in enumerate(names, start=1)]
 
 
-def _aliases(*names: str) -> tuple[str, ...]:
+def aliases_of(*names: str) -> tuple[str, ...]:
     """Return the names, also without directories and without extension."""
     aliases: dict[str, None] = {}
     for name in filter(None, names):

@@ -60,7 +60,8 @@ def results_with(tmp_path, **changes):
         ({"bbox": [1, 2, 3, float("inf")]}, "entry 0: bbox is"),
         ({"category_id": 1.5}, "entry 0: category_id is 1.5"),
         ({"category_id": 9}, "class 9 is not one of the 2 classes"),
-        ({"image_id": 77, "file_name": "x.jpg"}, "1 detections of 1 images .*: 77"),
+        ({"image_id": 77, "file_name": None}, "1 detections of 1 images .*: 77"),
+        ({"image_id": 12, "file_name": "x.jpg"}, r"1 detections of 1 images .*: x\.jpg"),
     ],
 )
 def test_a_wrong_entry_is_one_line_with_its_place(changes, message, truth, tmp_path):
@@ -91,6 +92,23 @@ def test_no_detections_at_all(truth, tmp_path):
     path.write_text("[]")
     made = read_detections(path, truth)
     assert [len(item.detections.scores) for item in made.images] == [0, 0, 0]
+
+
+def test_the_file_name_decides_whatever_directory_and_number(tmp_path):
+    # detect_objects --images=DIR writes paths, and numbers that other images of a COCO file have.
+    truth = read_groundtruth(write_coco(tmp_path / "truth.json"))
+    rows = [{**row, "file_name": f"new/images/{row['file_name']}"} for row in coco_results()]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**row, "image_id": 13} for row in rows]))
+    made = read_detections(path, truth)
+    assert [len(item.detections.scores) for item in made.images] == [2, 1, 0]
+
+
+def test_skipping_every_detection_is_an_error(truth, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**row, "file_name": "x.jpg"} for row in coco_results()]))
+    with pytest.raises(ValueError, match=r"all 3 detections of 1 images .*: x\.jpg; .* Give the"):
+        read_detections(path, truth, skip_unknown=True)
 
 
 def test_unknown_images_can_be_skipped(truth, tmp_path):
