@@ -69,7 +69,7 @@ def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dic
         num_classes=detector.num_classes,
         batch_size=config.eval_config.batch_size,
         is_training=False,
-        labels=label_builder.build(config.model.mtl),
+        labels=label_builder.build(config.model),
     )
     collector = ablation_detections.Collector(categories)
     evaluators = [*metrics_sets.make_evaluators(METRICS_SETS, categories), collector]
