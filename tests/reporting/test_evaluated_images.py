@@ -31,7 +31,11 @@ def test_unknown_images_are_refused_or_counted():
     found = {"three": detected((A, 0.5, CAT), (A, 0.4, CAT))}
     with pytest.raises(ValueError, match="2 detections of 1 images .* three; .* one, two"):
         with_detections(TRUTH, found, "name")
+    with pytest.raises(ValueError, match="all 2 detections of 1 images"):
+        with_detections(TRUTH, found, "name", skip_unknown=True)
+    found["one"] = detected((A, 0.5, CAT))
     made = with_detections(TRUTH, found, "name", skip_unknown=True)
+    assert made.images[0].detections.scores.tolist() == [0.5]
     assert made.notes == ("Skipped 2 detections of 1 images that are not in the ground truth.",)
 
 
