@@ -2,7 +2,7 @@
 
     python -m benchmarks.context_dataset --output_dir=context
 
-Every image shows one pot or one racket, and one to three identical rings. With a pot in the image
+Every image shows one pot or one racket, and up to three identical rings. With a pot in the image
 a ring is a "lid", with a racket a "hoop". The ring and its surroundings carry no information about
 the class: at least `GAP` pixels lie between a ring's box and the context's box, more than the 110
 pixels that a cell of MobileNet's stage-1 feature map sees in each direction. A detector that
@@ -46,8 +46,8 @@ def draw_context_image(index: int, seed: int) -> tuple[Image.Image, list[tuple[s
     image = _background(rng).resize((SIDE * _OVERSAMPLING,) * 2, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
     for name, box in objects:
-        scaled = tuple(value * _OVERSAMPLING for value in box)
-        _DRAWINGS.get(name, _draw_ring)(draw, scaled, rng)
+        left, top, right, bottom = (value * _OVERSAMPLING for value in box)
+        _DRAWINGS.get(name, _draw_ring)(draw, (left, top, right, bottom), rng)
     image = image.resize((SIDE, SIDE), Image.Resampling.BOX)
     noisy = np.asarray(image) + rng.normal(0.0, 6.0, (SIDE, SIDE, 1))
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), objects

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def draw(number: int, num_classes: int, seed: int = 0):
-    """Boxes [N, 4] float32, normalised, and classes [N] int32."""
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def draw(number: int, num_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes [N, 4] float32, normalized, and classes [N] int32."""
     import numpy as np
 
     rng = np.random.default_rng(seed)

@@ -58,7 +58,7 @@ def write_records(path: Path, num_boxes: int, num_classes: int) -> None:
                 source_id=str(number),
                 boxes=boxes,
                 class_texts=[str(kind) for kind in classes],
-                class_labels=classes,
+                class_labels=classes.tolist(),
             )
             writer.write(example.SerializeToString())
 

@@ -17,7 +17,8 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from absl import app, flags
 
@@ -114,7 +115,7 @@ def megabytes(function: Callable) -> float:
     return 1024.0 * (peak_memory_gib() - before)
 
 
-def _on_one_thread(function: Callable, rounds: int):
+def _on_one_thread(function: Callable, rounds: int) -> Iterator[Any]:
     import tensorflow as tf
 
     options = tf.data.Options()
@@ -123,7 +124,9 @@ def _on_one_thread(function: Callable, rounds: int):
     return iter(tf.data.Dataset.range(rounds).map(function).with_options(options))
 
 
-def measure(number: int, num_classes: int, num_windows: int, rounds: int):
+def measure(
+    number: int, num_classes: int, num_windows: int, rounds: int
+) -> tuple[dict[str, tuple[float, float]], float]:
     """Return {name: milliseconds as above}, and the memory in MB."""
     import tensorflow as tf
 

@@ -32,7 +32,8 @@ def coco_instances(data_dir: Path, names: list[str]) -> dict[str, Any]:
     """Return the annotations of the images `names` of a VOC directory as COCO instances."""
     categories = label_map.load(samples.path("mscoco_label_map.pbtxt"))
     ids = {category.display_name: category.id for category in categories}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):
         annotation = voc_annotations.parse_annotation(
             data_dir / voc_annotations.ANNOTATIONS / f"{name}.xml"

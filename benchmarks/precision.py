@@ -60,6 +60,7 @@ def evaluate_export(config: Any, path: str) -> dict[str, float]:
         retain_original_images=True,
     )
     categories = input_reader_builder.load_label_map(reader, num_classes)
+    assert categories is not None
     evaluators = eval_config_builder.build_evaluators(config.eval_config, categories)
     run = forms.load_form(path)
 
