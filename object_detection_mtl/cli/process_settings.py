@@ -20,6 +20,10 @@ _NEVER = 2**31 - 1
 
 ONEDNN_SETTING = "TF_ENABLE_ONEDNN_OPTS"
 _CPU_INFO = Path("/proc/cpuinfo")
+# Abseil's function SetMinLogLevel in TensorFlow 2.20.
+_FRAMEWORK_LIBRARY = "libtensorflow_framework.so.2"
+_SET_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
+_FATAL = 3
 # oneDNN has fast gradient kernels only for CPUs with this feature.
 _REQUIRED_FEATURE = "avx2"
 
@@ -62,6 +66,34 @@ def use_onednn() -> bool:
     if not _cpu_has(_REQUIRED_FEATURE):
         return False
     os.environ[ONEDNN_SETTING] = "1"
+    return True
+
+
+def apply_log_level() -> bool:
+    """Apply TF_CPP_MIN_LOG_LEVEL to the messages that TensorFlow writes with Abseil's log.
+
+    TensorFlow reads the variable for its own log only. Its graph optimizer, which export and
+    evaluation use, writes devices and failed cost estimates with Abseil's.
+
+    Call it after TensorFlow is imported, which loads the library.
+
+    Returns:
+        Whether the setting was made: False before TensorFlow is imported, if the variable is not a
+        number, or in a build of TensorFlow with another version of Abseil.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return False
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")
+    library = Path(str(tensorflow.__file__)).with_name(_FRAMEWORK_LIBRARY)
+    try:
+        set_level = getattr(ctypes.CDLL(str(library)), _SET_LOG_LEVEL)
+    except (AttributeError, OSError):
+        return False
+    if not level.isdecimal():
+        return False
+    set_level.argtypes, set_level.restype = [ctypes.c_int], None
+    set_level(min(int(level), _FATAL))  # Both logs number the levels from 0, INFO, to 3, FATAL.
     return True
 
 

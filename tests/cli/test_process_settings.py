@@ -43,6 +43,17 @@ ones = tf.ones([1, 4, 4, 3]), tf.ones([3, 3, 3, 2])
 convolved = tf.function(lambda: tf.nn.conv2d(*ones, 1, "SAME"))()
 print(test_util.IsMklEnabled(), float(tf.reduce_sum(convolved)))
 """
+# TensorFlow's graph optimizer writes the devices that it finds with Abseil's log.
+FIND_DEVICES = """
+import os
+import tensorflow
+from object_detection_mtl.cli import process_settings
+done = process_settings.apply_log_level()
+os.dup2(1, 2)
+from tensorflow.python.grappler import cluster
+cluster.Cluster()
+print(done)
+"""
 # The training command up to the choice of kernels.
 TRAIN = """
 import sys
@@ -169,3 +180,10 @@ def test_cpu_with_avx2(tmp_path, monkeypatch):
     monkeypatch.setattr(process_settings, "_CPU_INFO", path)
     assert process_settings.use_onednn()
     assert os.environ[process_settings.ONEDNN_SETTING] == "1"
+
+
+@pytest.mark.parametrize(("level", "is_silent"), [("3", True), ("0", False)])
+def test_log_level_of_the_environment_applies_to_the_graph_optimizer(level, is_silent):
+    words = processes.words(FIND_DEVICES, without=[], TF_CPP_MIN_LOG_LEVEL=level)
+    assert "True" in words
+    assert (words == ["True"]) == is_silent
