@@ -128,6 +128,8 @@ def parse_detector(argument: str) -> tuple[str, list[str]]:
 def _print(comparison: DetectorComparison) -> None:
     reference = comparison.detectors[0]
     names = reference.runs[0].names
+    for note in comparison.notes():
+        print(f"note: {note}")
     for detector in comparison.detectors:
         count = len(detector.runs)
         print(f"{detector.name}: {count} {'run' if count == 1 else 'runs'}")

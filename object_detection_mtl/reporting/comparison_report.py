@@ -127,7 +127,6 @@ def comparison_page(comparison: DetectorComparison, num_resamples: int) -> str:
     detectors = comparison.detectors
     names = [detector.name for detector in detectors]
     first = detectors[0].runs[0]
-    notes = {n: None for d in detectors for run in d.runs for n in run.evaluation.notes}
     return render_page(
         "comparison.html.j2",
         {
@@ -138,7 +137,7 @@ def comparison_page(comparison: DetectorComparison, num_resamples: int) -> str:
             "num_resamples": num_resamples,
             "level": f"{100 * comparison.differences[0].mean.level:g}",
             "min_score": f"{comparison.options.min_score:g}",
-            "notes": list(notes),
+            "notes": comparison.notes(),
             "metric_names": METRIC_NAMES,
             "summary": _summary(comparison),
             "charts": {

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import defaultdict
@@ -58,6 +59,9 @@ def read_detections(
         ValueError, FileNotFoundError: files that cannot be used; the message names the place.
     """
     source = Path(path)
+    if not source.is_dir():
+        notes = groundtruth.notes + groundtruth.note_on_class_numbers()
+        groundtruth = dataclasses.replace(groundtruth, notes=notes)
     if source.is_dir():
         detected = _read_voc_texts(source, groundtruth)
     elif str(path).endswith(".json"):
@@ -87,6 +91,7 @@ def _read_coco_results(path: Path, groundtruth: EvaluationSet) -> dict[str, Dete
             f"{path} holds {kind}, expected COCO results: a list of detections with image_id, "
             "category_id, bbox and score"
         )
+    _check_class_names(path.with_name("images.json"), path, groundtruth)
     owners = owners_of_names(groundtruth.images)
     numbers = groundtruth.category_numbers
     rows: dict[str, list[tuple]] = defaultdict(list)
@@ -94,6 +99,28 @@ def _read_coco_results(path: Path, groundtruth: EvaluationSet) -> dict[str, Dete
         key, row = _coco_row(item, f"{path}: entry {position}", owners, numbers)
         rows[key].append(row)
     return {key: _objects(found) for key, found in rows.items()}
+
+
+def _check_class_names(description: Path, results: Path, groundtruth: EvaluationSet) -> None:
+    """Compare the classes of images.json, which detect_objects writes beside its results.
+
+    Raises:
+        ValueError: a class number has another name in the ground truth.
+    """
+    try:
+        classes = json.loads(description.read_text(encoding="utf-8-sig"))["categories"]
+        names = {int(item["id"]): str(item["name"]) for item in classes}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # Without it, or with another file of this name, the numbers count.
+    numbers = groundtruth.category_numbers
+    for category in groundtruth.categories:
+        found = [n for n in names if (n if numbers is None else numbers.get(n)) == category.id]
+        if found and names[found[0]] not in (category.name, category.display_name):
+            raise ValueError(
+                f"{results}: class {found[0]} is {names[found[0]]!r} ({description.name}), in the "
+                f"ground truth {category.name!r}. Give the label map of the detections: "
+                "--label_map_path"
+            )
 
 
 def _coco_row(

@@ -92,6 +92,11 @@ class DetectorComparison:
     differences: list[Difference]
     options: ReportOptions
 
+    def notes(self) -> list[str]:
+        """Return the notes of all runs, each once."""
+        runs = [run for detector in self.detectors for run in detector.runs]
+        return list(dict.fromkeys(note for run in runs for note in run.evaluation.notes))
+
 
 def compare_detectors(
     detectors: Sequence[tuple[str, Sequence[EvaluationSet]]],

@@ -85,6 +85,8 @@ class EvaluationSet:
         images: each image once.
         notes: sentences about skipped or unusual data.
         category_numbers: category number of a COCO file -> class number; None where they are equal.
+        numbered_by_name: the class numbers are not those of a file, but the alphabetical order of
+            the class names.
     """
 
     name: str
@@ -92,6 +94,17 @@ class EvaluationSet:
     images: Sequence[EvaluatedImage]
     notes: tuple[str, ...] = ()
     category_numbers: Mapping[int, int] | None = None
+    numbered_by_name: bool = False
+
+    def note_on_class_numbers(self) -> tuple[str, ...]:
+        """Return a sentence for detections with class numbers if the numbers are assumed."""
+        if not self.numbered_by_name:
+            return ()
+        names = listing([f"{category.id} {category.name}" for category in self.categories], 6)
+        return (
+            f"The ground truth has class names and no numbers; assumed {names}. Other numbers: "
+            "--label_map_path.",
+        )
 
 
 def make_groundtruth(
@@ -244,8 +257,8 @@ def _known_classes(
         if not known.all() and not skip_unknown:
             raise ValueError(
                 f"{source}: image {key!r}: class {classes[~known][0]} is not one of the "
-                f"{len(ids)} classes ({listing(ids, 6)}). Do the detections and the label map "
-                "belong together? --skip_unknown skips these detections"
+                f"{len(ids)} classes ({listing(ids, 6)}). Give the label map of the "
+                "detections, --label_map_path; --skip_unknown skips these detections"
             )
         skipped += int(np.count_nonzero(~known))
         kept[key] = found.rows(known)

@@ -64,6 +64,7 @@ def _read_voc(
         for file in voc_annotations.annotation_files(part, set_name):
             annotation = voc_annotations.parse_annotation(file)
             annotations.append((annotation, finder.find(annotation) if finder else None))
+    numbered_by_name = categories is None
     if categories is None:
         names = voc_annotations.class_names(annotation for annotation, _ in annotations)
         categories = _numbered(names, str(directory))
@@ -86,7 +87,7 @@ def _read_voc(
                 aliases=aliases_of(annotation.filename, image_path.name if image_path else ""),
             )
         )
-    return EvaluationSet("", categories, images, _notes(unknown))
+    return EvaluationSet("", categories, images, _notes(unknown), numbered_by_name=numbered_by_name)
 
 
 def _read_coco(

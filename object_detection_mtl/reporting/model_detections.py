@@ -7,6 +7,7 @@ without EXIF orientation.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,8 @@ def detect_in_images(
                 found = _detect(predict, image)
                 detected[image.image_id] = found
                 progress.add(image.image_id, found)
+    notes = groundtruth.notes + groundtruth.note_on_class_numbers()
+    groundtruth = dataclasses.replace(groundtruth, notes=notes)
     return with_detections(groundtruth, detected, name, skip_unknown=skip_unknown, source=name)
 
 

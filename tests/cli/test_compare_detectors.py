@@ -34,7 +34,10 @@ def test_two_files(files):
     )
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0] == "without: 1 run"
+    assert lines[0].startswith(
+        "note: The ground truth has class names and no numbers; assumed 1 cat"
+    )
+    assert lines[1] == "without: 1 run"
     place = lines.index("all minus without, AP at IoU 0.5, 95 % interval")
     assert lines[place + 1].split()[:5] == ["mean", "of", "all", "classes", "+0.5000"]
     assert lines[place + 2].split()[:2] == ["cat", "+1.0000"]
@@ -58,7 +61,7 @@ def test_names_and_runs(files):
         f"--groundtruth={files / 'voc'}",
         "--resamples=10",
     )
-    assert done.out.splitlines()[0] == "old: 2 runs"
+    assert done.out.splitlines()[1] == "old: 2 runs"
     assert "new minus old" in done.out
 
 

@@ -35,7 +35,7 @@ def test_metrics_are_printed_and_a_report_is_written(results, tmp_path):
     truth = write_voc(tmp_path / "voc")
     done = run(results, "--groundtruth", truth, "--report", report, "--coco_export", export)
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines()[0] == "mine: 3 images"
+    assert done.out.splitlines()[1] == "mine: 3 images"
     assert done.out.splitlines()[-2:] == [str(report / "report.html"), str(export)]
     assert (export / "data" / "a.jpg").is_file()
     found = values(done.out)
@@ -99,4 +99,4 @@ def test_skipped_detections_are_noted(tmp_path):
     assert "--skip_unknown" in run(path, "--groundtruth", truth).err
     done = run(path, "--groundtruth", truth, "--skip_unknown")
     assert done.code == 0
-    assert done.out.startswith("note: Skipped 1 detections of 1 images")
+    assert "\nnote: Skipped 1 detections of 1 images" in done.out

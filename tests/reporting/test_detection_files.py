@@ -104,6 +104,25 @@ def test_the_file_name_decides_whatever_directory_and_number(tmp_path):
     assert [len(item.detections.scores) for item in made.images] == [2, 1, 0]
 
 
+def test_class_names_beside_the_results_are_compared(tmp_path):
+    # A set without cats: its classes are numbered by name, and dog is 1.
+    voc = write_voc(tmp_path / "voc")
+    (voc / "ImageSets" / "Main").mkdir(parents=True)
+    (voc / "ImageSets" / "Main" / "val.txt").write_text("b\n")
+    path = tmp_path / "detections.json"
+    path.write_text(json.dumps([{**coco_results()[2], "category_id": 1}]))
+    truth = read_groundtruth(voc, set_name="val")
+    assert "assumed 1 dog" in read_detections(path, truth).notes[0]
+    names = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    (tmp_path / "images.json").write_text(json.dumps({"categories": names}))
+    with pytest.raises(ValueError, match=r"class 1 is 'cat' \(images.json\), .* truth 'dog'"):
+        read_detections(path, truth)
+    label_map = tmp_path / "map.pbtxt"
+    label_map.write_text("item { id: 1 name: 'cat' } item { id: 2 name: 'dog' }")
+    truth = read_groundtruth(voc, set_name="val", label_map_path=label_map)
+    assert read_detections(path, truth).notes == ()
+
+
 def test_skipping_every_detection_is_an_error(truth, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{**row, "file_name": "x.jpg"} for row in coco_results()]))
