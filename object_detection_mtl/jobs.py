@@ -221,7 +221,7 @@ def evaluate(
         min_interval = config.eval_config.eval_interval_secs
     once = once or checkpoint_search.means_one_checkpoint(checkpoint_dir)
     if report and not once:
-        raise ValueError("a report is of one checkpoint; evaluate once, or give no report")
+        raise ValueError("a report describes one checkpoint; evaluate once, or omit the report")
     prefixes: Iterator[str]
     if once:
         prefixes = iter(

@@ -39,7 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "eval_every_n",
         None,
-        "Evaluate every so many steps of the training, a multiple of --checkpoint_every_n, and "
+        "Evaluate every n steps of the training, a multiple of --checkpoint_every_n, and "
         "keep the best checkpoint in the directory best.",
     )
     flags.DEFINE_string(
@@ -50,7 +50,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "patience",
         None,
-        "With --eval_every_n: end after so many evaluations without improvement.",
+        "With --eval_every_n: evaluations without improvement after which training ends.",
     )
     flags.DEFINE_integer("log_every_n", 100, "Steps between logs of the mean losses.")
     flags.DEFINE_bool("record_summaries", True, "Write images of the input to TensorBoard too.")
@@ -174,12 +174,12 @@ def _check_flags_of_modes() -> None:
     if FLAGS.eval_every_n is None:
         given = [name for name in ("best_metric", "patience") if FLAGS[name].value is not None]
         if given:
-            raise ValueError(f"--{given[0]} is about evaluation in between; give --eval_every_n")
+            raise ValueError(f"--{given[0]} needs evaluation during training; give --eval_every_n")
     elif FLAGS.checkpoint_dir:
-        raise ValueError("--eval_every_n is for training; with --checkpoint_dir this evaluates")
+        raise ValueError("--eval_every_n applies to training only; omit --checkpoint_dir")
     if FLAGS.report and not FLAGS.eval_once:
         raise ValueError(
-            "--report is given without --eval_once; the report is about one checkpoint. Give both"
+            "--report is given without --eval_once; a report describes one checkpoint. Give both"
         )
 
 

@@ -164,7 +164,7 @@ def test_a_signal_is_the_exit_code(directory, monkeypatch):
 
 def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
     assert "give --eval_every_n" in error(run(directory, "--patience=2"))
-    assert "--eval_every_n is for training" in error(
+    assert "--eval_every_n applies to training only" in error(
         run(directory, "--checkpoint_dir=c", "--eval_every_n=2")
     )
     assert "--skip_nonfinite_steps=-1: expected 0 or more" in error(

@@ -90,7 +90,7 @@ def build(
         )
     if layer_options:
         raise ValueError(
-            f"feature_extractor: {application} has layers of its own; remove "
+            f"feature_extractor: {application} ignores conv_hyperparams; remove "
             "override_base_feature_extractor_hyperparams"
         )
     division = DIVISIONS[application]

@@ -66,8 +66,8 @@ def _layer_options(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[s
     if not config.override_base_feature_extractor_hyperparams:
         if config.HasField("conv_hyperparams"):
             _logger.warning(
-                "feature_extractor: conv_hyperparams act only with "
-                "override_base_feature_extractor_hyperparams: true; the network keeps its own"
+                "feature_extractor: conv_hyperparams are ignored without "
+                "override_base_feature_extractor_hyperparams: true"
             )
         return {}
     hyperparams = config.conv_hyperparams

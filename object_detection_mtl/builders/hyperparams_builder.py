@@ -33,7 +33,7 @@ def build(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
     if normalizer is not None:
         raise ValueError(
             f"hyperparams {{ {normalizer} }} is not supported in Faster R-CNN predictors: "
-            "their layers have biases and no normalisation. Remove it."
+            "their layers have biases and no normalization. Remove it."
         )
     return LayerHyperparams(
         initializer=initializer(config.initializer),

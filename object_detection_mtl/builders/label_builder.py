@@ -72,8 +72,8 @@ def check_augmentation(
         name = step.WhichOneof("preprocessing_step")
         if name not in _HARMLESS:
             raise ValueError(
-                f"train_config.data_augmentation_options: {name} would make the labels stale that "
-                "the records store (mtl { label_source: RECORD }); with these they stay valid: "
+                f"train_config.data_augmentation_options: {name} would invalidate the labels that "
+                "the records store (mtl { label_source: RECORD }); allowed are "
                 f"{', '.join(_HARMLESS)}. Remove the step, or set label_source: "
                 "ON_THE_FLY, which makes labels after augmentation"
             )

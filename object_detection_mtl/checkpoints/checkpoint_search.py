@@ -158,8 +158,8 @@ def find_newest(
         raise error(f"{directory!r} holds no complete checkpoint: {reasons}")
     if _state_file_exists(directory):
         raise FileNotFoundError(
-            f"the state file of {directory!r} names no checkpoint, and there is none. Restore the "
-            "checkpoints, or remove the file `checkpoint` if there never was one"
+            f"the state file of {directory!r} names no checkpoint, and the directory has none. "
+            "Restore the checkpoints, or remove the file `checkpoint` if there never was one"
         )
     return None
 

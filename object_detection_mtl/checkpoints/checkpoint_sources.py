@@ -54,7 +54,7 @@ def source_of(checkpoint: CheckpointFile) -> CheckpointSource:
     if any(key.startswith("model/_feature_extractor/") for key in checkpoint.shapes):
         raise ValueError(
             f"checkpoint {checkpoint.prefix!r} looks like an SSD or CenterNet of the Object "
-            "Detection API; its feature extractor fits no Faster R-CNN or R-FCN"
+            "Detection API; its feature extractor does not fit Faster R-CNN or R-FCN"
         )
     kind = "object-based" if checkpoint.is_object_based else "name-based"
     raise ValueError(

@@ -178,7 +178,7 @@ def _download(network: str) -> keras.Model:
     application = application_of(network)
     if not application:
         raise ValueError(
-            f'fine_tune_checkpoint "{IMAGENET}" is there for '
+            f'fine_tune_checkpoint "{IMAGENET}" is available for '
             f"{', '.join(_networks_with_application())}; the model's feature extractor is "
             f"{network or 'not given'}"
         )

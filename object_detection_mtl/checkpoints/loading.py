@@ -39,8 +39,8 @@ def load_detector_weights(
     if not source.is_detector(checkpoint):
         raise ValueError(
             f"checkpoint {checkpoint.prefix!r} is a {source.title} "
-            f"({', '.join(sorted(source.networks(checkpoint)))}): training starts from it, but it "
-            "cannot detect. Give the checkpoint of a trained detector"
+            f"({', '.join(sorted(source.networks(checkpoint)))}): training can start from it, but "
+            "it cannot detect. Give the checkpoint of a trained detector"
         )
     if native.is_native(checkpoint):
         _require_all(checkpoint, detector)

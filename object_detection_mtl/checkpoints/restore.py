@@ -151,20 +151,20 @@ def _refuse_bad(
             else ""
         )
         raise ValueError(
-            f"checkpoint {checkpoint.prefix!r} is of another model: {len(report.mismatched)} "
+            f"checkpoint {checkpoint.prefix!r} belongs to another model: {len(report.mismatched)} "
             "variables have another shape there (name: shape in the checkpoint, in the model): "
             f"{first_names(report.mismatched)}{hint}"
         )
     if not report.loaded:
         raise ValueError(
-            f"nothing in checkpoint {checkpoint.prefix!r} ({plan.description}) fits the model: it "
-            f"has {first_names(sorted(plan.weights))}, the model wants "
+            f"no variable of checkpoint {checkpoint.prefix!r} ({plan.description}) is in the "
+            f"model: it has {first_names(sorted(plan.weights))}, the model expects "
             f"{first_names(sorted(plan.wanted))}"
         )
     if report.missing:
         raise ValueError(
             f"checkpoint {checkpoint.prefix!r} ({plan.description}) lacks {len(report.missing)} of "
-            f"the {len(plan.wanted)} variables of the model that were asked for: "
+            f"the {len(plan.wanted)} requested variables of the model: "
             f"{first_names(report.missing)}. {_advice(report.missing, request)}"
         )
 
@@ -176,7 +176,7 @@ def _advice(missing: Iterable[str], request: RestoreRequest) -> str:
     heads = sorted({n.split("/")[0] for n in missing if n.startswith(request.include or ("\0",))})
     if heads:
         return (
-            f"If it was trained without {', '.join(heads)}, do not ask for that: take the "
-            "restore_... field out of train_config"
+            f"If it was trained without {', '.join(heads)}, do not request them: remove the "
+            "restore_... field from train_config"
         )
-    return "It is another version of the network: give a checkpoint of the same one"
+    return "The checkpoint is of another version of the network; give one of the same version"

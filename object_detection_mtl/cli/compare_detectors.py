@@ -38,8 +38,8 @@ def define_flags() -> None:
     evaluate_detections.define_groundtruth_flags()
     flags.DEFINE_string("report", None, "Directory of the report; created if it does not exist.")
     flags.DEFINE_string("figure", None, "PNG file of images with detections side by side.")
-    flags.DEFINE_integer("figure_images", 6, "Images of the figure.", lower_bound=1)
-    flags.DEFINE_integer("resamples", 1000, "Resamples of the bootstrap.", lower_bound=1)
+    flags.DEFINE_integer("figure_images", 6, "Number of images in the figure.", lower_bound=1)
+    flags.DEFINE_integer("resamples", 1000, "Number of bootstrap resamples.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the bootstrap.", lower_bound=0)
 
 

@@ -9,8 +9,8 @@ r"""Detect objects in images with a trained detector.
 Writes detections.json (a list in the COCO results format: image_id, category_id, bbox [x, y, width,
 height] in pixels, score, file_name), images.json (images and classes) and drawn_images/ (the images
 with boxes); with --output_format=tfrecord or both, detections.record: examples with detections in
-the keys of the Object Detection API's infer_detections. Images are rotated as their EXIF header
-asks, except those of records; boxes refer to the rotated image.
+the keys of the Object Detection API's infer_detections. Images are rotated by their EXIF
+orientation, except those of records; boxes refer to the rotated image.
 
 The same command resumes an interrupted run.
 
@@ -109,7 +109,7 @@ def _define_input_flags() -> None:
     )
     flags.DEFINE_bool("recursive", False, "Search the subdirectories of a directory, too.")
     flags.DEFINE_bool(
-        "exif_orientation", True, "Rotate images as their EXIF header asks, as viewers do."
+        "exif_orientation", True, "Rotate images by their EXIF orientation, as viewers do."
     )
     flags.DEFINE_integer(
         "batch_size",

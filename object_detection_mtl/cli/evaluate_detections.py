@@ -37,7 +37,7 @@ def define_groundtruth_flags() -> None:
         "label_map_path", None, "Label map. Default: the classes that the annotations name."
     )
     flags.DEFINE_string(
-        "set", None, "Of a PASCAL VOC directory: name of a list in ImageSets/Main. Default: train."
+        "set", None, "Name of a list in ImageSets/Main of a PASCAL VOC directory. Default: train."
     )
     flags.DEFINE_string(
         "image_dir", None, "Directory of the images of a COCO file, for the report's thumbnails."
@@ -48,7 +48,7 @@ def define_groundtruth_flags() -> None:
     flags.DEFINE_float(
         "min_score",
         0.5,
-        "Score from which on confusion matrix, recall, mistakes and gallery look at detections.",
+        "Minimum score of detections in confusion matrix, recall, mistakes and gallery.",
         lower_bound=0,
         upper_bound=1,
     )

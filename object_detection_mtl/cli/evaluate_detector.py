@@ -27,7 +27,7 @@ def define_flags() -> None:
         "checkpoint_dir", None, "Directory of checkpoints, or the prefix of one checkpoint."
     )
     flags.DEFINE_string(
-        "model_dir", None, "Where metrics are written. Default: the checkpoint's directory."
+        "model_dir", None, "Directory of the metrics. Default: the checkpoint's directory."
     )
     flags.DEFINE_string("report", None, "Directory of the report; created if it does not exist.")
     flags.DEFINE_multi_string("override", [], "A field of the config and its value, a.b.c=value.")
@@ -37,27 +37,27 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "sample_1_of_n_eval_examples",
         None,
-        "Evaluate one of n examples; the config's value.",
+        "Evaluate one of n examples, instead of the config's value.",
         lower_bound=1,
     )
     flags.DEFINE_enum(
         "engine",
         "tensorflow",
         ("tensorflow", "openvino", "onnxruntime", "auto"),
-        "What detects. All but TensorFlow convert the checkpoint, and give no losses and no "
-        "metrics of auxiliary tasks. auto takes the fastest one installed that finds what "
-        "TensorFlow finds on the first batch.",
+        "Runtime of the detector. All but TensorFlow convert the checkpoint, and compute no losses "
+        "and no metrics of auxiliary tasks. auto uses the fastest installed runtime whose "
+        "detections on the first batch equal TensorFlow's.",
     )
     flags.DEFINE_enum(
         "engine_precision",
         "float32",
         ("float32", "bfloat16"),
-        "Of the convolutions in OpenVINO. bfloat16 is for CPUs that multiply it.",
+        "Precision of the convolutions in OpenVINO. bfloat16 is for CPUs with instructions for it.",
     )
     flags.DEFINE_float(
         "min_score",
         0.5,
-        "Score from which on confusion matrix, recall, mistakes and gallery look at detections.",
+        "Minimum score of detections in confusion matrix, recall, mistakes and gallery.",
         lower_bound=0,
         upper_bound=1,
     )

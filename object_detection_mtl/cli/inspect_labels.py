@@ -34,7 +34,12 @@ def define_flags() -> None:
         None,
         "Instead of --input_path: parent directory of VOC2007 and VOC2012, or a VOC directory.",
     )
-    flags.DEFINE_enum("year", "VOC2007", voc_annotations.YEARS, "Which of them to inspect.")
+    flags.DEFINE_enum(
+        "year",
+        "VOC2007",
+        voc_annotations.YEARS,
+        "Year to inspect; ignored if --data_dir is a VOC directory.",
+    )
     flags.DEFINE_string(
         "set", None, "Name of a list in ImageSets/Main. Default: see create_pascal_tf_record."
     )

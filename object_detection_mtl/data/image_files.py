@@ -93,7 +93,7 @@ def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
 
 
 def rotate_upright(encoded: EncodedImage) -> EncodedImage:
-    """Return a copy that is rotated as its EXIF header asks, without that header.
+    """Return a copy that is rotated by its EXIF orientation, without the EXIF header.
 
     For boxes that were drawn in a viewer that obeys the header.
     """
@@ -133,7 +133,7 @@ def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndar
 
     Args:
         data: the bytes of the file.
-        apply_exif_orientation: rotate the image as its EXIF header asks, as viewers do.
+        apply_exif_orientation: rotate the image by its EXIF orientation, as viewers do.
 
     Returns:
         The image, [H, W, 3] uint8 RGB.

@@ -15,7 +15,7 @@ EMPTY = "boxes dropped, no area inside the image (empty, inverted or outside)"
 DIFFICULT = "objects dropped as difficult"
 REENCODED = "images of other formats stored as PNG"
 RESIZED = "annotations made on a copy of another size, boxes scaled"
-UPRIGHT = "images rotated upright as their EXIF header and annotation say"
+UPRIGHT = "images rotated upright by their EXIF orientation, as annotated"
 CONTRADICTION = "annotations whose size contradicts the image, the size of the image was used"
 
 

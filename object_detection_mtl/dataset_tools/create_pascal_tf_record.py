@@ -36,7 +36,7 @@ def define_flags() -> None:
         "year",
         "VOC2007",
         voc_annotations.YEARS,
-        "Which of them to convert; ignored if --data_dir is a VOC directory.",
+        "Year to convert; ignored if --data_dir is a VOC directory.",
     )
     flags.DEFINE_string(
         "set",

@@ -87,8 +87,8 @@ def map_in_order(
             yield from waiting.popleft().result()
     except futures.BrokenExecutor as error:
         raise OSError(
-            "a worker process died. If no message above says why, the machine may have run out of "
-            "memory: use fewer processes (--num_workers=1). A script of your own must call this "
+            "a worker process died. If no message above has the reason, the machine may have run "
+            "out of memory: use fewer processes (--num_workers=1). Your own script must call this "
             'below `if __name__ == "__main__":`'
         ) from error
     except BaseException:

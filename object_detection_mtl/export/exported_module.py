@@ -78,7 +78,7 @@ def auxiliary_output_names(detector: Any) -> tuple[str, ...]:
     names = tuple(name for task in detector.aux_tasks for name in task.outputs)
     if not names:
         raise ValueError(
-            "export_auxiliary_outputs: the model has no auxiliary tasks; switch some on in "
+            "export_auxiliary_outputs: the model has no auxiliary tasks; enable some in "
             "model { mtl {} } or drop the flag"
         )
     return names

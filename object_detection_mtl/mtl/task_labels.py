@@ -192,7 +192,7 @@ class LabelMaker:
                 if value.dtype != specs[key].dtype or not value.shape.is_compatible_with(shape):
                     raise ValueError(
                         f"{type(task).__name__}.make: {key} is {value.dtype.name} {value.shape}, "
-                        f"but its spec says {specs[key].dtype.name} {shape}"
+                        f"but its spec is {specs[key].dtype.name} {shape}"
                     )
             labels |= made
         return labels

@@ -42,7 +42,7 @@ def mine_hard_examples(
     if max_negatives_per_positive is not None and is_positive is None:
         raise ValueError(
             f"mine_hard_examples: max_negatives_per_positive is {max_negatives_per_positive} but "
-            "is_positive, which says what is one, is missing."
+            "is_positive is missing; pass both."
         )
     losses = {
         "loc": location_losses,

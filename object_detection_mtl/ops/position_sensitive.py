@@ -76,7 +76,7 @@ def pool(maps: tf.Tensor, weights: BinWeights) -> tf.Tensor:
     """Return means over all bins [B, P, C] of maps [B, h, w, I * J * C]."""
     bins, channels = weights.num_bins, maps.shape[-1]
     if channels % bins:
-        raise ValueError(f"{channels} channels of a map cannot be shared by {bins} bins")
+        raise ValueError(f"{channels} channels of a map cannot be divided among {bins} bins")
     batch, number = tf.unstack(tf.shape(weights.rows)[:2])
     if weights.matrix.dtype == tf.variant:
         groups = tf.reshape(maps, [-1, channels // bins])

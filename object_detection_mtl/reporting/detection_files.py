@@ -214,7 +214,7 @@ def _class_of_file(file: Path, ids: dict[str, int]) -> str:
     fitting = [name for name in ids if file.stem == name or file.stem.endswith(f"_{name}")]
     if not fitting:
         raise ValueError(
-            f"{file}: the file's name ends with no class; expected <class>.txt or "
+            f"{file}: the file name does not end with a class; expected <class>.txt or "
             f"<any>_<class>.txt, of {listing(ids)}"
         )
     return max(fitting, key=len)
@@ -242,7 +242,7 @@ def _read_records(pattern: str, groundtruth: EvaluationSet) -> dict[str, Detecte
         if not name:
             raise ValueError(f"{pattern}: record {number} has neither source id nor file name")
         if name in detected:
-            raise ValueError(f"{pattern}: two records are of image {name!r}, expected one")
+            raise ValueError(f"{pattern}: two records belong to image {name!r}, expected one")
         height, width = groundtruth_files.size_of_example(example) or sizes.get(
             owners.get(name) or "", (None, None)
         )

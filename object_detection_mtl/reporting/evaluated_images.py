@@ -185,8 +185,8 @@ def with_detections(
         if not skip_unknown:
             raise ValueError(
                 f"{source}: {what}: {listing(unknown, 4)}; the ground truth has "
-                f"{listing([image.image_id for image in groundtruth.images], 2)}. Do both belong "
-                "together? --skip_unknown skips these detections"
+                f"{listing([image.image_id for image in groundtruth.images], 2)}. Give the "
+                "ground truth of the detections; --skip_unknown skips these detections"
             )
         if not by_image:
             raise ValueError(
@@ -222,7 +222,7 @@ def _resolve_images(
             unknown.append(key)
         elif owner in by_image:
             raise ValueError(
-                f"{source}: two entries are of image {owner!r}; expected one entry for each image"
+                f"{source}: two entries belong to image {owner!r}; expected one for each"
             )
         else:
             _check_finite(key, found.detections, source)

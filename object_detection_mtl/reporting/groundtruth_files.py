@@ -122,7 +122,7 @@ def _read_coco(
     numbers = {number: ids[name] for name, number in file.categories.items() if name in ids}
     notes = _notes(unknown)
     if file.num_unlisted:
-        notes += (f"{file.num_unlisted} annotations are of images that the file does not list.",)
+        notes += (f"{file.num_unlisted} annotations belong to images that the file does not list.",)
     return EvaluationSet("", categories, images, notes, numbers)
 
 
@@ -137,8 +137,8 @@ def _read_records(pattern: str, categories: list[Category] | None) -> Evaluation
         image_id = name_of_example(example) or f"record {number}"
         if image_id in seen:
             raise ValueError(
-                f"{pattern}: two records are of image {image_id!r}; detections are assigned by the "
-                "name of the image, expected one record for each"
+                f"{pattern}: two records belong to image {image_id!r}; detections are assigned by "
+                "image name, expected one record for each"
             )
         seen.add(image_id)
         image, skipped = _image_of_example(example, image_id, read_bytes, ids, known)

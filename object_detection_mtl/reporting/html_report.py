@@ -47,7 +47,7 @@ TIDE_MEANINGS = (
     ("Both", "wrong class and IoU too low"),
     ("Dupe", "object found with a greater score"),
     ("Bkg", "no object there"),
-    ("Miss", "object that nothing found"),
+    ("Miss", "object without a matching detection"),
 )
 _MAX_REFINED = 24
 

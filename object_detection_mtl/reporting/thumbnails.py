@@ -89,7 +89,7 @@ def _decode(item: EvaluatedImage) -> Image.Image | str:
             upright = ImageOps.exif_transpose(image) if _is_turned(image, item) else image
             return upright.convert("RGB")
     except FileNotFoundError:
-        return "the image file is gone"
+        return "the image file does not exist"
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
         return "the image file is unreadable"
 

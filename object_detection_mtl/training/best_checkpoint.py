@@ -51,7 +51,7 @@ class PeriodicEvaluation:
         if num_workers > 1:
             raise ValueError(
                 f"--eval_every_n with --num_workers={num_workers} is unsupported; evaluate in a "
-                "process of its own: --checkpoint_dir"
+                "separate process: --checkpoint_dir"
             )
 
 

@@ -152,8 +152,8 @@ class RunCheckpoints:
         }
         expected = self._expected()
         differences = [
-            f"{key.removesuffix(checkpoint_files.VALUE_SUFFIX)}: {_shape(found.get(key))} there, "
-            f"{_shape(expected.get(key))} here"
+            f"{key.removesuffix(checkpoint_files.VALUE_SUFFIX)}: {_shape(found.get(key))} in the "
+            f"checkpoint, {_shape(expected.get(key))} in the model"
             for key in sorted(found.keys() | expected.keys())
             if found.get(key) != expected.get(key)
         ]
@@ -162,7 +162,7 @@ class RunCheckpoints:
             raise ValueError(
                 f"the model directory holds {prefix!r}, a checkpoint of another model or "
                 f"optimizer: {'; '.join(differences[:3])}{more}. Give another --model_dir, or the "
-                "config that this one was trained with"
+                "config that the checkpoint was trained with"
             )
 
     def _expected(self) -> dict[str, tuple[int, ...]]:
@@ -176,7 +176,7 @@ class RunCheckpoints:
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
-    return "nothing" if shape is None else str(list(shape))
+    return "missing" if shape is None else str(list(shape))
 
 
 def _scratch_directory(model_dir: str, strategy: tf.distribute.Strategy) -> str:

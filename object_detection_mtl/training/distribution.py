@@ -63,7 +63,9 @@ def _check_cluster(num_workers: int) -> None:
         ) from error
     if found != num_workers:
         logging.getLogger(__name__).warning(
-            "--num_workers=%d, but TF_CONFIG lists %d workers; TF_CONFIG counts", num_workers, found
+            "--num_workers=%d, but TF_CONFIG lists %d workers; TF_CONFIG takes precedence",
+            num_workers,
+            found,
         )
 
 

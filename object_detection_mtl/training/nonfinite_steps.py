@@ -79,7 +79,7 @@ class NonFiniteSteps:
         self._skipped.assign_add(1)
         print(
             f"training step {step + 1} is skipped, {term} is NaN or infinite "
-            f"({self.skipped} of {self.allowed} steps that may be).{self.describe(step)}",
+            f"({self.skipped} of {self.allowed} allowed).{self.describe(step)}",
             flush=True,
         )
 
@@ -96,7 +96,7 @@ class NonFiniteSteps:
         elif self.allowed:
             advice += f" {self.skipped} steps were skipped before (--skip_nonfinite_steps)."
         else:
-            advice += " --skip_nonfinite_steps=N goes on without up to N such steps."
+            advice += " --skip_nonfinite_steps=N skips up to N such steps."
         return NonFiniteError(
             error.term, error.step, advice, weights_are_kept=error.weights_are_kept
         )
@@ -155,7 +155,11 @@ class ExplosionWarning:
         limit = min(HUGE_LOSS, GROWTH * max(self._lowest, 1.0))
         if loss > limit and not self._is_done:
             self._is_done = True
-            before = f"; the lowest before was {self._lowest:.4g}" if self._lowest < np.inf else ""
+            before = (
+                f"; the lowest earlier value was {self._lowest:.4g}"
+                if self._lowest < np.inf
+                else ""
+            )
             logging.getLogger(__name__).warning(
                 "the mean loss up to step %d is %.4g%s. Training seems to diverge: lower the "
                 "learning rate, or set gradient_clipping_by_norm",

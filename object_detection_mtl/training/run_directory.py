@@ -88,7 +88,7 @@ def _set_aside(model_dir: str, prefix: str) -> None:
     tf.io.gfile.makedirs(target)
     for path in files:
         tf.io.gfile.rename(path, os.path.join(target, os.path.basename(path)))
-    print(f"the files of the damaged checkpoint {prefix} are kept in {target}", flush=True)
+    print(f"the files of the corrupt checkpoint {prefix} are kept in {target}", flush=True)
 
 
 def _repair_state_file(model_dir: str, newest: str) -> None:
@@ -124,7 +124,7 @@ def _remove_leftovers(model_dir: str) -> None:
             tf.io.gfile.remove(path)
         removed.append(name)
     if removed:
-        print(f"removed the leftovers of a save that was killed: {', '.join(removed)}", flush=True)
+        print(f"removed the files of an interrupted save: {', '.join(removed)}", flush=True)
 
 
 def _leftovers(model_dir: str) -> Iterator[str]:

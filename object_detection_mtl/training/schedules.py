@@ -69,7 +69,7 @@ def manual_steps(
         )
     if any(boundary < 0 for boundary in boundaries) or sorted(set(boundaries)) != boundaries:
         raise ValueError(
-            f"manual_steps: boundaries are {boundaries}, expected steps >= 0 in rising order."
+            f"manual_steps: boundaries are {boundaries}, expected steps >= 0 in ascending order."
         )
     if warmup and boundaries[:1] == [0]:
         raise ValueError(

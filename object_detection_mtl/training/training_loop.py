@@ -300,7 +300,7 @@ class _Run:
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}.{self._rescue()}") from error
         except NonFiniteError as error:
-            saved = f" The newest checkpoint, {self._checkpoints.newest}, is from before."
+            saved = f" The newest checkpoint, {self._checkpoints.newest}, is from an earlier step."
             if error.weights_are_kept:
                 saved = self._rescue() + "."
             raise self._nonfinite_steps.explained(error, saved) from error

@@ -167,7 +167,7 @@ class WrongShape(SizeLabels):
     ("labels", "message"),
     [
         (WrongKeys(), r"returned the labels \['object_sizes'\], but its specs have"),
-        (WrongShape(), r"object_count is int32 \(5,\), but its spec says int32 \(\)"),
+        (WrongShape(), r"object_count is int32 \(5,\), but its spec is int32 \(\)"),
     ],
 )
 def test_labels_that_contradict_their_specs_are_named(labels, message):

@@ -62,7 +62,7 @@ def test_stored_labels_refuse_what_would_make_them_stale():
     assert len(harmless) == len(augmentation_builder.supported_steps()) - 8
     label_builder.check_augmentation(stored, steps(*harmless))
     for name in moving:
-        with pytest.raises(ValueError, match=f"{name} would make the labels stale.*ON_THE_FLY"):
+        with pytest.raises(ValueError, match=f"{name} would invalidate the labels.*ON_THE_FLY"):
             label_builder.check_augmentation(stored, steps("random_horizontal_flip", name))
         for options in (None, build("edgemask: true")):
             label_builder.check_augmentation(options, steps(name))

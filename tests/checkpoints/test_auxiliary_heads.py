@@ -150,7 +150,7 @@ def test_a_classifier_fills_the_heads_unless_told_otherwise(detector, stored, tm
 def test_a_head_that_the_checkpoint_lacks(detector, stored, tmp_path):
     baseline = {n: v for n, v in stored.items() if not n.startswith("WindowBoxPredictor/")}
     file = write_tf1(tmp_path / "baseline.ckpt", baseline)
-    with pytest.raises(ValueError, match="without WindowBoxPredictor, do not ask for that"):
+    with pytest.raises(ValueError, match="without WindowBoxPredictor, do not request them"):
         restore(detector, file, include=("WindowBoxPredictor/",))
     report = restore(emptied(detector), file, checkpoint_type="detection")
     assert f"WindowBoxPredictor/{COPY}" in report.loaded

@@ -225,7 +225,7 @@ def test_a_state_file_without_any_checkpoint(saved):
         checkpoint_search.find_newest(str(run))
     (run / "checkpoint").write_text("")
     with pytest.raises(
-        FileNotFoundError, match="state file of .* names no checkpoint, and there is"
+        FileNotFoundError, match="state file of .* names no checkpoint, and the directory"
     ):
         checkpoint_search.find_newest(str(run))
 

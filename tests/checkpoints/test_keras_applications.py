@@ -114,7 +114,7 @@ def test_other_files(resnet50, tmp_path):
 
 
 def test_imagenet(resnet50, monkeypatch):
-    with pytest.raises(ValueError, match='"imagenet" is there for .*extractor is TinyNet'):
+    with pytest.raises(ValueError, match='"imagenet" is available for .*extractor is TinyNet'):
         restore(tiny_detector(), "imagenet")
     original = keras.applications.ResNet50
     monkeypatch.setattr(

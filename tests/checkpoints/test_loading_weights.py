@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_backbone(tmp_path, trained):
 
 def test_a_checkpoint_of_another_number_of_classes(tmp_path, trained):
     other = tiny_detector(is_training=False, num_classes=5)
-    with pytest.raises(ValueError, match="of another model.*SecondStageBoxPredictor"):
+    with pytest.raises(ValueError, match="belongs to another model.*SecondStageBoxPredictor"):
         loading.load_detector_weights(trained, written(tmp_path, other))
 
 

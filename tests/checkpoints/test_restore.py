@@ -72,8 +72,8 @@ def test_a_variable_that_the_classifier_lacks_is_an_error(tmp_path):
     prefix = write_tf1(tmp_path / "net.ckpt", arrays)
     with pytest.raises(
         ValueError,
-        match="lacks 1 of the 10 variables .* for: SecondStageFeatureExtractor/TinyNet/Conv2d_1/"
-        "weights. It is another version of the network",
+        match="lacks 1 of the 10 requested variables of the model: SecondStageFeatureExtractor/"
+        "TinyNet/Conv2d_1/weights. The checkpoint is of another version of the network",
     ):
         restore(detector, prefix)
     assert_equal(snapshot(detector), before)
@@ -174,7 +174,9 @@ def test_checkpoints_of_other_models(tmp_path):
     with pytest.raises(ValueError, match="architecture, resnet_v1_50; .* extractor is TinyNet"):
         restore(detector, other)
     wide = write_tf1(tmp_path / "wide.ckpt", classifier(tiny_detector(channels=6)))
-    with pytest.raises(ValueError, match=r"is of another model: 10 variables .*\[8, 8, 3, 6\]"):
+    with pytest.raises(
+        ValueError, match=r"belongs to another model: 10 variables .*\[8, 8, 3, 6\]"
+    ):
         restore(detector, wide)
     path = save_native(tiny_detector(backbone_scope="OtherNet"), tmp_path)
     with pytest.raises(ValueError, match="architecture, OtherNet; .* extractor is TinyNet"):
@@ -191,7 +193,7 @@ def test_checkpoints_of_other_models(tmp_path):
 
 def test_a_classifier_of_the_right_name_with_nothing_that_fits(tmp_path):
     path = write_tf1(tmp_path / "net.ckpt", {"TinyNet/Logits/biases": np.zeros(3, np.float32)})
-    with pytest.raises(ValueError, match="nothing in .*has TinyNet/Logits.*wants FirstStage"):
+    with pytest.raises(ValueError, match="no variable of .*has TinyNet/Logits.*expects FirstStage"):
         restore(tiny_detector(), path)
 
 

@@ -90,5 +90,5 @@ def test_mistakes(tmp_path, arrays, config):
         assert "must be the common prefix" in done.err
     done = convert(source, tmp_path / "new", config, "--override=model.faster_rcnn.num_classes=5")
     assert done.code == 1
-    assert "is of another model: 4 variables have another shape" in done.err
+    assert "belongs to another model: 4 variables have another shape" in done.err
     assert not list(tmp_path.glob("new*"))

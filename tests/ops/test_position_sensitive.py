@@ -178,5 +178,5 @@ def test_bins_must_divide_the_crop(crop_size, num_bins, words):
 
 
 def test_channels_must_divide_into_bins():
-    with pytest.raises(ValueError, match="10 channels of a map cannot be shared by 9 bins"):
+    with pytest.raises(ValueError, match="10 channels of a map cannot be divided among 9 bins"):
         pool(tf.ones([1, 3, 3, 10]), tf.zeros([1, 1, 4]), (3, 3), (3, 3))

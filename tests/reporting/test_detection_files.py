@@ -167,7 +167,7 @@ def test_a_wrong_line_of_a_voc_text(line, message, truth, tmp_path):
 def test_a_voc_text_of_no_class(truth, tmp_path):
     directory = write_voc_texts(tmp_path / "texts")
     (directory / "bird.txt").write_text("")
-    with pytest.raises(ValueError, match=r"bird\.txt: the file's name ends with no class"):
+    with pytest.raises(ValueError, match=r"bird\.txt: the file name does not end with a class"):
         read_detections(directory, truth)
 
 

@@ -50,7 +50,7 @@ def test_runs_are_averaged():
     ("detectors", "message"),
     [
         ([("a", [RIGHT])], "comparison of 1 detectors"),
-        ([("a", [RIGHT]), ("a", [RIGHT])], "a name of its own"),
+        ([("a", [RIGHT]), ("a", [RIGHT])], "expected unique names"),
         ([("a", [RIGHT]), ("b", [])], "'b' has no run"),
     ],
 )

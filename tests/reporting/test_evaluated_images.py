@@ -57,7 +57,7 @@ def test_an_unknown_class_is_dropped_from_the_main_branch_too():
 
 def test_two_entries_of_one_image_are_refused():
     found = {"one": detected((A, 0.5, CAT)), "one.jpg": detected((A, 0.5, CAT))}
-    with pytest.raises(ValueError, match="two entries are of image 'one'"):
+    with pytest.raises(ValueError, match="two entries belong to image 'one'"):
         with_detections(TRUTH, found, "name")
 
 

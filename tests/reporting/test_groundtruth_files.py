@@ -70,7 +70,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_two_records_of_one_image_are_refused(tmp_path):
     write_records(tmp_path / "a-1.record")
     write_records(tmp_path / "a-2.record")
-    with pytest.raises(ValueError, match=r"two records are of image 'a\.jpg'"):
+    with pytest.raises(ValueError, match=r"two records belong to image 'a\.jpg'"):
         read_groundtruth(tmp_path / "a-*.record")
 
 

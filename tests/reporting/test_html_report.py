@@ -92,7 +92,7 @@ def test_images_that_are_gone_and_what_a_refinement_changed():
     branch = MainBranch(np.array([DOG]), np.array([0.7]))
     images = [image([(A, CAT)], [(A, 0.8, CAT)], main_branch=branch, read_bytes=gone)]
     text = page_of(evaluation_set(images))
-    assert "the image file is gone" in text
+    assert "the image file does not exist" in text
     assert "repaired 1 and broke 0" in text
     assert "main: dog 0.70" in text
 

@@ -63,7 +63,7 @@ def test_a_region_outside_of_the_image_is_still_a_region():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (FileNotFoundError("gone"), "the image file is gone"),
+        (FileNotFoundError("gone"), "the image file does not exist"),
         (b"no image", "the image file is unreadable"),
         (encoded(40, 40)[:60], "the image file is unreadable"),
     ],

@@ -282,7 +282,7 @@ def test_a_non_finite_loss_names_term_and_images_and_keeps_the_steps_before(tmp_
             train(tmp_path / "run", 9, data=spoiled(5), checkpoint_every_n=3, **kind)
         assert "learning rate is too high" in str(e.value)
         assert f"The 4 steps before are saved as {tmp_path}/run/ckpt-3;" in str(e.value)
-        assert "--skip_nonfinite_steps=N goes on" in str(e.value)
+        assert "--skip_nonfinite_steps=N skips" in str(e.value)
         assert checkpoint_steps(tmp_path / "run") == {"ckpt-1": 0, "ckpt-2": 3, "ckpt-3": 4}
     with np.load(tmp_path / "run/nonfinite_step_5.npz") as saved:
         assert list(saved[Batch.image_id]) == [b"3", b"4"]
@@ -309,7 +309,7 @@ def test_skipped_steps_change_nothing_and_are_counted(tmp_path, kind, value, cap
             np.testing.assert_array_equal(got, wanted)
     output = capsys.readouterr().out
     assert "step 4 is skipped" in output
-    assert "(1 of 2 steps that may be). Its images: 1, 2." in output
+    assert "(1 of 2 allowed). Its images: 1, 2." in output
     assert "; 2 steps skipped (NaN or infinite)" in output
     assert scalars(tmp_path / "run")["skipped_nonfinite_steps"] == {4: 1.0, 5: 2.0}
     # Resuming is the uninterrupted run; the steps of earlier commands count.
@@ -408,11 +408,17 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     def of_size_2():
         return make_model({"size": 2}, optimizer=scheduled())
 
-    with pytest.raises(ValueError, match=r"/weights: \[3\] there, \[2\] here.*another --model_dir"):
+    with pytest.raises(
+        ValueError, match=r"/weights: \[3\] in the checkpoint, \[2\] in.*another --model_dir"
+    ):
         train(tmp_path, 2, model=of_size_2)
-    with pytest.raises(ValueError, match=r"velocity/.*: nothing there, \[1\] here"):
+    with pytest.raises(
+        ValueError, match=r"velocity/.*: missing in the checkpoint, \[1\] in the model"
+    ):
         train(tmp_path, 2, model=lambda: make_model(optimizer=scheduled(Adam)))
-    with pytest.raises(ValueError, match=r"average/.*: \[1\] there, nothing here"):
+    with pytest.raises(
+        ValueError, match=r"average/.*: \[1\] in the checkpoint, missing in the model"
+    ):
         train(tmp_path, 2, model=make_model)
 
 
@@ -491,7 +497,7 @@ def test_killed_while_saving(tmp_path, number, stage, capsys):
     left = {path.name for path in run.iterdir() if not path.name.startswith("ckpt-")}
     assert left == {"checkpoint", "train"}
     assert not list(run.glob("*temp*"))
-    assert "removed the leftovers of a save that was killed" in capsys.readouterr().out
+    assert "removed the files of an interrupted save" in capsys.readouterr().out
     prefixes = {path.name.split(".")[0] for path in run.glob("ckpt-*")}
     assert prefixes == set(checkpoint_steps(run))
 
