@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line, process_settings
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def _check_flags_of_modes() -> None:
         raise ValueError(
             "--report is given without --eval_once; a report describes one checkpoint. Give both"
         )
+    output_paths.raise_if_file("report", FLAGS.report)
 
 
 def _train(config: Any) -> int:

@@ -27,6 +27,23 @@ def make_directory(path: str | Path) -> None:
         ) from error
 
 
+def raise_if_file(flag: str, path: str | Path | None) -> None:
+    """Raise an error if the directory of a flag is a file, before work starts.
+
+    Args:
+        flag: name of the flag, without dashes.
+        path: the directory; None passes.
+
+    Raises:
+        ValueError: the path is a file.
+    """
+    if path is None:
+        return
+    directory = Path(path).expanduser()
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"--{flag}={path} is a file; give a directory")
+
+
 def shard_paths(output_path: str | Path, num_shards: int) -> list[Path]:
     """Return the paths of the shards of one output file.
 

@@ -31,3 +31,12 @@ def test_shard_paths(tmp_path):
     ]
     with pytest.raises(ValueError, match="--num_shards is 0"):
         output_paths.shard_paths("a", 0)
+
+
+def test_a_file_is_no_output_directory(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(ValueError, match="--report=.*file is a file; give a directory"):
+        output_paths.raise_if_file("report", file)
+    for path in (None, tmp_path, tmp_path / "new"):
+        output_paths.raise_if_file("report", path)

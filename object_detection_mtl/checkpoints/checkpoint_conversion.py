@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.checkpoint.checkpoint_management import update_checkpoint_state_internal
 
 from object_detection_mtl import output_paths
 from object_detection_mtl.backbones.backbone import Backbone
@@ -74,7 +75,7 @@ def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
     directory = os.path.dirname(prefix) or "."
     # In a directory without a state file this is the only checkpoint, and the newest.
     if not os.path.exists(os.path.join(directory, "checkpoint")):
-        tf.compat.v1.train.update_checkpoint_state(directory, os.path.basename(prefix))
+        update_checkpoint_state_internal(directory, os.path.basename(prefix))
 
 
 def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:

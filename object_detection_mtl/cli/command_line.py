@@ -47,7 +47,10 @@ def run_command(
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = usage
     try:
-        app.run(lambda arguments: _run_main(main, arguments[1:], defined, positional))
+        app.run(
+            lambda arguments: _run_main(main, arguments[1:], defined, positional),
+            flags_parser=_parse_flags,
+        )
     except SystemExit as stop:
         # absl exits with 1 after printing help, which would stop a script with `set -e`.
         asked = {argument.lstrip("-") for argument in sys.argv[1:]} & _HELP
@@ -63,6 +66,22 @@ def _has_gpu_driver() -> bool:
     except OSError:
         return False
     return True
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    """Return the arguments that are not flags; print one line and exit if the flags are wrong."""
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        missing = [f"--{name}" for name in _MISSING.findall(str(error))]
+        verb = "is" if len(missing) == 1 else "are"
+        text = f"{', '.join(missing)} {verb} required" if missing else " ".join(str(error).split())
+        print(f"error: {text}; --help lists the flags", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+# absl's message for a required flag that is not given.
+_MISSING = re.compile(r"Flag --(\w+) must have a value other than None")
 
 
 def _run_main(

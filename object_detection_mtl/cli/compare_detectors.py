@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line, evaluate_detections
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def main() -> int:
             f"{len(detectors)} detectors are given, expected at least two: compare_detectors "
             "--groundtruth=... A B"
         )
+    output_paths.raise_if_file("report", FLAGS.report)
     from object_detection_mtl.reporting import (
         comparison_report,
         detector_comparison,

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from object_detection_mtl import beam_runtime
+from object_detection_mtl import beam_runtime, output_paths
 from object_detection_mtl.cli import command_line, process_settings
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def main() -> int:
     from object_detection_mtl.inference.writers import result_shards
 
     output_dir = Path(FLAGS.output_dir).expanduser()
-    if output_dir.exists() and not output_dir.is_dir():
-        raise ValueError(f"--output_dir={FLAGS.output_dir} is a file; give a directory")
+    output_paths.raise_if_file("output_dir", FLAGS.output_dir)
     result_shards.check_directory(output_dir, FLAGS.num_shards)  # before the model is loaded
     find = functools.partial(
         input_files.find_input_files,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def main() -> int:
     """Evaluate the detections."""
     if not FLAGS.detections:
         raise ValueError("give the detections: evaluate_detections PATH --groundtruth=...")
+    output_paths.raise_if_file("report", FLAGS.report)
+    output_paths.raise_if_file("coco_export", FLAGS.coco_export)
     from object_detection_mtl.reporting import (
         coco_layout,
         detection_files,

@@ -15,6 +15,7 @@ import os
 
 from absl import flags
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line, process_settings
 
 FLAGS = flags.FLAGS
@@ -72,6 +73,7 @@ def define_flags() -> None:
 
 def main() -> int:
     """Evaluate the checkpoint."""
+    output_paths.raise_if_file("report", FLAGS.report)
     process_settings.keep_freed_memory()
     from object_detection_mtl import jobs
     from object_detection_mtl.config import pipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from object_detection_mtl.reporting.evaluated_images import (
 
 # Length and checksum before the data of a TFRecord.
 _RECORD_HEADER = struct.Struct("<QI")
+_PATTERN = re.compile(r"[*?\[,]|://")
 
 
 def read_groundtruth(
@@ -45,6 +47,11 @@ def read_groundtruth(
         ValueError, FileNotFoundError: files that cannot be used; the message names them.
     """
     categories = label_map.load(label_map_path) if label_map_path else None
+    if not Path(path).exists() and not _PATTERN.search(str(path)):
+        raise FileNotFoundError(
+            f"ground truth {str(path)!r} does not exist; expected a COCO instances file (.json), a "
+            "PASCAL VOC directory, or records"
+        )
     if Path(path).is_dir():
         return _read_voc(Path(path), categories, set_name)
     if str(path).endswith(".json"):
@@ -56,7 +63,14 @@ def _read_voc(
     directory: Path, categories: list[Category] | None, set_name: str | None
 ) -> EvaluationSet:
     annotations: list[tuple[voc_annotations.VocAnnotation, Path | None]] = []
-    for part in voc_annotations.find_directories(directory):
+    try:
+        parts = voc_annotations.find_directories(directory)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"ground truth {str(directory)!r} is not a PASCAL VOC directory: neither it nor its "
+            "subdirectory VOC2007 has Annotations"
+        ) from error
+    for part in parts:
         try:
             finder: voc_annotations.ImageFinder | None = voc_annotations.ImageFinder(part)
         except FileNotFoundError:

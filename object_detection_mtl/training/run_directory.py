@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 
 import tensorflow as tf
+from tensorflow.python.checkpoint.checkpoint_management import update_checkpoint_state_internal
 
 from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_search
 from object_detection_mtl.checkpoints.checkpoint_search import NewestCheckpoint
@@ -106,7 +107,7 @@ def _repair_state_file(model_dir: str, newest: str) -> None:
     ]
     paths = [*sorted(older, key=checkpoint_search.number_of), newest]
     times = [tf.io.gfile.stat(f"{path}.index").mtime_nsec / 1e9 for path in paths]
-    tf.compat.v1.train.update_checkpoint_state(
+    update_checkpoint_state_internal(
         model_dir,
         os.path.basename(newest),
         all_model_checkpoint_paths=[os.path.basename(path) for path in paths],

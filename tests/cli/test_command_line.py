@@ -39,6 +39,30 @@ def test_empty_flag_is_an_error(argument, name):
     assert done.err.startswith(f"error: --{name} is empty; give it a value or omit it")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "error: --first, --second are required; --help lists the flags\n"),
+        (("--first=a",), "error: --second is required; --help lists the flags\n"),
+        (("--frist=a",), "error: Unknown command line flag 'frist'. Did you mean: first ?; --help"),
+        (("--first=a", "--second=b", "--count=0"), "error: flag --count=0: 0 is not a positive"),
+    ],
+)
+def test_wrong_flags_are_one_line(arguments, says):
+    def define_flags():
+        flags.DEFINE_string("first", None, "Required.")
+        flags.DEFINE_string("second", None, "Required.")
+        flags.DEFINE_integer("count", 1, "At least 1.", lower_bound=1)
+        flags.mark_flags_as_required(["first", "second"])
+
+    module = ModuleType("tool")
+    module.run = lambda: command_line.run_command(define_flags, lambda: 0, "What it does.")
+    done = in_process.run(module, *arguments)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(says)
+    assert done.err.count("\n") == 1
+
+
 def test_omitted_flags_and_empty_texts_with_a_meaning_pass():
     for arguments in ((), ("--prefix=",), ("--directory=a", "--directories=a,b")):
         done = in_process.run(tool(lambda: print("ran")), *arguments)

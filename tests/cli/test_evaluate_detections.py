@@ -62,8 +62,13 @@ def test_other_formats_give_the_same_metrics(kind, results, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--groundtruth=missing.json"], "missing.json"),
-        (["--groundtruth=missing"], "missing"),
+        (["--groundtruth=missing.json"], "error: ground truth 'missing.json' does not exist"),
+        (["--groundtruth=missing"], "error: ground truth 'missing' does not exist"),
+        (["--groundtruth=tests"], "error: ground truth 'tests' is not a PASCAL VOC directory"),
+        (["--groundtruth=missing*"], "no file matches 'missing*'"),
+        (["--groundtruth=x", f"--report={__file__}"], "is a file; give a directory"),
+        (["--groundtruth=x", f"--coco_export={__file__}"], "is a file; give a directory"),
+        ([], "error: --groundtruth is required"),
     ],
 )
 def test_missing_files_are_one_line(arguments, message, results):
