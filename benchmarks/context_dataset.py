@@ -164,18 +164,22 @@ def _annotation(name: str, objects: list[tuple[str, Box]]) -> ElementTree.Elemen
     return ElementTree.ElementTree(root)
 
 
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "VOC directory to write.", required=True)
-_TRAINVAL = flags.DEFINE_integer("trainval", 800, "Images of the set trainval.", lower_bound=1)
-_TEST = flags.DEFINE_integer("test", 200, "Images of the set test.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the drawings.", lower_bound=0)
+def define_flags() -> None:
+    """Define the flags of the command; not at import, where they would meet those of others."""
+    flags.DEFINE_string("output_dir", None, "VOC directory to write.", required=True)
+    flags.DEFINE_integer("trainval", 800, "Images of the set trainval.", lower_bound=1)
+    flags.DEFINE_integer("test", 200, "Images of the set test.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the drawings.", lower_bound=0)
 
 
 def main(_: list[str]) -> None:
     """Write the dataset that the flags describe."""
-    splits = {"trainval": _TRAINVAL.value, "test": _TEST.value}
-    write_context_dataset(_OUTPUT_DIR.value, splits, _SEED.value)
-    print(f"{sum(splits.values())} images in {_OUTPUT_DIR.value}")
+    given = flags.FLAGS
+    splits = {"trainval": given.trainval, "test": given.test}
+    write_context_dataset(given.output_dir, splits, given.seed)
+    print(f"{sum(splits.values())} images in {given.output_dir}")
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)
