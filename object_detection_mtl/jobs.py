@@ -157,7 +157,7 @@ def _make_periodic(
     model_dir: str | os.PathLike[str],
     options: PeriodicEvaluation | None,
 ) -> Callable[[int, str], bool] | None:
-    """Return a function that evaluates a checkpoint and says whether the run ends."""
+    """Return a function that evaluates a checkpoint and returns whether the run ends."""
     if options is None:
         return None
     evaluation = evaluation_builder.build_evaluation(config, model_dir)

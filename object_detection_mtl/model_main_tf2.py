@@ -130,7 +130,7 @@ def define_flags() -> None:
 
 
 def main() -> int:
-    """Train or evaluate as the flags say; return the exit code."""
+    """Train or evaluate, as selected by the flags; return the exit code."""
     _check_flags()
     process_settings.keep_freed_memory()
     from object_detection_mtl.config import pipeline

@@ -39,7 +39,7 @@ def create_records(
             are too many for the description of a pipeline. It is sent to the worker, so it must be
             a function of a module, or a functools.partial of one.
         output_path: name of the record; with several shards -00000-of-000NN is appended.
-        options: how to convert.
+        options: options of the conversion.
         num_shards: number of files.
         runner: name of a Beam runner.
         runner_options: "name=value" each.

@@ -24,7 +24,7 @@ def define_flags(label_map_default: str) -> None:
     """Define the flags of every converter.
 
     Args:
-        label_map_default: what numbers the classes without a label map, for the help.
+        label_map_default: default numbering of the classes, for the help.
     """
     flags.DEFINE_string("output_path", None, "The record to write.")
     flags.DEFINE_integer(
@@ -117,7 +117,7 @@ def convert_dataset(
     num_classes: int,
     load: Callable[[], Sequence[AnnotatedImage]],
 ) -> None:
-    """Convert a dataset as the flags say, and print the report.
+    """Convert a dataset with the options of the flags, and print the report.
 
     Args:
         images: the dataset.

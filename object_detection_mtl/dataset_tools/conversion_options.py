@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class AuxiliaryLabelOptions:
-    """How the auxiliary labels that are stored in records are made.
+    """Options of the auxiliary labels that are stored in records.
 
     Attributes:
         num_classes: K, the highest number of the label map.
@@ -23,11 +23,11 @@ class AuxiliaryLabelOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ConversionOptions:
-    """How images are converted.
+    """Options of the conversion of images.
 
     Attributes:
         verify_images: decode every image, to find corrupt data that its header does not show.
-        auxiliary_labels: how to make windows, closeness labels and foreground mask; None: store no
+        auxiliary_labels: options of windows, closeness labels and foreground mask; None: store no
             auxiliary labels.
     """
 

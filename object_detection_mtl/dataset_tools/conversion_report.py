@@ -54,7 +54,7 @@ class ConversionReport:
             self.issues.setdefault(issue, []).extend(names)
 
     def lines(self) -> list[str]:
-        """Return the report in words, one line per fact."""
+        """Return the report as lines of text."""
         first = f"{self.images} images with {self.objects} objects written"
         if self.images_without_objects:
             first += f" ({self.images_without_objects} images without objects)"

@@ -48,7 +48,7 @@ def make_labels(
     """Return the labels of one image.
 
     Args:
-        settings: how to make them.
+        settings: options of the labels.
         boxes: [N, 4], normalized.
         classes: N numbers of the label map.
         image_size: height and width in pixels.

@@ -1,4 +1,4 @@
-"""Writer of TFRecord shards that get their names when they are complete."""
+"""Writer of TFRecord shards, renamed when they are complete."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     create_synthetic_voc --output_dir=synthetic --num_train=200 --num_val=40
 
 Six classes of objects are placed as in real scenes: cups on tables, balls near rackets, cars near
-signs. Some images are empty, some are crowded. The same seed gives the same files (with one version
-of Pillow the same bytes), and image i does not depend on the number of images.
+signs. Some images are empty, some are crowded. The same seed gives the same files (the same bytes
+with the same version of Pillow), and image i does not depend on the number of images.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _place(
     beside: _PlacedObject | None,
     slack: float = 0.0,
 ) -> _PlacedObject | None:
-    """Place an object so that the others stay visible; return None if every attempt fails."""
+    """Place an object without hiding the others; return None if every attempt fails."""
     drawing, aspect = synthetic_shapes.DRAWINGS[name]
     side = min(size) * rng.uniform(*size_range)
     # `side` is the longer side.
@@ -190,7 +190,7 @@ def _covered(box1: np.ndarray, box2: np.ndarray) -> float:
 def _annotate(
     thing: _PlacedObject, number: int, owner: np.ndarray, rng: np.random.Generator
 ) -> voc_annotations.VocObject:
-    """The object as an annotator would mark it: its whole extent inside the image."""
+    """Return the annotation of an object: its whole extent inside the image."""
     limits = np.array([*owner.shape, *owner.shape])
     alpha = np.asarray(thing.image.getchannel("A")) > 127
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))

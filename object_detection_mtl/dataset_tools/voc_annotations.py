@@ -1,7 +1,7 @@
 """PASCAL VOC directories: annotation files, sets, images.
 
     <directory>/Annotations/<name>.xml          one image: <filename>, <size>, <object>...
-    <directory>/JPEGImages/<name>.jpg           or .png; the format is told from the content
+    <directory>/JPEGImages/<name>.jpg           or .png; the format is detected from the content
     <directory>/ImageSets/Main/<set>.txt        names of a set, one per line (optional)
 
 Coordinates are pixels of the image, (xmin, ymin) upper left; they may be fractions. The width of a

@@ -1,6 +1,6 @@
 """Ordered map of a function over many items in several processes.
 
-Joblib's generator of ordered results is no replacement: it computes results ahead of a slow
+Joblib's generator of ordered results does not replace it: it computes results ahead of a slow
 consumer without a limit, so memory is not bounded.
 """
 
@@ -57,11 +57,11 @@ def map_in_order(
     a few dozen results wait for the consumer. Closing the generator stops the processes.
 
     Args:
-        function: what to compute. Function, items and results are sent between processes, so it
-            must be a function of a module, or a functools.partial of one.
+        function: the function to apply. Function, items and results are sent between processes, so
+            it must be a function of a module, or a functools.partial of one.
         items: the items.
         num_processes: number of processes; with 1 everything is computed in this process.
-        initializer: is called first in every new process.
+        initializer: called first in every new process.
 
     Yields:
         The results.

@@ -1,6 +1,6 @@
 """Figures of the auxiliary tasks: predictions beside their labels.
 
-The forms are those of `mtl.auxiliary_task.Comparison`, whatever the task.
+A task returns one of the forms of `mtl.auxiliary_task.Comparison`.
 
 Shape letters: B batch.
 """

@@ -63,7 +63,7 @@ class EvaluationOptions:
 
 
 class CheckpointEvaluation:
-    """A detector, its dataset and its evaluators, for any number of checkpoints.
+    """Evaluation of checkpoints with one detector, dataset and set of evaluators.
 
     Args:
         detector: built for inference.

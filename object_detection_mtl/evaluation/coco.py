@@ -50,7 +50,7 @@ BACKENDS = (PYCOCOTOOLS, FASTER_COCO_EVAL)
 
 
 class _OneCategory(COCOeval):
-    """COCOeval of one category: the same numbers in less time.
+    """COCOeval of one category: the same numbers, computed faster.
 
     Images without objects, which are most images of most categories, need no matching, and curves
     need no Python loop over detections.

@@ -121,7 +121,7 @@ def _images(batch: Tensors, detections: Tensors) -> Iterator[_Image]:
 
 
 class _UniqueImageIds:
-    """Makes image ids unique: records often have an empty id, or the same id twice."""
+    """Generator of unique image ids: records may have an empty id, or the same id twice."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()

@@ -43,12 +43,12 @@ def make_infer_fn(
     """Return a function from a batch to detections, compiled once for images of any size.
 
     The function returns `fields.Detections` [B, D, ...] and, as means over the batch, the scalars
-    `Loss/...`: each term with its weight, the regularization, the total. All proposals count in
-    them, not the sample that training draws; anchors are sampled as in training, but from all
-    that propose. With a refinement it also returns what the main class head says of every
-    detection, `Detections.main_scores` and `main_classes`. Auxiliary tasks whose labels the
-    dataset has also return their losses and their metrics [2]: sum and count. A task without its
-    labels is named in a warning.
+    `Loss/...`: each term with its weight, the regularization, the total. They include all
+    proposals, not the random sample of training; anchors are sampled as in training, but from all
+    that yield proposals. With a refinement it also returns the prediction of the main class head
+    for every detection, `Detections.main_scores` and `main_classes`. Auxiliary tasks whose labels
+    the dataset has also return their losses and their metrics [2]: sum and count. A task without
+    its labels is named in a warning.
 
     Args:
         detector: built for inference (`is_training=False`).
@@ -78,7 +78,7 @@ def make_infer_fn(
 
 
 def _main_branch(detector: Any, predictions: Tensors, detections: Tensors) -> Tensors:
-    """Return the best main class [B, D] of every detection and its score, with a refinement."""
+    """Return the best class [B, D] of the main head for each detection, and its score."""
     if Predictions.refined_classes not in predictions:
         return {}
     convert = detector.detection_selection.score_converter
@@ -92,7 +92,7 @@ def _main_branch(detector: Any, predictions: Tensors, detections: Tensors) -> Te
 
 
 def _label_keys(detector: Any, element_spec: Mapping[str, tf.TypeSpec]) -> list[str]:
-    """Return the keys of the tasks' labels in the dataset; warn of tasks that miss theirs."""
+    """Return the keys of the tasks' labels in the dataset; warn about tasks without labels."""
     keys: list[str] = []
     for task in detector.aux_tasks:
         missing = [key for key in task.labels if key not in element_spec]
@@ -136,7 +136,7 @@ def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
 
 
 def _anchors_of_images(detector: Any, predictions: Tensors) -> Tensors:
-    """Return the anchors that propose in inference: clipped to the image, none in the padding.
+    """Return the anchors of inference: clipped to the image, none in the padding.
 
     Training's mask would ignore all anchors that cross the image's border.
     """

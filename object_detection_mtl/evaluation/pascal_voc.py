@@ -28,7 +28,7 @@ from object_detection_mtl.evaluation.evaluator import (
 
 
 class Judged(NamedTuple):
-    """Detections that count, without ignored ones."""
+    """Detections without the ignored ones."""
 
     scores: np.ndarray  # [N]
     classes: np.ndarray  # [N] int64

@@ -41,7 +41,7 @@ class DetectionModule(tf.Module):
             options: Options of the export, of which input and auxiliary outputs matter here.
 
         Raises:
-            ValueError: The detector is built for training, or auxiliary outputs are asked for and
+            ValueError: The detector is built for training, or auxiliary outputs are requested and
                 it has no auxiliary tasks.
         """
         super().__init__(name="detection_module")
@@ -63,7 +63,7 @@ class DetectionModule(tf.Module):
 
 
 def served_detections(detections: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Return the detector's detections as they are served: float32, classes from 1."""
+    """Return the detections in the served form: float32, classes from 1."""
     outputs = {name: tf.cast(value, tf.float32) for name, value in detections.items()}
     outputs[Detections.classes] += 1.0
     return outputs

@@ -5,8 +5,8 @@
 The file has one record, a `tensorflow.serving.PredictionLog` with a gray image. The server detects
 on it while it loads the model, so that no client waits for the first optimization of the graph.
 
-The message is encoded by field numbers: the package with its classes is tied to one version of
-TensorFlow, which an export should not depend on.
+The message is encoded by field numbers: the package with its classes requires one version of
+TensorFlow, which would be a dependency of the export.
 """
 
 from __future__ import annotations

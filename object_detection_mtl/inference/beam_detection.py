@@ -1,4 +1,4 @@
-"""Detection run as an Apache Beam pipeline, for datasets that outgrow one machine.
+"""Detection run as an Apache Beam pipeline, for datasets too large for one machine.
 
     <output_dir>/detections-00000-of-00004.json, images-00000-of-00004.json
     <output_dir>/detections.record-00000-of-00004

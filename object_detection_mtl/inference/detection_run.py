@@ -9,8 +9,7 @@ is kept beside the results: the same run started again resumes where it ended an
 the images without a result.
 
 Memory does not grow with the number of images, except for the list of files and eight bytes an
-image: images pass from the reading threads through batching to writing, each of which holds a
-bounded number.
+image: reading threads, batching and writing each keep a bounded number of images.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class StagedPredictor:
-    """A predictor in two stages: preparation, which threads can do ahead, and batched detection.
+    """A predictor in two stages: preparation, which threads can run ahead, and batched detection.
 
     Attributes:
         prepare: Prepare an image [H, W, 3] uint8. Several threads may call it.

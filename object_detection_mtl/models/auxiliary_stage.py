@@ -34,7 +34,7 @@ def predict(
         tasks: in the order of the refiner's inputs.
         refiner: None without refinement.
         predictions: predictions of both stages.
-        regions: what the second stage read.
+        regions: regions of the second stage.
         groundtruth: `fields.Groundtruth`; may be empty in inference.
         training: whether dropout and the like are on.
     """

@@ -146,7 +146,7 @@ def keep_hard_examples(
     classification_loss: ClassificationLoss,
     miner: HardExampleMiner,
 ) -> targets.Targets:
-    """Return `assigned` with weight 0 for all but each image's hard proposals.
+    """Return `assigned` with weight 0 for all except the hard proposals of each image.
 
     Args:
         assigned: targets of all proposals.

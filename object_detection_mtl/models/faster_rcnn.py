@@ -30,7 +30,7 @@ class CropSecondStage(keras.layers.Layer):
         """Make the layer.
 
         Args:
-            head: what reads the crops.
+            head: head on the crops.
             crop_size: side of the bilinear crop, in cells (`initial_crop_size`).
             pool_size: side of the max-pool that follows, in cells; 1 is none.
             pool_stride: stride of the max-pool.
@@ -55,7 +55,7 @@ class CropSecondStage(keras.layers.Layer):
     def read(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> CropRegions:
-        """Return the crops and features that this stage and auxiliary heads classify.
+        """Return the crops and features for this stage and the auxiliary heads.
 
         Args:
             features: [B, fh, fw, C].

@@ -1,7 +1,7 @@
 """Post-processing: decoding, scores and suppression of detections.
 
 Shape letters: B batch, A anchors, P proposals, K classes without background, D detections.
-Boxes are in absolute pixels of the inputs unless said to be normalized to the true image.
+Boxes are in absolute pixels of the inputs unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class DetectionSelection:
 
     Attributes:
         score_converter: class logits [.., K + 1] -> scores.
-        score_threshold: a detection scores strictly more.
-        iou_threshold: a box that overlaps a better one of its class by more is dropped.
+        score_threshold: scores of detections are strictly greater.
+        iou_threshold: a box with a greater IoU with a better box of its class is dropped.
         max_per_class, max_total: caps of one image.
         soft_nms_sigma: > 0 decays the scores of overlapping boxes instead of dropping them.
-        class_agnostic: boxes compete whatever their class; max_per_class is not used.
-        max_classes_per_detection: then, how many classes of a box are reported.
-        clip_before_nms: cut boxes at the image before overlaps are measured (TF1, the authors)
+        class_agnostic: suppress boxes of all classes together; max_per_class is not used.
+        max_classes_per_detection: number of reported classes of a box, with class_agnostic.
+        clip_before_nms: clip boxes to the image before overlaps are measured (TF1, the authors)
             instead of afterwards (the OD API in TF2).
     """
 
@@ -151,7 +151,7 @@ def proposals_as_detections(
 def clip_candidates(
     boxes: tf.Tensor, scores: tf.Tensor, windows: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Clip boxes [B, N, q, 4] to their image; those without area there never score [B, N, K]."""
+    """Clip boxes [B, N, q, 4] to their image; mask the scores [B, N, K] of those without area."""
     clipped = box_ops.clip_to_window(boxes, windows[:, tf.newaxis])
     return clipped, tf.where(box_ops.area(clipped) > 0, scores, NEVER)
 

@@ -31,12 +31,12 @@ class ProposalSelection:
 
 @dataclass(frozen=True)
 class ProposalSampling:
-    """Which proposals of an image the second stage trains on.
+    """Sampling of the proposals that the second stage trains on.
 
     Attributes:
-        batch_size: proposals of an image, at most.
-        positive_fraction: fraction of them that may be positive, at most.
-        matched_threshold: IoU with a ground-truth box from which a proposal is positive.
+        batch_size: maximum number of proposals of an image.
+        positive_fraction: maximum fraction of positive proposals.
+        matched_threshold: minimum IoU of a positive proposal with a ground-truth box.
     """
 
     batch_size: int = 64

@@ -34,7 +34,7 @@ class MapSecondStage(keras.layers.Layer):
     def read(
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> MapRegions:
-        """Return the features that this stage and auxiliary heads classify.
+        """Return the features for this stage and the auxiliary heads.
 
         Args:
             features: [B, fh, fw, C].

@@ -25,10 +25,10 @@ class RpnSampling:
     """Selection of the anchors that the first stage trains on.
 
     Attributes:
-        minibatch_size: anchors of an image, at most.
-        positive_fraction: share of them that may be positive.
-        matched_threshold, unmatched_threshold: IoU from which an anchor is positive, below which
-            it is negative; between the two it is ignored.
+        minibatch_size: maximum number of anchors of an image.
+        positive_fraction: maximum fraction of positive anchors.
+        matched_threshold, unmatched_threshold: an anchor is positive from the first IoU on,
+            negative below the second; between the two it is ignored.
         localization_sigma: the smooth-L1 loss is quadratic below 1 / sigma^2, then of slope 1
             (3 in the paper, 1 in the OD API).
     """

@@ -1,8 +1,8 @@
 """Auxiliary task: the interface between one task and the detector.
 
-A detector has a tuple of tasks and loops over them without knowing their kinds. Training,
-evaluation and export read predictions, losses and weights by their keys. The labels of a task in
-the input pipeline are a `task_labels.TaskLabels`.
+A detector has a tuple of tasks and treats all of them alike. Training, evaluation and export
+read predictions, losses and weights by their keys. The labels of a task in the input pipeline are a
+`task_labels.TaskLabels`.
 
 Shape letters: B batch, fh fw C the shared (stage-1) feature map, P proposals, R proposals that are
 refined, N other regions, S side of a map, K classes without background. Boxes are normalized to the
@@ -40,11 +40,11 @@ class RefinedProposals:
 
 @dataclass(frozen=True)
 class Context:
-    """What a task may read in `predict`.
+    """Inputs of `predict`.
 
     Attributes:
         features: the shared feature map [B, fh, fw, C].
-        regions: what the detector's second stage read of the map, for heads that read the same.
+        regions: inputs of the detector's second stage, for heads with the same inputs.
         proposals: [B, P, 4].
         num_proposals: [B] int32; the rest of P is padding.
         to_map: boxes [B, N, 4] -> the same relative to the feature map, which covers the padding.
@@ -90,7 +90,7 @@ class AuxiliaryTask(Protocol):
         optional_labels: keys of the ground truth that `loss` reads where they are present.
         loss_weights: key of a loss -> its weight in the total.
         outputs: keys of the predictions that an export can serve.
-        auxiliary_width: values per proposal that `auxiliary_logits` gives to the refiner; 0: none.
+        auxiliary_width: number of values per proposal in `auxiliary_logits`; 0: none.
     """
 
     labels: tuple[str, ...]
@@ -103,7 +103,7 @@ class AuxiliaryTask(Protocol):
         """Return predictions by key, each [B, ...]."""
 
     def auxiliary_logits(self, predictions: Tensors, context: Context) -> tf.Tensor:
-        """Return what the refiner reads of `predictions`: [B, R, auxiliary_width]."""
+        """Return the inputs of the refiner from `predictions`: [B, R, auxiliary_width]."""
 
     def loss(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
         """Return unweighted scalars by key, means over the images of the batch.
@@ -133,7 +133,7 @@ class AuxiliaryTask(Protocol):
 
 
 class RegionReader(Protocol):
-    """A head that has read a batch's feature map and computes logits of its regions."""
+    """A head bound to a batch's feature map, which computes logits of regions."""
 
     def proposals(self, rows: tf.Tensor | None = None) -> tf.Tensor:
         """Return logits [B, P, K + 1] of the proposals, or of those in the rows [B, R]."""
@@ -143,10 +143,10 @@ class RegionReader(Protocol):
 
 
 class RegionHead(Protocol):
-    """Class logits of regions, computed as the detector's second stage computes its own."""
+    """Class logits of regions, computed as in the detector's second stage."""
 
     def read(self, regions: Any, *, training: bool) -> RegionReader:
-        """Return a reader of what the second stage read (`Context.regions`)."""
+        """Return a reader of `Context.regions`."""
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
         """Return name in TF1 graphs -> variable, as `AuxiliaryTask.tf1_variables`."""

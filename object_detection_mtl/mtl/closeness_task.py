@@ -56,7 +56,7 @@ class ClosenessLabels(TaskLabels):
         return {Groundtruth.closeness: rows}
 
     def flip_left_right(self, labels: Tensors) -> Tensors:
-        """Return nothing: distances stay."""
+        """Return no labels: a flip does not change distances."""
         return {}
 
 

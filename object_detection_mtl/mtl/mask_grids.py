@@ -141,7 +141,7 @@ def _resize_weights(cells: tf.Tensor, num_cells: tf.Tensor, size: int) -> tf.Ten
 
 
 def centered_resize_weights(extent: tf.Tensor, num_cells: tf.Tensor, size: int) -> tf.Tensor:
-    """Return as `_resize_weights`, with cells that stand at their centers.
+    """Return as `_resize_weights`, with positions at the centers of cells.
 
     Args:
         extent: float32 [B], how many cells the result covers.

@@ -119,7 +119,7 @@ class Refiner(keras.layers.Layer):
         return _replace_rows(class_logits, refined.rows, logits)
 
     def _transform(self, inputs: tf.Tensor, num_main: int, context: Context) -> tf.Tensor:
-        """Return what the network makes of inputs [B, R, D], of which num_main are main logits."""
+        """Return the network's output for inputs [B, R, D], the first num_main are main logits."""
         first, *others = self.linear_layers
         if self.moments is not None and not context.training:
             hidden = self.moments.folded(first, inputs)

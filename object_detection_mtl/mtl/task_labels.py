@@ -5,8 +5,8 @@ or one dimension for a padded chunk of images.
 
 Labels are made from the boxes that the model will see, after all augmentation, with new windows in
 every epoch; so augmentation may move boxes, and records need to hold nothing but boxes. All objects
-count, crowds and difficult ones too, as in the authors' converters, unless the `LabelMaker` says
-otherwise. Windows are at least 32 pixels high and wide, in pixels of the image before it is
+count, crowds and difficult ones too, as in the authors' converters; options of the `LabelMaker`
+exclude them. Windows are at least 32 pixels high and wide, in pixels of the image before it is
 resized, as in the authors' converters.
 """
 
@@ -40,13 +40,13 @@ class LabelSpec(NamedTuple):
 
 
 class LabelInputs(NamedTuple):
-    """What labels are made from, for one image or a chunk of images.
+    """Inputs of labels, for one image or a chunk of images.
 
     Attributes:
         boxes: [..., N, 4], normalized; rows of class 0 are padding, or make no labels.
         classes: int32 [..., N], 1..K.
         image_size: int32 [..., 2], height and width in pixels.
-        seed: int32 [..., 2], of everything random.
+        seed: int32 [..., 2], seed of all random numbers.
         num_classes: K.
     """
 
@@ -149,7 +149,7 @@ class LabelMaker:
     def sources(
         self, example: Mapping[str, tf.Tensor], image_size: tf.Tensor, seed: tf.Tensor
     ) -> Tensors:
-        """Return what the labels of one example are made from, as a dictionary that can be padded.
+        """Return the inputs of the labels of one example, as a dictionary that can be padded.
 
         Args:
             example: boxes [N, 4], classes [N] and, where they matter, crowd and difficult flags.

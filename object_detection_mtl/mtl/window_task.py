@@ -1,4 +1,4 @@
-"""Window task: which classes a window of the image holds, and their area.
+"""Window task: the classes in a window of the image, by area.
 
 Shape letters: B batch, W padded windows of an image, P proposals, R refined proposals,
 K classes without background. Boxes are normalized to the true image.
@@ -270,7 +270,7 @@ def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:
 def map_in_turn(
     function: Callable[[tf.Tensor], tf.Tensor], inputs: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """Return function(input) of each; one waits for the other, so that one at a time is in memory.
+    """Return function(input) of each, computed one after another to limit memory.
 
     Unlike a loop, this stays part of one flat graph, which can be frozen and cast to bfloat16. Only
     TensorFlow's executor keeps the order.

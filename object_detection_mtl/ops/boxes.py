@@ -1,7 +1,7 @@
 """Geometry of boxes: areas, overlaps, windows, frames.
 
-A box is [ymin, xmin, ymax, xmax]; every function works in whatever unit its boxes share
-(pixels, or fractions of the image), except `flip_left_right`, which needs fractions.
+A box is [ymin, xmin, ymax, xmax]; every function works in the common unit of its boxes (pixels, or
+fractions of the image), except `flip_left_right`, which needs fractions.
 
 Shape letters: N and M numbers of boxes, ... any leading dimensions (usually the batch),
 the same in all arguments of a call or broadcastable.

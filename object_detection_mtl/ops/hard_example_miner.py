@@ -30,7 +30,7 @@ def mine_hard_examples(
     """Return bool [B, N]: the examples of each image that are trained on.
 
     Examples are taken by descending loss, skipping any whose box [B, N, 4] overlaps one taken
-    before by more than iou_threshold (it would be the same mistake again), up to
+    before by more than iou_threshold (a duplicate of the same error), up to
     num_hard_examples per image (None: as many as there are).
 
     location_losses, class_losses: [B, N], what "loss" means by loss_type: "loc", "cls", or "both",

@@ -3,8 +3,8 @@
 Shape letters: B batch, N anchors or proposals, C classes (however many logits there are).
 
 Each function returns one number per anchor, [B, N] (the sigmoid ones per logit, [B, N, C]), so
-that callers normalize, sum and mine as they need. A weight of 0 means exactly no loss and no
-gradient, whatever the prediction.
+that callers normalize, sum and mine as they need. With a weight of 0, loss and gradient are exactly
+0 for any prediction.
 """
 
 from __future__ import annotations

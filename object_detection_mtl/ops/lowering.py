@@ -1,9 +1,9 @@
 """Selection of operations for the runtime that a graph is traced for.
 
-Some of TensorFlow's kernels exist only there: XLA cannot compile `tf.image.crop_and_resize`, sparse
-products and the combined non-maximum suppression, and other runtimes have suppression only as ONNX
-or OpenVINO define it. The replacements are slower in TensorFlow. The caller selects them around the
-trace, so the model has no option for it:
+Some of TensorFlow's kernels have no counterpart: XLA cannot compile `tf.image.crop_and_resize`,
+sparse products and the combined non-maximum suppression, and other runtimes have suppression only
+as ONNX or OpenVINO define it. The replacements are slower in TensorFlow. The caller selects them
+around the trace, so the model has no option for it:
 
     with lowering.for_xla():
         losses = detector.loss(detector.predict(...), ...)
@@ -44,7 +44,7 @@ def for_openvino() -> contextlib.AbstractContextManager[None]:
 
 
 def is_for_tensorflow() -> bool:
-    """Return whether TensorFlow's own executor will run this."""
+    """Return whether TensorFlow's own executor will run the traced graph."""
     return _target.get() is None
 
 

@@ -28,10 +28,11 @@ def argmax_match(
     With matched_threshold None every column is matched; without any row every one is unmatched.
 
     force_match: besides, each row takes its most similar column (the first among equals), however
-    low the similarity. If several rows want one column the last gets it, as in the authors' code.
-    valid_rows: bool [..., G], the rows that may force (default: all). An invalid row can still
-    be chosen by a column: that is how the anchors on an ignored box, weight 0, are found. Rows
-    that are mere padding need a similarity below every threshold as well.
+    low the similarity. If several rows select one column, the last gets it, as in the authors'
+    code.
+    valid_rows: bool [..., G], the rows that may force (default: all). An invalid row can still be
+    chosen by a column: this finds the anchors on an ignored box, weight 0. Rows that are only
+    padding need a similarity below every threshold as well.
     """
     _check(matched_threshold, unmatched_threshold, negatives_lower_than_unmatched)
     if not similarity.shape[-2]:  # none, or unknown: an arg-max needs at least one row

@@ -29,7 +29,7 @@ def sample_balanced(
 ) -> tf.Tensor:
     """Return bool [B, N]: a random sample of each image's candidates.
 
-    indicator: bool [B, N], who may be drawn. is_positive: bool [B, N].
+    indicator: bool [B, N], the candidates that may be drawn. is_positive: bool [B, N].
     At most int(batch_size * positive_fraction) positives are drawn and negatives fill up to
     batch_size, as far as there are any; so there may be fewer than batch_size, never more.
     batch_size None draws every positive and (1 - f) / f times as many negatives.

@@ -35,9 +35,9 @@ def select_by_kernel(
 ) -> Selection:
     """Select boxes by TensorFlow's batched kernel.
 
-    The kernel returns boxes and scores but not rows, orders equal scores by chance and caps the
-    total before we can clip. So it is given, in place of scores, codes that say where each score
-    stands in the order we want: all distinct, and each names its class and row.
+    The kernel returns boxes and scores but not rows, has no defined order for equal scores, and
+    truncates before clipping. So its input is not the scores but distinct codes, which encode the
+    rank of each score, its class and its row.
     """
     num_boxes, num_classes = size(scores, 1), size(scores, 2)
     sorted_scores, sorted_rows = tf.math.top_k(tf.transpose(scores, [0, 2, 1]), num_boxes)
@@ -71,10 +71,10 @@ def select_by_kernel(
 def select_class_by_class(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, per_class: Size
 ) -> Selection:
-    """Select boxes by the kernel as ONNX has it: one box per candidate, no bit codes.
+    """Select boxes by ONNX's kernel: one box per candidate, no bit codes.
 
-    Each class of each image stands for an image of one class. Its boxes come sorted, and the
-    scores are places counted from behind, exact in float32 up to 16 million boxes.
+    Each class of each image is treated as an image of one class. Its boxes are sorted, and the
+    scores are ranks counted from the end, exact in float32 up to 16 million boxes.
     """
     num_boxes, num_classes = size(scores, 1), size(scores, 2)
     boxes, scores = _images_of_one_class(boxes, scores)
@@ -94,9 +94,8 @@ def select_by_openvino(
 ) -> Selection:
     """Select boxes by OpenVINO's kernel, which sorts faster than `top_k`.
 
-    TensorFlow has no operation like it. One of TensorFlow's stands in its place, and what
-    `openvino_conversion` makes of that returns rows where TensorFlow's returns classes, and scores
-    of -inf in padding.
+    TensorFlow has no equivalent operation. One of TensorFlow's is a placeholder, whose translation
+    by `openvino_conversion` returns rows instead of classes, and scores of -inf in padding.
     """
     num_classes = size(scores, 2)
     boxes, scores = _images_of_one_class(boxes, scores)

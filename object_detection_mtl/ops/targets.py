@@ -4,8 +4,8 @@ Shape letters: B batch, G padded ground-truth boxes, A anchors, P proposals, N e
 K classes without background.
 
 Anchors, proposals and ground truth of a call share one unit (pixels or fractions). A ground-truth
-box of weight 0 forces no match, but whatever overlaps it enough to match it gets weight 0: neither
-positive nor negative. Rows of ground truth from num_groundtruth on do not exist.
+box of weight 0 forces no match, but anchors and proposals that match it get weight 0: neither
+positive nor negative. Rows of ground truth from num_groundtruth on are padding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Second-stage heads on the whole feature map (R-FCN).
 
-Shape letters: B batch, P proposals, fh fw C the shared feature map, h' w' C' what stage 2 makes of
-it, M other boxes of an image, K classes without background. Boxes are relative to the map, so
-stage 2 may halve it.
+Shape letters: B batch, P proposals, fh fw C the shared feature map, h' w' C' the output of stage 2,
+M other boxes of an image, K classes without background. Boxes are relative to the map, so stage 2
+may halve it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MapReader:
 
     Attributes:
         maps: [B, h', w', bins * (K + 1)].
-        regions: what the second stage read.
+        regions: regions of the second stage.
         predictor: `RfcnBoxPredictor`, which made the maps.
     """
 

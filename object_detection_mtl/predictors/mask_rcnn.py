@@ -3,7 +3,7 @@
 Between mean and linear layers there may be fully connected ones; with `spatial_size` given they
 read the features of every cell instead of the mean, as in the first R-CNNs.
 
-(`mask_rcnn_box_predictor` in configs, after the paper whose box branch it is.)
+(`mask_rcnn_box_predictor` in configs, after the box branch of Mask R-CNN.)
 
 Shape letters: N RoIs (B * P), h w C a RoI's features, K classes without background.
 """
@@ -26,7 +26,7 @@ def mean_of_cells(features: tf.Tensor) -> tf.Tensor:
 class MaskRcnnBoxPredictor(keras.layers.Layer):
     """[N, h, w, C] -> box encodings [N, K or 1, 4] and class logits [N, K + 1].
 
-    One that reads the mean of the cells takes `mean_of_cells` [N, C] as well.
+    A predictor that reads the mean of the cells also accepts `mean_of_cells` [N, C].
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 (Dai et al. 2016, R-FCN: Object Detection via Region-based Fully Convolutional Networks,
 arXiv:1605.06409, section 3.)
 
-Shape letters: B batch, P boxes per image, h w C the map that stage 2 makes of the whole image,
+Shape letters: B batch, P boxes per image, h w C the output of stage 2 for the whole image,
 I J bins of a box, K classes without background.
 """
 

@@ -1,7 +1,7 @@
 """Second-stage heads on RoI crops (Faster R-CNN).
 
-Shape letters: B batch, P proposals, N RoIs (B * P), h w C a crop, h' w' C' what stage 2 makes of
-it, M other boxes of an image, K classes without background.
+Shape letters: B batch, P proposals, N RoIs (B * P), h w C a crop, h' w' C' the output of stage 2, M
+other boxes of an image, K classes without background.
 """
 
 from __future__ import annotations

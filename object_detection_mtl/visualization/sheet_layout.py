@@ -96,6 +96,6 @@ def side_by_side(parts: Sequence[Image.Image]) -> Image.Image:
 
 
 def in_rows(parts: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Rows of so many parts."""
+    """Return parts in rows of a given number."""
     starts = range(0, len(parts), columns)
     return stacked([side_by_side(parts[start : start + columns]) for start in starts], margin=0)

@@ -166,7 +166,7 @@ def _sample_axis(
 
 
 class _NodeMaker:
-    """Adds operations of one result to the graph and returns the name of the result."""
+    """Helper that adds an operation with one result to the graph and returns its name."""
 
     def __init__(self, context: Any) -> None:
         self._context = context

@@ -118,7 +118,7 @@ def _kept_positions(chosen: Any, scores: Any, max_kept: Any) -> tuple[Any, Any, 
 
 
 def round_before_bfloat16(model: Any) -> None:
-    """Round what an `openvino.Model` casts to bfloat16 to the nearest bfloat16 value first.
+    """Round values to the nearest bfloat16 value before an `openvino.Model` casts them.
 
     OpenVINO's own cast truncates half of the values if shapes are dynamic (OpenVINO 2026.4: of two
     neighbors it only ever rounds up to the even one). Feature maps become smaller by 0.14 % each

@@ -88,7 +88,7 @@ def _choose_nodes(nodes: dict[str, Any], kept: set[str]) -> set[str]:
 
 
 class _Casts:
-    """Adds casts to a graph, one for each tensor. Constants are cast immediately."""
+    """Casts of a graph, one for each tensor. Constants are cast immediately."""
 
     def __init__(self, nodes: dict[str, Any], graph: Any) -> None:
         self._nodes = nodes

@@ -8,8 +8,8 @@
   optimizing it at the first call. With the 180 MB of a ResNet-101 that took 4 s to load, 4 s more
   at the first call, and 5 GiB. A variable is read once. The layout of constants is converted for
   the CPU once, that of variables at each call; the difference in latency is not measurable. All
-  other constants remain. A graph has at most 2 GiB, which the kernels of a large backbone with
-  several auxiliary heads come near.
+  other constants remain. A graph has at most 2 GiB; the kernels of a large backbone with several
+  auxiliary heads approach this limit.
 * Functions are inlined, so that a loader sees one flat graph.
 
 The normalization of images is not folded into the first convolution. That convolution pads

@@ -67,7 +67,7 @@ class DetectionWriter:
         return True
 
     def write(self, image: ReadImage, detections: ImageDetections) -> None:
-        """Write the detections of an image that was read; it is done when this returns."""
+        """Write the detections of an image, which is then complete."""
         content = image.content
         assert content is not None
         height, width = content.pixels.shape[:2]

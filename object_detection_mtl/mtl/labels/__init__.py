@@ -2,8 +2,8 @@
 
 Every function takes arrays or tensors, eagerly, in a graph of tf.data or under XLA (jit_compile),
 one image or a padded batch. Boxes are [ymin, xmin, ymax, xmax], normalized to the image; classes
-are 1..K, 0 is padding. Results are computed in float64 and have the type of the boxes. Which rows
-count as objects, and what `num_boxes` and `valid` do, is said in padded_objects.py.
+are 1..K, 0 is padding. Results are computed in float64 and have the type of the boxes.
+padded_objects.py defines which rows are objects, and the meaning of `num_boxes` and `valid`.
 """
 
 from object_detection_mtl.mtl.labels.foreground_masks import foreground_mask

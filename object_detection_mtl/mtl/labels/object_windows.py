@@ -1,4 +1,4 @@
-"""Windows around the objects of an image: the whole image, then each box at 2, 4, 8... times.
+"""Windows around the objects of an image, in several sizes.
 
 Shape letters: N boxes, W windows, S scales, B images, ... any leading dimensions (the batch).
 """

@@ -7,7 +7,7 @@ Annotations come from users, so every row may be wrong. A row is an object if
 - its class is 1..K (eagerly another class is a ValueError: num_classes or the label map is wrong);
 - its coordinates are finite and in order, ymin <= ymax and xmin <= xmax.
 Every other row counts as padding. A box without area, or outside the image, is an object; the
-docstring of each label says what that means for it.
+docstring of each label describes the effect.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def are_objects(
     classes: tf.Tensor | None = None,
     num_classes: int | None = None,
 ) -> tf.Tensor:
-    """Return bool [..., N], the rows that are objects, as the module's docstring says.
+    """Return bool [..., N], the rows that are objects, see the module's docstring.
 
     Args:
         boxes: [..., N, 4].

@@ -1,4 +1,4 @@
-"""Labels that records store, as the authors' converters lay them out.
+"""Labels stored in records, in the layout of the authors' converters.
 
 Shape letters: R rows, K classes without background, S side of the mask.
 
