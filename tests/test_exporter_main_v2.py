@@ -57,7 +57,7 @@ def test_a_run_with_changes_to_the_config(tmp_path):
     assert served(input_tensor=tf.constant([image]))["num_detections"][0] > 1
 
 
-def test_what_is_exported_is_what_is_evaluated(tmp_path):
+def test_exported_and_evaluated_weights_are_equal(tmp_path):
     """The moving averages of training, if eval_config says so."""
     exported.run()
     names = native.named_variables(exported.detector())

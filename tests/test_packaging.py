@@ -157,7 +157,7 @@ def check_wheel(path, tree):
     return names
 
 
-def test_a_checkout_without_compiled_schema_says_how_to_make_it(tmp_path, monkeypatch):
+def test_a_checkout_without_compiled_schema_is_an_error_with_advice(tmp_path, monkeypatch):
     (tmp_path / "bare_protos").mkdir()
     shutil.copy(PROTO_PACKAGE / "__init__.py", tmp_path / "bare_protos")
     monkeypatch.syspath_prepend(tmp_path)

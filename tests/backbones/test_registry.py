@@ -40,7 +40,7 @@ def test_every_field_of_some_types_has_an_argument():
     "kind",
     [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in BACKBONES],
 )
-def test_an_entry_builds_what_it_says(kind):
+def test_an_entry_builds_its_network(kind):
     entry = BACKBONES[kind]
     config = faster_rcnn_pb2.FasterRcnnFeatureExtractor(type=kind)
     backbone = backbone_builder.build(config)

@@ -42,7 +42,7 @@ STEPS = set(preprocessor_pb2.PreprocessingStep.DESCRIPTOR.fields_by_name)
 
 
 @pytest.mark.parametrize("name", sorted(STEPS - set(augmentation_builder.supported_steps())))
-def test_what_is_not_supported_is_named_with_what_is(name):
+def test_an_unsupported_step_is_an_error_that_lists_the_supported_ones(name):
     says = f"data_augmentation_options: {name} is not supported; supported are: random_horizontal"
     with pytest.raises(ValueError, match=says):
         augmentation_builder.build(step(f"{name} {{}}"))

@@ -199,7 +199,7 @@ def test_resnet():
     assert float(conv1.kernel_regularizer.l2) == pytest.approx(0.25)
 
 
-def test_conv_hyperparams_replace_the_networks_own_only_when_asked(caplog):
+def test_conv_hyperparams_replace_the_networks_own_only_with_the_override_flag(caplog):
     text = """
         type: "faster_rcnn_mobilenet_v1" weight_decay: 0.5
         conv_hyperparams {

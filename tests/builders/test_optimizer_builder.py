@@ -89,7 +89,7 @@ def test_the_rate_follows_the_optimizers_own_step():
     assert float(optimizer.learning_rate) == 0.25
 
 
-def test_what_is_missing_is_named():
+def test_missing_fields_are_named():
     with pytest.raises(ValueError, match="optimizer is missing; give momentum_optimizer"):
         build("use_moving_average: false")
     with pytest.raises(ValueError, match="learning_rate is missing; give one of constant_learning"):

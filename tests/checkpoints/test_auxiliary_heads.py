@@ -125,7 +125,7 @@ def test_other_numbers_of_classes(stored, path):
     assert not report.missing
 
 
-def test_a_classifier_fills_the_heads_unless_told_otherwise(detector, stored, tmp_path):
+def test_a_classifier_initializes_the_heads_unless_disabled(detector, stored, tmp_path):
     classifier = {
         name.split("/", 1)[1]: value
         for name, value in stored.items()

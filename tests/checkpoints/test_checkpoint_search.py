@@ -50,7 +50,7 @@ def test_a_file_of_a_checkpoint_is_refused_with_its_prefix(saved):
             checkpoint_search.resolve_checkpoint(saved + suffix)
 
 
-def test_missing_paths_say_what_is_there(saved, tmp_path):
+def test_errors_of_missing_paths_list_existing_checkpoints(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"did you mean '.*ckpt-2'\?.*holds ckpt-1, ckpt-2"):
         checkpoint_search.resolve_checkpoint(saved.replace("ckpt-2", "ckpt-22"))
     with pytest.raises(FileNotFoundError, match="directory '.*nowhere' does not exist"):

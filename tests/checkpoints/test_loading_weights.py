@@ -92,7 +92,7 @@ def test_a_classifier_cannot_detect(tmp_path, fresh):
         loading.load_detector_weights(fresh, prefix)
 
 
-def test_moving_averages_are_taken_where_they_are_asked_for(tmp_path, trained, fresh):
+def test_moving_averages_are_loaded_on_request(tmp_path, trained, fresh):
     prefix = written(tmp_path, trained, averages=0.25)
     loading.load_detector_weights(fresh, prefix, use_moving_averages=True)
     np.testing.assert_array_equal(np.unique(first_weights(fresh)), [0.25])

@@ -118,7 +118,7 @@ def test_a_full_disk_without_a_path():
     assert done.err.startswith("error: No space left on device; free some space")
 
 
-def test_tensorflows_errors_of_files_and_memory_in_one_line():
+def test_tensorflows_file_and_memory_errors_are_one_line():
     place = "{{function_node __wrapped__SaveV2_device_/cpu:0}} out/ckpt-1; "
     for kind, text, says in (
         (
@@ -153,7 +153,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize(("arguments", "shown"), [((), False), (("--verbosity=0",), True)])
-def test_info_is_for_those_who_ask(arguments, shown):
+def test_info_messages_need_verbosity(arguments, shown):
     before = logging.get_verbosity()
     try:
         done = in_process.run(tool(lambda: print(logging.vlog_is_on(0))), *arguments)

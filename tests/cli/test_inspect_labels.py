@@ -123,7 +123,7 @@ def test_user_errors_are_one_message_and_exit_code_1(tmp_path, voc_directory, ar
     assert re.search(f"(?s){says}", done.err), done.err
 
 
-def test_a_record_without_stored_labels_says_how_to_store_them(tmp_path):
+def test_a_record_without_stored_labels_is_an_error_with_advice(tmp_path):
     file = coco_files.write(tmp_path, [coco_files.image(1)], [])
     coco_files.write_images(tmp_path / "in", {"000001.jpg": JPEG})
     record, names = f"{tmp_path}/a.record", f"{tmp_path}/map.pbtxt"

@@ -114,7 +114,7 @@ def test_inception_v2_is_inception_resnet_only_with_fields_of_the_fork(caplog):
     assert "for Inception v2 set config_dialect: ODAPI" in caplog.text
 
 
-def test_a_mix_of_dialects_tells_what_the_choice_means_for_inception_v2():
+def test_the_error_of_mixed_dialects_explains_inception_v2():
     text = with_training_field(INCEPTION_V2, "save_interval_secs: 600 use_bfloat16: false")
     with pytest.raises(pipeline.ConfigError, match="MTL_SSL .*means Inception-ResNet-v2"):
         parse(text=text)

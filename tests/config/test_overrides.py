@@ -167,7 +167,7 @@ def test_one_text_is_one_override():
         ("=4", '"" is not a field name'),
     ],
 )
-def test_errors_quote_the_override_and_say_what_was_expected(override, message):
+def test_errors_quote_the_override_and_the_expected_form(override, message):
     with pytest.raises(pipeline.ConfigError, match=message) as error:
         changed(override)
     assert f'override "{override}"' in str(error.value)

@@ -97,7 +97,7 @@ def test_random_coef_leaves_the_image_alone():
         assert least <= whole <= most
 
 
-def test_a_canvas_has_the_size_and_color_asked_for():
+def test_a_canvas_has_the_requested_size_and_color():
     pad = augmentation_crops.random_pad_image((110, 130), (150, 200), (1.0, 2.0, 3.0))
     shapes = [result["image"].shape for result in in_a_graph(pad, 20)]
     heights, widths = np.array(shapes)[:, :2].T

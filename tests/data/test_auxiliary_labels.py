@@ -134,7 +134,7 @@ def test_surplus_boxes_still_make_labels(tmp_path):
     assert batch[Groundtruth.edgemask][0, 0].sum() > 16
 
 
-def test_only_what_is_asked_for(tmp_path):
+def test_only_requested_labels_are_made(tmp_path):
     path = write(tmp_path / "a", example("0", **TWO))
     everything = {
         Groundtruth.window_boxes,
@@ -153,7 +153,7 @@ def test_only_what_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("flag", ["crowd", "difficult"])
-def test_crowd_and_difficult_objects_count_unless_asked_otherwise(flag):
+def test_crowd_and_difficult_objects_count_by_default(flag):
     flagged = decoded(**{flag: [False, True]})
     seed = tf.constant([1, 2])
     counted = SMALL.label(flagged, SIZE, seed)

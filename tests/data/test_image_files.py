@@ -32,7 +32,9 @@ def read_encoded(tmp_path, data, verify=False, name="a.jpg"):
         ("PNG", "1", "png"),
     ],
 )
-def test_format_is_told_from_the_content_and_bytes_are_kept(tmp_path, format_name, mode, expected):
+def test_format_is_detected_from_the_content_and_bytes_are_kept(
+    tmp_path, format_name, mode, expected
+):
     data = encoded(block_image(40, 30, mode), format_name)
     for name in ("a.jpg", "a.png", "a"):
         result = read_encoded(tmp_path, data, name=name)

@@ -145,7 +145,7 @@ def test_permutations_are_fair():
 
 
 @pytest.mark.parametrize("start", [1, 9, 10, 14, 10_000_003])
-def test_a_resumed_run_goes_on_at_its_example_without_passing_the_earlier_ones(start):
+def test_a_resumed_run_continues_at_its_example_without_reading_earlier_ones(start):
     resumed = order(25, 10, True, 3, start)
     assert [number for number, _ in resumed] == list(range(start, start + 25))
     if start < 100:

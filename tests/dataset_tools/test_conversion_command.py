@@ -27,7 +27,7 @@ def test_contradicting_flags(tmp_path, arguments, says):
     assert says in done.err
 
 
-def test_without_beam_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+def test_the_error_without_beam_names_the_extra(tmp_path, monkeypatch):
     from object_detection_mtl.dataset_tools import beam_conversion
 
     monkeypatch.setitem(sys.modules, "apache_beam", None)

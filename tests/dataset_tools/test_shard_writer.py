@@ -59,7 +59,7 @@ def test_a_directory_given_as_the_record_is_refused(tmp_path, num_shards):
         shard_writer.ShardWriter(tmp_path / "a.record", num_shards)
 
 
-def test_a_file_given_as_the_directory_is_said_before_anything_is_computed(tmp_path):
+def test_a_file_given_as_the_directory_is_an_error_before_conversion(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file") as error:
         shard_writer.ShardWriter(tmp_path / "file" / "a.record")
@@ -68,7 +68,7 @@ def test_a_file_given_as_the_directory_is_said_before_anything_is_computed(tmp_p
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 @pytest.mark.parametrize("size", [1, 2**20])
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, size):
+def test_a_full_disk_is_an_error_and_leaves_no_files(tmp_path, size):
     writer = shard_writer.ShardWriter(tmp_path / "a.record")
     # A small example waits in a buffer until the end; a large one fails at once.
     (tmp_path / ".incomplete-a.record").symlink_to("/dev/full")

@@ -94,7 +94,7 @@ READS_FILES = (
         ("<annotation><size><width>wide</width></size></annotation>", "<width> is 'wide'"),
     ],
 )
-def test_what_is_not_a_voc_annotation_is_an_error_that_names_the_file(tmp_path, text, says):
+def test_an_invalid_annotation_is_an_error_that_names_the_file(tmp_path, text, says):
     with pytest.raises(voc_annotations.VocError, match=says) as caught:
         parse(tmp_path, text)
     assert str(tmp_path / "a.xml") in str(caught.value)

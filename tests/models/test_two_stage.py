@@ -261,7 +261,7 @@ def test_samples_follow_the_seed(trained):
     assert losses_of(trained, tiny.images(1), truth, seed=(3, 5)) != first
 
 
-def test_training_without_groundtruth_says_so(trained):
+def test_training_without_groundtruth_is_an_error(trained):
     inputs, shapes = trained.preprocess(tiny.images(1))
     with pytest.raises(ValueError, match="needs `groundtruth`"):
         trained.predict(inputs, shapes)

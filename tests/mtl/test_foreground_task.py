@@ -100,7 +100,7 @@ def test_foreground_everywhere_is_nearly_right_for_the_authors_and_half_right_wi
         np.testing.assert_allclose(loss, share * right + (1 - share) * wrong, rtol=1e-5)
 
 
-def test_logits_are_bounded_by_a_tanh_unless_asked_otherwise():
+def test_logits_are_bounded_by_a_tanh_by_default():
     for bounded, expected in ((True, np.tanh([3.0, -6.0])), (False, [3.0, -6.0])):
         task = ForegroundTask(in_channels=1, kernel_size=1, bounded=bounded)
         task.conv.set_weights([np.array([[[[1.0, -2.0]]]]), np.zeros(2)])
@@ -170,7 +170,7 @@ def test_logits_of_a_map_stand_at_the_centers_of_its_cells():
     np.testing.assert_allclose(comparison.predicted[0], expected, rtol=1e-5)
 
 
-def test_metrics_say_what_constant_masks_would_reach():
+def test_metrics_include_those_of_constant_masks():
     """Four cells, one is foreground; the head says two, of which one is right."""
     logits = np.zeros([2, 2, 2])
     logits[0, :, 1], logits[1, :, 0] = 1.0, 1.0

@@ -73,7 +73,7 @@ def test_a_batch_of_none():
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (0, 5)])
-def test_nobody_to_draw(shape):
+def test_no_candidates(shape):
     assert sample(np.ones(shape, bool), np.ones(shape, bool)).shape == shape
 
 

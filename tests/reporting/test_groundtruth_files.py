@@ -39,7 +39,7 @@ def test_every_format_gives_the_same_objects(dataset):
     assert dataset.notes == ()
 
 
-def test_every_format_reads_images_when_asked(dataset):
+def test_every_format_reads_images_on_request(dataset):
     for item in dataset.images:
         with Image.open(io.BytesIO(item.read_bytes())) as image:
             assert image.size == (WIDTH, HEIGHT)

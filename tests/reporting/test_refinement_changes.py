@@ -35,5 +35,5 @@ def test_the_greatest_change_comes_first():
     assert [item.row for item in made.repaired] == [1, 0]
 
 
-def test_without_main_scores_there_is_nothing_to_say():
+def test_no_changes_without_main_scores():
     assert refinement_changes([image([(A, CAT)], [(A, 0.9, CAT)])]) is None

@@ -78,7 +78,7 @@ def test_batches_arrive_without_strings():
     np.testing.assert_array_equal(batch["inputs"][:, 0, 0, 0], [0.5, 1.0])
 
 
-def test_a_worker_count_that_tf_config_contradicts_is_said(monkeypatch, caplog):
+def test_a_worker_count_that_contradicts_tf_config_is_reported(monkeypatch, caplog):
     cluster = {"cluster": {"worker": ["a:1", "b:2", "c:3"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
     made = []

@@ -35,7 +35,7 @@ def test_an_assertion_inside_a_function():
     assert "Op:" not in text
 
 
-def test_an_assertion_whose_source_is_told_first():
+def test_an_assertion_that_starts_with_its_source():
     text = failures.explain(
         tf.errors.InvalidArgumentError(
             None,

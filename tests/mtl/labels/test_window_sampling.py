@@ -126,7 +126,7 @@ def test_an_image_without_an_object(boxes):
     assert window_sampling.count_windows(CORNER, 5) == 5
 
 
-def test_what_is_missing_after_the_last_round_is_the_whole_image(monkeypatch):
+def test_windows_missing_after_the_last_round_are_the_whole_image(monkeypatch):
     monkeypatch.setattr(window_sampling, "_MAX_ROUNDS", 1)
     found = window_sampling.sample_windows(CORNER, (500, 500), 60, seed=1).numpy()
     whole = (found == [0, 0, 1, 1]).all(axis=1)
