@@ -33,7 +33,7 @@ def test_shard_paths(tmp_path):
         output_paths.shard_paths("a", 0)
 
 
-def test_a_file_is_no_output_directory(tmp_path):
+def test_an_output_directory_that_is_a_file_is_an_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("kept")
     with pytest.raises(ValueError, match="--report=.*file is a file; give a directory"):

@@ -100,6 +100,7 @@ def _run_main(
         logging.set_verbosity(logging.WARNING)
     try:
         _raise_if_flag_is_empty(defined)
+        _expand_home(defined)
         return main() or 0
     except (ValueError, OSError) as error:
         logging.debug("Traceback of the error below", exc_info=True)
@@ -128,6 +129,21 @@ def _raise_if_flag_is_empty(names: Iterable[str]) -> None:
                 f"--{name} is empty; give it a value or omit it (perhaps a shell variable is not "
                 "set)"
             )
+
+
+def _expand_home(names: Iterable[str]) -> None:
+    """Replace `~/` at the start of values, which shells do not expand in --flag=~/path."""
+    for name in names:
+        value: Any = flags.FLAGS[name].value
+        if isinstance(value, list):
+            flags.FLAGS[name].value = [_home_path(item) for item in value]
+        else:
+            flags.FLAGS[name].value = _home_path(value)
+
+
+def _home_path(value: Any) -> Any:
+    is_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
+    return os.path.expanduser(value) if is_home else value
 
 
 # Type of an operating system's error for a path -> message.

@@ -15,6 +15,7 @@ with --figure the images on which the second detector gains most, detectors side
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ def parse_detector(argument: str) -> tuple[str, list[str]]:
     if Path(argument).exists():
         return Path(argument).stem, [argument]
     name, has_name, rest = argument.partition("=")
-    paths = (rest if has_name else argument).split(",")
+    paths = [os.path.expanduser(p) for p in (rest if has_name else argument).split(",")]
     if not all(paths) or (has_name and not name):
         raise ValueError(f"{argument!r}: expected a path, NAME=PATH or NAME=PATH,PATH,...")
     return (name if has_name else Path(paths[0]).stem), paths

@@ -107,7 +107,7 @@ def read_text(path: str | Path) -> str:
             directory, or names the missing directory.
         ConfigError: `path` is a directory or not a text file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         raise ConfigError(f"{path} is a directory; expected a file")
     if not path.exists():

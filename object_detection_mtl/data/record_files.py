@@ -9,6 +9,7 @@ that they can be read in any order.
 from __future__ import annotations
 
 import dataclasses
+import os
 import struct
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -59,7 +60,7 @@ def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
             "empty, expected at least one path or pattern"
         )
     files: dict[str, None] = {}
-    for pattern in patterns:
+    for pattern in map(os.path.expanduser, patterns):
         # An existing path is used literally, even if it looks like a pattern.
         found = [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern))
         found = [path for path in found if not tf.io.gfile.isdir(path)]

@@ -63,6 +63,13 @@ def test_wrong_flags_are_one_line(arguments, says):
     assert done.err.count("\n") == 1
 
 
+def test_home_directory_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    main = lambda: print(*(flags.FLAGS[name].value for name in ("directory", "directories")))  # noqa: E731
+    done = in_process.run(tool(main), "--directory=~/a", "--directories=~/b,c~d,~,gs://x//y")
+    assert done.out == "/home/me/a ['/home/me/b', 'c~d', '/home/me', 'gs://x//y']\n"
+
+
 def test_omitted_flags_and_empty_texts_with_a_meaning_pass():
     for arguments in ((), ("--prefix=",), ("--directory=a", "--directories=a,b")):
         done = in_process.run(tool(lambda: print("ran")), *arguments)

@@ -111,3 +111,9 @@ def test_a_training_run_detects_in_the_images(tmp_path):
     lines = progress.read_text().splitlines()
     assert len(lines) == 1 + 3
     assert json.loads(lines[1])["scores"]
+
+
+def test_home_directory_of_a_named_detector_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    found = compare_detectors.parse_detector("a=~/x.json,y.json")
+    assert found == ("a", ["/home/me/x.json", "y.json"])

@@ -196,3 +196,9 @@ def test_ignored_fields_are_reported_once_by_name(caplog):
 def test_nothing_is_reported_for_a_plain_configuration(caplog):
     parse()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_home_directory_of_a_path_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.config").write_text("model {}")
+    assert pipeline.read_text("~/a.config") == "model {}"

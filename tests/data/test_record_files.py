@@ -113,3 +113,9 @@ def test_other_file_systems_are_read_through_tensorflow(tmp_path):
     np.testing.assert_array_equal(index.offsets, [0, 21])
     dataset = tf.data.TFRecordDataset(list(index.files))
     assert [item.numpy() for item in dataset] == [b"12345", b"1"]
+
+
+def test_home_directory_of_a_pattern_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.record").touch()
+    assert record_files.expand_patterns("~/a.rec*") == (str(tmp_path / "a.record"),)
