@@ -36,13 +36,11 @@ from absl import app, flags
 from benchmarks import ablation_data, ablation_files, ablation_runs, ablation_training
 from benchmarks.ablation_data import TEST, VALIDATION
 
-CONFIG = Path(__file__).parent / "configs" / "faster_rcnn_mobilenet_v1_mtl_small.config"
-
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the dataset.", required=True)
 _EXPERIMENT = flags.DEFINE_string("experiment", "screen", "Name of the experiment.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "VOC directory of the dataset.")
 _WEIGHTS = flags.DEFINE_string("weights", "", "Checkpoint to start from; none by default.")
-_CONFIG = flags.DEFINE_string("config", str(CONFIG), "What all runs have in common.")
+_CONFIG = flags.DEFINE_string("config", str(ablation_files.CONFIG), "What all runs have in common.")
 _OVERRIDES = flags.DEFINE_multi_string("override", [], "Of all runs: a.b.c=value.")
 _VARIANTS = flags.DEFINE_list(
     "variants", ["baseline", "all", "all+refine"], "What to train, such as all or all@FORM."

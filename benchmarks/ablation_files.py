@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+CONFIG = Path(__file__).parent / "configs" / "faster_rcnn_mobilenet_v1_mtl_small.config"
 # Of an evaluation.
 OUTPUT = "evaluation.json"
 GROUNDTRUTH = "groundtruth.npz"

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl import jobs
+from object_detection_mtl.builders import evaluation_builder
 from object_detection_mtl.checkpoints import loading, native
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.fields import Groundtruth
@@ -170,7 +171,7 @@ def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, opt
     config = records.load(records_dir, "train_config.num_steps=1", *options)
     jobs.train(config, tmp_path)
     evaluation = mock.Mock(**{"return_value.evaluate.return_value": (1, {})})
-    monkeypatch.setattr(jobs, "CheckpointEvaluation", evaluation)
+    monkeypatch.setattr(evaluation_builder, "CheckpointEvaluation", evaluation)
     jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
     assert len(specs) == 2
     for spec in specs:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import ablation, ablation_data, ablation_runs
+from benchmarks import ablation_data, ablation_files, ablation_runs
 from benchmarks.ablation_runs import Run, RunError
 from tests.benchmarks import fake_results
 
@@ -90,7 +90,7 @@ class TestConfig:
     def test_what_a_run_sets(self, tmp_path):
         run = Run("closeness", "0.003", 7, 100, ("train_config.batch_size=4",))
         config = ablation_runs.make_config(
-            ablation.CONFIG,
+            ablation_files.CONFIG,
             run,
             fake_results.dataset(tmp_path),
             "w.ckpt",
@@ -110,7 +110,7 @@ class TestConfig:
 
     def test_a_schedule_that_cannot_follow(self, tmp_path):
         """The VOC sample has steps of its own."""
-        sample = ablation.CONFIG.parents[2] / "samples/configs/rfcn_resnet101_voc07.config"
+        sample = ablation_files.CONFIG.parents[2] / "samples/configs/rfcn_resnet101_voc07.config"
         with pytest.raises(RunError, match="manual_step_learning_rate: a schedule that does not"):
             ablation_runs.make_config(
                 sample, Run("all", "1", 1, 9), fake_results.dataset(tmp_path), ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ablation, ablation_files, ablation_processes, ablation_training
+from benchmarks import ablation_files, ablation_processes, ablation_training
 from benchmarks.ablation_runs import Run, RunError
 from tests.benchmarks import fake_results
 
@@ -50,7 +50,7 @@ class TestExecution:
         return ablation_training.Experiment(
             name="screen",
             dataset=fake_results.dataset(tmp_path / "data"),
-            config=ablation.CONFIG,
+            config=ablation_files.CONFIG,
             weights="",
             overrides=(),
             split="validation",
