@@ -1,4 +1,4 @@
-"""Evaluation of one run, as a process of its own.
+"""Evaluation of one run in a separate process.
 
     python -m benchmarks.ablation_evaluation MODEL_DIR RECORD OUTPUT
 

@@ -1,4 +1,4 @@
-"""What a result says about the machine and the code that made it."""
+"""Description of the machine and the code of a result."""
 
 from __future__ import annotations
 

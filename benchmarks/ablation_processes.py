@@ -1,4 +1,4 @@
-"""Subprocesses of a run: their log, what they cost, how they end."""
+"""Subprocesses of a run: log, cost, termination."""
 
 from __future__ import annotations
 

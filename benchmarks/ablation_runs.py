@@ -29,7 +29,7 @@ WARMUP_SHARE, WARMUP_FACTOR = 0.05, 0.1
 
 
 class RunError(ValueError):
-    """A run that cannot be made as it was asked for."""
+    """A run with invalid or conflicting options."""
 
 
 @dataclass(frozen=True)

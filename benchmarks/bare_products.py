@@ -1,4 +1,4 @@
-"""The convolutions and matrix products of a traced function, run bare.
+"""Convolutions and matrix products of a traced function, run alone.
 
 A network cannot be faster than its products. `bare_function` takes a traced `tf.function`, finds
 every convolution and matrix product in its graph (those of the gradients too) and returns a

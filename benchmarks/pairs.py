@@ -1,4 +1,4 @@
-"""A baseline and the same model with tasks, and what is said of their times."""
+"""Times of a baseline and the same model with tasks."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_a_run_with_changes_to_the_config(tmp_path):
 
 
 def test_exported_and_evaluated_weights_are_equal(tmp_path):
-    """The moving averages of training, if eval_config says so."""
+    """The moving averages of training, if eval_config selects them."""
     exported.run()
     names = native.named_variables(exported.detector())
     halves = {name: tf.Variable(0.5 * variable.value) for name, variable in names.items()}

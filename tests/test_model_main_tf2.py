@@ -31,7 +31,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Jobs that only note what they were asked for."""
+    """Jobs that only record their arguments."""
     noted = []
 
     def train(config, model_dir, **options):

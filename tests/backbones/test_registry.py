@@ -1,4 +1,4 @@
-"""Registry of backbones: every entry has a module, and builds what it says."""
+"""Registry of backbones: every entry has a module and builds its network."""
 
 import importlib
 import inspect

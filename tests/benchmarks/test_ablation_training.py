@@ -143,7 +143,7 @@ class TestExecution:
 
     @pytest.mark.parametrize("number", [15, 9])
     def test_a_process_ends_with_the_command_that_started_it(self, tmp_path, number):
-        """Killed or told to stop, it leaves no child behind that would hold the lock."""
+        """After a kill or a stop signal no child process remains that would hold the lock."""
         code = (
             "import sys; from pathlib import Path\n"
             "from benchmarks import ablation_files, ablation_processes\n"

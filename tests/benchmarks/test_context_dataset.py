@@ -1,4 +1,4 @@
-"""The positive control's dataset: the ring says nothing, the context far away says all."""
+"""Dataset of the positive control: only distant context determines the class."""
 
 from xml.etree import ElementTree
 

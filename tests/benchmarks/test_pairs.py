@@ -1,4 +1,4 @@
-"""What benchmarks say of a baseline and the same model with tasks."""
+"""Comparison of a baseline and the same model with tasks."""
 
 import pytest
 

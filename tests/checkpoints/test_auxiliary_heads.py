@@ -98,7 +98,7 @@ def test_a_field_restores_its_head_and_no_other(detector, stored, path, tmp_path
 
 @pytest.mark.parametrize(("field", "restored"), [("", ()), ("restore_window: true", HEADS[:1])])
 def test_heads_of_their_own_beginning(detector, stored, path, tmp_path, field, restored):
-    """`share_second_stage_init: false`, which gives way to what is asked for by name."""
+    """`share_second_stage_init: false`; explicitly requested heads take precedence."""
     mtl = model_pb2.MTL(share_second_stage_init=False)
     values = initialized(detector, path, tmp_path, field, mtl_builder.fresh_scopes(mtl))
     assert mtl_builder.fresh_scopes(model_pb2.MTL()) == ()

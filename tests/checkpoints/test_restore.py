@@ -25,7 +25,7 @@ def save_native(detector, directory, **items):
 
 
 def classifier(detector, scope="TinyNet"):
-    """A TF-Slim classifier with the tiny backbone's variables, and a head that nobody wants."""
+    """A TF-Slim classifier with the tiny backbone's variables, and an unused head."""
     rng = np.random.RandomState(0)
     arrays = {
         name.split("/", 1)[1].replace("TinyNet", scope): rng.rand(*v.shape).astype(np.float32)

@@ -21,7 +21,7 @@ def check(actual, expected):
 
 
 def from_text(config):
-    """The resizer that a config's text asks for, with the OD API's sampling."""
+    """The resizer of a config's text, with the OD API's sampling."""
     options = {key: int(value) for key, value in re.findall(r"(\w+): (\d+)", config)}
     if method := re.search(r"resize_method: (\w+)", config):
         options["method"] = method.group(1)
@@ -35,7 +35,7 @@ def from_text(config):
 
 @each_case("image_resizer_shapes")
 def test_static_sizes_golden(case):
-    """A graph of images of known sizes knows both shapes; nothing is computed here."""
+    """In a graph of images of static sizes both shapes are static; nothing is computed here."""
     resizer = from_text(case.params["config"])
     images = [tf.TensorSpec([*size, 3]) for size in case.inputs["sizes"]]
     graph = tf.function(lambda *images: [resizer(image) for image in images])

@@ -12,7 +12,7 @@ BOXES = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
 
 
 def read(height, width, **options):
-    """What stage 2, here the identity, is given in a graph that knows no size."""
+    """Input of stage 2, here the identity, in a graph without static sizes."""
     head = SimpleNamespace(stage2=lambda features, training: features)
     stage = MapSecondStage(head, **options)
 

@@ -174,7 +174,7 @@ def test_no_proposals(architecture):
 
 
 def test_padded_proposals_change_nothing(inferring, trained_on_everything):
-    """Of eight rows the last five are padding, with whatever in them."""
+    """Of eight rows the last five are padding, with arbitrary values."""
     inputs, shapes = inferring.preprocess(tiny.images(1))
     predictions = inferring.predict(inputs, shapes)
     assert predictions[Predictions.num_proposals].numpy().tolist() == [8]

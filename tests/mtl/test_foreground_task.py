@@ -171,7 +171,7 @@ def test_logits_of_a_map_stand_at_the_centers_of_its_cells():
 
 
 def test_metrics_include_those_of_constant_masks():
-    """Four cells, one is foreground; the head says two, of which one is right."""
+    """Four cells, one is foreground; the head predicts two, one of them right."""
     logits = np.zeros([2, 2, 2])
     logits[0, :, 1], logits[1, :, 0] = 1.0, 1.0
     task = ForegroundTask(in_channels=1)

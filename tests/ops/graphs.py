@@ -1,4 +1,4 @@
-"""Running a function the hard way: in a graph that knows no sizes."""
+"""Run a function in a graph without static sizes."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_focal_ratio_to_cross_entropy():
 
 @pytest.mark.parametrize("bootstrap_type", ["soft", "hard"])
 def test_bootstrapped_by_hand(bootstrap_type):
-    """Where the model knows nothing, every target costs ln 2."""
+    """With logits of 0 every target has the loss ln 2."""
     logits, targets = tf.zeros([1, 2, 2]), tf.constant([[[1.0, 0], [0, 1]]])
     loss = losses.bootstrapped_sigmoid(logits, targets, tf.ones([1, 2]), 0.5, bootstrap_type)
     check(loss, np.full([1, 2, 2], LN2))
@@ -150,7 +150,7 @@ CLASSIFICATION = [
 @pytest.mark.parametrize("function", LOCALIZATION + CLASSIFICATION)
 @pytest.mark.parametrize("bad", [INFINITE, -INFINITE, float("nan")])
 def test_weight_zero_means_no_loss_and_no_gradient(function, bad):
-    """Whatever stands in the masked row: an infinite code, a box that is not a number."""
+    """Any value in the masked row: an infinite code, a box of NaNs."""
     predictions = tf.constant([[[0.1, 0.2, 0.3, 0.4], [bad] * 4]])
     targets = tf.constant([[[0.0, 0, 1, 1], [bad] * 4]])
     if function in CLASSIFICATION:

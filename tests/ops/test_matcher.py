@@ -58,7 +58,7 @@ def test_the_last_of_several_rows_gets_a_column():
 
 
 def test_an_invalid_row_can_still_be_chosen():
-    """This is how anchors on a box of weight 0 are told apart from background."""
+    """This distinguishes anchors on a box of weight 0 from background."""
     assert match([[0.2, 0.9]], 0.5, force_match=True, valid_rows=[False]) == [-1, 0]
 
 

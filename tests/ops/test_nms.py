@@ -279,7 +279,7 @@ def test_class_agnostic_takes_the_place_of_the_best_class():
 
 
 def test_class_agnostic_edges():
-    """More classes asked for than there are; no row; scores that are no numbers; padding."""
+    """More requested classes than exist; no row; scores that are not numbers; padding."""
 
     def run(scores, **arguments):
         scores = tf.constant(scores)

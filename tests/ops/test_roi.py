@@ -19,7 +19,7 @@ def compiled_crop(features, boxes, crop_size):
 
 
 def traced_for_xla(features, boxes, crop_size):
-    """The same operations without XLA, which would compile anew for every shape."""
+    """The same operations without XLA, which would be compiled again for every shape."""
     with lowering.for_xla():
         return roi.crop_and_resize(tf.convert_to_tensor(features), boxes, crop_size)
 

@@ -31,7 +31,7 @@ def counts(drawn, is_positive):
 
 
 def test_every_image_has_its_own_counts():
-    """Plenty of both; few positives; few negatives; few candidates; nobody at all."""
+    """Plenty of both; few positives; few negatives; few candidates; no candidates."""
     rows = np.arange(300)
     is_positive = np.stack([rows >= 100, rows < 10, rows < 280, rows < 20, rows < 150])
     indicator = np.stack([rows >= 0, rows >= 0, rows >= 0, rows < 60, rows < 0])

@@ -24,7 +24,7 @@ DEFAULTS = {
 
 
 def from_text(config):
-    """Function and arguments that a config's text asks for."""
+    """Function and arguments of a config's text."""
     message = config.split()[0]
     arguments = dict(DEFAULTS.get(message, {}))
     if message == "manual_step_learning_rate":

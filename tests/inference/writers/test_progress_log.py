@@ -1,4 +1,4 @@
-"""Progress log: complete lines are kept, whatever interrupted the run."""
+"""Progress log: complete lines are kept after any interruption."""
 
 import json
 

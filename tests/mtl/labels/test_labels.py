@@ -57,7 +57,8 @@ def test_closeness_and_mask_are_the_authors(scene):
 
 @pytest.mark.golden
 def test_from_eleven_boxes_on_the_authors_areas_are_wrong():
-    """Pins the deliberate difference, up to 0.076 for twelve boxes; a raster says who is right."""
+    """Pins the deliberate difference, up to 0.076 for twelve boxes; a raster shows which is
+    right."""
     scene = label_scenes.scene("crowd12_mixed")
     run = scene.runs[0]
     ours = labels.window_labels(scene.boxes, scene.classes, run.windows, scene.num_classes)
