@@ -119,7 +119,7 @@ def find_label_map(config: Any) -> str | None:
         return str(samples.path("object_label_map.pbtxt"))
     readers = [*config.eval_input_reader, config.train_input_reader]
     paths = list(dict.fromkeys(r.label_map_path for r in readers if r.label_map_path))
-    for path in paths:
+    for path in map(os.path.expanduser, paths):
         if os.path.isfile(path):
             return path
     if paths:

@@ -22,7 +22,7 @@ def test_display_names_of_a_label_map():
     assert model_files.names_from_label_map(str(exported.LABEL_MAP_PATH)) == exported.NAMES
 
 
-def test_the_label_map_of_the_evaluation_is_preferred(tmp_path):
+def test_the_label_map_of_the_evaluation_is_preferred(tmp_path, monkeypatch):
     first, second = label_map(tmp_path / "a", "cat"), label_map(tmp_path / "b", "dog")
 
     def config(evaluation, training):
@@ -33,6 +33,8 @@ def test_the_label_map_of_the_evaluation_is_preferred(tmp_path):
 
     assert model_files.names_from_config(config(first, second)) == {1: "cat"}
     assert model_files.names_from_config(config(tmp_path / "gone", second)) == {1: "dog"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert model_files.names_from_config(config(f"~/{first.name}", second)) == {1: "cat"}
 
 
 def test_proposals_have_the_class_object(tmp_path):
