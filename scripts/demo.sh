@@ -52,13 +52,13 @@ model_main_tf2 --pipeline_config_path="$CONFIG" --model_dir="$MODEL" \
 
 step "5/6 Export to a SavedModel"
 exporter_main_v2 --pipeline_config_path="$CONFIG" --trained_checkpoint_dir="$MODEL" \
-  --output_directory="$EXPORT"
+  --output_directory="$EXPORT" "${PATHS[@]}"
 
 step "6/6 Detecting in six of them"
 head -n 6 "$DATA/ImageSets/Main/val.txt" | sed "s|.*|$DATA/JPEGImages/&.jpg|" >"$OUTPUT/images.txt"
 IMAGES=()
 while read -r image; do IMAGES+=(--images="$image"); done <"$OUTPUT/images.txt"
-detect_objects --saved_model_dir="$EXPORT/saved_model" --label_map_path="$LABELS" \
+detect_objects --saved_model_dir="$EXPORT/saved_model" \
   "${IMAGES[@]}" --output_dir="$OUTPUT/detections" --min_score=0.5
 
 step "Done in $((SECONDS - seconds_at_start)) s after installation. Look at:"

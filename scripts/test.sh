@@ -8,6 +8,7 @@
 #   scripts/test.sh long         full-size repetitions of slow tests; not in CI
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
 cd "$ROOT"
 make_venv
 install --editable ".[test,dev]"
