@@ -131,7 +131,7 @@ def test_an_output_directory_of_something_else(tmp_path):
     [
         (["--pipline_config_path=x"], "Did you mean: pipeline_config_path"),
         (["--input_type=image"], "image_tensor|float_image_tensor|encoded_image_string_tensor"),
-        ([], "--pipeline_config_path must have a value"),
+        ([], "--pipeline_config_path, --trained_checkpoint_dir, --output_directory are required"),
     ],
 )
 def test_misused_flags(arguments, words):
