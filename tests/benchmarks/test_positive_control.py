@@ -46,7 +46,7 @@ def test_tasks_and_refinement_beat_the_baseline_by_five_points(tmp_path):
             evaluations[result["run"]["variant"], source] = evaluation["metrics"]
     baseline = evaluations["baseline", "as trained"][MAP]
     refined = evaluations["all+refine", "as trained"]
-    assert baseline > 0.6  # it finds the objects and guesses the class of a ring
+    assert baseline > 0.4  # it finds the objects and guesses the class of a ring
     assert refined[MAP] >= baseline + 0.05
     assert refined[MAP] >= evaluations["all+refine", "main logits"][MAP] + 0.05
     # Each task has learned what its own labels say, not the trivial answer.
