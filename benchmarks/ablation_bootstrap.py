@@ -78,7 +78,7 @@ def load_matches(detections: Path, groundtruth: Path) -> MatchTable:
 def mean_ap(matches: MatchTable, weights: np.ndarray) -> np.ndarray:
     """Return mAP@.5 [R] with images weighted by `weights` [R, I].
 
-    As in VOC's metric, a class without an object in the drawn images is left out of the mean; NaN
+    As in VOC's metric, a class without an object in the drawn images is dropped from the mean; NaN
     where no class is left.
     """
     classes = np.unique(matches.object_classes[matches.counted])

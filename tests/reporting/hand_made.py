@@ -11,6 +11,7 @@ from object_detection_mtl.reporting.evaluated_images import (
     make_detections,
     make_groundtruth,
 )
+from object_detection_mtl.reporting.report_contents import feed_evaluator
 from tests.evaluation.sets import GOLDEN, categories
 
 CAT, DOG = 1, 2
@@ -94,16 +95,5 @@ def random_set(seed=0, num_images=30, num_classes=4, max_objects=6):
 
 def feed(evaluator, images):
     """Add images to an evaluator of `evaluation`; return it."""
-    for item in images:
-        truth, found = item.groundtruth, item.detections
-        evaluator.add_groundtruth(
-            item.image_id,
-            truth.boxes,
-            truth.classes,
-            difficult=truth.difficult,
-            is_crowd=truth.is_crowd,
-            group_of=truth.group_of,
-            area=truth.area,
-        )
-        evaluator.add_detections(item.image_id, found.boxes, found.scores, found.classes)
+    feed_evaluator(evaluator, images)
     return evaluator
