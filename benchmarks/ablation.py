@@ -33,14 +33,23 @@ from pathlib import Path
 
 from absl import app, flags
 
-from benchmarks import ablation_data, ablation_files, ablation_runs, ablation_training
-from benchmarks.ablation_data import TEST, VALIDATION
+from object_detection_mtl.config import samples
+from object_detection_mtl.experiments import (
+    dataset_splits,
+    paired_runs,
+    paired_training,
+)
+from object_detection_mtl.experiments.dataset_splits import TEST, VALIDATION
+
+RESULTS = Path(__file__).parent / "results"
+SPLITS = Path(__file__).parent / "splits"
+CONFIG = samples.path("faster_rcnn_mobilenet_v1_mtl_small.config")
 
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the dataset.", required=True)
 _EXPERIMENT = flags.DEFINE_string("experiment", "screen", "Name of the experiment.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "VOC directory of the dataset.")
 _WEIGHTS = flags.DEFINE_string("weights", "", "Checkpoint to start from; none by default.")
-_CONFIG = flags.DEFINE_string("config", str(ablation_files.CONFIG), "What all runs have in common.")
+_CONFIG = flags.DEFINE_string("config", str(CONFIG), "What all runs have in common.")
 _OVERRIDES = flags.DEFINE_multi_string("override", [], "Of all runs: a.b.c=value.")
 _VARIANTS = flags.DEFINE_list(
     "variants", ["baseline", "all", "all+refine"], "What to train, such as all or all@FORM."
@@ -53,7 +62,7 @@ _SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds of every variant and rate.")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Training steps.", lower_bound=1)
 _SPLIT = flags.DEFINE_enum("evaluate_on", VALIDATION, [VALIDATION, TEST], "What to evaluate on.")
 _WORK_DIR = flags.DEFINE_string("work_dir", "ablation", "Gets records and runs.")
-_RESULTS = flags.DEFINE_string("results_dir", str(ablation_files.RESULTS), "Of the JSON files.")
+_RESULTS = flags.DEFINE_string("results_dir", str(RESULTS), "Of the JSON files.")
 _THREADS = flags.DEFINE_integer(
     "threads", None, "Threads of a run; by default TensorFlow takes all cores.", lower_bound=1
 )
@@ -61,17 +70,17 @@ _THREADS = flags.DEFINE_integer(
 
 def run_command() -> int:
     """Train and evaluate; return the exit code."""
-    runs = ablation_runs.make_runs(
+    runs = paired_runs.make_runs(
         _VARIANTS.value,
         _RATES.value,
         [int(seed) for seed in _SEEDS.value],
         steps=_STEPS.value,
-        forms=dict(map(ablation_runs.parse_form, _FORMS.value)),
+        forms=dict(map(paired_runs.parse_form, _FORMS.value)),
     )
     name, work_dir = _DATASET.value, Path(_WORK_DIR.value).resolve() / _DATASET.value
-    experiment = ablation_training.Experiment(
+    experiment = paired_training.Experiment(
         name=_EXPERIMENT.value,
-        dataset=ablation_data.prepare(name, _data_dir(), work_dir / "data"),
+        dataset=dataset_splits.prepare(name, _data_dir(), work_dir / "data", SPLITS),
         config=Path(_CONFIG.value),
         weights=str(Path(_WEIGHTS.value).resolve()) if _WEIGHTS.value else "",
         overrides=tuple(_OVERRIDES.value),
@@ -80,7 +89,7 @@ def run_command() -> int:
         results=Path(_RESULTS.value).resolve() / name / _EXPERIMENT.value,
         threads=_THREADS.value,
     )
-    failures = ablation_training.execute_all(experiment, runs)
+    failures = paired_training.execute_all(experiment, runs)
     if failures:
         print(f"{failures} runs failed; the same command tries them again")
     return 1 if failures else 0
@@ -88,16 +97,16 @@ def run_command() -> int:
 
 def table_command() -> int:
     """Print the tables of an experiment."""
-    from benchmarks import ablation_report, ablation_results
+    from object_detection_mtl.experiments import comparison_tables, run_results
 
     directory = Path(_RESULTS.value) / _DATASET.value / _EXPERIMENT.value
-    print(ablation_report.report(ablation_results.load_results(directory)))
+    print(comparison_tables.report(run_results.load_results(directory)))
     return 0
 
 
 def split_command() -> int:
     """Write the lists of a dataset."""
-    for path in ablation_data.write_splits(_DATASET.value, _data_dir()):
+    for path in dataset_splits.write_splits(_DATASET.value, _data_dir(), SPLITS):
         print(f"written to {path}")
     return 0
 
@@ -117,7 +126,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return 130
-    except (ablation_runs.RunError, FileNotFoundError, ValueError) as error:
+    except (paired_runs.RunError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 

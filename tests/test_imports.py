@@ -42,6 +42,7 @@ LEVELS = {
     "reporting": 3,
     "builders": 4,
     "jobs": 5,
+    "experiments": 5,
     "model_main_tf2": 6,
     "exporter_main_v2": 6,
     "cli": 6,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import ablation_bootstrap, ablation_results
+from object_detection_mtl.experiments import paired_bootstrap, run_results
 from tests.dataset_tools import voc_files
 
 ROOT = Path(__file__).parents[2]
@@ -83,10 +83,10 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     assert all(cost["cpu_seconds"] > 0 and cost["exit_code"] == 0 for cost in content["costs"])
 
     # What is stored of the detections gives the metric of the evaluation.
-    for result in ablation_results.load_results(directory):
-        matches = ablation_bootstrap.load_matches(result.detections, result.groundtruth)
-        stored = ablation_bootstrap.mean_ap(matches, np.ones((1, 3)))[0]
-        assert stored == pytest.approx(result.metric(ablation_results.MEAN_AP), abs=0.005)
+    for result in run_results.load_results(directory):
+        matches = paired_bootstrap.load_matches(result.detections, result.groundtruth)
+        stored = paired_bootstrap.mean_ap(matches, np.ones((1, 3)))[0]
+        assert stored == pytest.approx(result.metric(run_results.MEAN_AP), abs=0.005)
     table = ablation("table", *where)
     assert table.returncode == 0, table.stderr
     assert "| all+refine, main logits | 0.0015 | 1 |" in table.stdout

@@ -1,44 +1,49 @@
-"""Splits, names and configs of an ablation's runs."""
+"""Splits, names and configs of paired runs."""
+
+from pathlib import Path
 
 import pytest
 
-from benchmarks import ablation_data, ablation_files, ablation_runs
-from benchmarks.ablation_runs import Run, RunError
-from tests.benchmarks import fake_results
+from object_detection_mtl.config import samples
+from object_detection_mtl.experiments import dataset_splits, paired_runs
+from object_detection_mtl.experiments.paired_runs import Run, RunError
+from tests.experiments import fake_results
+
+SPLITS = Path(__file__).parents[2] / "benchmarks" / "splits"
 
 
 class TestSplits:
     def test_a_fixed_share_whatever_the_order(self):
         ids = [f"image_{number}" for number in range(100)]
-        train, validation = ablation_data.choose_validation(ids)
+        train, validation = dataset_splits.choose_validation(ids)
         assert (len(train), len(validation)) == (85, 15)
         assert sorted(train + validation) == sorted(ids)
-        assert ablation_data.choose_validation(ids[::-1]) == (train, validation)
+        assert dataset_splits.choose_validation(ids[::-1]) == (train, validation)
 
     def test_known_choice(self):
         """Hashes are the same everywhere: sha256 of the ids, the lowest are validation."""
-        _, validation = ablation_data.choose_validation([f"{number:03d}" for number in range(20)])
+        _, validation = dataset_splits.choose_validation([f"{number:03d}" for number in range(20)])
         assert validation == ["000", "010", "015"]
 
     @pytest.mark.parametrize("name", ["highway", "doordetect", "bccd"])
     def test_committed_lists_are_what_the_function_chooses(self, name):
-        paths = ablation_data.split_paths(name)
-        train, validation = (ablation_data.read_list(path) for path in paths.values())
-        assert ablation_data.choose_validation(train + validation) == (train, validation)
+        paths = dataset_splits.split_paths(name, SPLITS)
+        train, validation = (dataset_splits.read_list(path) for path in paths.values())
+        assert dataset_splits.choose_validation(train + validation) == (train, validation)
 
     def test_lists_of_another_dataset_are_refused(self, tmp_path):
         for split in ("trainval", "test"):
             path = tmp_path / "ImageSets" / "Main" / f"{split}.txt"
-            ablation_data.write_list(path, ["a", "b"])
+            dataset_splits.write_list(path, ["a", "b"])
         with pytest.raises(ValueError, match="are not in trainval"):
-            ablation_data.split_lists("bccd", tmp_path)
-        assert ablation_data.split_lists("mine", tmp_path)["test"] == ["a", "b"]
+            dataset_splits.split_lists("bccd", tmp_path, SPLITS)
+        assert dataset_splits.split_lists("mine", tmp_path, SPLITS)["test"] == ["a", "b"]
 
 
 class TestRuns:
     def test_names_and_order(self):
         forms = {"equal": {"model.mtl.global_closeness": "false", "steps": "7"}}
-        runs = ablation_runs.make_runs(
+        runs = paired_runs.make_runs(
             ["baseline", "all+refine@equal"], ["0.1", "0.2"], [1, 2], steps=5, forms=forms
         )
         assert [run.name for run in runs][:5] == [
@@ -58,11 +63,11 @@ class TestRuns:
 
     def test_later_forms_win(self):
         forms = {"a": {"x.y": "1", "x.z": "1"}, "b": {"x.y": "2"}}
-        run = ablation_runs.make_runs(["all@a@b"], ["1"], [1], steps=1, forms=forms)[0]
+        run = paired_runs.make_runs(["all@a@b"], ["1"], [1], steps=1, forms=forms)[0]
         assert run.overrides == ("x.y=2", "x.z=1")
 
     def test_a_form_may_have_commas_in_a_value(self):
-        assert ablation_runs.parse_form("wide=a.b=[0.5, 1],c[0].d=x,steps=9") == (
+        assert paired_runs.parse_form("wide=a.b=[0.5, 1],c[0].d=x,steps=9") == (
             "wide",
             {"a.b": "[0.5, 1]", "c[0].d": "x", "steps": "9"},
         )
@@ -70,7 +75,7 @@ class TestRuns:
     @pytest.mark.parametrize("text", ["=a.b=1", "name", "name=", "a/b=c.d=1", "name=value"])
     def test_wrong_forms(self, text):
         with pytest.raises(RunError, match="--form="):
-            ablation_runs.parse_form(text)
+            paired_runs.parse_form(text)
 
     @pytest.mark.parametrize(
         ("variants", "rates", "message"),
@@ -83,14 +88,14 @@ class TestRuns:
     )
     def test_wrong_runs(self, variants, rates, message):
         with pytest.raises(RunError, match=message):
-            ablation_runs.make_runs(variants, rates, [1], steps=1, forms={})
+            paired_runs.make_runs(variants, rates, [1], steps=1, forms={})
 
 
 class TestConfig:
     def test_what_a_run_sets(self, tmp_path):
         run = Run("closeness", "0.003", 7, 100, ("train_config.batch_size=4",))
-        config = ablation_runs.make_config(
-            ablation_files.CONFIG,
+        config = paired_runs.make_config(
+            samples.path("faster_rcnn_mobilenet_v1_mtl_small.config"),
             run,
             fake_results.dataset(tmp_path),
             "w.ckpt",
@@ -110,8 +115,8 @@ class TestConfig:
 
     def test_a_schedule_that_cannot_follow(self, tmp_path):
         """The VOC sample has steps of its own."""
-        sample = ablation_files.CONFIG.parents[2] / "samples/configs/rfcn_resnet101_voc07.config"
+        sample = samples.path("rfcn_resnet101_voc07.config")
         with pytest.raises(RunError, match="manual_step_learning_rate: a schedule that does not"):
-            ablation_runs.make_config(
+            paired_runs.make_config(
                 sample, Run("all", "1", 1, 9), fake_results.dataset(tmp_path), ""
             )

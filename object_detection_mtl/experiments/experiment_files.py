@@ -1,4 +1,4 @@
-"""Names of an ablation's files, locks, and files that appear complete or not at all."""
+"""Names of an experiment's files, locks, and files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-CONFIG = Path(__file__).parent / "configs" / "faster_rcnn_mobilenet_v1_mtl_small.config"
 # Of an evaluation.
 OUTPUT = "evaluation.json"
 GROUNDTRUTH = "groundtruth.npz"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks import ablation_detections, ablation_report, ablation_results
-from benchmarks.ablation_runs import RunError
+from object_detection_mtl.experiments import comparison_tables, run_results, stored_detections
+from object_detection_mtl.experiments.paired_runs import RunError
 from object_detection_mtl.reporting.evaluated_images import make_detections, make_groundtruth
-from tests.benchmarks import fake_results
+from tests.experiments import fake_results
 
 
 def rows(table):
@@ -20,7 +20,7 @@ def test_grid_has_means_and_deviations(tmp_path):
     fake_results.write(tmp_path, "baseline", 0.4, seed=1)
     fake_results.write(tmp_path, "baseline", 0.6, seed=2)
     fake_results.write(tmp_path, "baseline", 0.1, rate="0.02")
-    found = rows(ablation_report.grid_table(ablation_results.load_results(tmp_path)))
+    found = rows(comparison_tables.grid_table(run_results.load_results(tmp_path)))
     spread = "0.500 ± 0.141"  # of 0.4 and 0.6, of the sample: sqrt(2 * 0.1^2)
     norm, cpu, wall = "2.00 ± 0.00", "2.0 ± 0.0", "1.0 ± 0.0"
     assert found == [
@@ -32,9 +32,9 @@ def test_grid_has_means_and_deviations(tmp_path):
 
 def test_main_logits_are_a_variant_of_their_own(tmp_path):
     fake_results.write(tmp_path, "all+refine", 0.5, main_logits=0.6)
-    results = ablation_results.load_results(tmp_path)
+    results = run_results.load_results(tmp_path)
     assert [result.variant for result in results] == ["all+refine", "all+refine, main logits"]
-    assert [result.metric(ablation_results.MEAN_AP) for result in results] == [0.5, 0.6]
+    assert [result.metric(run_results.MEAN_AP) for result in results] == [0.5, 0.6]
     names = [result.detections.name for result in results]
     assert names[1] == "all+refine__lr0.1__seed1__validation__detections_main_logits.npz"
 
@@ -44,10 +44,10 @@ def test_differences_are_paired_by_seed(tmp_path):
         fake_results.write(tmp_path, "baseline", baseline, seed=seed)
         if tasks:
             fake_results.write(tmp_path, "all", tasks, seed=seed)
-    results = ablation_results.load_results(tmp_path)
-    chosen = {key[0]: members for key, members in ablation_results.group(results).items()}
+    results = run_results.load_results(tmp_path)
+    chosen = {key[0]: members for key, members in run_results.group(results).items()}
     # +2 and +6 points: mean 4, deviation 2.828, standard error 2.
-    assert rows(ablation_report.differences_table(chosen)) == [
+    assert rows(comparison_tables.differences_table(chosen)) == [
         ["all", "0.1", "1, 2", "+4.00 ± 2.00", "+2.00 ± 1.00", "no detections"]
     ]
 
@@ -56,12 +56,12 @@ def test_diverged_training_counts_as_one_without_metrics(tmp_path):
     fake_results.write(tmp_path, "baseline", 0.4, seed=1)
     fake_results.write(tmp_path, "baseline", None, seed=2, cpu_seconds=None)
     fake_results.write(tmp_path, "baseline", 0.3, seed=1, rate="0.01")
-    results = ablation_results.load_results(tmp_path)
-    assert rows(ablation_report.grid_table(results))[1] == [
+    results = run_results.load_results(tmp_path)
+    assert rows(comparison_tables.grid_table(results))[1] == [
         *("baseline", "0.1", "1, 2", "0.400 (1 without)", "0.200 (1 without)"),
         *("2.00 (1 without)", "2.0 (1 without)", "1.0 ± 0.0"),
     ]
-    assert ablation_results.choose_rates(results) == {"baseline": "0.01"}
+    assert run_results.choose_rates(results) == {"baseline": "0.01"}
 
 
 class TestChooseRates:
@@ -69,24 +69,24 @@ class TestChooseRates:
         for rate, validation, test in (("0.01", 0.4, 0.9), ("0.02", 0.5, 0.1)):
             fake_results.write(tmp_path, "all", validation, rate=rate)
             fake_results.write(tmp_path, "all", test, rate=rate, split="test")
-        results = ablation_results.load_results(tmp_path)
-        assert ablation_results.choose_rates(results) == {"all": "0.02"}
+        results = run_results.load_results(tmp_path)
+        assert run_results.choose_rates(results) == {"all": "0.02"}
 
     def test_the_lower_rate_wins_a_tie(self, tmp_path):
         for rate in ("0.02", "0.003"):
             fake_results.write(tmp_path, "all", 0.5, rate=rate)
-        results = ablation_results.load_results(tmp_path)
-        assert ablation_results.choose_rates(results) == {"all": "0.003"}
+        results = run_results.load_results(tmp_path)
+        assert run_results.choose_rates(results) == {"all": "0.003"}
 
     def test_several_rates_on_test_alone_are_refused(self, tmp_path):
         for rate in ("0.02", "0.003"):
             fake_results.write(tmp_path, "all", 0.5, rate=rate, split="test")
         with pytest.raises(RunError, match=r"all was trained with the rates 0\.003, 0\.02"):
-            ablation_results.choose_rates(ablation_results.load_results(tmp_path))
+            run_results.choose_rates(run_results.load_results(tmp_path))
 
     def test_an_experiment_without_results(self, tmp_path):
         with pytest.raises(RunError, match="has no result"):
-            ablation_results.load_results(tmp_path)
+            run_results.load_results(tmp_path)
 
 
 def test_report_of_test_has_intervals_from_detections(tmp_path):
@@ -99,9 +99,9 @@ def test_report_of_test_has_intervals_from_detections(tmp_path):
         images = {str(i): (truth, found if i < hits else missed) for i in range(4)}
         path = fake_results.write(directory, variant, mean_ap, split="test")
         name = f"{path.stem}__detections_as_trained.npz"
-        ablation_detections.save_detections(directory / name, images)
-        ablation_detections.save_groundtruth(tmp_path / "test_groundtruth.npz", images)
-    text = ablation_report.report(ablation_results.load_results(directory), resamples=200)
+        stored_detections.save_detections(directory / name, images)
+        stored_detections.save_groundtruth(tmp_path / "test_groundtruth.npz", images)
+    text = comparison_tables.report(run_results.load_results(directory), resamples=200)
     row = next(line for line in text.splitlines() if line.startswith("| all | 0.1 | 1 | +75.00"))
     low, high = (float(part) for part in row.split("|")[-2].split(" to "))
     # The baseline's AP is the share of resampled images that are image 0: a binomial of 4, 1/4.
@@ -117,14 +117,14 @@ def test_stored_detections_come_back(tmp_path):
     found = make_detections([[0, 1.5, 20, 500.25], [3, 4, 5, 6]], [0.87654, 0.01], [2, 1])
     nothing = make_groundtruth([], []), make_detections([], [], [])
     images = {"b": (truth, found), "a": nothing}
-    ablation_detections.save_detections(tmp_path / "d.npz", images)
-    ablation_detections.save_groundtruth(tmp_path / "g.npz", images)
-    empty, stored = ablation_detections.load_detections(tmp_path / "d.npz")
+    stored_detections.save_detections(tmp_path / "d.npz", images)
+    stored_detections.save_groundtruth(tmp_path / "g.npz", images)
+    empty, stored = stored_detections.load_detections(tmp_path / "d.npz")
     assert len(empty.scores) == 0
     np.testing.assert_allclose(stored.boxes, found.boxes, atol=1 / 32)
     np.testing.assert_allclose(stored.scores, found.scores, atol=1e-5)
     np.testing.assert_array_equal(stored.classes, [2, 1])
-    empty, stored = ablation_detections.load_groundtruth(tmp_path / "g.npz")
+    empty, stored = stored_detections.load_groundtruth(tmp_path / "g.npz")
     assert len(empty.classes) == 0
     np.testing.assert_allclose(stored.boxes, [[1, 2, 30, 40.5]], atol=1 / 32)
     assert stored.difficult.tolist() == [True]
@@ -143,7 +143,7 @@ def test_mean_ap_by_class_count():
         "single": (single, make_detections([one], [0.9], [1])),
         "none": (make_groundtruth([], []), make_detections([one], [0.9], [1])),
     }
-    found = ablation_detections.mean_ap_by_class_count(images, categories)
+    found = stored_detections.mean_ap_by_class_count(images, categories)
     assert found["1"] == {"images": 1, "mAP@0.5": 0.5}  # one of two lids
     assert found["2"] == {"images": 1, "mAP@0.5": 0.5}  # the lid, not the pot
     assert found["3+"]["images"] == 0

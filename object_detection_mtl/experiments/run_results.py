@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ablation_data import VALIDATION
-from benchmarks.ablation_files import AS_TRAINED, GROUNDTRUTH, detections_file
-from benchmarks.ablation_runs import RunError
+from object_detection_mtl.experiments.dataset_splits import VALIDATION
+from object_detection_mtl.experiments.experiment_files import (
+    AS_TRAINED,
+    GROUNDTRUTH,
+    detections_file,
+)
+from object_detection_mtl.experiments.paired_runs import RunError
 
 MEAN_AP = "PascalBoxes_Precision/mAP@0.5IOU"
 COCO_AP = "DetectionBoxes_Precision/mAP"

@@ -1,7 +1,7 @@
 """Splits, label map and records of a dataset in the format of PASCAL VOC.
 
 Validation is a fixed 15 % of `trainval`, chosen by a hash of the image ids; the rest is `train`.
-The lists of datasets with published numbers are committed in benchmarks/splits.
+Lists that lie in a directory of lists replace that choice.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import ablation_files
+from object_detection_mtl.experiments import experiment_files
 
-SPLITS = Path(__file__).parent / "splits"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 VALIDATION_SHARE = 0.15
 _LABEL_MAP = "label_map.pbtxt"
@@ -41,43 +40,44 @@ class Dataset:
     sizes: dict[str, int]
 
 
-def prepare(name: str, data_dir: Path, work_dir: Path) -> Dataset:
+def prepare(name: str, data_dir: Path, work_dir: Path, lists_dir: Path | None = None) -> Dataset:
     """Return the dataset, with records and label map made where they are missing.
 
     Args:
-        name: of the dataset; committed lists of that name are used.
+        name: of the dataset.
         data_dir: VOC directory with Annotations, ImageSets/Main and JPEGImages.
         work_dir: gets the records.
+        lists_dir: its lists of that name, if there are some, are used.
 
     Raises:
         FileNotFoundError: `data_dir` lacks a list.
         subprocess.CalledProcessError: the records cannot be made; the command said why.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    lists = split_lists(name, data_dir)
-    with ablation_files.lock(work_dir / "lock", wait=True):
+    lists = split_lists(name, data_dir, lists_dir)
+    with experiment_files.lock(work_dir / "lock", wait=True):
         classes = _prepare_label_map(data_dir, lists, work_dir)
         records = {split: _prepare_record(split, data_dir, lists, work_dir) for split in lists}
     sizes = {split: len(ids) for split, ids in lists.items()}
     return Dataset(name, classes, work_dir / _LABEL_MAP, records, sizes)
 
 
-def split_lists(name: str, data_dir: Path) -> dict[str, list[str]]:
+def split_lists(name: str, data_dir: Path, lists_dir: Path | None = None) -> dict[str, list[str]]:
     """Return the image ids of train, validation and test.
 
     Raises:
         FileNotFoundError: `data_dir` lacks a list.
-        ValueError: committed lists name an image that trainval lacks.
+        ValueError: a list of `lists_dir` names an image that trainval lacks.
     """
     trainval = read_list(data_dir / "ImageSets" / "Main" / "trainval.txt")
     train, validation = choose_validation(trainval)
-    paths = split_paths(name)
-    if all(path.exists() for path in paths.values()):
+    paths = split_paths(name, lists_dir) if lists_dir else {}
+    if paths and all(path.exists() for path in paths.values()):
         train, validation = (read_list(paths[split]) for split in (TRAIN, VALIDATION))
         unknown = {*train, *validation} - set(trainval)
         if unknown:
             raise ValueError(
-                f"{len(unknown)} images of {SPLITS}/{name}_*.txt are not in trainval of "
+                f"{len(unknown)} images of {lists_dir}/{name}_*.txt are not in trainval of "
                 f"{data_dir}, such as {min(unknown)}; give another --dataset or the directory "
                 "that the lists are of"
             )
@@ -96,15 +96,15 @@ def choose_validation(ids: list[str]) -> tuple[list[str], list[str]]:
     return sorted(by_hash[count:]), sorted(by_hash[:count])
 
 
-def split_paths(name: str) -> dict[str, Path]:
-    """Return split -> path of its committed list."""
-    return {split: SPLITS / f"{name}_{split}.txt" for split in (TRAIN, VALIDATION)}
+def split_paths(name: str, lists_dir: Path) -> dict[str, Path]:
+    """Return split -> path of its list."""
+    return {split: lists_dir / f"{name}_{split}.txt" for split in (TRAIN, VALIDATION)}
 
 
-def write_splits(name: str, data_dir: Path) -> list[Path]:
-    """Write the lists of train and validation to benchmarks/splits and return their paths."""
+def write_splits(name: str, data_dir: Path, lists_dir: Path) -> list[Path]:
+    """Write the lists of train and validation to `lists_dir` and return their paths."""
     trainval = read_list(data_dir / "ImageSets" / "Main" / "trainval.txt")
-    paths = split_paths(name)
+    paths = split_paths(name, lists_dir)
     for path, ids in zip(paths.values(), choose_validation(trainval), strict=True):
         write_list(path, ids)
     return list(paths.values())

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import ablation_bootstrap
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.evaluation.pascal_voc import PascalVocEvaluator
+from object_detection_mtl.experiments import paired_bootstrap
 from object_detection_mtl.reporting.evaluated_images import (
     EvaluatedImage,
     make_detections,
@@ -19,14 +19,14 @@ BOX, OTHER = [0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]
 
 
 def test_paired_difference():
-    found = ablation_bootstrap.paired_difference([0.1, 0.2, 0.3], [0.2, 0.2, 0.5])
+    found = paired_bootstrap.paired_difference([0.1, 0.2, 0.3], [0.2, 0.2, 0.5])
     assert found.mean == pytest.approx(0.1)
     # Differences 0.1, 0, 0.2: deviation 0.1.
     assert found.standard_error == pytest.approx(0.1 / math.sqrt(3))
     assert found.pairs == 3
-    assert math.isnan(ablation_bootstrap.paired_difference([1.0], [2.0]).standard_error)
+    assert math.isnan(paired_bootstrap.paired_difference([1.0], [2.0]).standard_error)
     with pytest.raises(ValueError, match="2 and 1 numbers"):
-        ablation_bootstrap.paired_difference([1.0, 2.0], [1.0])
+        paired_bootstrap.paired_difference([1.0, 2.0], [1.0])
 
 
 def test_mean_ap_of_weighted_images():
@@ -39,7 +39,7 @@ def test_mean_ap_of_weighted_images():
     )
     weights = np.array([[1, 1], [2, 0], [0, 2], [1, 2]])
     # Lids' AP: precision 1/2; 1 (image 1 is not drawn); no lid; precision 1/3. Pots: 0, none, 0, 0.
-    found = ablation_bootstrap.mean_ap(matches, weights)
+    found = paired_bootstrap.mean_ap(matches, weights)
     np.testing.assert_allclose(found, [1 / 4, 1, 0, 1 / 6])
 
 
@@ -63,26 +63,26 @@ def test_every_image_once_gives_the_voc_metric():
         evaluator.add_detections(number, found.boxes, found.scores, found.classes)
     wanted = evaluator.evaluate()["PascalBoxes_Precision/mAP@0.5IOU"]
     assert 0.05 < wanted < 0.95
-    found = ablation_bootstrap.mean_ap(match_images(images), np.ones((1, len(images))))
+    found = paired_bootstrap.mean_ap(match_images(images), np.ones((1, len(images))))
     assert found[0] == pytest.approx(wanted, abs=1e-12)
 
 
 class TestHierarchicalInterval:
     def test_one_pair_has_the_interval_of_the_images(self):
         second = np.linspace(0, 1, 1001)[np.newaxis]
-        low, high = ablation_bootstrap.hierarchical_interval(np.zeros_like(second), second)
+        low, high = paired_bootstrap.hierarchical_interval(np.zeros_like(second), second)
         assert (low, high) == (pytest.approx(0.025), pytest.approx(0.975))
 
     def test_pairs_that_differ_widen_it(self):
         """Two pairs, +0 and +1 on any images: a resample's mean is 0, 1/2 or 1 (1/4, 1/2, 1/4)."""
         second = np.stack([np.zeros(4000), np.ones(4000)])
-        low, high = ablation_bootstrap.hierarchical_interval(np.zeros_like(second), second)
+        low, high = paired_bootstrap.hierarchical_interval(np.zeros_like(second), second)
         assert (low, high) == (0.0, 1.0)
 
     def test_what_both_variants_share_cancels(self):
         """Images that are hard for both variants add nothing to the interval."""
         hard = np.random.default_rng(0).random((3, 500))
-        low, high = ablation_bootstrap.hierarchical_interval(hard, hard + 0.02)
+        low, high = paired_bootstrap.hierarchical_interval(hard, hard + 0.02)
         assert low == pytest.approx(0.02)
         assert high == pytest.approx(0.02)
 
@@ -90,24 +90,24 @@ class TestHierarchicalInterval:
         """Five pairs with deviation s: the interval is about 2 * 1.96 * s / sqrt(5) wide."""
         values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
         second = np.repeat(values[:, np.newaxis], 4000, axis=1)
-        low, high = ablation_bootstrap.hierarchical_interval(np.zeros_like(second), second)
+        low, high = paired_bootstrap.hierarchical_interval(np.zeros_like(second), second)
         expected = 1.96 * math.sqrt(2) / math.sqrt(5)  # of the population
         assert high == pytest.approx(expected, abs=0.15)
         assert low == pytest.approx(-expected, abs=0.15)
 
 
 def test_resamples_draw_as_many_images_as_there_are():
-    drawn = ablation_bootstrap.draw_images(7, 50)
+    drawn = paired_bootstrap.draw_images(7, 50)
     assert drawn.shape == (50, 7)
     assert (drawn.sum(axis=1) == 7).all()
-    np.testing.assert_array_equal(drawn, ablation_bootstrap.draw_images(7, 50))
+    np.testing.assert_array_equal(drawn, paired_bootstrap.draw_images(7, 50))
 
 
 def test_files_of_different_images_are_refused(tmp_path):
-    from benchmarks import ablation_detections
+    from object_detection_mtl.experiments import stored_detections
 
     image = (make_groundtruth([OTHER], [1]), make_detections([OTHER], [0.5], [1]))
-    ablation_detections.save_detections(tmp_path / "d.npz", {"a": image})
-    ablation_detections.save_groundtruth(tmp_path / "g.npz", {"a": image, "b": image})
+    stored_detections.save_detections(tmp_path / "d.npz", {"a": image})
+    stored_detections.save_groundtruth(tmp_path / "g.npz", {"a": image, "b": image})
     with pytest.raises(ValueError, match="has 1 images and .* 2; expected the same"):
-        ablation_bootstrap.load_matches(tmp_path / "d.npz", tmp_path / "g.npz")
+        paired_bootstrap.load_matches(tmp_path / "d.npz", tmp_path / "g.npz")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ablation_data import TRAIN, Dataset
+from object_detection_mtl.experiments.dataset_splits import TRAIN, Dataset
 
 BASELINE = "baseline"
 TASKS = ("window", "closeness", "edgemask", "refine")

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation_files, ablation_machine
-from benchmarks.ablation_data import TEST, Dataset
-from benchmarks.ablation_files import GROUNDTRUTH, OUTPUT, detections_file
-from benchmarks.ablation_processes import COSTS, RunProcesses, StepError
-from benchmarks.ablation_runs import Run, RunError, make_config
+from object_detection_mtl.experiments import experiment_files, machine_description
+from object_detection_mtl.experiments.dataset_splits import TEST, Dataset
+from object_detection_mtl.experiments.experiment_files import GROUNDTRUTH, OUTPUT, detections_file
+from object_detection_mtl.experiments.paired_runs import Run, RunError, make_config
+from object_detection_mtl.experiments.run_processes import COSTS, RunProcesses, StepError
 
 CHECKPOINT_EVERY_N = 500
 _RUN = "run.json"
@@ -78,14 +78,14 @@ def _execute_each(experiment: Experiment, runs: Sequence[Run]) -> tuple[int, lis
         directory = experiment.directory / run.name
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            with ablation_files.lock(directory / "lock") as descriptor:
+            with experiment_files.lock(directory / "lock") as descriptor:
                 if path.exists():
                     print(f"{run.name}: finished", flush=True)
                     continue
                 print(f"{run.name}: starts in {directory}", flush=True)
                 execute(experiment, run, directory, descriptor)
                 print(f"{run.name}: written to {path}", flush=True)
-        except ablation_files.LockedError as error:
+        except experiment_files.LockedError as error:
             left.append(run)
             print(f"{run.name}: left to another process ({error})", flush=True)
         except StepError as error:
@@ -113,20 +113,20 @@ def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) 
     if diverged is None and not _is_trained(directory):
         diverged = _train(processes, directory)
         if diverged is not None:
-            ablation_files.write_json(directory / _RUN, {**begun, "diverged": diverged})
+            experiment_files.write_json(directory / _RUN, {**begun, "diverged": diverged})
     content = {**begun, "split": experiment.split, "diverged": diverged}
     if diverged is None:
         output = directory / experiment.split
         if not (output / OUTPUT).exists():
             record = experiment.dataset.records[experiment.split]
-            module = "benchmarks.ablation_evaluation"
+            module = "object_detection_mtl.experiments.run_evaluation"
             processes.call(_EVALUATE, [module, str(directory), str(record), str(output)])
-        content |= ablation_files.read_json(output / OUTPUT)
+        content |= experiment_files.read_json(output / OUTPUT)
         if experiment.split == TEST:
             _publish_detections(experiment, run, output, list(content["evaluations"]))
-    content["costs"] = ablation_files.read_json(directory / COSTS)
-    content["evaluated_by"] = ablation_machine.commit()
-    ablation_files.write_json(experiment.result_path(run), content)
+    content["costs"] = experiment_files.read_json(directory / COSTS)
+    content["evaluated_by"] = machine_description.commit()
+    experiment_files.write_json(experiment.result_path(run), content)
     _remove_old_checkpoints(directory)
 
 
@@ -146,7 +146,7 @@ def _begin(experiment: Experiment, run: Run, directory: Path) -> dict[str, Any]:
         "config_sha256": hashlib.sha256(experiment.config.read_bytes()).hexdigest(),
     }
     path = directory / _RUN
-    begun = ablation_files.read_json(path)
+    begun = experiment_files.read_json(path)
     if begun is None:
         from object_detection_mtl.config import pipeline
 
@@ -154,11 +154,11 @@ def _begin(experiment: Experiment, run: Run, directory: Path) -> dict[str, Any]:
         begun = {
             **described,
             "config": _portable_text(config, experiment),
-            "machine": ablation_machine.describe(),
+            "machine": machine_description.describe(),
             "threads": experiment.threads,
-            "trained_by": ablation_machine.commit(),
+            "trained_by": machine_description.commit(),
         }
-        ablation_files.write_json(path, begun)
+        experiment_files.write_json(path, begun)
     changed = [key for key, value in described.items() if begun[key] != value]
     if changed:
         raise RunError(
@@ -183,7 +183,7 @@ def _portable_text(config: Any, experiment: Experiment) -> str:
 
 def _is_trained(directory: Path) -> bool:
     """Return whether a training has ended; one that was interrupted has another exit code."""
-    costs = ablation_files.read_json(directory / COSTS, [])
+    costs = experiment_files.read_json(directory / COSTS, [])
     return any(entry["phase"] == _TRAIN and entry["exit_code"] == 0 for entry in costs)
 
 

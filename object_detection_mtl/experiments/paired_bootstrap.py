@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import ablation_detections
+from object_detection_mtl.experiments import stored_detections
 from object_detection_mtl.reporting.bootstrap import resample_images, weighted_ap
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 from object_detection_mtl.reporting.object_matching import MatchTable, match_images
@@ -64,8 +64,8 @@ def load_matches(detections: Path, groundtruth: Path) -> MatchTable:
     Raises:
         ValueError: the files are of different images.
     """
-    truth = ablation_detections.load_groundtruth(groundtruth)
-    found = ablation_detections.load_detections(detections)
+    truth = stored_detections.load_groundtruth(groundtruth)
+    found = stored_detections.load_detections(detections)
     if len(truth) != len(found):
         raise ValueError(
             f"{detections} has {len(found)} images and {groundtruth} {len(truth)}; expected the "

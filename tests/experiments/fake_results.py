@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation_data
-from benchmarks.ablation_results import COCO_AP, MEAN_AP
+from object_detection_mtl.experiments import dataset_splits
+from object_detection_mtl.experiments.run_results import COCO_AP, MEAN_AP
 
 CLASS = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/"
 
@@ -59,8 +59,8 @@ def write(
     return path
 
 
-def dataset(directory: Path) -> ablation_data.Dataset:
+def dataset(directory: Path) -> dataset_splits.Dataset:
     """A dataset whose files do not exist."""
     records = {split: directory / f"{split}.record" for split in ("train", "validation", "test")}
     sizes = dict.fromkeys(records, 1)
-    return ablation_data.Dataset("d", ("a", "b"), directory / "map.pbtxt", records, sizes)
+    return dataset_splits.Dataset("d", ("a", "b"), directory / "map.pbtxt", records, sizes)

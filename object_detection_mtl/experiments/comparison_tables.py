@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks import ablation_bootstrap
-from benchmarks.ablation_data import TEST, VALIDATION
-from benchmarks.ablation_results import COCO_AP, MEAN_AP, Result, choose_rates, group
-from benchmarks.ablation_runs import BASELINE
+from object_detection_mtl.experiments import paired_bootstrap
+from object_detection_mtl.experiments.dataset_splits import TEST, VALIDATION
+from object_detection_mtl.experiments.paired_runs import BASELINE
+from object_detection_mtl.experiments.run_results import (
+    COCO_AP,
+    MEAN_AP,
+    Result,
+    choose_rates,
+    group,
+)
 
 RESAMPLES = 1000
 # Title -> what a row has there, by column.
@@ -83,7 +89,7 @@ def differences_table(chosen: Mapping[str, Sequence[Result]], resamples: int = R
             row = [variant, members[0].rate, ", ".join(str(first.seed) for first, _ in pairs)]
             for metric in (MEAN_AP, COCO_AP):
                 values = [[100 * (run.metric(metric) or 0.0) for run in pair] for pair in pairs]
-                found = ablation_bootstrap.paired_difference(*map(list, zip(*values, strict=True)))
+                found = paired_bootstrap.paired_difference(*map(list, zip(*values, strict=True)))
                 row.append(f"{found.mean:+.2f} ± {_number(found.standard_error, 2)}")
             rows.append([*row, bootstrap.interval(pairs)])
     text = (
@@ -116,16 +122,16 @@ class _Bootstrap:
         if not all(result.detections.exists() for pair in pairs for result in pair):
             return "no detections"
         first, second = (np.stack([self._mean_ap(pair[side]) for pair in pairs]) for side in (0, 1))
-        low, high = ablation_bootstrap.hierarchical_interval(first, second)
+        low, high = paired_bootstrap.hierarchical_interval(first, second)
         return f"{100 * low:+.2f} to {100 * high:+.2f}"
 
     def _mean_ap(self, result: Result) -> np.ndarray:
         key = str(result.detections)
         if key not in self._values:
-            matches = ablation_bootstrap.load_matches(result.detections, result.groundtruth)
+            matches = paired_bootstrap.load_matches(result.detections, result.groundtruth)
             assert result.evaluation is not None
-            weights = ablation_bootstrap.draw_images(result.evaluation["images"], self._resamples)
-            self._values[key] = ablation_bootstrap.mean_ap(matches, weights)
+            weights = paired_bootstrap.draw_images(result.evaluation["images"], self._resamples)
+            self._values[key] = paired_bootstrap.mean_ap(matches, weights)
         return self._values[key]
 
 

@@ -1,4 +1,4 @@
-"""Locks and execution of an ablation's runs, and the JSON of each."""
+"""Locks and execution of an experiment's runs, and the JSON of each."""
 
 import json
 import os
@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ablation_files, ablation_processes, ablation_training
-from benchmarks.ablation_runs import Run, RunError
-from tests.benchmarks import fake_results
+from object_detection_mtl.config import samples
+from object_detection_mtl.experiments import experiment_files, paired_training, run_processes
+from object_detection_mtl.experiments.paired_runs import Run, RunError
+from tests.experiments import fake_results
 
 
 class TestLock:
     def test_a_held_lock_names_its_process(self, tmp_path):
-        with ablation_files.lock(tmp_path / "lock"):
+        with experiment_files.lock(tmp_path / "lock"):
             code = (
-                "import sys; from pathlib import Path; from benchmarks import ablation_files\n"
-                "with ablation_files.lock(Path(sys.argv[1])): pass"
+                "import sys; from pathlib import Path\n"
+                "from object_detection_mtl.experiments import experiment_files\n"
+                "with experiment_files.lock(Path(sys.argv[1])): pass"
             )
             done = subprocess.run(
                 [sys.executable, "-c", code, str(tmp_path / "lock")],
@@ -32,13 +34,14 @@ class TestLock:
 
     def test_a_killed_process_leaves_no_lock(self, tmp_path):
         code = (
-            "import os, sys; from pathlib import Path; from benchmarks import ablation_files\n"
-            "with ablation_files.lock(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+            "import os, sys; from pathlib import Path\n"
+            "from object_detection_mtl.experiments import experiment_files\n"
+            "with experiment_files.lock(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "lock")]
         subprocess.run(command, cwd=Path(__file__).parents[2])
         assert (tmp_path / "lock").read_text()
-        with ablation_files.lock(tmp_path / "lock"):
+        with experiment_files.lock(tmp_path / "lock"):
             pass
 
 
@@ -47,10 +50,10 @@ class TestExecution:
 
     @pytest.fixture
     def experiment(self, tmp_path):
-        return ablation_training.Experiment(
+        return paired_training.Experiment(
             name="screen",
             dataset=fake_results.dataset(tmp_path / "data"),
-            config=ablation_files.CONFIG,
+            config=samples.path("faster_rcnn_mobilenet_v1_mtl_small.config"),
             weights="",
             overrides=(),
             split="validation",
@@ -66,13 +69,13 @@ class TestExecution:
         def call(processes, phase, arguments):
             done.append(phase)
             directory = processes._directory
-            costs = ablation_files.read_json(directory / "costs.json", [])
+            costs = experiment_files.read_json(directory / "costs.json", [])
             entry = {"phase": phase, "wall_seconds": 1.0, "cpu_seconds": 1.0, "exit_code": 0}
-            ablation_files.write_json(directory / "costs.json", [*costs, entry])
+            experiment_files.write_json(directory / "costs.json", [*costs, entry])
             if phase == "evaluation":
-                ablation_files.write_json(Path(arguments[-1]) / "evaluation.json", EVALUATION)
+                experiment_files.write_json(Path(arguments[-1]) / "evaluation.json", EVALUATION)
 
-        monkeypatch.setattr(ablation_processes.RunProcesses, "call", call)
+        monkeypatch.setattr(run_processes.RunProcesses, "call", call)
         return done
 
     def test_a_run_is_trained_once_and_evaluated_on_each_split(self, experiment, calls):
@@ -80,13 +83,13 @@ class TestExecution:
 
         run = Run("all", "0.1", 1, 5)
         for _ in range(2):
-            assert ablation_training.execute_all(experiment, [run]) == 0
+            assert paired_training.execute_all(experiment, [run]) == 0
         assert calls == ["training", "evaluation"]
         # A result that is gone is made again from what the run's directory holds.
         experiment.result_path(run).unlink()
-        ablation_training.execute_all(experiment, [run])
+        paired_training.execute_all(experiment, [run])
         assert calls == ["training", "evaluation"]
-        ablation_training.execute_all(replace(experiment, split="train"), [run])
+        paired_training.execute_all(replace(experiment, split="train"), [run])
         assert calls == ["training", "evaluation", "evaluation"]
         content = json.loads(experiment.result_path(run).read_text())
         assert content["run"]["variant"] == "all"
@@ -99,17 +102,17 @@ class TestExecution:
         assert str(experiment.directory.parent) not in json.dumps(content)
 
     def test_a_run_of_other_steps_is_refused(self, experiment, calls):
-        ablation_training.execute_all(experiment, [Run("all", "0.1", 1, 5)])
+        paired_training.execute_all(experiment, [Run("all", "0.1", 1, 5)])
         experiment.result_path(Run("all", "0.1", 1, 5)).unlink()
         with pytest.raises(RunError, match="has a run of another run; give another --experiment"):
-            ablation_training.execute_all(experiment, [Run("all", "0.1", 1, 6)])
+            paired_training.execute_all(experiment, [Run("all", "0.1", 1, 6)])
 
     def test_a_locked_run_is_left_to_its_process(self, experiment, calls, capsys):
         run = Run("all", "0.1", 1, 5)
         directory = experiment.directory / run.name
         directory.mkdir(parents=True)
-        with ablation_files.lock(directory / "lock"):
-            assert ablation_training.execute_all(experiment, [run]) == 0
+        with experiment_files.lock(directory / "lock"):
+            assert paired_training.execute_all(experiment, [run]) == 0
         assert "left to another process" in capsys.readouterr().out
         assert not calls
 
@@ -120,23 +123,23 @@ class TestExecution:
         self, experiment, monkeypatch, message, diverged
     ):
         def call(processes, phase, arguments):
-            ablation_files.write_json(processes._directory / "costs.json", [])
-            raise ablation_processes.StepError(f"ended with exit code 1:\nfirst\n{message}\n")
+            experiment_files.write_json(processes._directory / "costs.json", [])
+            raise run_processes.StepError(f"ended with exit code 1:\nfirst\n{message}\n")
 
-        monkeypatch.setattr(ablation_processes.RunProcesses, "call", call)
+        monkeypatch.setattr(run_processes.RunProcesses, "call", call)
         run = Run("all", "0.1", 1, 5)
-        assert ablation_training.execute_all(experiment, [run]) == (0 if diverged else 1)
+        assert paired_training.execute_all(experiment, [run]) == (0 if diverged else 1)
         path = experiment.result_path(run)
         assert path.exists() == diverged
         if diverged:
             assert json.loads(path.read_text())["diverged"] == message
 
     def test_costs_of_a_real_process(self, experiment, tmp_path):
-        with ablation_files.lock(tmp_path / "lock") as descriptor:
-            processes = ablation_processes.RunProcesses(tmp_path, descriptor, threads=1)
+        with experiment_files.lock(tmp_path / "lock") as descriptor:
+            processes = run_processes.RunProcesses(tmp_path, descriptor, threads=1)
             processes.call("training", ["timeit", "-n", "1", "-r", "1", "pass"])
-            with pytest.raises(ablation_processes.StepError, match="exit code 1"):
-                processes.call("training", ["benchmarks.no_such_module"])
+            with pytest.raises(run_processes.StepError, match="exit code 1"):
+                processes.call("training", ["object_detection_mtl.no_such_module"])
         costs = json.loads((tmp_path / "costs.json").read_text())
         assert [cost["exit_code"] for cost in costs] == [0, 1]
         assert all(cost["cpu_seconds"] >= 0 for cost in costs)
@@ -146,9 +149,9 @@ class TestExecution:
         """After a kill or a stop signal no child process remains that would hold the lock."""
         code = (
             "import sys; from pathlib import Path\n"
-            "from benchmarks import ablation_files, ablation_processes\n"
-            "with ablation_files.lock(Path('lock').resolve()) as descriptor:\n"
-            "    processes = ablation_processes.RunProcesses(Path.cwd(), descriptor, None)\n"
+            "from object_detection_mtl.experiments import experiment_files, run_processes\n"
+            "with experiment_files.lock(Path('lock').resolve()) as descriptor:\n"
+            "    processes = run_processes.RunProcesses(Path.cwd(), descriptor, None)\n"
             "    processes.call('training', ['http.server', '0', '--bind', '127.0.0.1'])\n"
         )
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -167,7 +170,7 @@ class TestExecution:
         for number in (1, 9, 10):
             for extension in ("index", "data-00000-of-00001"):
                 (tmp_path / f"ckpt-{number}.{extension}").touch()
-        ablation_training._remove_old_checkpoints(tmp_path)
+        paired_training._remove_old_checkpoints(tmp_path)
         names = sorted(path.name for path in tmp_path.iterdir())
         assert names == ["ckpt-10.data-00000-of-00001", "ckpt-10.index"]
 
@@ -185,9 +188,9 @@ def child_of(pid):
 
 def is_free(path):
     try:
-        with ablation_files.lock(path):
+        with experiment_files.lock(path):
             return True
-    except ablation_files.LockedError:
+    except experiment_files.LockedError:
         return False
 
 

@@ -1,6 +1,6 @@
 """Evaluation of one run in a separate process.
 
-    python -m benchmarks.ablation_evaluation MODEL_DIR RECORD OUTPUT
+    python -m object_detection_mtl.experiments.run_evaluation MODEL_DIR RECORD OUTPUT
 
 evaluates the newest checkpoint of MODEL_DIR on RECORD. OUTPUT gets `evaluation.json`: the metrics,
 once as trained and, for a model with refinement, once more from the main logits of the same
@@ -17,9 +17,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from benchmarks import ablation_detections, ablation_files
-from benchmarks.ablation_files import AS_TRAINED, GROUNDTRUTH, MAIN_LOGITS, OUTPUT, detections_file
-from benchmarks.ablation_runs import TASKS
 from object_detection_mtl.builders import (
     input_reader_builder,
     label_builder,
@@ -30,6 +27,15 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.evaluation import metrics_sets
 from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections
 from object_detection_mtl.evaluation.evaluation_step import make_infer_fn
+from object_detection_mtl.experiments import experiment_files, stored_detections
+from object_detection_mtl.experiments.experiment_files import (
+    AS_TRAINED,
+    GROUNDTRUTH,
+    MAIN_LOGITS,
+    OUTPUT,
+    detections_file,
+)
+from object_detection_mtl.experiments.paired_runs import TASKS
 
 # Whatever the config asks for.
 METRICS_SETS = ("pascal_voc_detection_metrics", "coco_detection_metrics", "error_analysis")
@@ -48,7 +54,7 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
         main = pipeline.load(path, [reader, *off])
         evaluations[MAIN_LOGITS] = _evaluate_config(main, prefix, output, MAIN_LOGITS)
     content = {"evaluations": evaluations, "curves": read_curves(model_dir / "train")}
-    ablation_files.write_json(output / OUTPUT, content)
+    experiment_files.write_json(output / OUTPUT, content)
 
 
 def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dict[str, Any]:
@@ -71,15 +77,15 @@ def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dic
         is_training=False,
         labels=label_builder.build(config.model),
     )
-    collector = ablation_detections.Collector(categories)
+    collector = stored_detections.Collector(categories)
     evaluators = [*metrics_sets.make_evaluators(METRICS_SETS, categories), collector]
     start = time.process_time()
     infer = make_infer_fn(detector, dataset.element_spec)
     result = evaluate_detections(dataset, infer, evaluators)
     images = collector.images()
-    ablation_detections.save_groundtruth(output / GROUNDTRUTH, images)
-    ablation_detections.save_detections(output / detections_file(source), images)
-    by_count = ablation_detections.mean_ap_by_class_count(images, categories)
+    stored_detections.save_groundtruth(output / GROUNDTRUTH, images)
+    stored_detections.save_detections(output / detections_file(source), images)
+    by_count = stored_detections.mean_ap_by_class_count(images, categories)
     return {
         "metrics": {name: rounded(value) for name, value in result.metrics.items()},
         "by_number_of_classes": {
@@ -117,6 +123,7 @@ def rounded(value: float) -> float | None:
 
 
 def main(arguments: list[str]) -> int:
+    """Evaluate the run that the arguments name."""
     evaluate(*map(Path, arguments))
     return 0
 

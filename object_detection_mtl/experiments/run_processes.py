@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation_files, ablation_machine
+from object_detection_mtl.experiments import experiment_files, machine_description
 
 COSTS, _LOG = "costs.json", "log.txt"
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
@@ -45,7 +45,7 @@ class RunProcesses:
             StepError: it failed.
             KeyboardInterrupt: it was interrupted, as this process was.
         """
-        costs = ablation_files.read_json(self._directory / COSTS, [])
+        costs = experiment_files.read_json(self._directory / COSTS, [])
         # Kept if this process is killed: the attempt is then counted, its times are unknown.
         entry: dict[str, Any] = {
             "phase": phase,
@@ -54,7 +54,7 @@ class RunProcesses:
             "exit_code": None,
         }
         costs.append(entry)
-        ablation_files.write_json(self._directory / COSTS, costs)
+        experiment_files.write_json(self._directory / COSTS, costs)
         start, log = time.monotonic(), self._directory / _LOG
         with log.open("ab") as output:
             position = output.tell()
@@ -62,7 +62,7 @@ class RunProcesses:
                 [sys.executable, "-m", *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=ablation_machine.ROOT,
+                cwd=machine_description.ROOT,
                 env=self._environment,
                 pass_fds=(self._descriptor,),
                 # Signals come from this process alone: a second one would stop without saving.
@@ -75,7 +75,7 @@ class RunProcesses:
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
             "exit_code": code,
         }
-        ablation_files.write_json(self._directory / COSTS, costs)
+        experiment_files.write_json(self._directory / COSTS, costs)
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM):
             raise KeyboardInterrupt
         if code:

@@ -8,7 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+import object_detection_mtl
+
+# Directory that the package lies in: a checkout, or that of installed packages.
+ROOT = Path(__file__).parents[2]
 # Instructions that decide which kernels run.
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
@@ -34,7 +37,12 @@ def describe() -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    """Return the commit and whether tracked files other than results differ from it."""
+    """Return the commit and whether tracked files other than results differ from it.
+
+    An installed package has its version in place of a commit.
+    """
+    if not (ROOT / "pyproject.toml").exists():
+        return {"commit": f"version {object_detection_mtl.__version__}", "dirty": False}
 
     def git(*arguments: str) -> str:
         done = subprocess.run(

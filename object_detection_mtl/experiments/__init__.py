@@ -1,0 +1,1 @@
+"""Paired experiments: trainings with and without auxiliary tasks, and their comparison."""
