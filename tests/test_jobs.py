@@ -1,5 +1,7 @@
 """Training and evaluation from a config, on record files."""
 
+import contextlib
+import functools
 import json
 from pathlib import Path
 from unittest import mock
@@ -12,6 +14,7 @@ from object_detection_mtl import jobs
 from object_detection_mtl.builders import evaluation_builder
 from object_detection_mtl.checkpoints import loading, native
 from object_detection_mtl.config import pipeline
+from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
@@ -309,6 +312,39 @@ class TestEvaluate:
         average = reader.get_tensor(f"optimizer/average/{NAME}/.ATTRIBUTES/VARIABLE_VALUE")
         assert np.any(reader.get_tensor(KEY.format(NAME)) != average)
         np.testing.assert_array_equal(loaded[0], average)
+
+    def test_an_interrupted_evaluation_continues(
+        self, records_dir, run, tmp_path, monkeypatch, capsys
+    ):
+        config = records.load(records_dir, "eval_config.num_visualizations=1")
+        whole = jobs.evaluate(config, str(run), tmp_path / "whole", once=True)
+        make = checkpoint_evaluation.make_infer_fn
+        calls = []
+
+        def interrupted(*arguments, at, **options):
+            infer = make(*arguments, **options)
+
+            def counted(batch):
+                if len(calls) == at:
+                    raise KeyboardInterrupt
+                calls.append(batch)
+                return infer(batch)
+
+            return counted
+
+        for at in (2, None):
+            monkeypatch.setattr(
+                checkpoint_evaluation, "make_infer_fn", functools.partial(interrupted, at=at)
+            )
+            with pytest.raises(KeyboardInterrupt) if at else contextlib.nullcontext():
+                metrics = jobs.evaluate(config, str(run), tmp_path, once=True)
+            assert (tmp_path / "eval/val/metrics-3.json").exists() is (at is None)
+        # Three images: two before, one after, and the one that is drawn again.
+        assert len(calls) == 4
+        assert "it continues after 2 batches" in capsys.readouterr().out
+        assert metrics == pytest.approx(whole, nan_ok=True)
+        assert "eval_side_by_side_0_0" in events(tmp_path / "eval/val")
+        assert not (tmp_path / "eval/val/unfinished.journal").exists()
 
     def test_no_checkpoint(self, records_dir, tmp_path):
         config = records.load(records_dir)

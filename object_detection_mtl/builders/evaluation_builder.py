@@ -6,6 +6,8 @@ import dataclasses
 import logging
 import os
 
+import tensorflow as tf
+
 from object_detection_mtl.builders import (
     eval_config_builder,
     input_reader_builder,
@@ -13,6 +15,7 @@ from object_detection_mtl.builders import (
     model_builder,
 )
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.data import record_files
 from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
@@ -73,6 +76,23 @@ def build_evaluation(
         EvaluationWriter(model_dir, name),
         options,
         report.of_records(categories, reader.tf_record_input_reader.input_path) if report else None,
+        _identity(config, reader),
+    )
+
+
+def _identity(
+    config: pipeline_pb2.TrainEvalPipelineConfig, reader: input_reader_pb2.InputReader
+) -> str:
+    """Return a text that differs if the model, the reader or its files do."""
+    files = record_files.expand_patterns(reader.tf_record_input_reader.input_path)
+    stats = [(path, tf.io.gfile.stat(path)) for path in files]
+    return "\n".join(
+        [
+            str(config.model),
+            str(config.eval_config),
+            str(reader),
+            *(f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats),
+        ]
     )
 
 

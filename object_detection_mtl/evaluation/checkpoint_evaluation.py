@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from object_detection_mtl.evaluation.evaluation_step import (
     make_infer_fn,
 )
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
+from object_detection_mtl.evaluation.inference_journal import InferenceJournal
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORFLOW
 from object_detection_mtl.fields import Batch, Groundtruth
@@ -34,6 +36,8 @@ from object_detection_mtl.training import failures
 
 # The only class of a detector without a second stage, whose detections are proposals.
 OBJECT = Category(1, "object", "object")
+# In the directory of the metrics; exists only while an evaluation is unfinished.
+_JOURNAL = "unfinished.journal"
 
 NamedImages = list[tuple[str, np.ndarray]]
 
@@ -71,8 +75,10 @@ class CheckpointEvaluation:
         evaluators: compute the metrics.
         categories: the classes.
         writer: writes metrics and images.
-        report: writes a report of every checkpoint; None for no report.
         options: see `EvaluationOptions`.
+        report: writes a report of every checkpoint; None for no report.
+        identity: text that differs if model or data do, so that an interrupted evaluation
+            continues only on the same.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class CheckpointEvaluation:
         writer: EvaluationWriter,
         options: EvaluationOptions,
         report: CheckpointReport | None = None,
+        identity: str = "",
     ) -> None:
         self._detector = detector
         self._dataset = dataset
@@ -92,6 +99,7 @@ class CheckpointEvaluation:
         self._writer = writer
         self._options = options
         self._report_writer = report
+        self._identity = identity
         self._engine = options.engine
         self._infer = make_infer_fn(
             detector, dataset.element_spec, compare=options.num_visualizations > 0
@@ -99,6 +107,8 @@ class CheckpointEvaluation:
 
     def evaluate(self, prefix: str) -> tuple[int, dict[str, float]]:
         """Evaluate one checkpoint; print and write its metrics.
+
+        If an evaluation of this checkpoint was interrupted, its detections are used.
 
         Args:
             prefix: checkpoint prefix.
@@ -115,6 +125,7 @@ class CheckpointEvaluation:
             self._detector, prefix, use_moving_averages=self._options.use_moving_averages
         )
         infer = self._infer_with_engine()
+        journal = self._open_journal(prefix)
         figures: NamedImages = []
         drawn = 0
 
@@ -137,15 +148,44 @@ class CheckpointEvaluation:
             with tqdm(total=total, desc="evaluation", unit="batch", disable=None) as bar:
                 result = evaluate_detections(
                     self._dataset,
-                    infer,
+                    journal.record(
+                        infer,
+                        is_needed=lambda: drawn < self._options.num_visualizations,
+                        skip=frozenset([COMPARISONS]),
+                    ),
                     [*self._evaluators, *collectors],
                     num_examples=self._options.num_examples,
                     observe=observe,
                 )
         except failures.EXPLAINED as error:
             raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
+        finally:
+            journal.close()
         self._report(step, prefix, result, figures)
+        journal.remove()
         return step, result.metrics
+
+    def _open_journal(self, prefix: str) -> InferenceJournal:
+        """Return the journal of a checkpoint's evaluation; say what it holds."""
+        files = sorted(tf.io.gfile.glob(f"{prefix}.*"))
+        stats = [(path, tf.io.gfile.stat(path)) for path in files]
+        journal = InferenceJournal(
+            os.path.join(self._writer.directory, _JOURNAL),
+            "\n".join(
+                [
+                    self._identity,
+                    f"{self._engine} {self._options}",
+                    *(f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats),
+                ]
+            ),
+        )
+        if journal.num_recorded:
+            print(
+                f"an evaluation of this checkpoint was interrupted; it continues after "
+                f"{journal.num_recorded} batches",
+                flush=True,
+            )
+        return journal
 
     def _infer_with_engine(self) -> Callable[[Tensors], Tensors]:
         """Return the engine's function; other engines than TensorFlow hold weights as constants."""
