@@ -8,8 +8,10 @@ Does not import TensorFlow. The format of a file is detected from its content, n
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 # The largest image that TensorFlow's JPEG decoder accepts: 2**29 bytes of RGB.
 MAX_PIXELS = 2**29 // 3
+# The formats whose decoders are used, as Pillow names them. None of them starts another program.
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+_FORMAT_LIST = "JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000 or AVIF"
+_OTHER_FILES = (
+    (re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"), "PostScript"),
+    (re.compile(rb"%PDF-"), "PDF"),
+    (re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE), "HTML, perhaps a failed download"),
+    (re.compile(rb"\s*<\?xml|\s*<svg", re.IGNORECASE), "XML or SVG"),
+    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC; convert it to JPEG"),
+    (re.compile(rb"....ftypavi[fs]", re.DOTALL), "AVIF, which this Pillow cannot decode"),
+    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS; run git lfs pull"),
+)
+_OUT_OF_MEMORY = "too large: there is not enough memory to decode it"
 _END_OF_JPEG = b"\xff\xd9"
 _END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112
@@ -71,17 +86,12 @@ def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
         OSError: the file cannot be read.
     """
     data = Path(path).read_bytes()
-    with ignore_size_warnings(), _open(data) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(
-                f"too large: {image.width}x{image.height} pixels, at most {MAX_PIXELS} can be "
-                "decoded from a record"
-            )
+    with ignore_size_warnings(), open_image(data) as image:
         if image.format not in ("JPEG", "MPO", "PNG"):
             return _as_png(image)
         format_name = "png" if image.format == "PNG" else "jpeg"
         if verify or _has_data_after_end(data, format_name):
-            _load(image)
+            image.load()
         return EncodedImage(
             data=data,
             format=format_name,
@@ -97,8 +107,8 @@ def rotate_upright(encoded: EncodedImage) -> EncodedImage:
 
     For boxes that were drawn in a viewer that obeys the header.
     """
-    with ignore_size_warnings(), _open(encoded.data) as image:
-        _load(image)
+    with ignore_size_warnings(), open_image(encoded.data) as image:
+        image.load()
         upright = ImageOps.exif_transpose(image)
         buffer = io.BytesIO()
         if encoded.format == "jpeg":
@@ -142,13 +152,53 @@ def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndar
         ImageError: the data are not an image, truncated, corrupt, of too many pixels, or of values
             that are not colors.
     """
+    with open_image(data) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image) if apply_exif_orientation else image
+        return _as_rgb(upright)
+
+
+@contextmanager
+def open_image(data: bytes) -> Iterator[Image.Image]:
+    """Open an encoded image; its header is read, its pixels are not decoded yet.
+
+    Only decoders of FORMATS see the data. Pillow has decoders that start other programs
+    (PostScript: Ghostscript). Whatever a decoder raises inside the `with` block is an ImageError.
+
+    Args:
+        data: the bytes of the file.
+
+    Yields:
+        The image.
+
+    Raises:
+        ImageError: the data are not an image of these formats, corrupt, or of more than MAX_PIXELS
+            pixels.
+    """
+    if not data:
+        raise ImageError("the file is empty")
     try:
-        with _open(data) as image:
-            _load(image)
-            upright = ImageOps.exif_transpose(image) if apply_exif_orientation else image
-            return _as_rgb(upright)
-    except MemoryError as error:
-        raise ImageError("too large: there is not enough memory to decode it") from error
+        image = Image.open(io.BytesIO(data), formats=_supported_formats())
+    except UnidentifiedImageError as error:
+        raise ImageError(_not_an_image(data)) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too large: {error}") from error
+    except Exception as error:  # decoders raise anything on corrupt data
+        raise ImageError(f"the header is unreadable: {_reason(error)}") from error
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(
+                f"too large: {image.width}x{image.height} pixels, at most {MAX_PIXELS} can be "
+                "decoded from a record"
+            )
+        try:
+            yield image
+        except ImageError:
+            raise
+        except MemoryError as error:
+            raise ImageError(_OUT_OF_MEMORY) from error
+        except Exception as error:  # decoders raise anything on corrupt data
+            raise ImageError(f"cannot be decoded: {_reason(error)}") from error
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -169,28 +219,24 @@ def ignore_size_warnings() -> Iterator[None]:
         yield
 
 
-def _open(data: bytes) -> Image.Image:
-    """Return the image as Pillow opens it: its header is read, its pixels are not decoded."""
-    if not data:
-        raise ImageError("the file is empty")
-    try:
-        return Image.open(io.BytesIO(data))
-    except UnidentifiedImageError as error:
-        raise ImageError(f"not an image (it starts with {data[:8]!r})") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"too large: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"the header is unreadable: {error}") from error
+def _reason(error: Exception) -> str:
+    """Return the message of an error in one line, its type if it has no text."""
+    text = " ".join(str(error).split())
+    return text[:200] if text else type(error).__name__
 
 
-def _load(image: Image.Image) -> None:
-    """Decode the pixels."""
-    try:
-        image.load()
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"too large: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"cannot be decoded: {error}") from error
+@functools.cache
+def _supported_formats() -> tuple[str, ...]:
+    """Return the names of FORMATS that the installed Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _not_an_image(data: bytes) -> str:
+    """Return a message without bytes of the file, which may be a link to any other file."""
+    kind = next((kind for pattern, kind in _OTHER_FILES if pattern.match(data)), None)
+    is_kind = f"it is {kind}; " if kind else ""
+    return f"not an image of a supported format ({is_kind}expected {_FORMAT_LIST})"
 
 
 def _orientation(image: Image.Image) -> int:
@@ -213,7 +259,7 @@ def _has_data_after_end(data: bytes, format_name: str) -> bool:
 
 def _as_png(image: Image.Image) -> EncodedImage:
     """Encode the first frame as PNG, which every reader of records decodes."""
-    _load(image)
+    image.load()
     if _is_deep(image):
         image = Image.fromarray(_sixteen_bit_values(image))
     elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):

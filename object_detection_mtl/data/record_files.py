@@ -212,7 +212,7 @@ def _invalid_header(path: str, position: int, header: bytes, number: int) -> Val
     elif header.startswith(b"\x1f\x8b"):
         what = "is compressed with gzip (byte 0): decompress it first"
     else:
-        what = f"is not a TFRecord file: at byte 0 it starts with {header[:8]!r}"
+        what = "is not a TFRecord file: the checksum of its first header does not match"
     return ValueError(f"{path} {what}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from object_detection_mtl import visualization
+from object_detection_mtl.data import image_files
 from object_detection_mtl.evaluation.error_analysis import KINDS
 from object_detection_mtl.reporting import charts
 from object_detection_mtl.reporting.bootstrap import Interval
@@ -308,9 +309,8 @@ def _pixels(image: EvaluatedImage) -> np.ndarray | None:
     if image.read_bytes is None:
         return None
     try:
-        with Image.open(io.BytesIO(image.read_bytes())) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, ValueError):
+        return image_files.decode_image(image.read_bytes(), apply_exif_orientation=False)
+    except (OSError, image_files.ImageError):
         return None
 
 

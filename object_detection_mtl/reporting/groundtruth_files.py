@@ -299,14 +299,12 @@ def _image_of_example(
 
 
 def _decoded_size(read_bytes: Callable[[], bytes], image_id: str) -> tuple[int, int]:
-    import io
-
-    from PIL import Image, UnidentifiedImageError
+    from object_detection_mtl.data import image_files
 
     try:
-        with Image.open(io.BytesIO(read_bytes())) as image:
+        with image_files.open_image(read_bytes()) as image:
             return image.height, image.width
-    except (UnidentifiedImageError, ValueError) as error:
+    except image_files.ImageError as error:
         raise ValueError(
             f"image {image_id!r}: the record has neither height and width nor a readable image"
         ) from error

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from object_detection_mtl.data import image_files
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 
 MAX_SIDE = 96
@@ -85,12 +86,12 @@ def _decode(item: EvaluatedImage) -> Image.Image | str:
     if item.read_bytes is None:
         return "no image file"
     try:
-        with Image.open(io.BytesIO(item.read_bytes())) as image:
+        with image_files.open_image(item.read_bytes()) as image:
             upright = ImageOps.exif_transpose(image) if _is_turned(image, item) else image
             return upright.convert("RGB")
     except FileNotFoundError:
         return "the image file does not exist"
-    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+    except (OSError, image_files.ImageError):
         return "the image file is unreadable"
 
 

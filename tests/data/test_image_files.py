@@ -1,14 +1,20 @@
 """Image files: encoded for records, decoded for detection."""
 
+import ast
 import io
+import os
+import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from object_detection_mtl.data import image_files
+from object_detection_mtl.inference.sources import image_source
+from object_detection_mtl.inference.sources.input_files import InputFile
 from tests.dataset_tools.voc_files import block_image, encoded
 
 
@@ -126,7 +132,7 @@ def test_corrupt_data_in_the_middle_are_found_by_verification(tmp_path):
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"<html>sorry</html>", "not an image .*<html>"),
+        (b"<html>sorry</html>", r"not an image of a supported format \(it is HTML"),
         (b"\0" * 99, "not"),
     ],
 )
@@ -246,7 +252,7 @@ def test_unreadable_files(tmp_path):
     truncated = encoded(block_image(64, 64))[:-300]
     for data, message in [
         (b"", "the file is empty"),
-        (b"<html>sorry", r"not an image \(it starts with b'<html>so'\)"),
+        (b"<html>sorry", r"not an image of a supported format \(it is HTML"),
         (truncated, "cannot be decoded: image file is truncated"),
     ]:
         path = tmp_path / "a.jpg"
@@ -275,3 +281,87 @@ def test_108_million_pixels_are_decoded_without_a_warning(tmp_path):
             image = image_files.read_image(path)
     assert image.shape == (9000, 12000, 3)
     assert image[::999, ::999].min() == 255
+
+
+# Hostile files ----------------------------------------------------------------------------------
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n%%EndComments\nshowpage\n%%EOF\n"
+FOREIGN = {
+    "PostScript": POSTSCRIPT,
+    "PostScript with a preview": b"\xc5\xd0\xd3\xc6" + bytes(26) + POSTSCRIPT,
+    "Windows metafile": b"\xd7\xcd\xc6\x9a\x00\x00" + bytes(40),
+    "PDF": b"%PDF-1.7\n",
+    "HEIC": b"\0\0\0\x18ftypheic" + bytes(40),
+    "secret": b"root:x:0:0:secret",
+}
+
+
+@pytest.fixture
+def started_programs(tmp_path, monkeypatch):
+    """Put a `gs` on the PATH that records that it was started; return the record."""
+    marker = tmp_path / "started"
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho started >> {marker}\necho 10.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    return marker
+
+
+def readers_of_image_files():
+    def through_source(path):
+        found = image_source.ImageFileSource(InputFile(path, path), image_source.ReadingOptions())
+        next(found.entries(lambda position: False)).load()
+
+    return {
+        "conversion": image_files.read_encoded_image,
+        "verified conversion": lambda path: image_files.read_encoded_image(path, verify=True),
+        "detection": through_source,
+    }
+
+
+@pytest.mark.parametrize("reader", readers_of_image_files())
+@pytest.mark.parametrize("content", FOREIGN)
+def test_foreign_file_named_as_an_image_starts_no_program_and_is_not_quoted(
+    tmp_path, started_programs, reader, content
+):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(FOREIGN[content])
+    with pytest.raises(image_files.ImageError, match="not an image of a supported") as raised:
+        readers_of_image_files()[reader](path)
+    assert not started_programs.exists()
+    assert "root" not in str(raised.value)
+
+
+def test_the_program_of_the_tests_would_be_started(tmp_path, started_programs):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(POSTSCRIPT)
+    with pytest.raises(OSError), Image.open(path) as image:  # noqa: PT011
+        image.load()
+    assert started_programs.exists()
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError, KeyError, ZeroDivisionError, struct.error, TypeError]
+)
+def test_any_error_of_a_decoder_is_an_image_error(tmp_path, monkeypatch, error):
+    def fail(*args):
+        raise error("in\nthe decoder")
+
+    path = save(tmp_path / "a", colors(), "BMP")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    for read in (image_files.read_image, image_files.read_encoded_image):
+        with pytest.raises(image_files.ImageError, match=r"cannot be decoded: .*in.*the decoder"):
+            read(path)
+
+
+def test_every_call_of_pillow_names_the_formats():
+    package = Path(image_files.__file__).parents[1]
+    calls = []
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Image.open"):
+                calls.append(path.name)
+                assert "formats" in [keyword.arg for keyword in node.keywords], path
+    assert calls == ["image_files.py"]

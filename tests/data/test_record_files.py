@@ -83,7 +83,7 @@ def test_truncated_file_is_an_error_with_its_position(tmp_path):
 
 def test_other_file_is_an_error(tmp_path):
     (tmp_path / "text").write_text("this is a text file, not a TFRecord")
-    with pytest.raises(ValueError, match=r"text is not a TFRecord file: at byte 0 .*b'this is '"):
+    with pytest.raises(ValueError, match=r"text is not a TFRecord file: the checksum"):
         record_files.index_records(f"{tmp_path}/text")
     data = bytearray(write(tmp_path / "a", b"x" * 20, b"y").read_bytes())
     (tmp_path / "gz").write_bytes(gzip.compress(bytes(data)))

@@ -6,7 +6,6 @@ Shape letters: H W an image.
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from object_detection_mtl.data import image_files
 from object_detection_mtl.fields import TfExample
@@ -157,7 +155,7 @@ def encoded_for_record(data: bytes, image: np.ndarray, *, apply_exif_orientation
         apply_exif_orientation: The value that the image was decoded with. Readers of records do not
             apply the EXIF orientation.
     """
-    with Image.open(io.BytesIO(data)) as original:
+    with image_files.open_image(data) as original:
         was_rotated = (
             apply_exif_orientation and original.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
         )

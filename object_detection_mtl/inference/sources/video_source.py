@@ -24,6 +24,12 @@ from object_detection_mtl.inference.sources.input_files import InputFile
 # Some containers estimate the number of frames. A file that lacks more than 5 % of them, and more
 # than one frame, is truncated.
 _MIN_FRACTION_OF_FRAMES = 0.95
+# FFmpeg detects formats from the content. Playlists, which name other files and servers, are not
+# opened, whatever their extension.
+_FFMPEG_OPTIONS = (
+    "protocol_whitelist;file|format_whitelist;"
+    "mov,avi,matroska,webm,mpegts,mpeg,mpegvideo,flv,asf,ogg"
+)
 
 
 class VideoSource:
@@ -96,6 +102,7 @@ def _load_frame(frame: np.ndarray | None, label: str, options: ReadingOptions) -
 def _import_cv2() -> Any:
     # FFmpeg's messages of corrupt frames would repeat, less clearly, what is reported here.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
     cv2: Any = optional_packages.import_package(
         "cv2", "video", "videos are read by OpenCV, which cannot be imported"
     )

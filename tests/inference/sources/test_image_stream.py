@@ -13,7 +13,8 @@ from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.inference.sources import image_stream, input_files
 from object_detection_mtl.inference.sources.image_source import ReadingOptions
 from object_detection_mtl.inference.sources.image_stream import SourceFailure
-from object_detection_mtl.inference.sources.input_files import FileKind
+from object_detection_mtl.inference.sources.input_files import FileKind, InputFile
+from object_detection_mtl.inference.sources.video_source import VideoSource
 from tests.inference import source_files
 from tests.inference.source_files import example, png, write_record, write_video
 
@@ -114,7 +115,8 @@ def test_corrupt_records_among_good_ones(tmp_path):
     read, failures = look_at(path)
     assert not failures
     assert [str(read[number][1]) for number in (1, 2, 3, 4)] == [
-        "not an image (it starts with b'no image')",
+        "not an image of a supported format (expected JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG "
+        "2000 or AVIF)",
         "the record is not a tf.train.Example",
         "the record has no image in 'image/encoded' (it has image/encoded, image/height)",
         "the record is corrupt: its checksum does not match",
@@ -257,6 +259,18 @@ def test_a_file_that_is_not_a_video(tmp_path):
     read, [failure] = look_at(tmp_path / "clip.mp4")
     assert not read
     assert failure.reason.startswith("not a readable video")
+
+
+def test_a_playlist_opens_no_other_file(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    path = write_video(tmp_path / "a.avi", [1, 2])
+    playlist = tmp_path / "clip.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{path}\n#EXT-X-ENDLIST\n")
+    source = VideoSource(InputFile(playlist, playlist, FileKind.VIDEO), ReadingOptions())
+    with pytest.raises(image_files.ImageError, match="not a readable video"):
+        list(source.entries(lambda position: False))
+    assert "format_whitelist" in os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
+    assert cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).isOpened()
 
 
 def test_without_opencv_the_error_names_the_extra(tmp_path, monkeypatch):
