@@ -25,8 +25,8 @@ Tensors = Mapping[str, Any]
 class InferenceJournal:
     """File with what a detector returned for each batch, in the order of the dataset.
 
-    The first record is the identity, every other one the arrays of a batch. A record that was cut
-    off while it was written is ignored, with all that follow.
+    The first record is the identity, every other one the arrays of a batch. A truncated or damaged
+    record is ignored, with all that follow.
 
     Args:
         path: of the file; missing directories are created.

@@ -67,7 +67,7 @@ def test_two_interruptions(tmp_path):
     assert detector.calls == [b""]
 
 
-def test_a_record_that_was_cut_off_is_computed_again(tmp_path):
+def test_a_truncated_record_is_computed_again(tmp_path):
     path = tmp_path / "journal"
     interrupt(path, 3)
     whole = path.read_bytes()
