@@ -46,6 +46,7 @@ LEVELS = {
     "model_main_tf2": 6,
     "exporter_main_v2": 6,
     "cli": 6,
+    "odapi": 6,
     "dataset_tools.create_pascal_tf_record": 6,
     "dataset_tools.create_coco_tf_record": 6,
     "dataset_tools.synthetic_voc": 6,
@@ -60,7 +61,7 @@ LEVEL_2 = {
     "visualization": {"data"},
     "checkpoints": {"backbones", "predictors", "mtl", "data"},
 }
-MAY_IMPORT_PROTOS = ("config", "protos", "builders", "jobs")
+MAY_IMPORT_PROTOS = ("config", "protos", "builders", "jobs", "odapi")
 COMMAND_LINES = (
     "model_main_tf2",
     "exporter_main_v2",

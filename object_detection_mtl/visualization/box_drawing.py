@@ -112,7 +112,8 @@ def draw_boxes(
     max_boxes: int | None = None,
     show_scores: bool = True,
     show_labels: bool = True,
-    color: drawing.Color | None = None,
+    color: drawing.Color | Sequence[drawing.Color] | None = None,
+    thickness: int | None = None,
     longer_side: int = SMALLEST_LONGER_SIDE,
 ) -> np.ndarray:
     """Draw boxes with class names and scores.
@@ -128,7 +129,8 @@ def draw_boxes(
         max_boxes: maximum number of boxes, by score; None for all.
         show_scores: include scores in labels.
         show_labels: draw labels.
-        color: color of all boxes, instead of one color per class.
+        color: color of all boxes, or N colors, instead of one color per class.
+        thickness: width of the frames in pixels; None for one that fits the image.
         longer_side: an image with a smaller longer side is enlarged by an integer factor, so that
             labels are legible; 0 keeps the size of all images.
 
@@ -142,12 +144,14 @@ def draw_boxes(
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     classes = None if classes is None else np.asarray(classes).astype(np.int64).reshape(-1)
     scores = None if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
-    for what, values in (("classes", classes), ("scores", scores), ("texts", texts)):
+    colors = color if color and not isinstance(color[0], int) else None
+    given = (("classes", classes), ("scores", scores), ("texts", texts), ("color", colors))
+    for what, values in given:
         if values is not None and len(values) != len(boxes):
             raise ValueError(f"{what}: expected {len(boxes)}, one per box, got {len(values)}")
 
     draw = ImageDraw.Draw(canvas)
-    thickness = max(1, round(drawing.scale(canvas) / 250))
+    thickness = thickness or max(1, round(drawing.scale(canvas) / 250))
     labels = []
     for row in _chosen(len(boxes), scores, min_score, max_boxes):
         class_id = None if classes is None else int(classes[row])
@@ -163,7 +167,8 @@ def draw_boxes(
             round(ymax * (height - 1)),
         )
         text = _label_text(class_id, score, names, show_scores) if texts is None else texts[row]
-        labels.append(_Label(text, color or drawing.class_color(class_id or 0), corners))
+        shown: Any = color if colors is None else colors[row]
+        labels.append(_Label(text, shown or drawing.class_color(class_id or 0), corners))
     for label in reversed(labels):  # the best on top
         _draw_frame(draw, label, thickness)
     if show_labels:
