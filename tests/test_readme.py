@@ -18,14 +18,22 @@ else:
 
 PACKAGE = Path(object_detection_mtl.__file__).parent
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(
+        path
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if not {"_build", "generated"} & set(path.relative_to(ROOT).parts)
+    ),
+]
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "scripts"
 ]
 # Flags of absl that every command has.
 COMMON_FLAGS = {"help", "helpfull", "verbosity"}
 
-documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def defined_flags(name):
@@ -81,7 +89,8 @@ def test_files_that_are_named_exist(path):
 
 def test_the_map_of_files_names_every_package():
     packages = {item.name for item in PACKAGE.iterdir() if (item / "__init__.py").is_file()}
-    text = DOCUMENTS[0].read_text(encoding="utf-8")
+    page = ROOT / "docs" / "explanations" / "architecture.md"
+    text = page.read_text(encoding="utf-8")
     missing = [name for name in sorted(packages - {"protos"}) if f"`{name}/`" not in text]
     assert not missing
 

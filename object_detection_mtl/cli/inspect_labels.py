@@ -7,7 +7,7 @@
 Writes one sheet (.png) for each image, and index.html, which shows all sheets. The labels are
 computed from the decoded record by the code that computes them in training; with --stored_labels
 they are read from records of create_*_tf_record --write_auxiliary_labels or of the authors.
-docs/labels.md explains the sheets.
+docs/guides/labels.md explains the sheets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Memory and kernel settings of a process, before TensorFlow is imported.
 
 For the commands only; importing the package does not change any setting. An environment variable
-that the user has set takes precedence. docs/results.md has the measurements.
+that the user has set takes precedence. docs/benchmarks/speed.md has the measurements.
 """
 
 from __future__ import annotations

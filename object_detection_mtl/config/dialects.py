@@ -63,7 +63,7 @@ _FORK_METRICS = {
     "coco_metrics": "coco_detection_metrics",
 }
 # Fields with one default in each dialect: (Object Detection API, fork).
-_DEFAULTS = {
+DIALECT_DEFAULTS = {
     "EvalConfig.eval_interval_secs": (300, 120),
     "InputReader.num_readers": (64, 8),
     "TrainConfig.batch_queue_capacity": (150, 600),
@@ -225,7 +225,7 @@ def _resolve_metrics(evaluation: eval_pb2.EvalConfig, dialect: int) -> None:
 
 
 def _write_defaults(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Set the unset fields of `_DEFAULTS` in every message that the configuration has."""
+    """Set the unset fields of `DIALECT_DEFAULTS` in every message that the configuration has."""
     parts: list[Message] = [config.eval_config, *config.eval_input_reader]
     if config.model.faster_rcnn.HasField("feature_extractor"):
         parts.append(config.model.faster_rcnn.feature_extractor)
@@ -234,7 +234,7 @@ def _write_defaults(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
             parts.append(getattr(config, name))
     for part in parts:
         kind = proto_messages.type_key(part.DESCRIPTOR)
-        for key, values in _DEFAULTS.items():
+        for key, values in DIALECT_DEFAULTS.items():
             owner, name = key.rsplit(".", 1)
             if owner == kind:
                 _fill(part, name, values[_is_fork(config)])

@@ -299,6 +299,6 @@ def test_every_scalar_default_of_the_schema_is_the_object_detection_apis():
         for message_type in proto_messages.reachable_types().values()
         for field in message_type.fields
     }
-    for key, (odapi, fork) in dialects._DEFAULTS.items():
+    for key, (odapi, fork) in dialects.DIALECT_DEFAULTS.items():
         assert fields[key].cpp_type != FieldDescriptor.CPPTYPE_MESSAGE
         assert fields[key].default_value == odapi != fork

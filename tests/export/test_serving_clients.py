@@ -1,4 +1,4 @@
-"""Clients of docs/serving.md against substitutes of TensorFlow Serving.
+"""Clients of docs/guides/serving.md against substitutes of TensorFlow Serving.
 
 The substitutes run a SavedModel behind its gRPC service and its REST address.
 """
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tests.export import exported
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "serving.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "serving.md"
 LABELS = set(map(float, exported.NAMES))
 
 

@@ -6,9 +6,9 @@ from tests/golden/weight_rule.py through the TF1 name map.
 One difference is deliberate and pinned here. `tf.image.crop_and_resize` reads zeros beyond the map,
 and for a proposal that ends at the image border, rounding of the last sample's position decides
 whether it lies beyond. Some proposals of the goldens lost the last row or column of their crop this
-way. Here it never happens (docs/differences.md); for such proposals the golden's numbers are
-compared with a plain crop of the golden's own boxes (`Inference.plain`). With auxiliary tasks the
-affected crops include those of windows around proposals, and through the mean of the closeness
+way. Here it never happens (docs/reference/differences.md); for such proposals the golden's numbers
+are compared with a plain crop of the golden's own boxes (`Inference.plain`). With auxiliary tasks
+the affected crops include those of windows around proposals, and through the mean of the closeness
 logits they shift the refined logits of all proposals.
 """
 
