@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from object_detection_mtl.cli import command_line, process_settings
+from object_detection_mtl.cli import command_line
 
 FLAGS = flags.FLAGS
 INPUT_TYPES = (
@@ -110,7 +110,6 @@ def main() -> None:
         auxiliary_outputs=FLAGS.export_auxiliary_outputs,
     )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
-    process_settings.apply_log_level()
     checkpoint = jobs.export(
         config, FLAGS.trained_checkpoint_dir, FLAGS.output_directory, options=options
     )

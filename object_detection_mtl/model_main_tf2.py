@@ -190,7 +190,6 @@ def _train(config: Any) -> int:
     from object_detection_mtl import jobs
     from object_detection_mtl.training.training_step import NonFiniteError
 
-    process_settings.apply_log_level()
     try:
         result = jobs.train(
             config,
@@ -236,7 +235,6 @@ def _evaluate(config: Any) -> int:
     from object_detection_mtl import jobs
     from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 
-    process_settings.apply_log_level()
     if FLAGS.eval_on_train_data:
         config.train_input_reader.sample_1_of_n_examples = (
             FLAGS.sample_1_of_n_eval_on_train_examples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import app, flags, logging
+
+from object_detection_mtl.cli import process_settings
 
 
 def run_command(
@@ -35,9 +36,7 @@ def run_command(
         positional: name of the flag whose value can be given without the flag's name; it takes all
             such arguments if its default is a list.
     """
-    # TensorFlow's messages about the CPU are not for users. Without NVIDIA's driver, neither is its
-    # error that there is no GPU; with it, errors of the GPU are shown.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_gpu_driver() else "3")
+    process_settings.quiet_tensorflow()
     before = set(flags.FLAGS)
     define_flags()
     defined = set(flags.FLAGS) - before
@@ -58,14 +57,6 @@ def run_command(
 
 
 _HELP = {"help", "helpshort", "helpfull", "helpxml", "?"}
-
-
-def _has_gpu_driver() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from object_detection_mtl import beam_runtime, output_paths
-from object_detection_mtl.cli import command_line, process_settings
+from object_detection_mtl.cli import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -312,7 +312,6 @@ def _detect_here(files: list[InputFile], output_dir: Path) -> DetectionSummary:
         checkpoint = FLAGS.checkpoint_dir
         config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
         class_names = _given_names() or model_files.names_from_config(config)
-    process_settings.apply_log_level()
     return jobs.predict(
         config,
         checkpoint,

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from object_detection_mtl.cli import process_settings
-
 
 @dataclass(frozen=True)
 class LoadableModel:
@@ -79,7 +77,6 @@ def _run(directory: Path) -> LoadableModel:
         from object_detection_mtl import jobs
         from object_detection_mtl.config import pipeline
 
-        process_settings.apply_log_level()
         return jobs.load_predictor(pipeline.to_text(pipeline.load(config_path)), prefix)
 
     config_path = directory / "pipeline.config"

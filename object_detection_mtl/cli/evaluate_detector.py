@@ -85,7 +85,6 @@ def main() -> int:
         max_gallery_images=None if FLAGS.gallery_images < 0 else FLAGS.gallery_images,
     )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-    process_settings.apply_log_level()
     if FLAGS.sample_1_of_n_eval_examples is not None:
         readers = [config.train_input_reader, *config.eval_input_reader[:1]]
         for reader in readers:

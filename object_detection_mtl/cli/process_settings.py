@@ -1,4 +1,4 @@
-"""Memory and kernel settings of a process, before TensorFlow is imported.
+"""Memory, kernel and log settings of a process, before TensorFlow is imported.
 
 For the commands only; importing the package does not change any setting. An environment variable
 that the user has set takes precedence. docs/benchmarks/speed.md has the measurements.
@@ -7,6 +7,9 @@ that the user has set takes precedence. docs/benchmarks/speed.md has the measure
 from __future__ import annotations
 
 import ctypes
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ MALLOC_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRE
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = 2**31 - 1
 
+LOG_LEVEL_SETTING = "TF_CPP_MIN_LOG_LEVEL"
 ONEDNN_SETTING = "TF_ENABLE_ONEDNN_OPTS"
 _CPU_INFO = Path("/proc/cpuinfo")
 # Abseil's function SetMinLogLevel in TensorFlow 2.20.
@@ -69,31 +73,63 @@ def use_onednn() -> bool:
     return True
 
 
-def apply_log_level() -> bool:
-    """Apply TF_CPP_MIN_LOG_LEVEL to the messages that TensorFlow writes with Abseil's log.
+def quiet_tensorflow() -> None:
+    """Limit the messages of TensorFlow's C++ code to those for users, until the process ends.
 
-    TensorFlow reads the variable for its own log only. Its graph optimizer, which export and
-    evaluation use, writes devices and failed cost estimates with Abseil's.
+    The level is the environment variable TF_CPP_MIN_LOG_LEVEL. Unless it is set, errors are shown
+    if there is a GPU driver, and nothing without one: TensorFlow reports a missing GPU as an error.
+    TensorFlow reads the variable for its own log only. Import and graph optimizer also write to
+    Abseil's log, which has no variable; its level is set before TensorFlow is imported.
+    """
+    os.environ.setdefault(LOG_LEVEL_SETTING, "2" if _has_gpu_driver() else "3")
+    if "tensorflow" in sys.modules:
+        _set_abseil_level(Path(str(sys.modules["tensorflow"].__file__)))
+    else:
+        sys.meta_path.insert(0, _TensorflowFinder())
 
-    Call it after TensorFlow is imported, which loads the library.
+
+class _TensorflowFinder(importlib.abc.MetaPathFinder):
+    """Sets the level of Abseil's log when TensorFlow is about to be imported."""
+
+    def find_spec(
+        self, fullname: str, path: object, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec that other finders give for TensorFlow; None for other modules."""
+        if fullname != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.origin is not None:
+            _set_abseil_level(Path(spec.origin))
+        return spec
+
+
+def _set_abseil_level(tensorflow: Path) -> bool:
+    """Set the level of Abseil's log; `tensorflow` is the __init__.py of TensorFlow.
 
     Returns:
-        Whether the setting was made: False before TensorFlow is imported, if the variable is not a
-        number, or in a build of TensorFlow with another version of Abseil.
+        Whether it was set: False if LOG_LEVEL_SETTING is not a number, or in a build of TensorFlow
+        with another version of Abseil.
     """
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None:
-        return False
-    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")
-    library = Path(str(tensorflow.__file__)).with_name(_FRAMEWORK_LIBRARY)
+    level = os.environ.get(LOG_LEVEL_SETTING, "0")
     try:
-        set_level = getattr(ctypes.CDLL(str(library)), _SET_LOG_LEVEL)
+        set_level = getattr(
+            ctypes.CDLL(str(tensorflow.with_name(_FRAMEWORK_LIBRARY))), _SET_LOG_LEVEL
+        )
     except (AttributeError, OSError):
         return False
     if not level.isdecimal():
         return False
     set_level.argtypes, set_level.restype = [ctypes.c_int], None
     set_level(min(int(level), _FATAL))  # Both logs number the levels from 0, INFO, to 3, FATAL.
+    return True
+
+
+def _has_gpu_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
     return True
 
 

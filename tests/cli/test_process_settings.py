@@ -45,14 +45,15 @@ print(test_util.IsMklEnabled(), float(tf.reduce_sum(convolved)))
 """
 # TensorFlow's graph optimizer writes the devices that it finds with Abseil's log.
 FIND_DEVICES = """
-import os
-import tensorflow
-from object_detection_mtl.cli import process_settings
-done = process_settings.apply_log_level()
+import os, sys
 os.dup2(1, 2)
+{before}
+from object_detection_mtl.cli import process_settings
+process_settings.quiet_tensorflow()
+import tensorflow
 from tensorflow.python.grappler import cluster
 cluster.Cluster()
-print(done)
+print(len([finder for finder in sys.meta_path if "Tensorflow" in type(finder).__name__]))
 """
 # The training command up to the choice of kernels.
 TRAIN = """
@@ -182,8 +183,17 @@ def test_cpu_with_avx2(tmp_path, monkeypatch):
     assert os.environ[process_settings.ONEDNN_SETTING] == "1"
 
 
-@pytest.mark.parametrize(("level", "is_silent"), [("3", True), ("0", False)])
-def test_log_level_of_the_environment_applies_to_the_graph_optimizer(level, is_silent):
-    words = processes.words(FIND_DEVICES, without=[], TF_CPP_MIN_LOG_LEVEL=level)
-    assert "True" in words
-    assert (words == ["True"]) == is_silent
+@pytest.mark.parametrize(
+    ("before", "level", "is_silent"),
+    [("", "3", True), ("", "0", False), ("import tensorflow", "3", True)],
+)
+def test_log_level_of_the_environment_applies_to_the_graph_optimizer(before, level, is_silent):
+    code = FIND_DEVICES.format(before=before)
+    words = processes.words(code, without=[], TF_CPP_MIN_LOG_LEVEL=level)
+    assert words[-1] == "0"  # afterwards no finder is left
+    assert (words == ["0"]) == is_silent
+
+
+def test_without_a_level_nothing_is_written():
+    words = processes.words(FIND_DEVICES.format(before=""), without=["TF_CPP_MIN_LOG_LEVEL"])
+    assert words == ["0"]
