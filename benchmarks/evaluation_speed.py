@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def _measured(config: Any, prefix: str, directory: str) -> dict[str, list[float]
         is_training=False,
     )
     batches = list(dataset)
+    infer: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     if _ENGINE.value == "tensorflow":
         infer = evaluation_step.make_infer_fn(detector, dataset.element_spec)
     else:

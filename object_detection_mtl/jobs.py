@@ -18,7 +18,8 @@ from object_detection_mtl.builders import (
     model_builder,
 )
 from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream, loading
-from object_detection_mtl.config import pipeline, validation
+from object_detection_mtl.config import label_map, pipeline, validation
+from object_detection_mtl.evaluation.evaluator import names_by_id
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion
@@ -93,6 +94,7 @@ def train(
         num_train_steps=num_train_steps,
         checkpoint_every_n=checkpoint_every_n,
         record_summaries=record_summaries,
+        class_names=_class_names(config),
         log_every_n=log_every_n,
         on_damaged=on_damaged_checkpoint,
         skip_nonfinite_steps=skip_nonfinite_steps,
@@ -150,6 +152,12 @@ def train(
         on_start=save_config,
         on_checkpoint=on_checkpoint,
     )
+
+
+def _class_names(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, str]:
+    """Return class id -> name of the training data; empty without a label map."""
+    path = config.train_input_reader.label_map_path
+    return names_by_id(label_map.load(path)) if path else {}
 
 
 def _make_periodic(

@@ -111,6 +111,8 @@ def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
     kernel = "model.mtl.edgemask_predictor.kernel_size=1"
     config = records.load(records_dir, "train_config.num_steps=1", *tasks, *weights, kernel)
     jobs.train(config, tmp_path)
+    inputs = events(tmp_path / "train")
+    assert {"train_input_labels_0", "train_input_labels_1"} <= set(inputs)
     report = tmp_path / "report"
     metrics = jobs.evaluate(
         config, str(tmp_path), tmp_path, once=True, report=ReportRequest(str(report))

@@ -20,6 +20,7 @@ NONFINITE = "nonfinite"
 SKIPPED_STEPS = "skipped_nonfinite_steps"
 STEPS_PER_SECOND = "steps_per_sec"
 INPUT_IMAGES = "train_input_images"
+INPUT_LABELS = "train_input_labels"
 
 
 def weighted(key: str) -> str:

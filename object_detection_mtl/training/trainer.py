@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import orbit
 import tensorflow as tf
 
-from object_detection_mtl.fields import Batch
+from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.training import failures, summary_names
 from object_detection_mtl.training.nonfinite_steps import NonFiniteSteps
 from object_detection_mtl.training.training_step import (
@@ -18,8 +18,23 @@ from object_detection_mtl.training.training_step import (
     TrainingStep,
     non_finite_term,
 )
+from object_detection_mtl.visualization.label_sheet import LabeledImage
 
 MAX_IMAGES = 3
+MAX_WINDOWS = 12  # drawn of an image
+# Of a batch; those that it has are kept for the images.
+_DRAWN = (
+    Batch.inputs,
+    Batch.true_image_shapes,
+    Groundtruth.boxes,
+    Groundtruth.classes,
+    Groundtruth.num_boxes,
+    Groundtruth.closeness,
+    Groundtruth.window_boxes,
+    Groundtruth.window_classes,
+    Groundtruth.num_windows,
+    Groundtruth.edgemask,
+)
 
 # (steps done so far, a function that reads the step's total loss)
 AfterStep = Callable[[int, Callable[[], float]], None]
@@ -65,7 +80,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
         self._scalars: list[dict[str, tf.Tensor]] = []
-        self._images: tf.Tensor | None = None
+        self._first: dict[str, tf.Tensor] = {}
 
     @property
     def trace_count(self) -> int:
@@ -114,9 +129,18 @@ class DetectionTrainer(orbit.StandardTrainer):
 
     def images(self) -> np.ndarray | None:
         """Return the first images [B, h, w, 3], 0..1, of the block's last batch, if recorded."""
-        if not self._record_images or self._images is None:
+        if not self._first:
             return None
-        return _displayable(self._images.numpy())
+        return _displayable(self._first[Batch.inputs].numpy())
+
+    def labeled_images(self) -> list[LabeledImage]:
+        """Return the images of `images` with boxes and the labels of the tasks, without padding."""
+        images, values = self.images(), {k: v.numpy() for k, v in self._first.items()}
+        if images is None:
+            return []
+        return [
+            _labeled(image, {k: v[i] for k, v in values.items()}) for i, image in enumerate(images)
+        ]
 
     def _guarded_step(self, iterator: Any, step: int, *, is_last: bool) -> dict[str, tf.Tensor]:
         """Run a step; explain its failures."""
@@ -124,7 +148,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         every = self._training_step.options.measure_every_n
         measure = every > 0 and step % every == 0
         try:
-            scalars, images = self._compiled_step(iterator, wants_images, measure)
+            scalars, first = self._compiled_step(iterator, wants_images, measure)
         except failures.EXPLAINED as error:
             term = non_finite_term(error)
             if term is not None:
@@ -139,8 +163,8 @@ class DetectionTrainer(orbit.StandardTrainer):
             raise ValueError(
                 f"the training data ended in step {step + 1}; the records hold no example"
             ) from error
-        if is_last:
-            self._images = images
+        if is_last and self._record_images:
+            self._first = first
         return scalars
 
     def _is_applied(self, scalars: dict[str, tf.Tensor], step: int) -> bool:
@@ -165,7 +189,7 @@ class DetectionTrainer(orbit.StandardTrainer):
 
     def _distributed_step(
         self, iterator: Any, wants_images: tf.Tensor, measure: bool
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         batch = next(iterator)
         scalars = self._strategy.run(
             self._training_step, args=(batch, self._global_step), kwargs={"measure": measure}
@@ -175,8 +199,13 @@ class DetectionTrainer(orbit.StandardTrainer):
             name: self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
             for name, value in scalars.items()
         }
-        inputs = self._strategy.experimental_local_results(batch[Batch.inputs])[0]
-        return sums, inputs[: tf.where(wants_images, MAX_IMAGES, 0)]
+        number = tf.where(wants_images, MAX_IMAGES, 0)
+        first = {
+            key: self._strategy.experimental_local_results(batch[key])[0][:number]
+            for key in _DRAWN
+            if key in batch
+        }
+        return sums, first
 
 
 def _displayable(inputs: np.ndarray) -> np.ndarray:
@@ -184,3 +213,24 @@ def _displayable(inputs: np.ndarray) -> np.ndarray:
     low = inputs.min(axis=(1, 2, 3), keepdims=True)
     high = inputs.max(axis=(1, 2, 3), keepdims=True)
     return (inputs - low) / np.maximum(high - low, 1e-6)
+
+
+def _labeled(image: np.ndarray, values: Mapping[str, np.ndarray]) -> LabeledImage:
+    """Return an image [h, w, 3], 0..1, with its labels; `values` are those of one image."""
+    height, width = values[Batch.true_image_shapes][:2]
+    count = int(values[Groundtruth.num_boxes])
+    closeness = values.get(Groundtruth.closeness)
+    windows, window_labels = (
+        values.get(key) for key in (Groundtruth.window_boxes, Groundtruth.window_classes)
+    )
+    number = int(values.get(Groundtruth.num_windows, MAX_WINDOWS))
+    return LabeledImage(
+        name="training image",
+        image=np.round(255 * image[:height, :width]).astype(np.uint8),
+        boxes=values[Groundtruth.boxes][:count],
+        classes=values[Groundtruth.classes][:count],
+        closeness=None if closeness is None else closeness[:count],
+        windows=None if windows is None else windows[: min(number, MAX_WINDOWS)],
+        window_labels=None if window_labels is None else window_labels[: min(number, MAX_WINDOWS)],
+        edgemask=values.get(Groundtruth.edgemask),
+    )

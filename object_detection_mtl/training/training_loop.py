@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import orbit
 import tensorflow as tf
 
@@ -33,6 +34,7 @@ from object_detection_mtl.training.orbit_output import OrbitSummaries, silence_o
 from object_detection_mtl.training.progress import TrainingProgress
 from object_detection_mtl.training.trainer import DetectionTrainer
 from object_detection_mtl.training.training_step import NonFiniteError, StepOptions, TrainingStep
+from object_detection_mtl.visualization.label_sheet import draw_label_sheet
 
 # Counter in checkpoints.
 SKIPPED = "skipped_nonfinite_steps"
@@ -46,7 +48,8 @@ class LoopOptions:
         num_steps: the run ends exactly at this step.
         checkpoint_every_n: steps between checkpoints; one more is written at the end.
         log_every_n: number of steps of a block, whose mean losses are logged.
-        record_summaries: log images too.
+        record_summaries: log images too: inputs, and, after the first block, their labels.
+        class_names: class id -> name, for the labels.
         max_to_keep: number of newest checkpoints to keep.
         keep_every_n_hours: additionally keep one checkpoint for every n hours; None for none.
         on_damaged: what to do when the newest checkpoint is corrupt, one of
@@ -59,6 +62,7 @@ class LoopOptions:
     checkpoint_every_n: int = 1000
     log_every_n: int = 100
     record_summaries: bool = True
+    class_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
     max_to_keep: int = MAX_TO_KEEP
     keep_every_n_hours: float | None = None
     on_damaged: str = FALLBACK
@@ -258,6 +262,7 @@ class _Run:
         self._progress = progress
         self._options = options
         self._metrics: dict[str, float] = {}
+        self._labels_are_drawn = False
         self._is_cluster = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         is_chief = distribution.is_chief(strategy)
         self._summaries = OrbitSummaries(
@@ -338,6 +343,19 @@ class _Run:
         intervals = (self._options.log_every_n, self._options.checkpoint_every_n)
         return min(interval - int(step) % interval for interval in intervals)
 
+    def _draw_labels_once(self) -> None:
+        """Write sheets with boxes and the labels of the tasks, after the first block alone."""
+        if not self._labels_are_drawn:
+            names = self._options.class_names
+            sheets = [draw_label_sheet(image, names) for image in self._trainer.labeled_images()]
+            self._summaries.write_summaries(
+                {
+                    f"{summary_names.INPUT_LABELS}_{number}": np.asarray(sheet)[np.newaxis]
+                    for number, sheet in enumerate(sheets)
+                }
+            )
+        self._labels_are_drawn = True
+
     def _after_step(self, step: int, loss: Callable[[], float]) -> None:
         self._progress.step_done(step, loss)
         self._stop.check()
@@ -347,6 +365,7 @@ class _Run:
         images = self._trainer.images()
         if images is not None:
             self._summaries.write_summaries({summary_names.INPUT_IMAGES: images})
+            self._draw_labels_once()
         step = int(self._step.numpy())
         if summary_names.TOTAL in output:  # It is missing if every step was skipped.
             self._progress.block_done(step, output[summary_names.TOTAL])

@@ -30,7 +30,7 @@ WIDTH = sheet_layout.WIDTH
 
 @dataclasses.dataclass(frozen=True)
 class LabeledImage:
-    """An image with its labels.
+    """An image with its labels; None for the labels of a task that is off.
 
     Attributes:
         name: title of the sheet.
@@ -47,10 +47,10 @@ class LabeledImage:
     image: np.ndarray
     boxes: np.ndarray
     classes: np.ndarray
-    closeness: np.ndarray
-    windows: np.ndarray
-    window_labels: np.ndarray
-    edgemask: np.ndarray
+    closeness: np.ndarray | None = None
+    windows: np.ndarray | None = None
+    window_labels: np.ndarray | None = None
+    edgemask: np.ndarray | None = None
 
 
 def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
@@ -70,21 +70,14 @@ def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.I
         f"{width} x {height} pixels, {sheet_layout.counted(len(labeled.boxes), 'object')}",
     )
     half = (WIDTH - 3 * sheet_layout.GAP) // 2
-    parts = [
-        title,
-        sheet_layout.side_by_side(
-            [
-                sheet_layout.captioned(_boxes(labeled, names, half), "objects"),
-                sheet_layout.captioned(
-                    _mask(labeled, half),
-                    "foreground mask: the color is the weight of a foreground cell",
-                    _ramp_legend(labeled.edgemask, half),
-                ),
-            ]
-        ),
-        _closeness(labeled, names),
-        _windows(labeled, names),
-    ]
+    maps = [sheet_layout.captioned(_boxes(labeled, names, half), "objects")]
+    if labeled.edgemask is not None:
+        maps.append(_foreground(labeled.image, labeled.edgemask, half))
+    parts = [title, sheet_layout.side_by_side(maps)]
+    if labeled.closeness is not None:
+        parts.append(_closeness(labeled, labeled.closeness, names))
+    if labeled.windows is not None and labeled.window_labels is not None:
+        parts.append(_windows(labeled, labeled.windows, labeled.window_labels, names))
     return sheet_layout.stacked(parts)
 
 
@@ -101,13 +94,19 @@ def _boxes(labeled: LabeledImage, names: Mapping[int, str], width: int) -> Image
     return Image.fromarray(drawn)
 
 
-def _mask(labeled: LabeledImage, width: int) -> Image.Image:
-    """Draw the image in gray, foreground cells in the colors of their weights."""
-    mask, weight = np.asarray(labeled.edgemask, float)
-    colors = soft_label_drawing.ramp(_relative_log_weight(weight, mask))
-    return soft_label_drawing.overlay_map(
-        labeled.image, width, colors, np.where(mask > 0, 0.75, 0.0)
+def _foreground(image: np.ndarray, edgemask: np.ndarray, width: int) -> Image.Image:
+    return sheet_layout.captioned(
+        _mask(image, edgemask, width),
+        "foreground mask: the color is the weight of a foreground cell",
+        _ramp_legend(edgemask, width),
     )
+
+
+def _mask(image: np.ndarray, edgemask: np.ndarray, width: int) -> Image.Image:
+    """Draw the image in gray, foreground cells in the colors of their weights."""
+    mask, weight = np.asarray(edgemask, float)
+    colors = soft_label_drawing.ramp(_relative_log_weight(weight, mask))
+    return soft_label_drawing.overlay_map(image, width, colors, np.where(mask > 0, 0.75, 0.0))
 
 
 def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
@@ -132,7 +131,9 @@ def _ramp_legend(edgemask: np.ndarray, width: int) -> Image.Image:
     return part
 
 
-def _closeness(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
+def _closeness(
+    labeled: LabeledImage, closeness: np.ndarray, names: Mapping[int, str]
+) -> Image.Image:
     """Draw two columns of objects, each with its bar."""
     number = min(len(labeled.boxes), MOST_OBJECTS)
     if not number:
@@ -158,7 +159,7 @@ def _closeness(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
         soft_label_drawing.draw_bar(
             draw,
             (left + 166, top, left + width, top + soft_label_drawing.BAR),
-            labeled.closeness[index],
+            closeness[index],
             names,
         )
     hidden = len(labeled.boxes) - number
@@ -168,15 +169,17 @@ def _closeness(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
     )
 
 
-def _windows(labeled: LabeledImage, names: Mapping[int, str]) -> Image.Image:
-    number = len(labeled.windows)
+def _windows(
+    labeled: LabeledImage, windows: np.ndarray, labels: np.ndarray, names: Mapping[int, str]
+) -> Image.Image:
+    number = len(windows)
     if not number:
         return sheet_layout.caption("windows: none")
     columns = max(4, min(number, 6))
     width = (WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = [
         _window(labeled, window, label, names, width)
-        for window, label in zip(labeled.windows, labeled.window_labels, strict=True)
+        for window, label in zip(windows, labels, strict=True)
     ]
     rows = [
         sheet_layout.side_by_side(panels[start : start + columns])

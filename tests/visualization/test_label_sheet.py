@@ -1,5 +1,7 @@
 """Sheets of auxiliary labels: places and colors of the parts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,7 +81,7 @@ def test_a_bar_has_proportional_segments_background_last():
 def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
     item = labeled(size=(64, 64))
     item.edgemask[1, 16:48, 16:24] = 6.0
-    drawn = np.asarray(label_sheet._mask(item, 640)).astype(int)
+    drawn = np.asarray(label_sheet._mask(item.image, item.edgemask, 640)).astype(int)
     brightness = drawn.sum(axis=-1)
     heavy, light, outside = brightness[300, 200], brightness[300, 300], brightness[300, 500]
     assert heavy > light
@@ -110,3 +112,15 @@ def test_images_keep_their_aspect_ratio():
     assert sheet_layout.fitted(np.zeros([100, 200, 3], np.uint8), 600).size == (600, 300)
     assert sheet_layout.fitted(np.zeros([400, 100, 3], np.uint8), 600).size == (180, 720)
     assert isinstance(label_sheet.draw_label_sheet(labeled(), {}), Image.Image)
+
+
+def test_labels_of_a_task_that_is_off_are_left_out():
+    whole = label_sheet.draw_label_sheet(labeled(), NAMES)
+    heights = {whole.height}
+    for off in (["closeness"], ["windows", "window_labels"], ["closeness", "windows", "edgemask"]):
+        image = dataclasses.replace(labeled(), **dict.fromkeys(off))
+        sheet = label_sheet.draw_label_sheet(image, NAMES)
+        assert sheet.width == whole.width
+        heights.add(sheet.height)
+    assert len(heights) == 4
+    assert max(heights) == whole.height
