@@ -114,7 +114,7 @@ def test_images_keep_their_aspect_ratio():
     assert isinstance(label_sheet.draw_label_sheet(labeled(), {}), Image.Image)
 
 
-def test_labels_of_a_task_that_is_off_are_left_out():
+def test_labels_of_a_task_that_is_off_are_not_drawn():
     whole = label_sheet.draw_label_sheet(labeled(), NAMES)
     heights = {whole.height}
     for off in (["closeness"], ["windows", "window_labels"], ["closeness", "windows", "edgemask"]):
