@@ -1,9 +1,9 @@
-"""Write a detector's weights as a native or TF1 detection checkpoint."""
+"""Write a detector's weights as a checkpoint, or a checkpoint with other values."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,11 @@ from object_detection_mtl import output_paths
 from object_detection_mtl.backbones.backbone import Backbone
 from object_detection_mtl.backbones.registry import KERAS_SUFFIX
 from object_detection_mtl.checkpoints import native, tf1_detection
-from object_detection_mtl.checkpoints.checkpoint_files import PART_OF_CHECKPOINT
+from object_detection_mtl.checkpoints.checkpoint_files import (
+    OBJECT_GRAPH_KEY,
+    PART_OF_CHECKPOINT,
+    CheckpointFile,
+)
 
 NATIVE = "native"
 TF1_DETECTION = "tf1_detection"
@@ -52,6 +56,60 @@ def write_checkpoint(
         _write_names(arrays | {"global_step": np.array(step or 0, np.int64)}, prefix)
 
 
+def write_changed_checkpoint(
+    source: CheckpointFile, prefix: str, values: Mapping[str, np.ndarray]
+) -> None:
+    """Write a native checkpoint again with other values of some variables.
+
+    All else, the optimizer's state too, stays as it is, so that training can continue from it. A
+    moving average of a changed variable gets the new value; its other slots, such as a momentum,
+    become 0.
+
+    Args:
+        source: checkpoint of this package.
+        prefix: prefix of the new files; its directory is created.
+        values: name of a variable, as in `native.named_variables` -> new value.
+
+    Raises:
+        ValueError: as `check_output`; the source is of another kind, or lacks a variable or has
+            it in another shape.
+        FileExistsError: the checkpoint exists already.
+    """
+    check_output(prefix)
+    if not native.is_native(source):
+        raise ValueError(
+            f"checkpoint {source.prefix!r} was not written by this package's training; convert it "
+            "with convert_checkpoint first"
+        )
+    changed = _changed_values(source, values)
+    names = [*source.shapes, OBJECT_GRAPH_KEY]
+    output_paths.make_directory(os.path.dirname(prefix))
+    tensors = [tf.constant(changed.get(name, source.read(name))) for name in names]
+    _write_tensors(names, tensors, prefix)
+    update_checkpoint_state_internal(os.path.dirname(prefix) or ".", os.path.basename(prefix))
+
+
+def _changed_values(
+    source: CheckpointFile, values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return key in the checkpoint -> new value, those of optimizer slots too."""
+    changed = {}
+    for name, value in values.items():
+        key = native.checkpoint_key(native.MODEL_ROOT, name)
+        if source.shapes.get(key) != value.shape:
+            raise ValueError(
+                f"checkpoint {source.prefix!r} has {name} in shape {source.shapes.get(key)}; "
+                f"expected {value.shape}, that of the new value"
+            )
+        leaf = key.removeprefix(native.MODEL_ROOT)
+        for other in source.shapes:
+            if other == key or other == f"{native.AVERAGE_ROOT}{leaf}":
+                changed[other] = value.astype(np.float32)
+            elif other.startswith("optimizer/") and other.endswith(leaf):
+                changed[other] = np.zeros(source.shapes[other], np.float32)
+    return changed
+
+
 def check_output(prefix: str) -> None:
     """Refuse a prefix that cannot be written to.
 
@@ -81,11 +139,15 @@ def _write_native(variables: Mapping[str, Any], prefix: str, step: int) -> None:
 def _write_names(arrays: Mapping[str, np.ndarray], prefix: str) -> None:
     """Write a name-based checkpoint, as a TF1 Saver does."""
     names = sorted(arrays)
+    _write_tensors(names, [tf.constant(arrays[name]) for name in names], prefix)
+
+
+def _write_tensors(names: Sequence[str], tensors: Sequence[tf.Tensor], prefix: str) -> None:
     tf.raw_ops.SaveV2(
         prefix=prefix,
         tensor_names=names,
         shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(arrays[name]) for name in names],
+        tensors=tensors,
     )
 
 

@@ -14,7 +14,13 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
 from object_detection_mtl.models import coordinate_frames
-from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Comparison, Context, Tensors
+from object_detection_mtl.mtl.auxiliary_task import (
+    AuxiliaryTask,
+    Comparison,
+    Context,
+    RefinedProposals,
+    Tensors,
+)
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.ops.targets import Targets
 
@@ -63,6 +69,31 @@ def predict(
         ]
         outputs[Predictions.refined_classes] = refiner.refine(class_logits, auxiliary, context)
     return outputs
+
+
+def auxiliary_logits(tasks: Sequence[AuxiliaryTask], predictions: Tensors) -> Tensors:
+    """Return name of a task -> what the refiner reads of it [B, P, width], in the refiner's order.
+
+    Args:
+        tasks: in the order of the refiner's inputs.
+        predictions: all of a detector that refines all proposals.
+    """
+    proposals = predictions[Predictions.proposal_boxes_normalized]
+    context = Context(
+        features=predictions[Predictions.rpn_features_to_crop],
+        regions=None,
+        proposals=proposals,
+        num_proposals=predictions[Predictions.num_proposals],
+        to_map=lambda boxes: boxes,
+        groundtruth={},
+        training=False,
+        refined=RefinedProposals(proposals),
+    )
+    return {
+        task.name: task.auxiliary_logits(predictions, context)
+        for task in tasks
+        if task.auxiliary_width
+    }
 
 
 def losses(

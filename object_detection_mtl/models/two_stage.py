@@ -163,6 +163,19 @@ class TwoStageDetector(keras.layers.Layer):
             groundtruth: padded ground truth (`fields.Groundtruth`), needed in training.
             seed: int32 [2] of this step's random samples; (0, 0) when None.
         """
+        predictions = self.propose(inputs, true_image_shapes, groundtruth, seed)
+        if self.second_stage is None:
+            return predictions
+        return predictions | self.classify(predictions, groundtruth)
+
+    def propose(
+        self,
+        inputs: tf.Tensor,
+        true_image_shapes: tf.Tensor,
+        groundtruth: Mapping[str, tf.Tensor] | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> Tensors:
+        """Return the outputs of the first stage; see `predict` for the arguments."""
         features = self.feature_extractor(inputs, training=self.is_training)
         predictions = {
             Predictions.preprocessed_inputs: inputs,
@@ -201,9 +214,7 @@ class TwoStageDetector(keras.layers.Layer):
         predictions[Predictions.proposal_boxes_normalized] = box_ops.change_coordinate_frame(
             predictions[Predictions.proposal_boxes], windows
         )
-        if self.second_stage is None:
-            return predictions
-        return predictions | self.classify(predictions, groundtruth)
+        return predictions
 
     def classify(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor] | None = None
@@ -313,7 +324,7 @@ class TwoStageDetector(keras.layers.Layer):
         """Return metrics of the tasks that have labels: name -> [2], a sum and its divisor."""
         if not self.aux_tasks:
             return {}
-        assigned = self._assign_groundtruth(predictions, groundtruth)
+        assigned = self.assign_groundtruth(predictions, groundtruth)
         return auxiliary_stage.metrics(self.aux_tasks, predictions, groundtruth, assigned)
 
     def auxiliary_comparisons(
@@ -322,12 +333,13 @@ class TwoStageDetector(keras.layers.Layer):
         """Return figures of the tasks that have labels: caption -> predictions and labels."""
         if not self.aux_tasks:
             return {}
-        assigned = self._assign_groundtruth(predictions, groundtruth)
+        assigned = self.assign_groundtruth(predictions, groundtruth)
         return auxiliary_stage.compare(self.aux_tasks, predictions, groundtruth, assigned)
 
-    def _assign_groundtruth(
+    def assign_groundtruth(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
     ) -> Targets:
+        """Return the targets of the proposals; see `predict` and `loss` for the arguments."""
         absolute = box_classifier.absolute_groundtruth(
             groundtruth, predictions[Predictions.true_image_shapes], self.num_classes
         )

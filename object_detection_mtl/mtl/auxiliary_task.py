@@ -86,6 +86,7 @@ class AuxiliaryTask(Protocol):
     """One task. An implementation is a `keras.layers.Layer`, so that its weights are found.
 
     Attributes:
+        name: name of the layer, unique among the tasks.
         labels: keys of the ground truth that `loss` needs.
         optional_labels: keys of the ground truth that `loss` reads where they are present.
         loss_weights: key of a loss -> its weight in the total.
@@ -93,6 +94,7 @@ class AuxiliaryTask(Protocol):
         auxiliary_width: number of values per proposal in `auxiliary_logits`; 0: none.
     """
 
+    name: str
     labels: tuple[str, ...]
     optional_labels: tuple[str, ...]
     loss_weights: Mapping[str, float]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.fields import Losses
@@ -118,6 +119,36 @@ class Refiner(keras.layers.Layer):
             return logits
         return _replace_rows(class_logits, refined.rows, logits)
 
+    def require_linear(self) -> None:
+        """Raise ValueError if the refiner has hidden layers."""
+        if len(self.linear_layers) > 1:
+            raise ValueError(
+                f"the refiner has {len(self.linear_layers) - 1} hidden layers "
+                "(mtl.refine_num_fc_layers); only a refiner of one linear layer (0) can be fitted"
+            )
+
+    def set_linear(self, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Set the weights so that inference adds `inputs @ kernel + bias` to the main logits.
+
+        Moments of standardized inputs stay as they are.
+
+        Args:
+            kernel: [D, K + 1].
+            bias: [K + 1].
+
+        Raises:
+            ValueError: the refiner has hidden layers.
+        """
+        self.require_linear()
+        kernel, bias = np.array(kernel, np.float64), np.array(bias, np.float64)
+        if not self.residue:
+            kernel[: kernel.shape[1]] += np.eye(kernel.shape[1])
+        if self.moments is not None:
+            bias = bias + self.moments.mean.numpy() @ kernel
+            kernel = kernel / self.moments.factors().numpy()[:, np.newaxis]
+        self.linear_layers[0].kernel.assign(kernel)
+        self.linear_layers[0].bias.assign(bias)
+
     def _transform(self, inputs: tf.Tensor, num_main: int, context: Context) -> tf.Tensor:
         """Return the network's output for inputs [B, R, D], the first num_main are main logits."""
         first, *others = self.linear_layers
@@ -208,15 +239,16 @@ class RunningMoments(keras.layers.Layer):
 
     def standardize(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return inputs [..., D] minus the means, divided by the standard deviations."""
-        return (inputs - self.mean) * self._factors()
+        return (inputs - self.mean) * self.factors()
 
     def folded(self, layer: keras.layers.Dense, inputs: tf.Tensor) -> tf.Tensor:
         """Return layer(standardize(inputs)), with the moments folded into kernel and bias."""
-        kernel = layer.kernel * self._factors()[:, tf.newaxis]
+        kernel = layer.kernel * self.factors()[:, tf.newaxis]
         bias = layer.bias - tf.linalg.matvec(kernel, self.mean, transpose_a=True)
         return tf.tensordot(inputs, kernel, axes=1) + bias
 
-    def _factors(self) -> tf.Tensor:
+    def factors(self) -> tf.Tensor:
+        """Return 1 / standard deviation of every input, [D]."""
         return tf.math.rsqrt(self.variance + self.epsilon)
 
 

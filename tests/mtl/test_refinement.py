@@ -175,3 +175,22 @@ def test_dropout_of_main_logits_takes_all_of_a_proposal_and_scales_nothing():
     np.testing.assert_array_equal(
         layer.refine(main, [auxiliary], context())[0], np.tile([2.0, 1.0], [4000, 1])
     )
+
+
+@pytest.mark.parametrize("residue", [False, True])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_linear_function_that_is_set_is_added_to_the_main_logits(residue, standardize):
+    layer = refiner(residue=residue, standardize_inputs=standardize)
+    if standardize:
+        layer.moments.mean.assign([1.0, -2.0, 20.0])
+        layer.moments.variance.assign([4.0, 1.0, 50.0])
+    kernel, bias = np.array([[1.0, 0.0], [0.5, 2.0], [0.1, -0.3]]), np.array([0.5, -1.5])
+    layer.set_linear(kernel, bias)
+    inputs = np.concatenate([MAIN, AUXILIARY], axis=-1)
+    expected = inputs @ kernel + bias + MAIN
+    np.testing.assert_allclose(layer.refine(MAIN, [AUXILIARY], context()), expected, atol=2e-5)
+
+
+def test_hidden_layers_cannot_be_set():
+    with pytest.raises(ValueError, match="has 1 hidden layers"):
+        refiner(num_hidden_layers=1).set_linear(np.zeros((3, 2)), np.zeros(2))

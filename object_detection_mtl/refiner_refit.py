@@ -1,0 +1,240 @@
+"""Fit the refiner of a trained detector again, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from object_detection_mtl.builders import input_reader_builder, model_builder
+from object_detection_mtl.checkpoints import (
+    checkpoint_conversion,
+    checkpoint_search,
+    loading,
+    native,
+)
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.data import record_files
+from object_detection_mtl.evaluation.refiner_inputs import RefinerInputs, collect_refiner_inputs
+from object_detection_mtl.training import refiner_fit
+from object_detection_mtl.training.refiner_fit import ClassFit, FitOptions, RefinerFit
+
+REPORT = "refit.json"
+
+
+@dataclass(frozen=True)
+class RefitRequest:
+    """What a refiner is fitted to.
+
+    Attributes:
+        records: patterns of the records to fit to; empty for those of train_input_reader.
+        held_out_records: patterns of the records to judge the fit by; empty holds out a fifth of
+            the images of `records`.
+        num_images: number of images to read of each, evenly spaced; None for all.
+        jitter: number of moved copies of all proposals that are added to those to fit to.
+        seed: seed of the jitter.
+        fit: regularization and weights.
+    """
+
+    records: Sequence[str] = ()
+    held_out_records: Sequence[str] = ()
+    num_images: int | None = None
+    jitter: int = 0
+    seed: int = 0
+    fit: FitOptions = field(default_factory=FitOptions)
+
+
+def refit_refiner(
+    config: Any, checkpoint_path: str, output_dir: str | os.PathLike[str], request: RefitRequest
+) -> RefinerFit:
+    """Fit the refiner's linear layer again and write the checkpoint with it to a new directory.
+
+    `output_dir` gets `pipeline.config`, a checkpoint that evaluates, exports and continues as the
+    given one, and `refit.json`. If the fit does not help on the images held out, the checkpoint
+    keeps its weights.
+
+    Args:
+        config: resolved, that of the training; `mtl.refine` is on.
+        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
+        output_dir: a new or empty directory.
+        request: see `RefitRequest`.
+
+    Raises:
+        ValueError: no refiner, one with hidden layers, an output directory with other contents, a
+            checkpoint of another kind or model, or too few images.
+        FileNotFoundError: there is no checkpoint, or no record.
+    """
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"{output} exists and is not an empty directory; give a new --output_dir")
+    checkpoint = checkpoint_search.open_checkpoint(checkpoint_path)
+    detector = load_refining_detector(config, checkpoint.prefix)
+    found = fit_detector(config, detector, request)
+    names = {
+        name: variable
+        for name, variable in native.named_variables(detector).items()
+        if any(variable is mine for mine in detector.refiner.trainable_variables)
+    }
+    if found.helps:
+        detector.refiner.set_linear(found.linear.kernel, found.linear.bias)
+    values = {name: variable.numpy() for name, variable in names.items()} if found.helps else {}
+    prefix = output / os.path.basename(checkpoint.prefix)
+    checkpoint_conversion.write_changed_checkpoint(checkpoint, str(prefix), values)
+    pipeline.save(config, output / "pipeline.config")
+    content = {"checkpoint": os.path.basename(checkpoint.prefix), **describe_fit(found)}
+    (output / REPORT).write_text(json.dumps(content, indent=1) + "\n")
+    return found
+
+
+def fit_detector(config: Any, detector: Any, request: RefitRequest) -> RefinerFit:
+    """Return the fit of a detector's refiner; the detector keeps its weights.
+
+    Args:
+        config: of the detector.
+        detector: from `load_refining_detector`.
+        request: see `RefitRequest`.
+    """
+    given = collect(config, detector, request, request.records, jitter=request.jitter)
+    if request.held_out_records:
+        held_out = collect(config, detector, request, request.held_out_records)
+        return refiner_fit.fit_refiner(given, held_out, request.fit)
+    return refiner_fit.fit_refiner(*refiner_fit.split_images(given), request.fit)
+
+
+def report_removable(
+    config: Any, checkpoint_path: str, request: RefitRequest, evaluated_records: Sequence[str] = ()
+) -> dict[str, dict[str, ClassFit]]:
+    """Return what a refiner could remove, on images of the training and on others.
+
+    Args:
+        config: resolved, that of the training.
+        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
+        request: see `RefitRequest`; `held_out_records` and `jitter` are ignored.
+        evaluated_records: patterns of records that the detector was not trained on; empty for
+            those of the first eval_input_reader.
+
+    Returns:
+        "training" and "evaluation" -> what detects -> its fit. Logits of "cross-fitted: ..." come
+        from fits to other images of the same records, by what the refiner reads. "refitted" on
+        "evaluation" was fitted to all images of "training".
+    """
+    detector = load_refining_detector(config, checkpoint_path)
+    evaluated = evaluated_records or _records_of(config.eval_input_reader[0])
+    sets = {
+        "training": collect(config, detector, request, request.records),
+        "evaluation": collect(config, detector, request, evaluated),
+    }
+    options = request.fit
+    found: dict[str, dict[str, ClassFit]] = {}
+    for name, part in sets.items():
+        found[name] = {
+            refiner_fit.MAIN_LOGITS: refiner_fit.class_fit(part.main, part, options),
+            refiner_fit.AS_TRAINED: refiner_fit.class_fit(part.refined, part, options),
+        }
+        for groups, fit in refiner_fit.removable(part, options).items():
+            found[name][f"cross-fitted: {groups}"] = fit
+    linear, _ = refiner_fit.fit_groups(sets["training"], options)
+    part = sets["evaluation"]
+    logits = linear.logits(part.inputs(), part.main)
+    found["evaluation"][refiner_fit.REFITTED] = refiner_fit.class_fit(logits, part, options)
+    return found
+
+
+def load_refining_detector(config: Any, checkpoint_path: str) -> Any:
+    """Return the trained detector, for inference.
+
+    Raises:
+        ValueError: `mtl.refine` is off, or the refiner has hidden layers; the checkpoint is of
+            another model.
+        FileNotFoundError: there is no checkpoint.
+    """
+    if not config.model.mtl.refine:
+        raise ValueError(
+            "the config has no refiner (mtl.refine is false), so there is nothing to fit; give the "
+            "pipeline.config of a run with refinement"
+        )
+    detector = model_builder.build(config.model, is_training=False)
+    loading.load_detector_weights(
+        detector, checkpoint_path, use_moving_averages=config.eval_config.use_moving_averages
+    )
+    detector.refiner.require_linear()
+    return detector
+
+
+def collect(
+    config: Any, detector: Any, request: RefitRequest, records: Sequence[str], jitter: int = 0
+) -> RefinerInputs:
+    """Return the refiner's inputs on some records; those of train_input_reader if none are given.
+
+    The images are read without augmentation.
+    """
+    reader = type(config.train_input_reader)()
+    reader.CopyFrom(config.train_input_reader)
+    paths = list(records) or _records_of(reader)
+    reader.tf_record_input_reader.input_path[:] = paths
+    if request.num_images is not None:
+        every = len(record_files.index_records(paths)) // request.num_images
+        reader.sample_1_of_n_examples = max(1, every)
+    dataset = input_reader_builder.build_dataset(
+        reader,
+        preprocess_fn=input_reader_builder.preprocess_one(detector),
+        num_classes=detector.num_classes,
+        batch_size=config.eval_config.batch_size,
+        is_training=False,
+    )
+    return collect_refiner_inputs(
+        detector, dataset, num_images=request.num_images, jitter=jitter, seed=request.seed
+    )
+
+
+def _records_of(reader: Any) -> list[str]:
+    return list(reader.tf_record_input_reader.input_path)
+
+
+def describe_fit(found: RefinerFit) -> dict[str, Any]:
+    """Return a fit without its weights, for JSON."""
+    return {
+        "l2": found.l2,
+        "helps": found.helps,
+        "images": dict(zip(("fitted", "held_out"), found.num_images, strict=True)),
+        "proposals": dict(zip(("fitted", "held_out"), found.num_proposals, strict=True)),
+        "fitted": _describe_fits(found.fitted),
+        "held_out": _describe_fits(found.held_out),
+    }
+
+
+def _describe_fits(fits: Mapping[str, ClassFit]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {
+            key: None if math.isnan(value) else round(value, 6)
+            for key, value in dataclasses.asdict(fit).items()
+        }
+        for name, fit in fits.items()
+    }
+
+
+def table_of_fits(columns: Mapping[str, Mapping[str, ClassFit]]) -> str:
+    """Return a table: what detects, and its cross-entropy and accuracy on each set of images.
+
+    Args:
+        columns: title of a set of images -> what detects -> its fit there.
+    """
+    rows = list(dict.fromkeys(name for fits in columns.values() for name in fits))
+    width = max(len(name) for name in rows)
+    lines = [
+        f"{'':{width}}" + "".join(f"  {title:>24}" for title in columns),
+        f"{'':{width}}" + "  cross-entropy   accuracy" * len(columns),
+    ]
+    for name in rows:
+        cells = [_cell(fits.get(name)) for fits in columns.values()]
+        lines.append(f"{name:{width}}" + "".join(cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(fit: ClassFit | None) -> str:
+    return " " * 26 if fit is None else f"  {fit.cross_entropy:>13.4f}{fit.accuracy:>11.3f}"

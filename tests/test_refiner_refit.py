@@ -1,0 +1,113 @@
+"""Fitting the refiner of a finished run again, from Python and as a command."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl import jobs, refiner_refit
+from object_detection_mtl.cli import refit_refiner
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.refiner_refit import RefitRequest
+from object_detection_mtl.training.refiner_fit import ClassFit
+from tests import command_line, records
+
+WITH_TASKS = (
+    *(f"model.mtl.{task}=true" for task in ("window", "closeness", "edgemask", "refine")),
+    "model.mtl.window_class_loss_weight=1.0",
+    "model.mtl.refined_classification_loss_weight=1.0",
+    "model.mtl.refine_residue=true",
+    "model.mtl.num_windows=4",
+    "train_config.num_steps=2",
+)
+KERNEL = "model/MTLClassRefiner/fc1/weights/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a short training on twelve images."""
+    data = tmp_path_factory.mktemp("refit")
+    records.write(data, num_train=12)
+    jobs.train(records.load(data, *WITH_TASKS), data / "run", record_summaries=False)
+    return data / "run"
+
+
+@pytest.mark.slow
+def test_a_refitted_run_evaluates_exports_and_continues(trained, tmp_path, capfd):
+    flags = [f"--pipeline_config_path={trained}/pipeline.config", f"--checkpoint_dir={trained}"]
+    done = command_line.run(refit_refiner, *flags, f"--output_dir={tmp_path}/new", "--jitter=1")
+    assert done.code == 0, done.err
+    assert "fit (9 images)" in done.out or "fit (10 images)" in done.out
+    report = json.loads((tmp_path / "new" / "refit.json").read_text())
+    losses = {name: fit["cross_entropy"] for name, fit in report["held_out"].items()}
+    assert list(losses) == ["main logits", "as trained", "refitted"]
+    assert report["helps"] == (losses["refitted"] < losses["as trained"])
+    # Two steps from random weights leave much to gain.
+    assert report["helps"]
+    assert "written to" in done.out
+
+    old, new = (tf.train.load_checkpoint(str(path)) for path in (trained, tmp_path / "new"))
+    assert np.any(old.get_tensor(KERNEL) != new.get_tensor(KERNEL))
+    config = pipeline.load(tmp_path / "new" / "pipeline.config")
+    assert config == pipeline.load(trained / "pipeline.config")
+    before = jobs.evaluate(config, str(trained), tmp_path / "eval_before", once=True)
+    after = jobs.evaluate(config, str(tmp_path / "new"), tmp_path / "eval_after", once=True)
+    refined, window = (
+        f"Loss/MTL/{name}_loss" for name in ("refined_classification", "window_class")
+    )
+    assert after[refined] < before[refined]
+    assert after[window] == pytest.approx(before[window])
+    jobs.export(config, str(tmp_path / "new"), str(tmp_path / "exported"))
+    assert jobs.train(config, tmp_path / "new", num_train_steps=3).step == 3
+
+    done = command_line.run(refit_refiner, *flags, f"--output_dir={tmp_path}/new")
+    assert done.code == 1
+    assert "is not an empty directory; give a new --output_dir" in done.err
+
+    done = command_line.run(refit_refiner, *flags, "--report_only", "--num_images=3")
+    assert done.code == 0, done.err
+    lines = [line.split("  ")[0] for line in done.out.splitlines()[-7:]]
+    assert lines == [
+        "main logits",
+        "as trained",
+        "cross-fitted: main",
+        "cross-fitted: main + window",
+        "cross-fitted: main + closeness",
+        "cross-fitted: main + window + closeness",
+        "refitted",
+    ]
+
+
+def test_a_run_without_refinement(tmp_path):
+    path = records.write(tmp_path, num_train=1, num_val=1)
+    with pytest.raises(ValueError, match=r"mtl\.refine is false"):
+        refiner_refit.load_refining_detector(pipeline.load(path), str(tmp_path))
+
+
+def test_no_output_directory_is_an_error_before_any_work(tmp_path):
+    path = records.write(tmp_path, num_train=1, num_val=1)
+    done = command_line.run(
+        refit_refiner, f"--pipeline_config_path={path}", f"--checkpoint_dir={tmp_path}"
+    )
+    assert done.code == 1
+    assert "--output_dir is missing" in done.err
+
+
+def test_an_output_directory_with_contents_is_refused(tmp_path):
+    config = pipeline.load(records.write(tmp_path, num_train=1, num_val=1))
+    with pytest.raises(ValueError, match="is not an empty directory"):
+        refiner_refit.refit_refiner(config, "nowhere", tmp_path, RefitRequest())
+
+
+def test_a_table_of_two_sets_of_images():
+    fit = ClassFit(0.25, 0.5)
+    table = refiner_refit.table_of_fits(
+        {"training": {"main logits": fit, "refitted": fit}, "evaluation": {"main logits": fit}}
+    )
+    assert [line.split() for line in table.splitlines()] == [
+        ["training", "evaluation"],
+        ["cross-entropy", "accuracy"] * 2,
+        ["main", "logits", "0.2500", "0.500", "0.2500", "0.500"],
+        ["refitted", "0.2500", "0.500"],
+    ]
