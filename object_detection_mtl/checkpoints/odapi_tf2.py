@@ -15,7 +15,7 @@ from typing import Any
 
 from object_detection_mtl.checkpoints import kernel_shapes, restore_plan
 from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX, CheckpointFile
-from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
+from object_detection_mtl.checkpoints.keras_order import ATTRIBUTES, KerasLayer, keras_layers
 
 STAGE1 = "model/_feature_extractor_for_proposal_features"
 STAGE2 = "model/_feature_extractor_for_box_classifier_features"
@@ -159,15 +159,36 @@ def _counted(root: str, layers: list[KerasLayer], start: int = 0) -> dict[str, s
 
 def _head_objects(checkpoint: CheckpointFile, names: Collection[str]) -> dict[str, str]:
     """Return variable name -> object for the heads that the file has."""
-    attributes = {"weights": "kernel", "biases": "bias"}
     objects = {}
     for layer, pattern in HEADS.items():
         prefix = _last_of_list(checkpoint, pattern)
-        for leaf, attribute in attributes.items():
+        for leaf, attribute in ATTRIBUTES.items():
             name = f"{layer}/{leaf}"
             if prefix and name in names:
                 objects[name] = f"{prefix}/{attribute}"
     return objects
+
+
+def object_paths(names: Collection[str], *, has_dropout: bool) -> dict[str, str]:
+    """Return variable name -> path of its object in a file that the OD API writes.
+
+    Args:
+        names: names of all variables of a detector with a network in the Keras form, in the order
+            of its layers.
+        has_dropout: whether the second stage's heads begin with dropout.
+    """
+    network = restore_plan.network_of(names)
+    stages = {STAGE1: restore_plan.FIRST_STAGE, STAGE2: restore_plan.SECOND_STAGE}
+    paths = {}
+    for root, scope in stages.items():
+        paths |= _counted(root, keras_layers(names, f"{scope}{network}/"))
+    for layer, pattern in HEADS.items():
+        # Flattening, and dropout if any, are the first elements of a box head's list.
+        number = 1 + has_dropout if pattern.startswith(_BOX_HEADS) else 0
+        for leaf, attribute in ATTRIBUTES.items():
+            if f"{layer}/{leaf}" in names:
+                paths[f"{layer}/{leaf}"] = f"{pattern.replace('/N', f'/{number}')}/{attribute}"
+    return paths
 
 
 def _last_of_list(checkpoint: CheckpointFile, pattern: str) -> str:

@@ -26,7 +26,7 @@ from object_detection_mtl.config import overrides as overrides_lib
 from object_detection_mtl.config.errors import ConfigError, suggestion
 from object_detection_mtl.protos import pipeline_pb2
 
-__all__ = ["ConfigError", "load", "parse", "read_text", "save", "to_text"]
+__all__ = ["ConfigError", "complete", "load", "parse", "read_text", "save", "to_text"]
 
 
 def load(
@@ -63,16 +63,38 @@ def parse(
         config.MergeFrom(_read(merge, "the text to merge"))
     try:
         overrides_lib.apply(config, overrides)
-        requested = _copy(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return complete(config, source, written)
+
+
+def complete(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    source: str = "the configuration",
+    written: pipeline_pb2.TrainEvalPipelineConfig | None = None,
+) -> pipeline_pb2.TrainEvalPipelineConfig:
+    """Return a configuration that was not read by `load`, resolved and validated.
+
+    Args:
+        config: unchanged.
+        source: its name in messages.
+        written: see `dialects.resolve`; None for `config`.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    completed = _copy(config)
+    written = config if written is None else written
+    try:
         validation.check_meta_architecture(config.model)
-        dialects.resolve(config, written)
-        validation.validate(config)
+        dialects.resolve(completed, written)
+        validation.validate(completed)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
     if not written.dialect_resolved:  # a resolved one was reported when it was resolved
-        ignored_fields.warn_about_ignored_fields(requested, source)
-        suspicious_values.warn_about_suspicious_values(config, source)
-    return config
+        ignored_fields.warn_about_ignored_fields(config, source)
+        suspicious_values.warn_about_suspicious_values(completed, source)
+    return completed
 
 
 def _read(text: str, source: str) -> pipeline_pb2.TrainEvalPipelineConfig:

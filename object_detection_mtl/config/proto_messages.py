@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from google.protobuf.message import Message
 
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 from object_detection_mtl.protos import pipeline_pb2
+
+_logger = logging.getLogger(__name__)
 
 # Protobuf has two implementations of descriptors with one interface; the published types are a
 # union of both that no annotation of one of them accepts.
@@ -113,6 +116,8 @@ def unknown_field_message(message_type: Descriptor, name: str) -> str:
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([\w.\-]+)')
+# A field, or a second member of a oneof, that `text_format.Parse` refuses and `Merge` takes.
+_REPEATED = re.compile(r'(?:multiple|Field) "([\w.]+)" (?:fields|is specified along with)')
 _POSITION = re.compile(r"^\d+:\d+ : ")
 # The parser's messages at the end of the text: an empty quotation, or a missing closing bracket
 # reported for the last line.
@@ -150,6 +155,9 @@ def _explain(error: str, line: str, root: Descriptor) -> str:
 def parse_text(text: str, message: Message, source: str) -> None:
     """Parse protobuf text into `message`.
 
+    A field that is given twice has the last value, and a message that is given twice has the fields
+    of both, as in the OD API; the first such field is named in a warning.
+
     Args:
         text: the text.
         message: an empty message, filled in place.
@@ -160,7 +168,7 @@ def parse_text(text: str, message: Message, source: str) -> None:
             unknown name the nearest known one.
     """
     try:
-        text_format.Parse(text, message)
+        repeated = _parse_or_merge(text, message)
     except text_format.ParseError as error:
         lines = text.splitlines()
         number = error.GetLine() or 0
@@ -170,3 +178,24 @@ def parse_text(text: str, message: Message, source: str) -> None:
         shown = line.strip()[:_QUOTED] + ("..." if len(line.strip()) > _QUOTED else "")
         quoted = f"\n    {shown}" if shown else ""
         raise ConfigError(f"{where}: {explained}{quoted}") from None
+    if repeated is not None:
+        _logger.warning(
+            "%s, line %d: %s is given a second time; the last value counts, as in the OD API. "
+            "Fields after this line may be repeated too",
+            source,
+            repeated.GetLine() or 0,
+            _REPEATED.findall(str(repeated))[0],
+        )
+
+
+def _parse_or_merge(text: str, message: Message) -> text_format.ParseError | None:
+    """Parse strictly, else with repeated fields; return the error about the first of those."""
+    try:
+        text_format.Parse(text, message)
+        return None
+    except text_format.ParseError as error:
+        if not _REPEATED.search(str(error)):
+            raise
+        message.Clear()
+        text_format.Merge(text, message)
+        return error

@@ -124,7 +124,7 @@ def _metrics(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
 def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
     """Return TensorBoard name -> weighted loss, with the regularization and the total."""
     terms = detector.loss(
-        predictions | _anchors_of_images(detector, predictions), batch, seed=tf.constant([0, 0])
+        predictions | anchors_of_images(detector, predictions), batch, seed=tf.constant([0, 0])
     )
     losses = {
         summary_names.weighted(key): detector.loss_weights[key] * loss
@@ -135,10 +135,11 @@ def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
     return losses
 
 
-def _anchors_of_images(detector: Any, predictions: Tensors) -> Tensors:
-    """Return the anchors of inference: clipped to the image, none in the padding.
+def anchors_of_images(detector: Any, predictions: Tensors) -> Tensors:
+    """Return the anchors of inference as predictions: clipped to the image, none in the padding.
 
-    Training's mask would ignore all anchors that cross the image's border.
+    `detector.loss` needs them of a detector built for inference. Training's mask would ignore all
+    anchors that cross the image's border.
     """
     region_proposals = detector.region_proposals
     anchors, usable = proposals.select_usable_anchors(

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.backbones.backbone import Backbone
+from object_detection_mtl.checkpoints.object_graph import CheckpointableDetector
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.models import (
     auxiliary_stage,
@@ -39,7 +40,7 @@ Tensors = dict[str, tf.Tensor]
 ImageResizer = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-class TwoStageDetector(keras.layers.Layer):
+class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
     """Backbone, region proposals, second stage, auxiliary tasks and refinement.
 
     A `keras.layers.Layer` rather than a `keras.Model`: `predict` and `loss` are the detector's own.

@@ -77,7 +77,13 @@ def public_names() -> dict[str, tuple[str, ...]]:
     return found
 
 
-_OWN_MODULES = ("missing_names", "import_hook", "eager_scalars", "in_place_drawing")
+_OWN_MODULES = (
+    "missing_names",
+    "import_hook",
+    "eager_scalars",
+    "in_place_drawing",
+    "detection_model",
+)
 
 
 def _names_of(path: Path) -> tuple[str, ...]:

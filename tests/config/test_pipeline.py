@@ -107,7 +107,6 @@ def test_an_unknown_field_like_no_other_lists_the_known_ones():
     [
         ("train_config { batch_size: many }", 'line 1: .*parse integer: "?many'),
         ("train_config { batch_size: -1 }", "line 1: Value out of range: -1"),
-        ("train_config { batch_size: 1 batch_size: 2 }", 'multiple "batch_size" fields'),
         ("train_config { use_bfloat16: maybe }", 'Expected "true" or "false"'),
         ("train_config {", 'line 1: the text is truncated: expected "}"'),
         ("train_config {\n  batch_size: 1\n", 'line 2: the text is truncated: expected "}"'),
@@ -129,9 +128,29 @@ def test_a_very_long_line_is_not_quoted_whole():
     assert len(str(error.value)) < 400
 
 
-def test_two_detectors_are_refused():
-    with pytest.raises(pipeline.ConfigError, match='another member of oneof "model"'):
-        pipeline.parse("model { ssd {} faster_rcnn {} }")
+def test_of_two_detectors_the_last_counts():
+    with pytest.raises(pipeline.ConfigError, match="SSD is not supported"):
+        pipeline.parse("model { faster_rcnn {} ssd {} }")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "train_config {\n  num_steps: 1\n  num_steps: 2\n}",
+            "line 3: num_steps is given a second",
+        ),
+        ("train_config { num_steps: 1 }\ntrain_config { num_steps: 2 }", "train_config is given"),
+    ],
+)
+def test_repeated_fields_have_the_last_value(text, message, caplog):
+    assert pipeline.parse(f"{text}\n{MINIMAL}").train_config.num_steps == 2
+    assert message in caplog.text
+
+
+def test_errors_after_a_repeated_field_are_found():
+    with pytest.raises(pipeline.ConfigError, match='line 1: .*no field "batchsize"'):
+        pipeline.parse("train_config { num_steps: 1 num_steps: 2 batchsize: 3 }")
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n"])
