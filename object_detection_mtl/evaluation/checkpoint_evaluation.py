@@ -230,7 +230,9 @@ class CheckpointEvaluation:
         print(f"written to {path}", flush=True)
         if self._report_writer:
             name = f"{prefix}, step {step}"
-            page, curves = self._report_writer.write(name, result.metrics, figures)
+            page, curves = self._report_writer.write(
+                name, result.metrics, figures, os.path.join(os.path.dirname(prefix), "train")
+            )
             self._writer.write_curves(step, curves)
             print(f"report written to {page}", flush=True)
 

@@ -22,6 +22,7 @@ from object_detection_mtl.evaluation.error_analysis import KINDS
 from object_detection_mtl.reporting.breakdowns import BreakdownRow
 from object_detection_mtl.reporting.confusion import ConfusionMatrix
 from object_detection_mtl.reporting.detector_comparison import Difference
+from object_detection_mtl.reporting.loss_curves import LossCurve
 from object_detection_mtl.reporting.report_contents import (
     IOU_THRESHOLDS,
     SCORE_GRID,
@@ -309,6 +310,23 @@ def score_histogram(calibration: Calibration) -> Markup:
     axes.bar(centers, calibration.counts, 0.9 * np.diff(calibration.edges), color=COLORS[1])
     axes.set(xlim=(0, 1), xlabel="score", ylabel="detections", title="Detections by score")
     return _svg(axes, "Number of detections by score")
+
+
+@_styled
+def loss_chart(curves: Mapping[str, LossCurve], title: str) -> Markup:
+    """Return losses over the steps of a training."""
+    axes = _new_axes(width=6.2)
+    for number, (name, curve) in enumerate(curves.items()):
+        steps, values = _thinned(curve.steps, curve.values)
+        marker = "o" if len(steps) < 20 else None
+        color = COLORS[number % len(COLORS)]
+        axes.plot(steps, values, color=color, label=name, marker=marker, markersize=3)
+    axes.set(xlabel="step", ylabel="loss", title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.25)
+    if len(curves) > 1:
+        _side_legend(axes)
+    return _svg(axes, title)
 
 
 @_styled

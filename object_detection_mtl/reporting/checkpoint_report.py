@@ -23,6 +23,7 @@ from object_detection_mtl.reporting.evaluated_images import (
     EvaluationSet,
     MainBranch,
 )
+from object_detection_mtl.reporting.loss_curves import read_loss_curves
 from object_detection_mtl.reporting.report_contents import (
     IOU_THRESHOLDS,
     SCORE_GRID,
@@ -132,6 +133,7 @@ class CheckpointReport:
         name: str,
         metrics: Mapping[str, float],
         figures: Iterable[tuple[str, np.ndarray]],
+        train_events: str | Path = "",
     ) -> tuple[Path, dict[str, PrecisionRecallCounts]]:
         """Write the report of the collected images.
 
@@ -143,12 +145,18 @@ class CheckpointReport:
             metrics: metrics of the evaluation; losses and metrics of auxiliary tasks are shown.
             figures: (TensorBoard name, image [h, w, 3] uint8) of the evaluation; those of
                 auxiliary predictions join the page.
+            train_events: directory of the events of the training, whose losses join the page; it
+                need not exist.
         """
         sources = groundtruth_files.image_sources(self.record_patterns)
         evaluation = self.collector.evaluation_set(name, self.categories, sources)
         more = {k: v for k, v in metrics.items() if k.startswith(("Loss/", "mtl/"))}
         contents = report_contents(
-            evaluation, self.options, figures=_auxiliary_figures(figures), more_metrics=more
+            evaluation,
+            self.options,
+            figures=_auxiliary_figures(figures),
+            more_metrics=more,
+            loss_curves=read_loss_curves(train_events) if train_events else {},
         )
         curves = {
             item.name: PrecisionRecallCounts(

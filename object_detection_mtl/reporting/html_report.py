@@ -35,6 +35,7 @@ _SECTIONS = (
     ("costs", "TIDE"),
     ("groups", "Groups"),
     ("calibration", "Calibration"),
+    ("training", "Training"),
     ("mistakes", "Mistakes"),
     ("missed", "Missed"),
     ("refinement", "Refinement"),
@@ -134,6 +135,8 @@ def report_page(contents: ReportContents) -> str:
     skipped = {"refinement"} if refinement is None else set()
     if not contents.figures:
         skipped.add("auxiliary")
+    if not contents.loss_curves:
+        skipped.add("training")
     names = contents.names
     coco = contents.coco
     return render_page(
@@ -211,6 +214,9 @@ def _charts(contents: ReportContents) -> dict[str, Any]:
         "calibration": [
             charts.calibration_chart(contents.calibration),
             charts.score_histogram(contents.calibration),
+        ],
+        "training": [
+            charts.loss_chart(curves, title) for title, curves in contents.loss_curves.items()
         ],
     }
 

@@ -20,6 +20,7 @@ from object_detection_mtl.evaluation.coco import (
 from object_detection_mtl.evaluation.evaluator import DetectionEvaluator, names_by_id
 from object_detection_mtl.reporting import breakdowns, confusion, mistakes, score_curves
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage, EvaluationSet
+from object_detection_mtl.reporting.loss_curves import LossCurve
 from object_detection_mtl.reporting.object_matching import MatchTable, match_images
 from object_detection_mtl.reporting.refinement_changes import RefinementChanges, refinement_changes
 from object_detection_mtl.reporting.tide_errors import TideErrors, tide_errors
@@ -102,6 +103,7 @@ class ReportContents:
         refinement: changes by the refinement; None without main scores.
         figures: further images for the page, such as auxiliary predictions: caption -> PNG.
         more_metrics: further numbers, such as losses.
+        loss_curves: losses of the training: title of a chart -> name -> curve.
     """
 
     evaluation: EvaluationSet
@@ -121,6 +123,7 @@ class ReportContents:
     refinement: RefinementChanges | None
     figures: dict[str, bytes] = field(default_factory=dict)
     more_metrics: dict[str, float] = field(default_factory=dict)
+    loss_curves: dict[str, dict[str, LossCurve]] = field(default_factory=dict)
 
     @property
     def class_ids(self) -> list[int]:
@@ -147,6 +150,7 @@ def report_contents(
     *,
     figures: dict[str, bytes] | None = None,
     more_metrics: dict[str, float] | None = None,
+    loss_curves: dict[str, dict[str, LossCurve]] | None = None,
 ) -> ReportContents:
     """Return all numbers of a report.
 
@@ -184,6 +188,7 @@ def report_contents(
         refinement=refinement_changes(images, min_score=min_score),
         figures=figures or {},
         more_metrics=more_metrics or {},
+        loss_curves=loss_curves or {},
     )
 
 
