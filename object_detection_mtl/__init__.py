@@ -1,7 +1,52 @@
 """Multi-task self-supervised object detection on TensorFlow 2.
 
-Importing the package does not import TensorFlow; each command imports its modules after its flags
-are parsed.
+    import object_detection_mtl as odm
+
+    detector = odm.load_detector("exported")
+    detections = detector.predict("image.jpg")
+
+Importing the package does not import TensorFlow: its functions are imported when they are first
+used, and each command imports its modules after its flags are parsed.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from object_detection_mtl.api.config_loading import load_config
+    from object_detection_mtl.api.detections import Detections
+    from object_detection_mtl.api.detector import Detector
+    from object_detection_mtl.api.detector_building import build_detector
+    from object_detection_mtl.api.model_loading import load_detector
+
+__all__ = [
+    "Detections",
+    "Detector",
+    "build_detector",
+    "load_config",
+    "load_detector",
+]
+# Public name -> its module in `api`.
+_MODULES = {
+    "Detections": "detections",
+    "Detector": "detector",
+    "build_detector": "detector_building",
+    "load_config": "config_loading",
+    "load_detector": "model_loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.api.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, those not imported yet included."""
+    return sorted({*globals(), *__all__})

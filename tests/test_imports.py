@@ -42,6 +42,7 @@ LEVELS = {
     "reporting": 3,
     "builders": 4,
     "jobs": 5,
+    "api": 5,
     "experiments": 5,
     "refiner_refit": 5,
     "model_main_tf2": 6,
@@ -62,7 +63,7 @@ LEVEL_2 = {
     "visualization": {"data"},
     "checkpoints": {"backbones", "predictors", "mtl", "data"},
 }
-MAY_IMPORT_PROTOS = ("config", "protos", "builders", "jobs", "odapi")
+MAY_IMPORT_PROTOS = ("config", "protos", "builders", "jobs", "api", "odapi")
 COMMAND_LINES = (
     "model_main_tf2",
     "exporter_main_v2",
@@ -185,6 +186,11 @@ LIGHT = (
     f"{NAME}.config.pipeline",
     f"{NAME}.config.label_map",
     f"{NAME}.config.samples",
+    f"{NAME}.api.config_loading",
+    f"{NAME}.api.detections",
+    f"{NAME}.api.detector",
+    f"{NAME}.api.detector_building",
+    f"{NAME}.api.model_loading",
     *(f"{NAME}.{name}" for name in COMMAND_LINES if name in MODULES),
 )
 IMPORT_ALL = """

@@ -24,14 +24,14 @@ from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.protos import faster_rcnn_pb2, model_pb2
 
 
-def build(model_config: model_pb2.DetectionModel, is_training: bool) -> TwoStageDetector:
+def build(model_config: model_pb2.DetectionModel, is_training: bool = False) -> TwoStageDetector:
     """Return the detector of a resolved config (`config.pipeline.load`).
 
     All variables exist when this returns.
 
     Args:
         model_config: its `model` message.
-        is_training: build for `loss` (samples proposals) or for detecting.
+        is_training: default of the argument `training` of the detector's `predict` and `loss`.
 
     Raises:
         ValueError: a meta-architecture or part that is not supported.

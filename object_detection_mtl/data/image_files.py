@@ -155,7 +155,7 @@ def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndar
     with open_image(data) as image:
         image.load()
         upright = ImageOps.exif_transpose(image) if apply_exif_orientation else image
-        return _as_rgb(upright)
+        return to_rgb_array(upright)
 
 
 @contextmanager
@@ -269,7 +269,12 @@ def _as_png(image: Image.Image) -> EncodedImage:
     return EncodedImage(buffer.getvalue(), "png", image.height, image.width, reencoded=True)
 
 
-def _as_rgb(image: Image.Image) -> np.ndarray:
+def to_rgb_array(image: Image.Image) -> np.ndarray:
+    """Return a Pillow image as [H, W, 3] uint8 RGB; see `decode_image` for other modes.
+
+    Raises:
+        ImageError: its values are not colors.
+    """
     if not _is_deep(image):
         return np.array(image.convert("RGB"))
     gray = (_sixteen_bit_values(image) >> 8).astype(np.uint8)

@@ -70,7 +70,7 @@ class CheckpointEvaluation:
     """Evaluation of checkpoints with one detector, dataset and set of evaluators.
 
     Args:
-        detector: built for inference.
+        detector: a `TwoStageDetector`.
         dataset: one pass over the images.
         evaluators: compute the metrics.
         categories: the classes.

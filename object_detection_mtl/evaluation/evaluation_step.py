@@ -51,7 +51,7 @@ def make_infer_fn(
     its labels is named in a warning.
 
     Args:
-        detector: built for inference (`is_training=False`).
+        detector: with loaded weights.
         element_spec: element spec of the evaluation dataset.
         compare: also return COMPARISONS: caption -> `mtl.auxiliary_task.Comparison`.
 
@@ -64,7 +64,10 @@ def make_infer_fn(
     @tf.function(input_signature=[spec], autograph=False)
     def infer(batch: Tensors) -> dict[str, Any]:
         predictions = detector.predict(
-            batch[Batch.inputs], batch[Batch.true_image_shapes], groundtruth=batch
+            batch[Batch.inputs],
+            batch[Batch.true_image_shapes],
+            groundtruth=batch,
+            training=False,
         )
         detections = detector.postprocess(predictions, batch[Batch.true_image_shapes])
         found: dict[str, Any] = {key: detections[key] for key in _RETURNED}
@@ -124,7 +127,10 @@ def _metrics(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
 def _losses(detector: Any, predictions: Tensors, batch: Tensors) -> Tensors:
     """Return TensorBoard name -> weighted loss, with the regularization and the total."""
     terms = detector.loss(
-        predictions | anchors_of_images(detector, predictions), batch, seed=tf.constant([0, 0])
+        predictions | anchors_of_images(detector, predictions),
+        batch,
+        seed=tf.constant([0, 0]),
+        training=False,
     )
     losses = {
         summary_names.weighted(key): detector.loss_weights[key] * loss
@@ -155,7 +161,7 @@ class InputsModule(tf.Module):
     """A detector as a function of resized and normalized batches.
 
     Args:
-        detector: built for inference.
+        detector: with loaded weights.
         element_spec: element spec of the evaluation dataset.
 
     Attributes:
@@ -167,7 +173,7 @@ class InputsModule(tf.Module):
         super().__init__(name="inputs_module")
 
         def detect(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
-            predictions = detector.predict(inputs, true_image_shapes)
+            predictions = detector.predict(inputs, true_image_shapes, training=False)
             detections = detector.postprocess(predictions, true_image_shapes)
             return served_detections({key: detections[key] for key in _RETURNED})
 
@@ -184,7 +190,7 @@ def make_engine_infer_fn(
     TensorFlow detector. It has the detector's current weights as constants.
 
     Args:
-        detector: built for inference.
+        detector: with loaded weights.
         dataset: evaluation dataset; engine 'auto' is chosen by its first batch.
         engine: see `runtime_conversion.function_in_engine`.
         precision: see `runtime_conversion.function_in_engine`.

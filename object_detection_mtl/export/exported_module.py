@@ -37,23 +37,20 @@ class DetectionModule(tf.Module):
         """Make the module.
 
         Args:
-            detector: Built for inference.
+            detector: With loaded weights.
             options: Options of the export, of which input and auxiliary outputs matter here.
 
         Raises:
-            ValueError: The detector is built for training, or auxiliary outputs are requested and
-                it has no auxiliary tasks.
+            ValueError: Auxiliary outputs are requested and the detector has no auxiliary tasks.
         """
         super().__init__(name="detection_module")
-        if detector.is_training:
-            raise ValueError("build the detector with is_training=False to serve it")
         input_type = options.input
         auxiliary = auxiliary_output_names(detector) if options.auxiliary_outputs else ()
         self.model = native.tree(plain_variables(native.named_variables(detector)))
 
         def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
             inputs, true_image_shapes = input_type.to_inputs(detector, input_tensor)
-            predictions = detector.predict(inputs, true_image_shapes)
+            predictions = detector.predict(inputs, true_image_shapes, training=False)
             outputs = served_detections(detector.postprocess(predictions, true_image_shapes))
             return outputs | {key: predictions[key] for key in auxiliary if key in predictions}
 

@@ -66,10 +66,10 @@ def export_detector(
     label_map_path: str | None = None,
     checkpoint: str = "",
 ) -> None:
-    """Export a detector with loaded weights.
+    """Export a detector.
 
     Args:
-        detector: Built for inference.
+        detector: With loaded weights.
         output_directory: Created if it does not exist; an earlier export in it is replaced.
         config_text: The resolved config, written as pipeline.config.
         options: Options of the export; None for the default.

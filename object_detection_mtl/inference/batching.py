@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 import tensorflow as tf
 
 from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.predictor import (
-    ImageDetections,
     PreparedImage,
     StagedPredictor,
 )

@@ -29,7 +29,8 @@ from object_detection_mtl.data import image_files
 from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.inference.detection_options import DetectionOptions
 from object_detection_mtl.inference.detection_run import DetectionSummary
-from object_detection_mtl.inference.predictor import ImageDetections, Predictor
+from object_detection_mtl.inference.image_detections import ImageDetections
+from object_detection_mtl.inference.predictor import Predictor
 from object_detection_mtl.inference.sources import image_source, image_stream
 from object_detection_mtl.inference.sources.image_source import ReadingOptions
 from object_detection_mtl.inference.sources.image_stream import NumberedImage, SourceFailure

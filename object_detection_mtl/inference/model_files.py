@@ -13,6 +13,8 @@ from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.runtimes import runtime_models
 
 SAVED_MODEL_FILE = "saved_model.pb"
+# Begins paths in the sample configurations.
+_PLACEHOLDER = "PATH/"
 
 
 def find_saved_model(directory: str) -> str:
@@ -118,7 +120,8 @@ def find_label_map(config: Any) -> str | None:
     if config.model.faster_rcnn.number_of_stages == 1:
         return str(samples.path("object_label_map.pbtxt"))
     readers = [*config.eval_input_reader, config.train_input_reader]
-    paths = list(dict.fromkeys(r.label_map_path for r in readers if r.label_map_path))
+    given = dict.fromkeys(reader.label_map_path for reader in readers)
+    paths = [path for path in given if path and not path.startswith(_PLACEHOLDER)]
     for path in map(os.path.expanduser, paths):
         if os.path.isfile(path):
             return path

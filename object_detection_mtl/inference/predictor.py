@@ -21,31 +21,13 @@ from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.exported_module import served_detections
 from object_detection_mtl.export.serving_inputs import INPUT_NAME, make_encoded_example
 from object_detection_mtl.fields import Detections
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.model_files import find_saved_model
 
 _OUTPUTS = (Detections.boxes, Detections.scores, Detections.classes, Detections.num_detections)
 
 # (H, W) of an image -> key; images of equal keys have one size after resizing.
 SizeKey = Callable[[tuple[int, int]], Hashable]
-
-
-@dataclass(frozen=True)
-class ImageDetections:
-    """The detections of one image, best first.
-
-    Attributes:
-        boxes: [N, 4] float32, normalized to the image.
-        scores: [N] float32.
-        classes: [N] int64, from 1.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
-
-    def best(self, count: int) -> ImageDetections:
-        """Return the `count` best detections, or all if there are fewer."""
-        return ImageDetections(self.boxes[:count], self.scores[:count], self.classes[:count])
 
 
 # An image [H, W, 3] uint8 -> its detections.
@@ -106,10 +88,7 @@ def check_batch_size(predictor: StagedPredictor, batch_size: int) -> None:
 
 
 def from_detector(detector: Any) -> StagedPredictor:
-    """Return the predictor of a detector with loaded weights, built for inference.
-
-    It takes batches.
-    """
+    """Return the predictor of a detector with loaded weights; it takes batches."""
     preprocess = tf.function(
         detector.preprocess, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
     )
@@ -123,7 +102,7 @@ def from_detector(detector: Any) -> StagedPredictor:
         ]
     )
     def serve(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
-        predictions = detector.predict(inputs, true_image_shapes)
+        predictions = detector.predict(inputs, true_image_shapes, training=False)
         return served_detections(detector.postprocess(predictions, true_image_shapes))
 
     def prepare(image: np.ndarray) -> PreparedImage:

@@ -14,8 +14,8 @@ from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
 from object_detection_mtl.export.runtimes.runtime_models import TENSORFLOW
 from object_detection_mtl.export.serving_inputs import INPUT_NAME
 from object_detection_mtl.inference import predictor
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.predictor import (
-    ImageDetections,
     PreparedImage,
     StagedPredictor,
 )
@@ -49,7 +49,7 @@ def from_detector_in_engine(
     """Return the predictor of a detector with loaded weights in an engine.
 
     Args:
-        detector: Built for inference.
+        detector: With loaded weights.
         engine: See `runtime_conversion.function_in_engine`.
         precision: See `runtime_conversion.function_in_engine`.
         image: Return an image [H, W, 3] uint8 of the input, by which engine 'auto' chooses.

@@ -80,7 +80,8 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
             detection_selection: suppression after the second stage.
             classification_loss: loss function of the second stage.
             loss_weights: loss name -> weight; tasks and refiner bring their own.
-            is_training: sample proposals and drop anchors that cross the image's border.
+            is_training: default of the argument `training` of `predict` and `loss`. In training,
+                proposals are sampled and anchors that cross the image's border are dropped.
             aux_tasks: a baseline has none.
             refiner: makes new class logits from the second stage's and the auxiliary logits.
             hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
@@ -114,10 +115,8 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         """The auxiliary tasks, then the refiner; a baseline has none."""
         return self.aux_tasks if self.refiner is None else (*self.aux_tasks, self.refiner)
 
-    @property
-    def samples_proposals(self) -> bool:
-        """Whether the second stage trains on a random sample, not on hard examples."""
-        return self.is_training and self.hard_example_miner is None
+    def _is_training(self, training: bool | None) -> bool:
+        return self.is_training if training is None else training
 
     def regularization_loss(self) -> tf.Tensor:
         """Return the sum of all regularizers, those of frozen variables too (as TF1 does)."""
@@ -155,6 +154,8 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         true_image_shapes: tf.Tensor,
         groundtruth: Mapping[str, tf.Tensor] | None = None,
         seed: tf.Tensor | None = None,
+        *,
+        training: bool | None = None,
     ) -> Tensors:
         """Return the raw outputs of both stages (the keys of `fields.Predictions`).
 
@@ -163,11 +164,17 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
             true_image_shapes: [B, 3] int32.
             groundtruth: padded ground truth (`fields.Groundtruth`), needed in training.
             seed: int32 [2] of this step's random samples; (0, 0) when None.
+            training: whether the predictions are for `loss` in a training step; None for
+                `is_training`.
+
+        Raises:
+            ValueError: `groundtruth` is missing in training.
         """
-        predictions = self.propose(inputs, true_image_shapes, groundtruth, seed)
+        training = self._is_training(training)
+        predictions = self.propose(inputs, true_image_shapes, groundtruth, seed, training=training)
         if self.second_stage is None:
             return predictions
-        return predictions | self.classify(predictions, groundtruth)
+        return predictions | self.classify(predictions, groundtruth, training=training)
 
     def propose(
         self,
@@ -175,9 +182,12 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         true_image_shapes: tf.Tensor,
         groundtruth: Mapping[str, tf.Tensor] | None = None,
         seed: tf.Tensor | None = None,
+        *,
+        training: bool | None = None,
     ) -> Tensors:
         """Return the outputs of the first stage; see `predict` for the arguments."""
-        features = self.feature_extractor(inputs, training=self.is_training)
+        training = self._is_training(training)
+        features = self.feature_extractor(inputs, training=training)
         predictions = {
             Predictions.preprocessed_inputs: inputs,
             Predictions.image_shape: tf.shape(inputs),
@@ -187,9 +197,12 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         }
         windows = coordinate_frames.image_windows(true_image_shapes)
         offset = self.region_proposals.anchor_generator.offset
-        if self.is_training:
+        if training:
             if groundtruth is None:
-                raise ValueError("predict() of a detector built for training needs `groundtruth`")
+                raise ValueError(
+                    "predict() in training needs `groundtruth`; give it, or training=False to "
+                    "detect"
+                )
             anchors, usable, extra = proposals.select_training_anchors(
                 predictions, windows, clip=self.clip_anchors, offset=offset
             )
@@ -203,7 +216,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         predictions |= proposals.propose(
             predictions, anchors, usable, windows, self.proposal_selection
         )
-        if groundtruth is not None and self.samples_proposals:
+        if training and groundtruth is not None and self.hard_example_miner is None:
             predictions |= proposals.sample_proposals(
                 predictions,
                 box_classifier.absolute_groundtruth(
@@ -218,22 +231,28 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         return predictions
 
     def classify(
-        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor] | None = None
+        self,
+        predictions: Tensors,
+        groundtruth: Mapping[str, tf.Tensor] | None = None,
+        *,
+        training: bool | None = None,
     ) -> Tensors:
         """Return the outputs of second stage, auxiliary tasks and refinement.
 
         Args:
             predictions: predictions of the first stage.
             groundtruth: padded ground truth; only the windows are read.
+            training: see `predict`.
         """
+        training = self._is_training(training)
         features = predictions[Predictions.rpn_features_to_crop]
         image_shape = predictions[Predictions.image_shape]
         regions = self.second_stage.read(
             features,
             coordinate_frames.absolute_to_map(predictions[Predictions.proposal_boxes], image_shape),
-            training=self.is_training,
+            training=training,
         )
-        outputs = self.second_stage.predict(regions, training=self.is_training)
+        outputs = self.second_stage.predict(regions, training=training)
         if not self.auxiliary_parts:
             return outputs
         return outputs | auxiliary_stage.predict(
@@ -242,7 +261,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
             {**predictions, **outputs},
             regions,
             groundtruth or {},
-            training=self.is_training,
+            training=training,
         )
 
     # Predictions to losses ------------------------------------------------------------------
@@ -252,13 +271,17 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         predictions: Tensors,
         groundtruth: Mapping[str, tf.Tensor],
         seed: tf.Tensor | None = None,
+        *,
+        training: bool | None = None,
     ) -> Tensors:
         """Return named, unweighted scalar losses; `loss_weights` has the weight of each.
 
         Args:
-            predictions: predictions of a detector built for training.
+            predictions: result of `predict`, in training with the same `training`.
             groundtruth: the padded ground truth that `predict` was given.
             seed: int32 [2] of this step's random samples, as given to `predict`.
+            training: whether every auxiliary task must have its labels; otherwise tasks without
+                labels have no loss. None for `is_training`.
         """
         true_image_shapes = predictions[Predictions.true_image_shapes]
         absolute = box_classifier.absolute_groundtruth(
@@ -273,13 +296,16 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         )
         if self.second_stage is None:
             return losses
-        return losses | self._second_stage_losses(predictions, groundtruth, absolute)
+        return losses | self._second_stage_losses(
+            predictions, groundtruth, absolute, self._is_training(training)
+        )
 
     def _second_stage_losses(
         self,
         predictions: Tensors,
         groundtruth: Mapping[str, tf.Tensor],
         absolute: box_classifier.AbsoluteGroundtruth,
+        training: bool,
     ) -> Tensors:
         """Return the losses of second stage, auxiliary tasks and refinement."""
         count = predictions[Predictions.num_proposals]
@@ -301,7 +327,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
             encodings, logits, count, trained, classification_loss=self.classification_loss
         )
         losses |= auxiliary_stage.losses(
-            self.aux_tasks, predictions, groundtruth, assigned, require_labels=self.is_training
+            self.aux_tasks, predictions, groundtruth, assigned, require_labels=training
         )
         if self.refiner is not None:
             losses[Losses.refined_classification] = box_classifier.class_loss(

@@ -48,8 +48,12 @@ def test_proposals_have_the_class_object(tmp_path):
 
 def test_a_missing_label_map_gives_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        assert model_files.names_from_config(tiny.config()) == {}
-    assert "PATH/pascal_label_map.pbtxt does not exist on this machine" in caplog.text
+        assert model_files.names_from_config(tiny.config()) == {}  # a sample's placeholders
+        assert not caplog.text
+        readers = ("train_input_reader", "eval_input_reader[0]")
+        moved = [f"{reader}.label_map_path=elsewhere/map.pbtxt" for reader in readers]
+        assert model_files.names_from_config(tiny.config(*moved)) == {}
+    assert "elsewhere/map.pbtxt does not exist on this machine" in caplog.text
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.data import image_files
 from object_detection_mtl.export.serving_inputs import INPUT_TYPES
 from object_detection_mtl.inference import model_files, predictor
-from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.sources import input_files
 from tests.export import exported
 from tests.models import tiny

@@ -267,6 +267,20 @@ def test_training_without_groundtruth_is_an_error(trained):
         trained.predict(inputs, shapes)
 
 
+def test_one_detector_trains_and_detects(trained, inferring):
+    """The argument `training` overrides what the detector was built for."""
+    inputs, shapes = trained.preprocess(tiny.images(2))
+    truth = tiny.groundtruth(BOXES, OTHER_BOXES)
+    expected = trained.predict(inputs, shapes, truth)
+    for key, value in inferring.predict(inputs, shapes, truth, training=True).items():
+        np.testing.assert_array_equal(value, expected[key], err_msg=key)
+    expected = inferring.predict(inputs, shapes)
+    found = trained.predict(inputs, shapes, training=False)
+    assert set(found) == set(expected)
+    for key, value in found.items():
+        np.testing.assert_array_equal(value, expected[key], err_msg=key)
+
+
 def test_every_trainable_variable_gets_a_finite_gradient(trained):
     truth = tiny.groundtruth(BOXES, [])
     inputs, shapes = trained.preprocess(tiny.images(2))

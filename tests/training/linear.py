@@ -63,8 +63,8 @@ class LinearDetector(keras.layers.Layer):
         shape = tf.shape(images)
         return images / 255.0, tf.tile([[shape[1], shape[2], 3]], [shape[0], 1])
 
-    def predict(self, inputs, true_image_shapes, groundtruth=None, seed=None):
-        del true_image_shapes, groundtruth
+    def predict(self, inputs, true_image_shapes, groundtruth=None, seed=None, training=None):
+        del true_image_shapes, groundtruth, training
         color = tf.reduce_mean(inputs, axis=[1, 2])
         score = tf.linalg.matvec(color[:, : self.w.shape[0]], tf.convert_to_tensor(self.w))
         if self.batch_norm_trainable:
@@ -73,8 +73,8 @@ class LinearDetector(keras.layers.Layer):
             score += self.noise * tf.random.stateless_normal([], seed, alg="philox")
         return {"score": score}
 
-    def loss(self, predictions, groundtruth, seed=None):
-        del groundtruth, seed
+    def loss(self, predictions, groundtruth, seed=None, training=None):
+        del groundtruth, seed, training
         losses = {
             Losses.rpn_localization: tf.reduce_mean(predictions["score"] ** 2) / 2.0,
             Losses.box_classification: tf.reduce_mean(self.b),

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 
 DETECTIONS_NAME = "detections.json"
 IMAGES_NAME = "images.json"

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from object_detection_mtl.data import record_files
 from object_detection_mtl.fields import TfExample
-from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 
 RECORD_FILE = "detections.record"
 _BOX_KEYS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from object_detection_mtl.inference.detection_options import DetectionOptions
-from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.sources.image_source import ImageSource
 from object_detection_mtl.inference.sources.image_stream import ReadImage
 from object_detection_mtl.inference.writers import coco_results, progress_log

@@ -9,7 +9,7 @@ import numpy as np
 
 from object_detection_mtl import visualization
 from object_detection_mtl.inference.detection_options import DetectionOptions
-from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.sources.input_files import FileKind, InputFile
 
 # JPEG does not allow longer sides.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from object_detection_mtl.inference.predictor import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.writers import coco_results
 
 NAMES = {1: "cat", 2: "dog"}

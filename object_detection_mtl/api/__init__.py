@@ -1,0 +1,1 @@
+"""Python interface: load, build, train, evaluate, export detectors; detect in images."""

@@ -1,0 +1,97 @@
+"""Configurations of detectors by type: the sample configurations without their data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from object_detection_mtl.api.config_loading import load_config
+from object_detection_mtl.backbones.registry import BACKBONES
+from object_detection_mtl.config.errors import ConfigError, suggestion
+
+if TYPE_CHECKING:
+    from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+_FASTER_RCNN, _RFCN = "faster_rcnn_", "rfcn_"
+# Network -> sample of Faster R-CNN and of R-FCN, without "_mtl" and the dataset. Other networks
+# have the sample of ResNet-101 (those of TF-Slim and Keras have one crop size).
+_SAMPLES = {
+    "faster_rcnn_inception_v2": "faster_rcnn_inception_v2",
+    "faster_rcnn_inception_resnet_v2": "faster_rcnn_inception_resnet_v2",
+    "faster_rcnn_inception_resnet_v2_keras": "faster_rcnn_inception_resnet_v2",
+    "faster_rcnn_mobilenet_v1": "faster_rcnn_mobilenet_v1",
+    "faster_rcnn_mobilenet_v3_large": "faster_rcnn_mobilenet_v1",
+    "faster_rcnn_efficientnet_v2_b0": "faster_rcnn_mobilenet_v1",
+    "rfcn_mobilenet_v1": "rfcn_mobilenet_v1",
+}
+_RESNETS = tuple(name for name in BACKBONES if name.startswith(f"{_FASTER_RCNN}resnet"))
+_SAMPLES |= dict.fromkeys(_RESNETS, "faster_rcnn_resnet101")
+_SAMPLES |= {name.replace(_FASTER_RCNN, _RFCN): "rfcn_resnet101" for name in _RESNETS}
+_DATASETS = {"rfcn_mobilenet_v1": "bccd"}
+
+DETECTOR_TYPES = tuple(sorted(_SAMPLES))
+# Name of a task -> its field in `mtl {}`.
+TASKS = {"window": "window", "closeness": "closeness", "foreground": "edgemask"}
+
+
+def make_config(
+    detector_type: str,
+    *,
+    num_classes: int,
+    tasks: Collection[str] = (),
+    refine: bool = False,
+    fine_tune_checkpoint: object = None,
+    seed: int = 0,
+) -> TrainEvalPipelineConfig:
+    """Return the configuration of a detector type, without data.
+
+    Args:
+        detector_type: one of DETECTOR_TYPES.
+        num_classes: number of classes, without background.
+        tasks: auxiliary tasks, of TASKS.
+        refine: whether auxiliary predictions refine the class scores.
+        fine_tune_checkpoint: checkpoint that training starts with; None for random weights.
+        seed: seed of the first weights and of the training.
+
+    Raises:
+        ConfigError: the type or a task is unknown, or a value is wrong.
+    """
+    if detector_type not in _SAMPLES:
+        hint = suggestion(detector_type, DETECTOR_TYPES)
+        raise ConfigError(
+            f"detector type {detector_type!r} is unknown{hint or '; expected one of '}"
+            f"{'' if hint else ', '.join(DETECTOR_TYPES)}"
+        )
+    switches = _task_switches(tasks, refine)
+    stem = _SAMPLES[detector_type]
+    sample = f"{stem}_mtl" if switches else stem
+    feature_extractor = detector_type.replace(_RFCN, _FASTER_RCNN)
+    overrides = [
+        f"model.faster_rcnn.feature_extractor.type={feature_extractor}",
+        "train_input_reader={}",
+        "eval_input_reader=[]",
+        *switches,
+    ]
+    return load_config(
+        f"{sample}_{_DATASETS.get(stem, 'voc07')}",
+        overrides,
+        num_classes=num_classes,
+        fine_tune_checkpoint=fine_tune_checkpoint,
+        seed=seed,
+    )
+
+
+def _task_switches(tasks: Collection[str], refine: bool) -> list[str]:
+    """Return the overrides that enable the tasks and disable the others; none for a baseline."""
+    tasks = [tasks] if isinstance(tasks, str) else list(tasks)
+    for task in tasks:
+        if task not in TASKS:
+            hint = suggestion(task, TASKS)
+            raise ConfigError(
+                f"auxiliary task {task!r} is unknown; expected some of {', '.join(TASKS)}{hint}"
+            )
+    if not tasks and not refine:
+        return []
+    enabled = {field: name in tasks for name, field in TASKS.items()}
+    enabled["refine"] = refine
+    return [f"model.mtl.{field}={str(value).lower()}" for field, value in enabled.items()]
