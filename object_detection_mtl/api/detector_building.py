@@ -111,9 +111,7 @@ def detector_of_config(
     from object_detection_mtl.inference import model_files, predictor
     from object_detection_mtl.training import first_weights
 
-    if (
-        process_settings.LOG_LEVEL_SETTING in os.environ
-    ):  # It does not reach Abseil's log by itself.
+    if process_settings.LOG_LEVEL_SETTING in os.environ:
         process_settings.quiet_tensorflow()
     if class_names is None:
         class_names = model_files.names_from_config(config)

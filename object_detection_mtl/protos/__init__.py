@@ -1,8 +1,8 @@
 """The configuration schema: modules generated from `protos/*.proto` when the package is built.
 
 In a checkout they appear with `pip install -e .` or `python setup.py build_protos`; they are never
-edited and never committed. Only `config`, `builders`, `jobs` and
-`odapi` import them.
+edited and never committed. Only `config`, `builders`, `jobs`,
+`api` and `odapi` import them.
 """
 
 import importlib.util
