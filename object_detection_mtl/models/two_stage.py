@@ -164,11 +164,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
             true_image_shapes: [B, 3] int32.
             groundtruth: padded ground truth (`fields.Groundtruth`), needed in training.
             seed: int32 [2] of this step's random samples; (0, 0) when None.
-            training: whether the predictions are for `loss` in a training step; None for
-                `is_training`.
-
-        Raises:
-            ValueError: `groundtruth` is missing in training.
+            training: whether the predictions are for a training step; None for `is_training`.
         """
         training = self._is_training(training)
         predictions = self.propose(inputs, true_image_shapes, groundtruth, seed, training=training)
@@ -199,10 +195,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         offset = self.region_proposals.anchor_generator.offset
         if training:
             if groundtruth is None:
-                raise ValueError(
-                    "predict() in training needs `groundtruth`; give it, or training=False to "
-                    "detect"
-                )
+                raise ValueError("predict() in training needs `groundtruth`; training=False detects")
             anchors, usable, extra = proposals.select_training_anchors(
                 predictions, windows, clip=self.clip_anchors, offset=offset
             )
