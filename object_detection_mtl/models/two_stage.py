@@ -195,7 +195,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         offset = self.region_proposals.anchor_generator.offset
         if training:
             if groundtruth is None:
-                raise ValueError("predict() in training needs `groundtruth`; training=False detects")
+                raise ValueError("training needs `groundtruth`; training=False detects without")
             anchors, usable, extra = proposals.select_training_anchors(
                 predictions, windows, clip=self.clip_anchors, offset=offset
             )
