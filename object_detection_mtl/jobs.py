@@ -49,8 +49,10 @@ def train(
     num_workers: int = 1,
     use_tpu: bool = False,
     tpu_name: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
     on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
     skip_nonfinite_steps: int = 0,
+    max_to_keep: int = 7,
     periodic_evaluation: PeriodicEvaluation | None = None,
 ) -> TrainingResult:
     """Train a detector, from the newest checkpoint of `model_dir` if there is one.
@@ -66,10 +68,12 @@ def train(
         num_workers: see `training.distribution.make_strategy`.
         use_tpu: as `num_workers`.
         tpu_name: as `num_workers`.
+        strategy: instead of the one that the last three arguments describe.
         on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
             stops if the newest is corrupt.
         skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
             is NaN or infinite.
+        max_to_keep: number of newest checkpoints that stay.
         periodic_evaluation: evaluates in between, keeps the best checkpoint, ends the run early.
 
     Returns:
@@ -98,11 +102,12 @@ def train(
         log_every_n=log_every_n,
         on_damaged=on_damaged_checkpoint,
         skip_nonfinite_steps=skip_nonfinite_steps,
+        max_to_keep=max_to_keep,
     )
     load_checkpoint = train_config_builder.build_initializer(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
     )
-    strategy = distribution.make_strategy(
+    chosen_strategy = strategy or distribution.make_strategy(
         num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
     )
     # Before the seed is set: the training is the same with and without it.
@@ -138,12 +143,12 @@ def train(
         )
 
     def save_config() -> None:
-        if distribution.is_chief(strategy):
+        if distribution.is_chief(chosen_strategy):
             pipeline.save(config, os.path.join(model_dir, "pipeline.config"))
 
     return training_loop.run_training(
         model_dir,
-        strategy=strategy,
+        strategy=chosen_strategy,
         make_model=make_model,
         initialize=initialize,
         make_dataset=make_dataset,

@@ -117,6 +117,10 @@ class DetectionEvaluator(abc.ABC):
     def clear(self) -> None:
         """Remove all images."""
         self._groundtruth: dict[Hashable, ImageGroundtruth] = {}
+        self.clear_detections()
+
+    def clear_detections(self) -> None:
+        """Remove the detections of all images; the ground truth stays."""
         self._detections: dict[Hashable, ImageDetections] = {}
 
     def add_groundtruth(

@@ -77,12 +77,14 @@ def public_names() -> dict[str, tuple[str, ...]]:
     return found
 
 
+# Modules that the OD API does not have.
 _OWN_MODULES = (
-    "missing_names",
-    "import_hook",
-    "eager_scalars",
-    "in_place_drawing",
     "detection_model",
+    "eager_scalars",
+    "evaluator_adapter",
+    "import_hook",
+    "in_place_drawing",
+    "missing_names",
 )
 
 

@@ -20,6 +20,7 @@ so every output at the border would differ. Normalization is a thousandth of the
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,12 @@ class FrozenModule(tf.Module):
             kernels = {name: variable.value() for name, variable in self.kernels.items()}
             return graph.import_into_graph(inputs, kernels)
 
+        # So that the loaded module answers `module(input_tensor=...)` too.
+        arguments = [
+            inspect.Parameter(spec.name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            for spec in graph.input_specs
+        ]
+        detect.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
         self.detect = tf.function(detect, input_signature=graph.input_specs)
         self.__call__ = self.detect
 
