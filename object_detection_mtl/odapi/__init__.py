@@ -6,8 +6,8 @@ Modules and functions have the OD API's names (`odapi.utils.label_map_util`, `od
 
     python -m object_detection_mtl.odapi script.py arguments
 
-and in notebooks by `%load_ext object_detection_mtl.odapi`. docs/coming_from_odapi.md lists the
-names and the differences.
+and in notebooks by `%load_ext object_detection_mtl.odapi`. docs/guides/od_api_scripts.md lists
+the names and the differences.
 """
 
 from __future__ import annotations
