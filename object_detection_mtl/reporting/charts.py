@@ -315,7 +315,7 @@ def score_histogram(calibration: Calibration) -> Markup:
 @_styled
 def loss_chart(curves: Mapping[str, LossCurve], title: str) -> Markup:
     """Return losses over the steps of a training."""
-    axes = _new_axes(width=6.2)
+    axes = _new_axes(width=5.4)
     for number, (name, curve) in enumerate(curves.items()):
         steps, values = _thinned(curve.steps, curve.values)
         marker = "o" if len(steps) < 20 else None
