@@ -12,7 +12,7 @@ used, and each command imports its modules after its flags are parsed.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from object_detection_mtl.api.config_loading import load_config

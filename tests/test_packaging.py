@@ -27,6 +27,23 @@ PROTO_PACKAGE = Path(object_detection_mtl.__file__).parent / "protos"
 SCHEMA = sorted(path.stem for path in (ROOT / "protos").glob("*.proto"))
 
 
+def test_the_version_is_the_same_everywhere():
+    version = object_detection_mtl.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[([\d.]+)\] - (\d{4}-\d\d-\d\d)$", changelog, re.MULTILINE)
+    assert newest
+    assert newest[1] == version
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in citation
+
+
+def test_every_extra_is_in_the_table_of_the_documentation():
+    page = (ROOT / "docs" / "getting_started" / "install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z`, ]+`) \|", page, re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", " ".join(rows))
+    assert sorted(listed) == sorted(PROJECT["project"]["optional-dependencies"])
+
+
 def requirement(texts, name):
     """Return the one requirement on `name` that holds everywhere."""
     found = [item for item in map(Requirement, texts) if item.name == name and not item.marker]
