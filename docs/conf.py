@@ -30,6 +30,9 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
+# "--flag" stays "--flag".
+smartquotes = False
+
 html_theme = "furo"
 html_title = f"object_detection_mtl {release}"
 html_static_path = ["_static"]

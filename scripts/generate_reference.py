@@ -212,16 +212,15 @@ def _message_section(schema: Schema, name: str, linked: set[str]) -> list[str]:
     lines = [f"({anchor(name)})=", f"## {name}", "", escape(schema.comments[name]), ""]
     if not message.field:
         return [*lines, "No fields.", ""]
-    lines += ["| field | type | default | meaning |", "|---|---|---|---|"]
+    lines += ["| field | default | meaning |", "|---|---|---|"]
     enums = []
     for field in message.field:
         type_text = _type_text(field, linked)
         if field.type == _ENUM and short_name(field.type_name) not in enums:
             enums.append(short_name(field.type_name))
         meaning = _meaning(schema, name, field)
-        lines.append(
-            f"| `{field.name}` | {type_text} | {_default(schema, name, field)} | {meaning} |"
-        )
+        default = _default(schema, name, field)
+        lines.append(f"| `{field.name}`<br>{type_text} | {default} | {meaning} |")
     for enum in enums:
         lines += ["", f"`{enum}`:", ""]
         for value in schema.enums[enum].value:

@@ -16,7 +16,9 @@ def pages(tmp_path_factory):
 
 
 def row(page, name):
-    (found,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    (found,) = [
+        line for line in page.splitlines() if line.startswith((f"| `{name}` |", f"| `{name}`<br>"))
+    ]
     return found
 
 
@@ -27,7 +29,7 @@ def section(page, name):
 def test_a_field_has_type_default_and_comment(pages):
     mtl = section(pages["config_model"], "MTL")
     assert row(mtl, "num_windows") == (
-        "| `num_windows` | int32 | `64` | Random windows per image. Must be at least 1. *Field of "
+        "| `num_windows`<br>int32 | `64` | Random windows per image. Must be at least 1. *Field of "
         "this package.* |"
     )
     assert "[BoxPredictor](#config-boxpredictor)" in row(mtl, "window_box_predictor")
