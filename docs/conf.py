@@ -29,6 +29,9 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+# `name` in a docstring is code.
+default_role = "code"
 
 # "--flag" stays "--flag".
 smartquotes = False

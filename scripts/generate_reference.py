@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the reference pages that are derived from code: config fields and commands.
+"""Write the reference pages that are derived from code: config fields, commands, Python API.
 
     python scripts/generate_reference.py [directory]
 
@@ -361,10 +361,32 @@ def _docstring(text: str) -> list[str]:
     return [*lines, "```"] if inside else lines
 
 
+def api_page() -> str:
+    """Return the page on the Python API: a directive of autodoc for each public name."""
+    import object_detection_mtl
+
+    lines = [
+        "# Python API",
+        "",
+        "`import object_detection_mtl as odm` imports no TensorFlow; a function imports it when it needs",
+        "it. [The Python API](../../guides/python_api.md) shows its use.",
+        "",
+    ]
+    functions_first = sorted(object_detection_mtl.__all__, key=lambda name: name[0].isupper())
+    for name in functions_first:
+        lines += [f"## {name}", "", "```{eval-rst}"]
+        if name[0].isupper():
+            lines += [f".. autoclass:: object_detection_mtl.{name}", "   :members:"]
+        else:
+            lines.append(f".. autofunction:: object_detection_mtl.{name}")
+        lines += ["```", ""]
+    return "\n".join(lines)
+
+
 def write_pages(directory: Path) -> list[Path]:
     """Write all pages; files that have not changed keep their time."""
     directory.mkdir(parents=True, exist_ok=True)
-    pages = {**dict(config_pages()), "commands": command_page()}
+    pages = {**dict(config_pages()), "commands": command_page(), "python_api": api_page()}
     paths = []
     for name, text in pages.items():
         path = directory / f"{name}.md"

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+import object_detection_mtl
+
 pytest.importorskip("grpc_tools", reason="needs grpcio-tools: install .[docs]")
 
 from scripts import generate_reference  # noqa: E402
@@ -85,3 +87,11 @@ def test_pages_that_have_not_changed_keep_their_time(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in generate_reference.write_pages(tmp_path)}
     after = {path: path.stat().st_mtime_ns for path in generate_reference.write_pages(tmp_path)}
     assert before == after
+
+
+def test_every_public_name_of_the_package_is_listed(pages):
+    page = pages["python_api"]
+    listed = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(object_detection_mtl.__all__)
+    assert ".. autofunction:: object_detection_mtl.load_config" in page
+    assert ".. autoclass:: object_detection_mtl.Detections\n   :members:" in page
