@@ -368,8 +368,8 @@ def api_page() -> str:
     lines = [
         "# Python API",
         "",
-        "`import object_detection_mtl as odm` imports no TensorFlow; a function imports it when it needs",
-        "it. [The Python API](../../guides/python_api.md) shows its use.",
+        "`import object_detection_mtl as odm` imports no TensorFlow; a function imports it when it",
+        "needs it. [The Python API](../../guides/python_api.md) shows its use.",
         "",
     ]
     functions_first = sorted(object_detection_mtl.__all__, key=lambda name: name[0].isupper())
