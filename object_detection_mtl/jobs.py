@@ -227,8 +227,7 @@ def evaluate(
         ConfigError, ValueError, FileNotFoundError: as `train`; no checkpoint appeared in time.
     """
     runtime_conversion.require_conversion(engine, precision)
-    if not on_train_data:
-        validation.require_evaluation(config)
+    validation.require_evaluation(config, on_train_data=on_train_data)
     last_step = config.train_config.num_steps if num_train_steps is None else num_train_steps
     if min_interval is None:
         min_interval = config.eval_config.eval_interval_secs

@@ -293,7 +293,9 @@ class TestEvaluate:
 
     def test_one_checkpoint_two_examples_no_label_map(self, records_dir, run, tmp_path, loaded):
         config = records.load(
-            records_dir, "eval_config.num_examples=2", "eval_input_reader[0].label_map_path="
+            records_dir,
+            "eval_input_reader[0].sample_1_of_n_examples=2",
+            "eval_input_reader[0].label_map_path=",
         )
         metrics = jobs.evaluate(config, str(run / "ckpt-2"), tmp_path)
         written = json.loads((tmp_path / "eval/val/metrics-2.json").read_text())

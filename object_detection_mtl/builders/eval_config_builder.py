@@ -26,18 +26,14 @@ def build_evaluators(
     options = MetricsOptions(
         include_metrics_per_category=config.include_metrics_per_category,
         all_metrics_per_category=config.all_metrics_per_category,
+        recall_bounds=(config.recall_lower_bound, config.recall_upper_bound),
     )
     return make_evaluators(config.metrics_set, categories, options)
 
 
 def build_options(config: eval_pb2.EvalConfig) -> EvaluationOptions:
-    """Return the options of an evaluation.
-
-    `num_examples` has an effect only where the configuration sets it; its default would skip part
-    of a larger dataset.
-    """
+    """Return the options of an evaluation."""
     return EvaluationOptions(
-        num_examples=config.num_examples if config.HasField("num_examples") else None,
         num_visualizations=config.num_visualizations if config.retain_original_images else 0,
         min_score=config.min_score_threshold,
         max_boxes=config.max_num_boxes_to_visualize,

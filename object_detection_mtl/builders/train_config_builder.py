@@ -12,7 +12,7 @@ from object_detection_mtl.builders import mtl_builder, optimizer_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.keras_applications import IMAGENET
 from object_detection_mtl.checkpoints.restore import restore
-from object_detection_mtl.checkpoints.restore_plan import FIRST_STAGE, RestoreRequest
+from object_detection_mtl.checkpoints.restore_plan import DETECTION, FIRST_STAGE, RestoreRequest
 from object_detection_mtl.protos import train_pb2
 from object_detection_mtl.training import gradients
 from object_detection_mtl.training.training_loop import LoopOptions, TrainableModel
@@ -89,18 +89,14 @@ def build_loop_options(
 
     Args:
         config: resolved.
-        num_train_steps: instead of the config's num_steps; None takes that.
+        num_train_steps: instead of the config's num_steps; None takes that. If the config has
+            none, training ends when it is stopped.
         options: further fields of `LoopOptions`.
 
     Raises:
-        ValueError: neither gives the number of steps, or a number is out of range.
+        ValueError: a number is out of range.
     """
-    num_steps = config.num_steps if num_train_steps is None else num_train_steps
-    if num_steps < 1:
-        raise ValueError(
-            f"the number of training steps is {num_steps}; give --num_train_steps or "
-            "train_config.num_steps"
-        )
+    num_steps = (config.num_steps or None) if num_train_steps is None else num_train_steps
     return LoopOptions(
         num_steps, keep_every_n_hours=config.keep_checkpoint_every_n_hours, **options
     )
@@ -146,6 +142,7 @@ def build_initializer(
             checkpoint_type=request.checkpoint_type,
             include=request.include,
             exclude=request.exclude,
+            load_what_fits=request.load_what_fits,
         )
 
     return initialize
@@ -166,16 +163,17 @@ def restore_request(
         checkpoint_type: instead of the config's.
         use_moving_averages: take the averages where there are some.
     """
+    if checkpoint_type is None:
+        checkpoint_type = config.fine_tune_checkpoint_type
+    load_all = config.load_all_detection_checkpoint_vars and checkpoint_type == DETECTION
     include = tuple(
         scope
         for field, scopes in _RESTORE_SCOPES.items()
-        if getattr(config, field)
+        if getattr(config, field) or (load_all and field == "restore_box_predictor")
         for scope in scopes
     )
     include += mtl_builder.restored_scopes(config)
-    if checkpoint_type is None:
-        checkpoint_type = config.fine_tune_checkpoint_type
-    return RestoreRequest(checkpoint_type, include, fresh_scopes, use_moving_averages)
+    return RestoreRequest(checkpoint_type, include, fresh_scopes, use_moving_averages, load_all)
 
 
 def _directory_of(path: str) -> str:

@@ -41,6 +41,7 @@ def restore(
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     use_moving_averages: bool = False,
+    load_what_fits: bool = False,
     verbose: bool = True,
 ) -> RestoreReport:
     """Assign a checkpoint's weights to a detector's variables.
@@ -57,6 +58,8 @@ def restore(
             is sized for another number of classes is skipped.
         exclude: scopes whose copy of the backbone stays as initialized.
         use_moving_averages: load the averages that the optimizer kept, where it kept one.
+        load_what_fits: with `detection`, heads that are missing in the checkpoint or have another
+            shape there stay as initialized; the report names them.
         verbose: print the report's table.
 
     Returns:
@@ -67,7 +70,9 @@ def restore(
             shape differs; a variable that was asked for is missing; a type that the checkpoint
             cannot serve.
     """
-    request = RestoreRequest(checkpoint_type, tuple(include), tuple(exclude), use_moving_averages)
+    request = RestoreRequest(
+        checkpoint_type, tuple(include), tuple(exclude), use_moving_averages, load_what_fits
+    )
     variables = native.named_variables(detector)
     checkpoint = open_any(path, variables)
     plan, report = _plan(checkpoint, variables, request)
@@ -124,10 +129,14 @@ def _account(
         else:
             group = skipped if _may_differ(name, request) else mismatched
             group.append(f"{name}: {list(value.shape)}, {list(expected)}")
+    missing = sorted(plan.wanted - plan.values.keys())
+    if request.load_what_fits:
+        skipped += [f"{name}: not in the checkpoint" for name in missing if _is_optional(name)]
+        missing = [name for name in missing if not _is_optional(name)]
     return RestoreReport(
         source=plan.description,
         loaded=tuple(loaded),
-        missing=tuple(sorted(plan.wanted - plan.values.keys())),
+        missing=tuple(missing),
         unused=tuple(sorted(plan.weights - used)),
         mismatched=tuple(mismatched),
         skipped=tuple(skipped),
@@ -135,8 +144,15 @@ def _account(
     )
 
 
+def _is_optional(name: str) -> bool:
+    """Return whether `load_what_fits` allows a variable to stay as it is."""
+    return not name.startswith(FEATURE_EXTRACTORS)
+
+
 def _may_differ(name: str, request: RestoreRequest) -> bool:
     """Return whether a layer's size depends on the number of classes, so that it may differ."""
+    if request.load_what_fits and _is_optional(name):
+        return True
     is_head = not name.startswith((*FEATURE_EXTRACTORS, REGION_PROPOSALS))
     return request.checkpoint_type != FULL and is_head and name.count("/") == 2
 

@@ -32,6 +32,7 @@ class RestoreRequest:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     use_moving_averages: bool = False
+    load_what_fits: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,20 @@ _NOT_NEGATIVE = _at_least(0)
 _FROZEN_BLOCKS = Rule(
     lambda value: not value or value[-1] in "01234", 'empty, or "block1" ... "block4"'
 )
+_FALSE_ONE_LABEL = Rule(lambda value: not value, "false: every box has one class")
+
+
+def _absent(what: str) -> Rule:
+    """Return the rule of a message that changes the model in the OD API and is unsupported."""
+    return Rule(lambda value: not value or not value.ListFields(), f"absent: {what}")
+
+
 _ALL_POSITIVE = Rule(lambda value: all(item > 0 for item in value), "greater than 0 each")
 
 RULES: dict[str, Rule] = {
+    "GraphRewriter.quantization": _absent("quantization is unsupported"),
+    "FasterRcnn.context_config": _absent("Context R-CNN is unsupported"),
+    "PostProcessing.calibration_config": _absent("scores are not calibrated"),
     "FasterRcnn.num_classes": _COUNT,
     "FasterRcnn.number_of_stages": Rule(
         lambda value: value in (1, 2), "1 (proposals only) or 2: masks (3) are not supported"
@@ -135,6 +146,8 @@ RULES: dict[str, Rule] = {
     "TrainConfig.batch_size": _COUNT,
     "TrainConfig.gradient_clipping_by_norm": _NOT_NEGATIVE,
     "TrainConfig.max_number_of_boxes": _COUNT,
+    "TrainConfig.merge_multiple_label_boxes": _FALSE_ONE_LABEL,
+    "TrainConfig.use_multiclass_scores": _FALSE_ONE_LABEL,
     "TrainConfig.fine_tune_checkpoint_type": _one_of("", "classification", "detection", "full"),
     "MomentumOptimizer.momentum_optimizer_value": _BELOW_ONE,
     "RMSPropOptimizer.momentum_optimizer_value": _BELOW_ONE,
@@ -158,6 +171,17 @@ RULES: dict[str, Rule] = {
     "RandomHorizontalFlip.probability": _FRACTION,
     "EvalConfig.batch_size": _COUNT,
     "EvalConfig.min_score_threshold": _FRACTION,
+    "InputReader.expand_labels_hierarchy": Rule(
+        lambda value: not value,
+        "false: hierarchies of classes are unsupported. Expand the labels of the records",
+    ),
+    "InputReader.input_type": Rule(
+        lambda value: value in (0, 1),
+        "TF_EXAMPLE: records of tf.SequenceExample are unsupported",
+    ),
+    "InputReader.num_additional_channels": Rule(
+        lambda value: value == 0, "0: images have three channels"
+    ),
     "InputReader.sample_1_of_n_examples": _COUNT,
     "InputReader.num_readers": _COUNT,
     "InputReader.shuffle_buffer_size": _COUNT,

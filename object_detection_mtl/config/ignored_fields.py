@@ -33,9 +33,7 @@ _NOT_DRAWN = "the drawing has a fixed style"
 
 # By message and field: why it has no effect, and the values that are the same as no value.
 IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "TrainEvalPipelineConfig.graph_rewriter": ("quantization is not supported", ()),
     "DetectionModel.init_file": ("set train_config.fine_tune_checkpoint", ("",)),
-    "FasterRcnn.context_config": (_NO_CONTEXT, ()),
     "FasterRcnn.first_stage_clip_window": ("proposals are always clipped", ()),
     "FasterRcnn.inplace_batchnorm_update": (_SAME_RESULT, (False,)),
     "FasterRcnn.output_final_box_features": (_NOT_EXPORTED, (False,)),
@@ -86,7 +84,6 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "BatchNonMaxSuppression.use_hard_nms": (_SAME_RESULT, (False,)),
     "BatchNonMaxSuppression.use_partitioned_nms": (_SAME_RESULT, (False,)),
     "BatchNonMaxSuppression.use_static_shapes": (_SAME_RESULT, (False,)),
-    "PostProcessing.calibration_config": ("scores are not calibrated", ()),
     "RandomHorizontalFlip.keypoint_flip_permutation": (_NO_MASKS, ()),
     "RandomRotation90.keypoint_rot_permutation": (_NO_MASKS, ()),
     "RandomVerticalFlip.keypoint_flip_permutation": (_NO_MASKS, ()),
@@ -96,12 +93,7 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
         (_ANY,),
     ),
     "TrainConfig.ignore_options": ("use the difficult and crowd flags of the annotations", ()),
-    "TrainConfig.load_all_detection_checkpoint_vars": (
-        "set fine_tune_checkpoint_type: full",
-        (False,),
-    ),
     "TrainConfig.log_every_n_steps": (_BY_STEPS, ()),
-    "TrainConfig.merge_multiple_label_boxes": (_ONE_LABEL, (False,)),
     "TrainConfig.num_batch_queue_threads": (_QUEUES, ()),
     "TrainConfig.prefetch_queue_capacity": (_QUEUES, ()),
     "TrainConfig.replicas_to_aggregate": (_REPLICAS, (1,)),
@@ -118,7 +110,6 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainConfig.sync_replicas": (_REPLICAS, (_ANY,)),
     "TrainConfig.unpad_groundtruth_tensors": ("padding is always masked", (_ANY,)),
     "TrainConfig.use_bfloat16": ("training is in float32", (False,)),
-    "TrainConfig.use_multiclass_scores": (_ONE_LABEL, (False,)),
     "EvalConfig.calc_loss": ("losses are always evaluated", (True,)),
     "EvalConfig.coco_eval_options": ("all twelve COCO numbers are reported", ()),
     "EvalConfig.eval_instance_masks": (_NO_MASKS, (False,)),
@@ -135,9 +126,11 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "EvalConfig.max_evals": ("set --eval_timeout", (0,)),
     "EvalConfig.nms_threshold": ("post-processing has its own", (1.0,)),
     "EvalConfig.nms_type": ("post-processing has its own", ("standard",)),
+    "EvalConfig.num_examples": (
+        "all examples are evaluated; sample_1_of_n_examples of the reader evaluates a part",
+        (),
+    ),
     "EvalConfig.parameterized_metric": (_NO_MASKS, ()),
-    "EvalConfig.recall_lower_bound": ("applies to precision at recall only", (0.0,)),
-    "EvalConfig.recall_upper_bound": ("applies to precision at recall only", (1.0,)),
     "EvalConfig.retain_original_image_additional_channels": (
         "images have three channels",
         (False,),
@@ -156,11 +149,9 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
         "training has no last batch; evaluation keeps it",
         (_ANY,),
     ),
-    "InputReader.expand_labels_hierarchy": (_ONE_LABEL, (False,)),
     "InputReader.filenames_shuffle_buffer_size": ("all file names are shuffled", ()),
     "InputReader.frame_index": ("records hold single images", (-1,)),
     "InputReader.include_source_id": ("the source is always read", (_ANY,)),
-    "InputReader.input_type": ("records hold tf.train.Example", (0, 1)),
     "InputReader.keypoint_type_weight": (_NO_MASKS, ()),
     "InputReader.load_context_features": (_NO_CONTEXT, (False,)),
     "InputReader.load_context_image_ids": (_NO_CONTEXT, (False,)),
@@ -171,7 +162,6 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "InputReader.load_track_id": ("tracks are not predicted", (False,)),
     "InputReader.mask_type": (_NO_MASKS, ()),
     "InputReader.min_after_dequeue": (_QUEUES, ()),
-    "InputReader.num_additional_channels": ("images have three channels", (0,)),
     "InputReader.num_epochs": ("training repeats the data, evaluation reads it once", (0, 1)),
     "InputReader.num_keypoints": (_NO_MASKS, (0,)),
     "InputReader.num_parallel_batches": (_QUEUES, ()),
@@ -254,6 +244,14 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
         )
         for name, (switch, default) in _AUXILIARY_FORMS.items()
     },
+    **{
+        f"EvalConfig.recall_{side}_bound": (
+            lambda owner: "precision_at_recall_detection_metrics" in owner.metrics_set,
+            "applies to precision_at_recall_detection_metrics only",
+            (default,),
+        )
+        for side, default in (("lower", 0.0), ("upper", 1.0))
+    },
     "BatchNonMaxSuppression.max_detections_per_class": (
         lambda owner: not owner.use_class_agnostic_nms,
         "applies without use_class_agnostic_nms only",
@@ -296,14 +294,34 @@ def find_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[st
     return paths
 
 
+# Reasons that do not concern a result of training, evaluation or export.
+_WITHOUT_CONSEQUENCE = (_QUEUES, _SAME_RESULT, _REPLICAS, _BY_STEPS, _NOT_DRAWN)
+
+
 def warn_about_ignored_fields(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
-    """Log one warning that names all ignored fields, if there are any.
+    """Log one warning that names the ignored fields, if there are any.
+
+    Fields that change no result are only counted; they are listed at the log level DEBUG.
 
     Args:
         config: as the user wrote it, with overrides.
         source: its name in the message.
     """
     fields = find_ignored_fields(config)
-    if fields:
-        lines = "".join(f"\n  {path} ({why})" for path, why in fields.items())
-        _logger.warning("%s: these fields are ignored:%s", source, lines)
+    others = {path: why for path, why in fields.items() if why not in _WITHOUT_CONSEQUENCE}
+    count = len(fields) - len(others)
+    if others:
+        _logger.warning("%s: these fields are ignored:%s", source, _lines(others))
+    if count:
+        _logger.warning(
+            "%s: %d ignored fields change no result, such as %s; --verbosity=1 lists them",
+            source,
+            count,
+            next(path for path in fields if path not in others),
+        )
+        unused = {path: why for path, why in fields.items() if path not in others}
+        _logger.debug("%s: ignored fields that change no result:%s", source, _lines(unused))
+
+
+def _lines(fields: dict[str, str]) -> str:
+    return "".join(f"\n  {path} ({why})" for path, why in fields.items())

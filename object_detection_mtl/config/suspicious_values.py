@@ -22,13 +22,28 @@ def find_suspicious_values(config: pipeline_pb2.TrainEvalPipelineConfig) -> list
     warnings = [*_stride_warnings(model.first_stage_anchor_generator, stride, path)]
     if not model.clip_anchors_to_image:
         warnings += _size_warnings(model.first_stage_anchor_generator, model.image_resizer, path)
-    return warnings
+    return [*warnings, *_schedule_warnings(config)]
 
 
 def warn_about_suspicious_values(config: pipeline_pb2.TrainEvalPipelineConfig, source: str) -> None:
     """Log one warning for each suspicious value; `source` names the configuration."""
     for warning in find_suspicious_values(config):
         _logger.warning("%s: %s", source, warning)
+
+
+def _schedule_warnings(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:
+    train = config.train_config
+    chosen = train.optimizer.WhichOneof("optimizer")
+    if chosen is None or train.num_steps:
+        return
+    rate = getattr(train.optimizer, chosen).learning_rate
+    if rate.HasField("cosine_decay_learning_rate"):
+        steps = rate.cosine_decay_learning_rate.total_steps
+        yield (
+            f"train_config.num_steps is not set, and the learning rate of "
+            f"cosine_decay_learning_rate is 0 from total_steps = {steps} on: set both to the "
+            "length of the training"
+        )
 
 
 def _stride_warnings(

@@ -2,12 +2,15 @@
 
 All problems of a configuration are reported together, one line each, with the field's path, its
 value and what is allowed. Ranges of single fields are in `field_rules`; this module checks
-conditions on several fields and required fields. Unsupported members of oneofs that a builder
+conditions on several fields and required fields. A job is refused for fields that it reads: the
+model is checked when a configuration is loaded, the rest by `require_training` and
+`require_evaluation`. Unsupported members of oneofs that a builder
 translates (optimizer, schedule, initializer ...) are refused by that builder.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.message import Message
@@ -26,7 +29,27 @@ from object_detection_mtl.protos import (
     pipeline_pb2,
 )
 
-METRICS = ("coco_detection_metrics", "pascal_voc_detection_metrics")
+METRICS = (
+    "coco_detection_metrics",
+    "pascal_voc_detection_metrics",
+    "weighted_pascal_voc_detection_metrics",
+    "precision_at_recall_detection_metrics",
+    "oid_V2_detection_metrics",
+)
+# Metrics of the Object Detection API that do not exist here -> why.
+_OTHER_METRICS = {
+    "oid_challenge_detection_metrics": (
+        "is unsupported, because image-level labels are not read; oid_V2_detection_metrics has "
+        "the same matching of objects and groups"
+    ),
+    "oid_challenge_segmentation_metrics": "needs masks, which are unsupported",
+    "coco_mask_metrics": "needs masks, which are unsupported",
+    "coco_panoptic_metrics": "needs masks, which are unsupported",
+    "lvis_mask_metrics": "needs masks, which are unsupported",
+    "pascal_voc_instance_segmentation_metrics": "needs masks, which are unsupported",
+    "weighted_pascal_voc_instance_segmentation_metrics": "needs masks, which are unsupported",
+    "coco_keypoint_metrics": "needs keypoints, which are unsupported",
+}
 
 # Stands for a path in sample configurations of the Object Detection API.
 _PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
@@ -34,51 +57,87 @@ _BOX_PREDICTORS = ("mask_rcnn_box_predictor", "rfcn_box_predictor")
 
 
 def validate(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Check a resolved configuration.
+    """Check the model of a resolved configuration.
 
     Raises:
         ConfigError: the message lists every problem.
     """
     check_meta_architecture(config.model)
-    faster_rcnn = config.model.faster_rcnn
-    problems = [*_broken_rules(config), *_model_problems(faster_rcnn)]
-    if config.HasField("train_config"):
-        path = "train_config.optimizer"
-        problems += _schedule_problems(config.train_config.optimizer, path)
-        for index, step in enumerate(config.train_config.data_augmentation_options):
-            if step.WhichOneof("preprocessing_step") is None:
-                problems.append(f"train_config.data_augmentation_options[{index}]: is empty")
-    problems += _metric_problems(config.eval_config)
-    _raise(problems, "the configuration cannot be used")
+    _raise(find_model_problems(config), "the configuration cannot be used")
 
 
 def require_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Check that a validated configuration has the fields that training needs.
+    """Check what training reads of a validated configuration.
 
     Raises:
-        ConfigError: the message lists every missing field.
+        ConfigError: the message lists every problem.
     """
+    _raise(find_training_problems(config), "the configuration cannot be used for training")
+
+
+def require_evaluation(
+    config: pipeline_pb2.TrainEvalPipelineConfig, *, on_train_data: bool = False
+) -> None:
+    """Check what evaluation reads of a validated configuration.
+
+    Args:
+        config: the configuration.
+        on_train_data: evaluate the train_input_reader instead of the eval_input_reader.
+
+    Raises:
+        ConfigError: the message lists every problem.
+    """
+    problems = find_evaluation_problems(config, on_train_data=on_train_data)
+    _raise(problems, "the configuration cannot be used for evaluation")
+
+
+def find_model_problems(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
+    """Return one line for each problem of the model."""
+    return [
+        *_broken_rules(config, "model", "graph_rewriter"),
+        *_model_problems(config.model.faster_rcnn),
+    ]
+
+
+def find_training_problems(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
+    """Return one line for each problem of the fields that only training reads."""
+    train = config.train_config
     problems = [*_missing(config, ["train_config", "train_input_reader"])]
-    if config.train_config.optimizer.WhichOneof("optimizer") is None:
+    problems += _broken_rules(config, "train_config", "train_input_reader")
+    if train.optimizer.WhichOneof("optimizer") is None:
         problems.append(
             "train_config.optimizer: is missing; set momentum_optimizer, adam_optimizer or "
             "rms_prop_optimizer"
         )
+    problems += _schedule_problems(train.optimizer, "train_config.optimizer")
+    for index, step in enumerate(train.data_augmentation_options):
+        if step.WhichOneof("preprocessing_step") is None:
+            problems.append(f"train_config.data_augmentation_options[{index}]: is empty")
+    model = config.model.faster_rcnn
+    if model.second_stage_batch_size > model.first_stage_max_proposals:
+        problems.append(
+            f"model.faster_rcnn.second_stage_batch_size = {model.second_stage_batch_size}: must be "
+            f"at most first_stage_max_proposals = {model.first_stage_max_proposals}, from which it "
+            "samples"
+        )
     problems += _reader_problems([config.train_input_reader], "train_input_reader")
-    if _PLACEHOLDER in config.train_config.fine_tune_checkpoint:
+    if _PLACEHOLDER in train.fine_tune_checkpoint:
         problems.append(_placeholder("train_config.fine_tune_checkpoint"))
-    _raise(problems, "the configuration cannot be used for training")
+    return problems
 
 
-def require_evaluation(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
-    """Check that a validated configuration has the fields that evaluation needs.
-
-    Raises:
-        ConfigError: the message lists every missing field.
-    """
-    problems = _missing(config, ["eval_input_reader"])
-    problems += _reader_problems(config.eval_input_reader, "eval_input_reader")
-    _raise(problems, "the configuration cannot be used for evaluation")
+def find_evaluation_problems(
+    config: pipeline_pb2.TrainEvalPipelineConfig, *, on_train_data: bool = False
+) -> list[str]:
+    """Return one line for each problem of the fields that only evaluation reads."""
+    name = "train_input_reader" if on_train_data else "eval_input_reader"
+    readers = [config.train_input_reader] if on_train_data else config.eval_input_reader
+    return [
+        *_missing(config, [name]),
+        *_broken_rules(config, "eval_config", name),
+        *_reader_problems(readers, name),
+        *_metric_problems(config.eval_config),
+    ]
 
 
 def _raise(problems: Sequence[str], what: str) -> None:
@@ -106,14 +165,16 @@ def check_meta_architecture(model: model_pb2.DetectionModel) -> None:
         )
 
 
-def _broken_rules(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:
+def _broken_rules(config: pipeline_pb2.TrainEvalPipelineConfig, *roots: str) -> Iterator[str]:
+    """Yield one line for each field below the top-level fields `roots` that breaks its rule."""
     for node in proto_messages.walk(config):
         rule = field_rules.RULES.get(node.key)
-        if rule is None:
+        if rule is None or re.split(r"[.\[]", node.path)[0] not in roots:
             continue
         value = list(node.value) if node.field.is_repeated else node.value
         if not rule.holds(value):
-            yield f"{node.path} = {value!r}: must be {rule.words}"
+            shown = f" = {value!r}" if node.field.message_type is None else ""
+            yield f"{node.path}{shown}: must be {rule.words}"
 
 
 def _missing(message: Message, names: Iterable[str], path: str = "") -> list[str]:
@@ -137,11 +198,6 @@ def _model_problems(config: faster_rcnn_pb2.FasterRcnn) -> list[str]:
     problems += feature_extractors.problems(config.feature_extractor, f"{path}.feature_extractor")
     problems += _resizer_problems(config.image_resizer, f"{path}.image_resizer")
     problems += _anchor_problems(config.first_stage_anchor_generator, path)
-    if config.second_stage_batch_size > config.first_stage_max_proposals:
-        problems.append(
-            f"{path}.second_stage_batch_size = {config.second_stage_batch_size}: must be at most "
-            f"first_stage_max_proposals = {config.first_stage_max_proposals}, from which it samples"
-        )
     if config.number_of_stages > 1:
         problems += _second_stage_problems(config, path)
     nms = config.second_stage_post_processing.batch_non_max_suppression
@@ -259,10 +315,9 @@ def _schedule_problems(config: optimizer_pb2.Optimizer, path: str) -> Iterator[s
 def _metric_problems(config: eval_pb2.EvalConfig) -> Iterator[str]:
     for index, name in enumerate(config.metrics_set):
         if name not in METRICS:
-            yield (
-                f'eval_config.metrics_set[{index}] = "{name}": must be one of '
-                f"{listing(METRICS)}{suggestion(name, METRICS)}"
-            )
+            near = suggestion(name, METRICS)
+            why = _OTHER_METRICS.get(name, f"must be one of {listing(METRICS)}{near}")
+            yield f'eval_config.metrics_set[{index}] = "{name}": {why}'
 
 
 def _reader_problems(readers: Sequence[input_reader_pb2.InputReader], name: str) -> Iterator[str]:

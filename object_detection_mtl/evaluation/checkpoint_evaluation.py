@@ -47,7 +47,6 @@ class EvaluationOptions:
     """Options of an evaluation.
 
     Attributes:
-        num_examples: maximum number of images; None for all.
         num_visualizations: images drawn; they need data with `original_images`.
         min_score: detections with a lower score are not drawn.
         max_boxes: maximum number of detections drawn in an image; None for all.
@@ -57,7 +56,6 @@ class EvaluationOptions:
         precision: its number format.
     """
 
-    num_examples: int | None = None
     num_visualizations: int = 0
     min_score: float = 0.5
     max_boxes: int | None = 20
@@ -154,7 +152,6 @@ class CheckpointEvaluation:
                         skip=frozenset([COMPARISONS]),
                     ),
                     [*self._evaluators, *collectors],
-                    num_examples=self._options.num_examples,
                     observe=observe,
                 )
         except failures.EXPLAINED as error:

@@ -177,7 +177,6 @@ def evaluate_detections(
     infer_fn: Callable[[Tensors], Tensors],
     evaluators: Sequence[DetectionEvaluator],
     *,
-    num_examples: int | None = None,
     progress: Callable[[int], None] | None = None,
     observe: Callable[[int, Tensors, Tensors], None] | None = None,
 ) -> EvaluationResult:
@@ -191,7 +190,6 @@ def evaluate_detections(
             `detection_classes` [B, D], `num_detections` [B]. It may add scalars named 'Loss/...'
             (means over the batch); their mean over all images is added to the metrics.
         evaluators: they get absolute boxes and 1-based classes, and are cleared first.
-        num_examples: maximum number of images; None or 0 for all.
         progress: called after each batch with the number of images done.
         observe: called with (batch number, batch, detections), to draw or store them.
 
@@ -199,16 +197,13 @@ def evaluate_detections(
         The metrics of all evaluators in one dictionary, counts and times.
 
     Raises:
-        ValueError: the dataset is infinite and `num_examples` is not set; a ground-truth class is
-            not a category; boxes or scores are not finite.
+        ValueError: the dataset is infinite; a ground-truth class is not a category; boxes or
+            scores are not finite.
         KeyError: the batch or the detections lack a key.
     """
     cardinality = getattr(dataset, "cardinality", None)
-    if not num_examples and cardinality and int(cardinality()) == _INFINITE_CARDINALITY:
-        raise ValueError(
-            "the dataset is infinite; expected a finite dataset. Remove repeat(), or set "
-            "num_examples"
-        )
+    if cardinality and int(cardinality()) == _INFINITE_CARDINALITY:
+        raise ValueError("the dataset is infinite; expected a finite dataset. Remove repeat()")
     for evaluator in evaluators:
         evaluator.clear()
     unique, means = _UniqueImageIds(), _Means()
@@ -217,8 +212,6 @@ def evaluate_detections(
     for number, batch in enumerate(dataset):
         detections = infer_fn(batch)
         images = list(_images(batch, detections))
-        if num_examples:
-            images = images[: num_examples - num_images]
         for image in images:
             _feed(evaluators, unique(image.image_id), image)
             num_groundtruth += len(image.groundtruth_boxes)
@@ -229,8 +222,6 @@ def evaluate_detections(
             observe(number, batch, detections)
         if progress:
             progress(num_images)
-        if num_examples and num_images >= num_examples:
-            break
     detected = time.perf_counter()
     metrics: dict[str, float] = {}
     for evaluator in evaluators:

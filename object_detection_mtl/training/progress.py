@@ -18,7 +18,7 @@ class TrainingProgress:
 
     def __init__(
         self,
-        num_steps: int,
+        num_steps: int | None,
         batch_size: int,
         start_step: int = 0,
         *,
@@ -29,7 +29,7 @@ class TrainingProgress:
         """Start the clock.
 
         Args:
-            num_steps: the run's last step.
+            num_steps: the run's last step; None if it has none.
             batch_size: images of a step, over all replicas.
             start_step: steps done by an earlier run.
             note: returns an additional text for a line, or "".
@@ -98,11 +98,13 @@ class TrainingProgress:
         return (step - self._rate_step) * self._batch_size / seconds
 
     def _line(self, step: int, loss: float) -> None:
-        text = f"step {step}/{self._num_steps}  loss {loss:.4f}"
+        last = self._num_steps
+        text = f"step {step}{'' if last is None else f'/{last}'}  loss {loss:.4f}"
         rate = self.images_per_second(step)
         if rate > 0:
-            left = _duration((self._num_steps - step) * self._batch_size / rate)
-            text += f"  {rate:.1f} images/s  {left} left"
+            text += f"  {rate:.1f} images/s"
+            if last is not None:
+                text += f"  {_duration((last - step) * self._batch_size / rate)} left"
         note = self._note()
         self._write(f"{text}  {note}" if note else text)
         self._line_step, self._line_time = step, self._clock()

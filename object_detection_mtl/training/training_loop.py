@@ -38,6 +38,7 @@ from object_detection_mtl.visualization.label_sheet import draw_label_sheet
 
 # Counter in checkpoints.
 SKIPPED = "skipped_nonfinite_steps"
+_NO_LAST_STEP = 2**62
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class LoopOptions:
     """Options of the outer loop.
 
     Attributes:
-        num_steps: the run ends exactly at this step.
+        num_steps: the run ends exactly at this step; None: it ends when it is stopped.
         checkpoint_every_n: steps between checkpoints; one more is written at the end.
         log_every_n: number of steps of a block, whose mean losses are logged.
         record_summaries: log images too: inputs, and, after the first block, their labels.
@@ -58,7 +59,7 @@ class LoopOptions:
             is not finite.
     """
 
-    num_steps: int
+    num_steps: int | None
     checkpoint_every_n: int = 1000
     log_every_n: int = 100
     record_summaries: bool = True
@@ -70,8 +71,9 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "checkpoint_every_n", "log_every_n", "max_to_keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,13 @@ def run_training(
         checkpoints = _checkpoints(model_dir, model, step, {SKIPPED: skipped}, strategy, options)
         try:
             start = _start(checkpoints, model, strategy, initialize, options.on_damaged)
-            if start >= options.num_steps:
+            if options.num_steps is None:
+                print(
+                    "train_config.num_steps is not set: training continues until it is stopped. "
+                    "Ctrl-C saves a checkpoint, and the same command continues from it",
+                    flush=True,
+                )
+            elif start >= options.num_steps:
                 print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
                 return TrainingResult(
                     start, str(checkpoints.newest), {}, skipped_steps=int(skipped.numpy())
@@ -297,7 +305,9 @@ class _Run:
         interrupted_by = None
         try:
             with silence_orbit():
-                self._controller.train(self._options.num_steps, checkpoint_at_completion=False)
+                self._controller.train(
+                    self._options.num_steps or _NO_LAST_STEP, checkpoint_at_completion=False
+                )
         except TrainingInterruptedError as interruption:
             interrupted_by = interruption.signal_number
         except EarlyStopError:
@@ -331,12 +341,15 @@ class _Run:
             print(f"finished at step {step}; newest checkpoint {prefix}{note}", flush=True)
         else:
             print(
-                f"stopped at step {step} of {self._options.num_steps}, saved as {prefix}; the same "
-                f"command continues from there{note}",
+                f"stopped at step {step}{self._last_step()}, saved as {prefix}; the same command "
+                f"continues from there{note}",
                 flush=True,
             )
         skipped = self._nonfinite_steps.skipped
         return TrainingResult(step, prefix, self._metrics, interrupted_by, skipped)
+
+    def _last_step(self) -> str:
+        return "" if self._options.num_steps is None else f" of {self._options.num_steps}"
 
     def _block_length(self, step: int) -> int:
         """Return the steps until the next multiple of the logging or the checkpoint interval."""

@@ -47,7 +47,6 @@ def test_metrics_per_category():
 
 def test_options():
     assert eval_config_builder.build_options(parse("")) == EvaluationOptions(
-        num_examples=None,
         num_visualizations=10,
         min_score=0.5,
         max_boxes=20,
@@ -55,10 +54,10 @@ def test_options():
     )
     assert eval_config_builder.build_options(
         parse(
-            "num_examples: 7 num_visualizations: 3 min_score_threshold: 0.25 "
+            "num_visualizations: 3 min_score_threshold: 0.25 "
             "max_num_boxes_to_visualize: 4 use_moving_averages: true"
         )
-    ) == EvaluationOptions(7, 3, 0.25, 4, True)
+    ) == EvaluationOptions(3, 0.25, 4, True)
     assert (
         eval_config_builder.build_options(parse("retain_original_images: false")).num_visualizations
         == 0

@@ -85,8 +85,9 @@ def test_loop_options():
     assert (options.num_steps, options.checkpoint_every_n) == (70, 20)
     assert options.keep_every_n_hours == 5
     assert train_config_builder.build_loop_options(parse(""), num_train_steps=3).num_steps == 3
-    with pytest.raises(ValueError, match="training steps is 0; give --num_train_steps or"):
-        train_config_builder.build_loop_options(parse(""))
+    assert train_config_builder.build_loop_options(parse("")).num_steps is None
+    with pytest.raises(ValueError, match="num_steps is 0"):
+        train_config_builder.build_loop_options(parse(""), num_train_steps=0)
 
 
 def test_forms_of_auxiliary_gradients():
@@ -125,6 +126,7 @@ def save(detector, directory):
         ("", ("FirstStageFeatureExtractor", "SecondStageFeatureExtractor")),
         ("restore_box_predictor: true", ("",)),
         ('fine_tune_checkpoint_type: "full"', ("",)),
+        ("load_all_detection_checkpoint_vars: true", ("",)),
     ],
 )
 def test_first_weights(tmp_path, fields, scopes, capsys):
@@ -139,6 +141,32 @@ def test_first_weights(tmp_path, fields, scopes, capsys):
         expected = wanted if name.startswith(scopes) else before
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
     assert "weights from a checkpoint of this package" in capsys.readouterr().out
+
+
+def test_all_variables_that_fit(tmp_path, capsys):
+    """load_all_detection_checkpoint_vars keeps heads of another size or without a counterpart."""
+    source = tiny_detector(seed=5)
+    kept = {
+        "FirstStageBoxPredictor/ClassPredictor/weights": None,
+        "SecondStageBoxPredictor/BoxEncodingPredictor/biases": np.zeros(3, np.float32),
+    }
+    names = {**native.named_variables(source), **kept}
+    tree = native.tree({n: v for n, v in names.items() if v is not None})
+    tree = tf.nest.map_structure(tf.Variable, tree)
+    path = tf.train.Checkpoint(model=tree).save(str(tmp_path / "pretrained"))
+    config = parse(
+        f'fine_tune_checkpoint: "{path}" fine_tune_checkpoint_type: "detection" '
+        "load_all_detection_checkpoint_vars: true"
+    )
+    detector = tiny_detector(seed=1)
+    before, wanted = values(detector), values(source)
+    train_config_builder.build_initializer(config, tmp_path / "run")(detector)
+    for name, value in values(detector).items():
+        expected = before if name in kept else wanted
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    shown = capsys.readouterr().out
+    assert "ClassPredictor/weights: not in the checkpoint" in shown
+    assert "BoxEncodingPredictor/biases: [3]" in shown
 
 
 def test_no_checkpoint_changes_nothing(tmp_path):

@@ -21,6 +21,10 @@ REFUSED = {
     "DetectionModel.ssd",
     "DetectionModel.center_net",
     "DetectionModel.experimental_model",
+    # By field_rules.
+    "GraphRewriter.quantization",
+    "FasterRcnn.context_config",
+    "PostProcessing.calibration_config",
 }
 
 
@@ -175,8 +179,26 @@ def test_fields_that_depend_on_the_kind_of_suppression():
 
 def test_the_contents_of_an_ignored_message_are_not_examined():
     config = pipeline_pb2.TrainEvalPipelineConfig()
-    config.model.faster_rcnn.context_config.num_attention_heads = 2
-    assert list(ignored_fields.find_ignored_fields(config)) == ["model.faster_rcnn.context_config"]
+    config.eval_config.parameterized_metric.add().coco_keypoint_metrics.class_label = "person"
+    assert list(ignored_fields.find_ignored_fields(config)) == [
+        "eval_config.parameterized_metric[0]"
+    ]
+
+
+def test_fields_that_change_no_result_are_counted(caplog):
+    config = parse()
+    config.train_config.startup_delay_steps = 5
+    config.train_config.batch_queue_capacity = 7
+    config.eval_config.num_examples = 8
+    with caplog.at_level("DEBUG"):
+        ignored_fields.warn_about_ignored_fields(config, "a.config")
+    first, second, third = [record.getMessage() for record in caplog.records]
+    assert "eval_config.num_examples (all examples are evaluated" in first
+    assert "startup_delay_steps" not in first
+    assert re.search(
+        r"a.config: \d ignored fields change no result, such as train_config\.", second
+    )
+    assert "train_config.startup_delay_steps (TensorFlow 1" in third
 
 
 @pytest.mark.parametrize(

@@ -197,14 +197,10 @@ def test_ignored_fields_are_reported_once_by_name(caplog):
             "eval_input_reader[0].num_keypoints=17",
             "eval_input_reader[1].num_keypoints=17",
         )
-    assert len(caplog.records) == 1
-    message = caplog.records[0].getMessage()
-    for path in (
-        "train_config.summarize_gradients",
-        "train_config.replicas_to_aggregate",
-        "eval_input_reader[0].num_keypoints",
-    ):
+    message, count = [record.getMessage() for record in caplog.records]
+    for path in ("train_config.summarize_gradients", "eval_input_reader[0].num_keypoints"):
         assert message.count(path) == 1
+    assert "1 ignored fields change no result, such as train_config.replicas_to_aggregate" in count
     assert "eval_input_reader[1]" not in message
     # Loading the resolved configuration reports neither them nor the resolved defaults.
     caplog.clear()

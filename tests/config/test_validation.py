@@ -11,6 +11,14 @@ NMS = f"{MODEL}.second_stage_post_processing.batch_non_max_suppression"
 RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
 
 
+def check(*overrides, text=MINIMAL):
+    """Return the minimal configuration with overrides, checked for training and evaluation."""
+    config = parse(*overrides, text=text)
+    validation.require_training(config)
+    validation.require_evaluation(config)
+    return config
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -138,7 +146,54 @@ RATE = "train_config.optimizer.momentum_optimizer.learning_rate"
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(override, message):
     with pytest.raises(pipeline.ConfigError, match=message):
-        parse(override)
+        check(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "needed"),
+    [
+        (f"{MODEL}.second_stage_batch_size=301", validation.require_training),
+        ("train_config.fine_tune_checkpoint_type=all", validation.require_training),
+        ("train_config.merge_multiple_label_boxes=true", validation.require_training),
+        ("train_input_reader.input_type=TF_SEQUENCE_EXAMPLE", validation.require_training),
+        ("eval_config.metrics_set=coco_mask_metrics", validation.require_evaluation),
+        ("eval_input_reader.expand_labels_hierarchy=true", validation.require_evaluation),
+    ],
+)
+def test_a_job_is_refused_for_fields_that_it_reads(override, needed):
+    config = parse(override)
+    others = {validation.require_training, validation.require_evaluation} - {needed}
+    for other in others:
+        other(config)
+    with pytest.raises(pipeline.ConfigError, match=override.split("=")[0].split(".")[-1]):
+        needed(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            f"{MODEL}.context_config={{num_attention_heads: 2}}",
+            "context_config: must be absent: Context R-CNN is unsupported",
+        ),
+        ("graph_rewriter.quantization.weight_bits=8", "quantization is unsupported"),
+        (
+            f"{MODEL}.second_stage_post_processing.calibration_config.function_approximation={{}}",
+            "calibration_config: must be absent: scores are not calibrated",
+        ),
+        ("train_input_reader.input_type=TF_SEQUENCE_EXAMPLE", "must be TF_EXAMPLE"),
+        ("train_config.merge_multiple_label_boxes=true", "must be false: every box has one class"),
+        ("train_input_reader.num_additional_channels=1", "must be 0: images have three channels"),
+        ("eval_config.metrics_set=oid_challenge_detection_metrics", "image-level labels"),
+    ],
+)
+def test_what_would_change_the_model_without_a_word_is_an_error(override, message):
+    with pytest.raises(pipeline.ConfigError, match=message):
+        check(override)
+
+
+def test_empty_messages_change_nothing():
+    parse(f"{MODEL}.context_config={{}}", "graph_rewriter={quantization {}}")
 
 
 def test_a_crop_too_small_for_stage_2():
@@ -183,8 +238,10 @@ def test_r_fcn_needs_no_crop_sizes():
 
 def test_all_problems_are_reported_at_once():
     with pytest.raises(pipeline.ConfigError) as error:
-        parse(f"{MODEL}.num_classes=0", "train_config.batch_size=0", "eval_config.metrics_set=x")
-    assert str(error.value).count("\n  ") == 3
+        parse(f"{MODEL}.num_classes=0", f"{MODEL}.initial_crop_size=0")
+    assert str(error.value).count("\n  ") == 2
+    config = parse("train_config.batch_size=0", "train_config.gradient_clipping_by_norm=-1")
+    assert len(validation.find_training_problems(config)) == 2
 
 
 @pytest.mark.parametrize(
@@ -200,7 +257,7 @@ def test_all_problems_are_reported_at_once():
     ],
 )
 def test_values_at_the_edge_are_allowed(override):
-    parse(override)
+    check(override)
 
 
 def test_every_rule_concerns_a_field():

@@ -138,27 +138,6 @@ def test_losses_are_means_over_images_not_batches():
     assert result.metrics["Loss/RPNLoss/objectness_loss"] == pytest.approx((1 + 1 + 4) / 3)
 
 
-def test_num_examples_cuts_within_a_batch_and_reads_no_further():
-    def batches():
-        yield batch_of(["a", "b"])
-        yield batch_of(["c", "d"])
-        raise AssertionError("read too far")
-
-    done, observed = [], []
-    result = evaluate_detections(
-        batches(),
-        detections_of,
-        [recorder := Recorder()],
-        num_examples=3,
-        progress=done.append,
-        observe=lambda i, batch, found: observed.append((i, list(batch[Batch.image_id]))),
-    )
-    assert result.num_images == 3
-    assert list(recorder.truth) == ["a", "b", "c"]
-    assert done == [2, 3]
-    assert observed == [(0, [b"a", b"b"]), (1, [b"c", b"d"])]
-
-
 def test_no_image():
     result = evaluate_detections([], detections_of, [PascalVocEvaluator(CATS), CocoEvaluator(CATS)])
     assert result.num_images == 0

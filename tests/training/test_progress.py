@@ -66,3 +66,12 @@ def test_a_terminal_gets_a_bar():
     shown = stream.getvalue()
     assert "3/3" in shown
     assert "step 3/3  loss" not in shown
+
+
+def test_a_run_without_a_last_step_has_no_time_left():
+    progress, stream, clock = make(num_steps=None)
+    progress.step_done(1, lambda: 1.0)
+    clock.now += 10
+    progress.block_done(11, 0.5)
+    assert "step 11  loss 0.5000  2.0 images/s\n" in stream.getvalue()
+    assert "left" not in stream.getvalue()
