@@ -19,6 +19,7 @@ from object_detection_mtl.builders import (
 )
 from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream, loading
 from object_detection_mtl.config import label_map, pipeline, validation
+from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.evaluation.evaluator import names_by_id
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
@@ -127,8 +128,8 @@ def train(
         context: tf.distribute.InputContext,
         batch_size: int,
         start_example: int,
-    ) -> tf.data.Dataset:
-        return input_reader_builder.build_dataset(
+    ) -> ExamplePipeline:
+        return input_reader_builder.build_pipeline(
             config.train_input_reader,
             preprocess_fn=input_reader_builder.preprocess_one(detector),
             num_classes=detector.num_classes,

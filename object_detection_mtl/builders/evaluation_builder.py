@@ -54,7 +54,7 @@ def build_evaluation(
     options = dataclasses.replace(
         eval_config_builder.build_options(config.eval_config), engine=engine, precision=precision
     )
-    dataset = input_reader_builder.build_dataset(
+    examples = input_reader_builder.build_pipeline(
         reader,
         preprocess_fn=input_reader_builder.preprocess_one(detector),
         num_classes=detector.num_classes,
@@ -63,6 +63,7 @@ def build_evaluation(
         retain_original_images=options.num_visualizations > 0,
         labels=label_builder.build(config.model),  # For the losses.
     )
+    dataset = examples.dataset
     if detector.second_stage is None:
         categories, dataset = (
             [checkpoint_evaluation.OBJECT],
@@ -77,6 +78,8 @@ def build_evaluation(
         options,
         report.of_records(categories, reader.tf_record_input_reader.input_path) if report else None,
         _identity(config, reader),
+        examples.describe,
+        examples.num_examples,
     )
 
 

@@ -10,11 +10,18 @@ import tensorflow as tf
 from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.config import label_map
 from object_detection_mtl.data import input_pipeline
+from object_detection_mtl.data.example_decoder import ExampleLimits
+from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.mtl.task_labels import LabelMaker
 from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
 
 
-def build_dataset(
+def build_dataset(input_reader: input_reader_pb2.InputReader, **options: Any) -> tf.data.Dataset:
+    """Build the dataset that an input reader describes; see `build_pipeline`."""
+    return build_pipeline(input_reader, **options).dataset
+
+
+def build_pipeline(
     input_reader: input_reader_pb2.InputReader,
     *,
     preprocess_fn: input_pipeline.PreprocessFn,
@@ -28,26 +35,27 @@ def build_dataset(
     retain_original_images: bool = False,
     labels: LabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
-) -> tf.data.Dataset:
-    """Build the dataset that an input reader describes; see data.input_pipeline for its batches.
+) -> ExamplePipeline:
+    """Build the input pipeline that an input reader describes; see data.input_pipeline.
 
     The reader's fields that have an effect: label_map_path, input_path, shuffle (training only),
-    num_readers, sample_1_of_n_examples, use_display_name, and max_number_of_boxes if it is set
-    (training only: evaluation drops no box).
+    num_readers, sample_1_of_n_examples, use_display_name, max_corrupt_examples, max_image_pixels,
+    max_boxes_per_example, and max_number_of_boxes if it is set (training only: evaluation drops no
+    box).
 
     Args:
         input_reader: the message, of a resolved configuration.
-        preprocess_fn: see `input_pipeline.make_dataset`.
+        preprocess_fn: see `input_pipeline.make_pipeline`.
         num_classes: number of classes of the model.
         batch_size: batch size of one input pipeline.
         is_training: endless, shuffled and augmented, or one pass in order.
         augmentation_steps: train_config.data_augmentation_options; ignored in evaluation.
-        seed: see `input_pipeline.make_dataset`.
-        start_example: see `input_pipeline.make_dataset`.
+        seed: see `input_pipeline.make_pipeline`.
+        start_example: see `input_pipeline.make_pipeline`.
         max_boxes: used if the reader does not set max_number_of_boxes (training only).
-        retain_original_images: see `input_pipeline.make_dataset`.
-        labels: see `input_pipeline.make_dataset`.
-        input_context: see `input_pipeline.make_dataset`.
+        retain_original_images: see `input_pipeline.make_pipeline`.
+        labels: see `input_pipeline.make_pipeline`.
+        input_context: see `input_pipeline.make_pipeline`.
 
     Raises:
         ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
@@ -63,7 +71,7 @@ def build_dataset(
     label_builder.check_augmentation(labels, steps)
     if input_reader.HasField("max_number_of_boxes"):
         max_boxes = input_reader.max_number_of_boxes
-    return input_pipeline.make_dataset(
+    return input_pipeline.make_pipeline(
         list(input_reader.tf_record_input_reader.input_path),
         preprocess_fn=preprocess_fn,
         batch_size=batch_size,
@@ -81,6 +89,8 @@ def build_dataset(
         retain_original_images=retain_original_images,
         labels=labels,
         input_context=input_context,
+        limits=ExampleLimits(input_reader.max_image_pixels, input_reader.max_boxes_per_example),
+        max_corrupt_examples=input_reader.max_corrupt_examples,
     )
 
 

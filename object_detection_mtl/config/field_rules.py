@@ -186,4 +186,6 @@ RULES: dict[str, Rule] = {
     "InputReader.num_readers": _COUNT,
     "InputReader.shuffle_buffer_size": _COUNT,
     "InputReader.max_number_of_boxes": _COUNT,
+    "InputReader.max_image_pixels": _COUNT,
+    "InputReader.max_boxes_per_example": _COUNT,
 }

@@ -6,31 +6,48 @@ Reads the same keys of a record as the OD API's decoder, as far as detection nee
 
 * With a label map, a class text takes precedence over the class number; it is looked up among the
   names, then among the display names. An object whose text is unknown, or whose number is -1, is
-  dropped as in the OD API, and each unknown text is logged once.
+  dropped as in the OD API, and counted.
 * Absent weights are 1; absent flags are False; absent areas are computed from the boxes.
 * Boxes are clipped to the image. Boxes without area inside the image, and boxes that are not
-  finite, are dropped.
+  finite, are dropped and counted.
 * Grayscale, palette, CMYK and 16-bit images and images with alpha become 8-bit RGB; of an animation
   the first frame is decoded.
 
-An unreadable record is an error that names the image.
+An unreadable record is an error that names the image and its place.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
-from absl import logging
 
+from object_detection_mtl.data import encoded_size, example_issues
 from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.data.example_format import BOX_KEYS, parsing_spec
 from object_detection_mtl.data.image_decoding import decode_rgb_image
+from object_detection_mtl.data.image_files import MAX_RECORD_PIXELS
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
 UNKNOWN_CLASS = -1
+# More boxes than any known dataset has in one image; labels of 100,000 would take 20 GB.
+MAX_BOXES = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleLimits:
+    """Limits of an example; one beyond them is treated as corrupt.
+
+    Attributes:
+        max_image_pixels: height * width of the image.
+        max_boxes: number of boxes in the record.
+    """
+
+    max_image_pixels: int = MAX_RECORD_PIXELS
+    max_boxes: int = MAX_BOXES
 
 
 class LabelMapItem(Protocol):
@@ -55,47 +72,59 @@ def make_decoder(
     *,
     prefer_display_name: bool = False,
     stored: LabelMaker | None = None,
+    limits: ExampleLimits | None = None,
 ) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Example]:
-    """Return a function decode(parsed, name) -> example.
+    """Return a function decode(parsed, place) -> example.
 
-    `parsed` is what `parse` returns; `name` is a scalar string that identifies the record if it has
-    neither source_id nor filename. The example has
+    `parsed` is what `parse` returns; `place` is a scalar string that names the record in messages,
+    and identifies it if it has neither source_id nor filename. The example has
 
         image                    [H, W, 3] uint8
-        image_id                 string: the record's source_id, else its filename, else `name`
+        image_id                 string: the record's source_id, else its filename, else `place`
         groundtruth_boxes        [N, 4] float32, normalized, inside the image
         groundtruth_classes      [N] int32, 1..K
         groundtruth_weights      [N] float32
         groundtruth_is_crowd, groundtruth_difficult, groundtruth_group_of  [N] bool
         groundtruth_area         [N] float32, square pixels
+        issues                   [NUM_ISSUES] int64, see example_issues.py
 
     Args:
         num_classes: K. A larger class number is an error.
         label_map: items with id, name and display_name; None: class numbers are used.
         prefer_display_name: look class texts up among the display names first.
         stored: reads the auxiliary labels of the record; None: they are not read.
+        limits: limits of image size and number of boxes; None for the defaults.
 
     Returns:
         The function.
     """
+    limits = limits or ExampleLimits()
     lookup = _class_lookup(label_map, prefer_display_name) if label_map is not None else None
 
-    def decode(parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Example:
-        image_id = _first_nonempty(parsed[TfExample.source_id], parsed[TfExample.filename], name)
-        image = decode_image(parsed[TfExample.encoded], image_id)
-        with tf.control_dependencies([_check_lengths(parsed, lookup is not None, image_id)]):
+    def decode(parsed: dict[str, tf.Tensor], place: tf.Tensor) -> Example:
+        image_id = _first_nonempty(parsed[TfExample.source_id], parsed[TfExample.filename], place)
+        label = tf.where(
+            tf.equal(image_id, place), place, tf.strings.join([image_id, " (", place, ")"])
+        )
+        image = decode_image(parsed[TfExample.encoded], label, max_pixels=limits.max_image_pixels)
+        checks = [
+            _check_number(parsed, limits.max_boxes, label),
+            _check_lengths(parsed, lookup is not None, label),
+        ]
+        with tf.control_dependencies(checks):
             boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=-1)
         boxes = _clipped(boxes)
         groundtruth = {
             Groundtruth.boxes: boxes,
-            Groundtruth.classes: _classes(parsed, lookup, num_classes, image_id),
+            Groundtruth.classes: _classes(parsed, lookup, num_classes, label),
             **_details(parsed, boxes, tf.shape(image)),
         }
         example = {IMAGE: image, Batch.image_id: image_id}
         if stored is not None:
-            for key, label in stored.read(parsed, image_id).items():
-                (groundtruth if key in stored.object_keys else example)[key] = label
-        return {**example, **_drop_invalid(groundtruth)}
+            for key, value in stored.read(parsed, label).items():
+                (groundtruth if key in stored.object_keys else example)[key] = value
+        groundtruth, example[Batch.issues] = _drop_invalid(groundtruth)
+        return {**example, **groundtruth}
 
     return decode
 
@@ -116,33 +145,54 @@ def parse(serialized: tf.Tensor, *, stored: LabelMaker | None = None) -> dict[st
     return tf.io.parse_single_example(serialized, spec)
 
 
-def decode_image(encoded: tf.Tensor, image_id: tf.Tensor) -> tf.Tensor:
+def decode_image(
+    encoded: tf.Tensor, label: tf.Tensor, *, max_pixels: int = MAX_RECORD_PIXELS
+) -> tf.Tensor:
     """Decode JPEG, PNG, BMP, GIF or WebP bytes to [H, W, 3] uint8.
 
     Args:
         encoded: the bytes of the file.
-        image_id: identifies the image in messages.
+        label: names the image in messages.
+        max_pixels: largest H * W; a larger image is not decoded.
 
     Returns:
         The image.
 
     Raises:
-        InvalidArgumentError: (when the graph runs) the bytes cannot be decoded; the message names
-            the image.
+        InvalidArgumentError: (when the graph runs) the bytes cannot be decoded, or the image is too
+            large; the message names the image.
     """
-    image = first_or(
-        tf.data.Dataset.from_tensors(encoded).map(decode_rgb_image), tf.zeros([0, 0, 3], tf.uint8)
+    nothing = tf.zeros([0, 0, 3], tf.uint8)
+
+    def attempt(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        stated = encoded_size.num_pixels(data)
+        image = tf.cond(stated <= max_pixels, lambda: decode_rgb_image(data), lambda: nothing)
+        # Frames of a GIF may be larger than its header states.
+        return tf.maximum(stated, tf.size(image, tf.int64) // 3), image
+
+    num_pixels, image = first_or(
+        tf.data.Dataset.from_tensors(encoded).map(attempt), (tf.zeros([], tf.int64), nothing)
     )
-    check = tf.debugging.Assert(
-        tf.size(image) > 0,
+    too_large = tf.debugging.Assert(
+        num_pixels <= max_pixels,
         [
-            "the image of this record cannot be decoded (not an image, truncated or corrupt); "
-            "convert the dataset again without it:",
-            image_id,
-            "bytes:",
-            tf.strings.length(encoded),
+            f"the image of this record is too large, max_image_pixels is {max_pixels}; image and "
+            "pixels:",
+            label,
+            num_pixels,
         ],
     )
+    with tf.control_dependencies([too_large]):
+        check = tf.debugging.Assert(
+            tf.size(image) > 0,
+            [
+                "the image of this record cannot be decoded (not an image, truncated or corrupt); "
+                "convert the dataset again without it:",
+                label,
+                "bytes:",
+                tf.strings.length(encoded),
+            ],
+        )
     with tf.control_dependencies([check]):
         return tf.ensure_shape(tf.identity(image), [None, None, 3])
 
@@ -170,8 +220,21 @@ def _first_nonempty(*texts: tf.Tensor) -> tf.Tensor:
     return result
 
 
+def _check_number(parsed: dict[str, tf.Tensor], max_boxes: int, label: tf.Tensor) -> tf.Operation:
+    number = tf.size(parsed[TfExample.ymin])
+    return tf.debugging.Assert(
+        number <= max_boxes,
+        [
+            f"this image has too many boxes, max_boxes_per_example is {max_boxes}; image and "
+            "boxes:",
+            label,
+            number,
+        ],
+    )
+
+
 def _check_lengths(
-    parsed: dict[str, tf.Tensor], uses_texts: bool, image_id: tf.Tensor
+    parsed: dict[str, tf.Tensor], uses_texts: bool, label: tf.Tensor
 ) -> tf.Operation:
     """Assert that every list has one element per box; only boxes and classes are required."""
     number = tf.size(parsed[TfExample.ymin])
@@ -188,7 +251,7 @@ def _check_lengths(
         fine,
         [
             "lists of this image differ in length, or its boxes have no classes:",
-            image_id,
+            label,
             tf.constant(list(lengths)),
             tf.stack(list(lengths.values())),
         ],
@@ -205,21 +268,19 @@ def _classes(
     parsed: dict[str, tf.Tensor],
     lookup: tf.lookup.StaticHashTable | None,
     num_classes: int,
-    image_id: tf.Tensor,
+    label: tf.Tensor,
 ) -> tf.Tensor:
     """Return classes [N] int32: 1..K, or UNKNOWN_CLASS."""
     labels, texts = parsed[TfExample.class_label], parsed[TfExample.class_text]
     if lookup is not None:
-        found = lookup.lookup(texts)
-        with tf.control_dependencies([_log_unknown(texts, found, image_id)]):
-            labels = _given_or(found, labels)
+        labels = _given_or(lookup.lookup(texts), labels)
     valid = (labels >= 1) & (labels <= num_classes) | tf.equal(labels, UNKNOWN_CLASS)
     check = tf.debugging.Assert(
         tf.reduce_all(valid),
         [
             f"class numbers of this image are outside 1..{num_classes} "
             "(num_classes of the model); image and class numbers:",
-            image_id,
+            label,
             labels,
         ],
         summarize=100,
@@ -263,15 +324,25 @@ def _given_or(values: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
     return tf.concat([values, default[tf.size(values) :]], axis=0)
 
 
-def _drop_invalid(groundtruth: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Drop objects of unknown class and boxes that are empty, inverted or not finite."""
+def _drop_invalid(
+    groundtruth: dict[str, tf.Tensor],
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Drop objects of unknown class and boxes that are empty, inverted or not finite; count them.
+
+    Returns:
+        The ground truth, and counts [NUM_ISSUES] int64.
+    """
     boxes = groundtruth[Groundtruth.boxes]
     # Comparisons with NaN are False, so such boxes are dropped too.
-    kept = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
-    kept &= tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
-    kept &= tf.not_equal(groundtruth[Groundtruth.classes], UNKNOWN_CLASS)
-    rows = tf.where(kept)[:, 0]
-    return {key: tf.gather(values, rows) for key, values in groundtruth.items()}
+    is_valid = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
+    is_valid &= tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
+    is_known = tf.not_equal(groundtruth[Groundtruth.classes], UNKNOWN_CLASS)
+    rows = tf.where(is_valid & is_known)[:, 0]
+    counts = [tf.zeros([], tf.int64)] * example_issues.NUM_ISSUES
+    counts[example_issues.UNKNOWN_CLASS] = tf.math.count_nonzero(~is_known)
+    counts[example_issues.INVALID_BOX] = tf.math.count_nonzero(is_known & ~is_valid)
+    kept = {key: tf.gather(values, rows) for key, values in groundtruth.items()}
+    return kept, tf.stack(counts)
 
 
 def _class_lookup(
@@ -287,27 +358,3 @@ def _class_lookup(
         ),
         default_value=UNKNOWN_CLASS,
     )
-
-
-def _log_unknown(texts: tf.Tensor, found: tf.Tensor, image_id: tf.Tensor) -> tf.Operation:
-    """Log class texts that the label map lacks, each once in a process."""
-    unknown = tf.boolean_mask(texts, tf.equal(found, UNKNOWN_CLASS))
-    return tf.cond(
-        tf.size(unknown) > 0,
-        lambda: tf.numpy_function(_log_each_once, [unknown, image_id], []),
-        tf.no_op,
-    )
-
-
-_logged: set[bytes] = set()
-
-
-def _log_each_once(texts: Sequence[bytes], image_id: bytes) -> None:
-    for text in set(texts) - _logged:
-        _logged.add(text)
-        logging.warning(
-            "The label map has no class %r (first found in image %s). Objects of this class are "
-            "dropped.",
-            text.decode(errors="replace"),
-            image_id.decode(errors="replace"),
-        )

@@ -35,6 +35,9 @@ _OTHER_FILES = (
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS; run git lfs pull"),
 )
 _OUT_OF_MEMORY = "too large: there is not enough memory to decode it"
+# The largest image of records, in conversion and by default in training, which needs about 40 bytes
+# for each pixel.
+MAX_RECORD_PIXELS = 120_000_000
 _END_OF_JPEG = b"\xff\xd9"
 _END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112
@@ -82,11 +85,17 @@ def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
         The encoded image.
 
     Raises:
-        ImageError: the file is not an image, truncated, corrupt or larger than MAX_PIXELS.
+        ImageError: the file is not an image, truncated, corrupt or larger than
+            MAX_RECORD_PIXELS.
         OSError: the file cannot be read.
     """
     data = Path(path).read_bytes()
     with ignore_size_warnings(), open_image(data) as image:
+        if image.width * image.height > MAX_RECORD_PIXELS:
+            raise ImageError(
+                f"too large: {image.width}x{image.height} pixels, records have at most "
+                f"{MAX_RECORD_PIXELS}"
+            )
         if image.format not in ("JPEG", "MPO", "PNG"):
             return _as_png(image)
         format_name = "png" if image.format == "PNG" else "jpeg"
@@ -189,7 +198,7 @@ def open_image(data: bytes) -> Iterator[Image.Image]:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"too large: {image.width}x{image.height} pixels, at most {MAX_PIXELS} can be "
-                "decoded from a record"
+                "decoded"
             )
         try:
             yield image

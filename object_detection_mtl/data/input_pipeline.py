@@ -9,19 +9,31 @@ epoch is a permutation of all records, drawn from the seed and the epoch) and it
 an uninterrupted run, without reading the earlier ones, and the result does not depend on the number
 of threads or workers. Records are read at their offsets in the files, so no shuffle buffer is
 needed, which would shuffle less and keep images in memory.
+
+Corrupt examples are errors, or skipped up to a number of them. The next examples of the permutation
+take their places, so that batches stay full; a run resumes after the number of its last example.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
-from object_detection_mtl.data import augmentation, auxiliary_labels, example_decoder, record_files
+from object_detection_mtl.data import (
+    augmentation,
+    auxiliary_labels,
+    corrupt_examples,
+    example_decoder,
+    example_issues,
+    record_files,
+)
 from object_detection_mtl.data.augmentation import IMAGE, MIRRORED, Augmentation, Example
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
+from object_detection_mtl.data.example_descriptions import ExampleDescriber
 from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -30,7 +42,27 @@ PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _without_autograph = tf.autograph.experimental.do_not_convert
 
 
-def make_dataset(
+@dataclasses.dataclass(frozen=True)
+class ExamplePipeline:
+    """A dataset and access to its single examples.
+
+    Attributes:
+        dataset: the batches.
+        describe: see `example_issues.Describe`.
+        num_examples: examples of one pass of this pipeline; None if the dataset is endless.
+    """
+
+    dataset: tf.data.Dataset
+    describe: example_issues.Describe
+    num_examples: int | None
+
+
+def make_dataset(file_patterns: str | Iterable[str], **options: Any) -> tf.data.Dataset:
+    """Build the dataset of a training or evaluation run; see `make_pipeline`."""
+    return make_pipeline(file_patterns, **options).dataset
+
+
+def make_pipeline(
     file_patterns: str | Iterable[str],
     *,
     preprocess_fn: PreprocessFn,
@@ -50,8 +82,10 @@ def make_dataset(
     retain_original_images: bool = False,
     labels: LabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
-) -> tf.data.Dataset:
-    """Build the dataset of a training or evaluation run.
+    limits: example_decoder.ExampleLimits | None = None,
+    max_corrupt_examples: int = 0,
+) -> ExamplePipeline:
+    """Build the input pipeline of a training or evaluation run.
 
     Training data are repeated endlessly, every record once per epoch. Evaluation data are read
     once, in the order of the files, and the last batch may be smaller.
@@ -70,9 +104,9 @@ def make_dataset(
         augmentations: see augmentation.py.
         shuffle: permute the records in each epoch.
         seed: seed of shuffling and augmentation.
-        start_example: number of the first example of all pipelines: step * global batch size.
+        start_example: number of the first example: no example with a lower number is read.
         max_boxes: G. None: the largest number of boxes in the batch, at least 1. Surplus boxes are
-            dropped, which is logged once.
+            dropped and counted.
         num_readers: number of records that are read in parallel.
         num_prefetch_batches: number of batches that are prefetched.
         sample_1_of_n: use only every n-th record.
@@ -81,9 +115,12 @@ def make_dataset(
         labels: computes or reads the labels of the auxiliary tasks; None: there are none.
         input_context: context of a tf.distribute strategy; it divides the examples among input
             pipelines.
+        limits: examples beyond them are corrupt; None for the defaults.
+        max_corrupt_examples: number of different records that are skipped because they are
+            corrupt; one more is an error.
 
     Returns:
-        Batches as dictionaries, keys in fields.Batch and fields.Groundtruth.
+        The pipeline; its batches are dictionaries, keys in fields.Batch and fields.Groundtruth.
 
     Raises:
         ValueError: an argument is out of range, or see record_files.index_records.
@@ -112,30 +149,59 @@ def make_dataset(
         labels.object_keys if labels else frozenset()
     )
     decode = example_decoder.make_decoder(
-        num_classes, label_map, prefer_display_name=prefer_display_name, stored=stored
+        num_classes,
+        label_map,
+        prefer_display_name=prefer_display_name,
+        stored=stored,
+        limits=limits,
     )
 
     @_without_autograph
-    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], name: tf.Tensor) -> Any:
-        example = decode(parsed, name)
+    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], place: tf.Tensor) -> Any:
+        example = decode(parsed, place)
+        issues = example.pop(Batch.issues)
         change_seed, label_seed = _example_seeds(seed, number)
         example = _augment(example, augmentations, change_seed, stored)
-        sources = None
+        sources: Example = {}
         if on_the_fly is not None:
             # Labels are computed in pixels of the image before it is resized, from all boxes.
             size = tf.shape(example[IMAGE])[:2]
             sources = on_the_fly.sources(example, size, label_seed)
-        example = _limit_boxes(example, max_boxes, object_keys)
+        example, num_surplus = _limit_boxes(example, max_boxes, object_keys)
         example = _model_input(example, preprocess_fn, retain_original_images, object_keys)
-        return example if sources is None else (example, sources)
+        example[Batch.example_number] = number
+        example[Batch.issues] = issues + example_issues.count_of(
+            example_issues.SURPLUS_BOX, num_surplus
+        )
+        return (example, sources) if sources else example
 
     read = _make_reader(index, stored)
-    examples = places.map(read, num_parallel_calls=max(1, num_readers))
-    examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    if max_corrupt_examples:
+        examples = corrupt_examples.drop_corrupt(places, read, load, index, max_corrupt_examples)
+    else:
+        examples = places.map(read, num_parallel_calls=max(1, num_readers))
+        examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if on_the_fly is not None:
         examples = auxiliary_labels.with_labels(examples, on_the_fly, endless=is_training)
     batches = _padded_batches(examples, batch_size, max_boxes, object_keys, is_training)
-    return batches.prefetch(max(1, num_prefetch_batches)).with_options(_dataset_options())
+
+    def load_one(number: int, record: int) -> None:
+        one = tf.data.Dataset.from_tensors((tf.constant(number, tf.int64), record))
+        list(one.map(read).map(load))
+
+    def record_of(number: int) -> int:
+        epoch, position = divmod(number, len(index))
+        order = _epoch_order(
+            len(index), shuffle and is_training, seed, tf.constant(epoch, tf.int64)
+        )
+        return int(order[position])
+
+    describer = ExampleDescriber(index, record_of, load_one, label_map, max_boxes)
+    return ExamplePipeline(
+        batches.prefetch(max(1, num_prefetch_batches)).with_options(_dataset_options()),
+        describer.describe,
+        None if is_training else _num_examples(len(index), input_context),
+    )
 
 
 def _check_arguments(
@@ -168,16 +234,22 @@ def _training_places(
     first_epoch, first_position = divmod(start_example, num_records)
 
     def epoch_places(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.range(num_records, dtype=tf.int64)
-        if shuffle:
-            order = tf.random.experimental.stateless_shuffle(
-                order, seed=tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
-            )
+        order = _epoch_order(num_records, shuffle, seed, epoch)
         numbers = epoch * num_records + tf.range(num_records, dtype=tf.int64)
         begin = tf.where(tf.equal(epoch, first_epoch), first_position, 0)  # where a run resumes
         return tf.data.Dataset.from_tensor_slices((numbers[begin:], order[begin:]))
 
     return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_places)
+
+
+def _epoch_order(num_records: int, shuffle: bool, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Return the record numbers of an epoch in their order, int64 [num_records]."""
+    order = tf.range(num_records, dtype=tf.int64)
+    if not shuffle:
+        return order
+    return tf.random.experimental.stateless_shuffle(
+        order, seed=tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
+    )
 
 
 def _shard_of_pipeline(
@@ -222,10 +294,11 @@ def _augment(
 def _make_reader(
     index: record_files.RecordIndex, stored: LabelMaker | None
 ) -> Callable[..., tuple]:
-    """Return read(example number, record number) -> (example number, parsed features, name)."""
+    """Return read(example number, record number) -> (example number, parsed features, place)."""
     files = tf.constant(index.files)
     file_numbers = tf.constant(index.file_numbers)
     offsets = tf.constant(index.offsets)
+    positions = tf.constant(index.positions)
     nothing = example_decoder.empty_features(stored=stored)
 
     @_without_autograph
@@ -235,7 +308,10 @@ def _make_reader(
             lambda data: (True, example_decoder.parse(data, stored=stored))
         )
         succeeded, parsed = example_decoder.first_or(attempt, (tf.constant(False), nothing))
-        place = tf.strings.join([path, " at byte ", tf.strings.as_string(offset)])
+        position = tf.strings.as_string(positions[record])
+        place = tf.strings.join(
+            [path, ", record ", position, ", at byte ", tf.strings.as_string(offset)]
+        )
         check = tf.debugging.Assert(
             succeeded,
             [
@@ -249,37 +325,24 @@ def _make_reader(
     return read
 
 
-def _limit_boxes(example: Example, max_boxes: int | None, object_keys: frozenset[str]) -> Example:
+def _num_examples(num_records: int, context: tf.distribute.InputContext | None) -> int:
+    """Return the number of examples of one pass of this pipeline."""
+    if context is None:
+        return num_records
+    return len(range(context.input_pipeline_id, num_records, context.num_input_pipelines))
+
+
+def _limit_boxes(
+    example: Example, max_boxes: int | None, object_keys: frozenset[str]
+) -> tuple[Example, tf.Tensor]:
+    """Return the example with its first boxes, and the number of the others."""
     if max_boxes is None:
-        return example
+        return example, tf.zeros([], tf.int32)
     number = tf.shape(example[Groundtruth.boxes])[0]
-    log = tf.cond(
-        number > max_boxes,
-        lambda: tf.numpy_function(
-            _log_surplus_once, [number, max_boxes, example[Batch.image_id]], []
-        ),
-        tf.no_op,
-    )
-    with tf.control_dependencies([log]):
-        return {
-            key: value[:max_boxes] if key in object_keys else value
-            for key, value in example.items()
-        }
-
-
-_surplus_logged: set[int] = set()
-
-
-def _log_surplus_once(number: int, max_boxes: int, image_id: bytes) -> None:
-    if max_boxes not in _surplus_logged:
-        _surplus_logged.add(max_boxes)
-        logging.warning(
-            "Image %s has %d boxes, max_number_of_boxes is %d: the surplus boxes of this and "
-            "other images are not trained on. Raise max_number_of_boxes to keep them.",
-            image_id.decode(errors="replace"),
-            number,
-            max_boxes,
-        )
+    limited = {
+        key: value[:max_boxes] if key in object_keys else value for key, value in example.items()
+    }
+    return limited, tf.maximum(number - max_boxes, 0)
 
 
 def _model_input(

@@ -31,13 +31,21 @@ class RecordIndex:
     files: tuple[str, ...]
     file_numbers: np.ndarray  # int32 [number of records]
     offsets: np.ndarray  # int64 [number of records]
+    positions: np.ndarray  # int64 [number of records], from 0, in the file of the record
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def every(self, n: int) -> RecordIndex:
         """Return the index of every n-th record, starting with the first."""
-        return RecordIndex(self.files, self.file_numbers[::n], self.offsets[::n])
+        return RecordIndex(
+            self.files, self.file_numbers[::n], self.offsets[::n], self.positions[::n]
+        )
+
+    def place(self, record: int) -> str:
+        """Return file, position in the file and byte of a record as text."""
+        path = self.files[self.file_numbers[record]]
+        return f"{path}, record {self.positions[record]}, at byte {self.offsets[record]}"
 
 
 def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
@@ -107,6 +115,7 @@ def index_records(patterns: str | Iterable[str]) -> RecordIndex:
             np.arange(len(files), dtype=np.int32), [len(of_file) for of_file in offsets]
         ),
         offsets=np.concatenate(offsets),
+        positions=np.concatenate([np.arange(len(of_file)) for of_file in offsets]),
     )
 
 

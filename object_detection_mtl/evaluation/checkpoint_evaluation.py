@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from object_detection_mtl.checkpoints import checkpoint_contents, loading
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.data import example_issues, graph_errors
+from object_detection_mtl.data.example_issues import IssueLog
 from object_detection_mtl.evaluation import metrics_output
 from object_detection_mtl.evaluation.auxiliary_figures import draw_comparisons
 from object_detection_mtl.evaluation.evaluation_loop import (
@@ -32,7 +34,6 @@ from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORFLOW
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.reporting.checkpoint_report import CheckpointReport
-from object_detection_mtl.training import failures
 
 # The only class of a detector without a second stage, whose detections are proposals.
 OBJECT = Category(1, "object", "object")
@@ -75,6 +76,8 @@ class CheckpointEvaluation:
         writer: writes metrics and images.
         options: see `EvaluationOptions`.
         report: writes a report of every checkpoint; None for no report.
+        describe: see `example_issues.Describe`; None: issues of examples are counted only.
+        num_examples: number of examples of the dataset, corrupt ones included; None: unknown.
         identity: text that differs if model or data do, so that an interrupted evaluation
             continues only on the same.
     """
@@ -89,6 +92,8 @@ class CheckpointEvaluation:
         options: EvaluationOptions,
         report: CheckpointReport | None = None,
         identity: str = "",
+        describe: example_issues.Describe | None = None,
+        num_examples: int | None = None,
     ) -> None:
         self._detector = detector
         self._dataset = dataset
@@ -98,6 +103,8 @@ class CheckpointEvaluation:
         self._options = options
         self._report_writer = report
         self._identity = identity
+        self._describe = describe
+        self._num_examples = num_examples
         self._engine = options.engine
         self._infer = make_infer_fn(
             detector, dataset.element_spec, compare=options.num_visualizations > 0
@@ -129,8 +136,15 @@ class CheckpointEvaluation:
 
         collectors = [self._report_writer.collector] if self._report_writer else []
 
+        issues = IssueLog(self._describe)
+        following = 0
+
         def observe(number: int, batch: Tensors, detections: Tensors) -> None:
-            nonlocal drawn
+            nonlocal drawn, following
+            if Batch.issues in batch:
+                numbers = np.asarray(batch[Batch.example_number])
+                issues.add(numbers, np.asarray(batch[Batch.issues]))
+                following = int(numbers[-1]) + 1
             bar.update()
             for collector in collectors:
                 collector.add_main_branches(detections)
@@ -154,11 +168,14 @@ class CheckpointEvaluation:
                     [*self._evaluators, *collectors],
                     observe=observe,
                 )
-        except failures.EXPLAINED as error:
-            raise ValueError(f"the evaluation failed: {failures.explain(error)}") from error
+        except graph_errors.EXPLAINED as error:
+            raise ValueError(f"the evaluation failed: {graph_errors.explain(error)}") from error
         finally:
             journal.close()
-        self._report(step, prefix, result, figures)
+        if self._num_examples is not None and not self._options.num_examples:
+            for number in range(following, self._num_examples):
+                issues.add_skipped(number)
+        self._report(step, prefix, result, figures, issues)
         journal.remove()
         return step, result.metrics
 
@@ -215,15 +232,24 @@ class CheckpointEvaluation:
         )
 
     def _report(
-        self, step: int, prefix: str, result: EvaluationResult, figures: NamedImages
+        self,
+        step: int,
+        prefix: str,
+        result: EvaluationResult,
+        figures: NamedImages,
+        issues: IssueLog,
     ) -> None:
         extra = {"checkpoint": prefix, **result.counters()}
+        if issues.totals.any():
+            extra |= dict(zip(example_issues.KEYS, issues.totals.tolist(), strict=True))
         path = self._writer.write(step, result.metrics, figures, extra)
         print(
             metrics_output.format_table(
                 result.metrics, title=f"step {step}, {result.num_images} images"
             )
         )
+        if issues.totals.any():
+            print(issues.summary())
         print(f"written to {path}", flush=True)
         if self._report_writer:
             name = f"{prefix}, step {step}"

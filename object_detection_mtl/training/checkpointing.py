@@ -105,12 +105,24 @@ class RunCheckpoints:
         with self._strategy.scope():
             status = self._checkpoint.restore(newest.prefix)
             if self._has_all_counters(stored):
-                status.assert_consumed()
+                status.assert_existing_objects_matched()
             else:
                 status.expect_partial()
         self._restored = newest
         self._saved_step = int(self._step.numpy())
         return self._saved_step
+
+    def restored_counters(self) -> dict[str, int]:
+        """Return name -> number of the counters in the restored checkpoint; empty without one."""
+        if self._restored is None:
+            return {}
+        contents = checkpoint_files.read_checkpoint(self._restored.prefix)
+        reader = tf.train.load_checkpoint(self._restored.prefix)
+        return {
+            key.split("/")[1]: int(reader.get_tensor(key))
+            for key in contents.shapes
+            if key.startswith(f"{COUNTERS}/")
+        }
 
     def prepare(self) -> None:
         """Repair the directory after a run that was killed, and get ready to save."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
+
+from object_detection_mtl.data.example_issues import Describe
+from object_detection_mtl.data.input_pipeline import ExamplePipeline
 
 DatasetFn = Callable[[tf.distribute.InputContext], tf.data.Dataset]
 
@@ -88,6 +91,17 @@ def worker_suffix(strategy: tf.distribute.Strategy) -> str:
     return f"_{resolver.task_type}_{resolver.task_id:03d}"
 
 
+def num_input_pipelines(strategy: tf.distribute.Strategy) -> int:
+    """Return the number of input pipelines of a run, one for each worker."""
+    resolver = strategy.cluster_resolver
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and resolver is not None:
+        jobs = resolver.cluster_spec().as_dict()
+        return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return int(strategy.extended.num_hosts)
+    return 1
+
+
 def per_replica_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> int:
     """Return the batch size of one replica.
 
@@ -121,45 +135,67 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
 
 
 class RunBatches:
-    """Batches of a run: distributed from a step on, or read again for one step."""
+    """Batches of a run: distributed from an example on, or read again for one step.
+
+    Attributes:
+        describe: see `example_issues.Describe`; None if the data cannot describe its examples.
+        pipeline: number of the input pipeline of this process.
+    """
 
     def __init__(
         self,
-        make_dataset: Callable[[tf.distribute.InputContext, int, int], tf.data.Dataset],
+        make_dataset: Callable[
+            [tf.distribute.InputContext, int, int], tf.data.Dataset | ExamplePipeline
+        ],
         strategy: tf.distribute.Strategy,
-        batch_size: int,
         replica_batch_size: int,
     ) -> None:
         """Prepare to read.
 
         Args:
             make_dataset: (input context, batch size of one replica, number of the first example)
-                -> endless batches.
+                -> endless batches, or the input pipeline that has them.
             strategy: strategy of the run.
-            batch_size: global batch size.
             replica_batch_size: batch size of one replica.
         """
         self._make_dataset = make_dataset
         self._strategy = strategy
-        self._batch_size = batch_size
         self._replica_batch_size = replica_batch_size
         self._context: tf.distribute.InputContext | None = None
+        self.describe: Describe | None = None
+        self.pipeline = 0
 
-    def from_step(self, step: int) -> tf.data.Dataset:
-        """Return distributed batches, the first of them that of the step after `step`."""
+    def from_examples(self, positions: Sequence[int]) -> tf.data.Dataset:
+        """Return distributed batches.
+
+        Args:
+            positions: for each input pipeline, the number of the first example to read.
+        """
 
         def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
             self._context = context
-            return self._from_step(context, step)
+            self.pipeline = context.input_pipeline_id
+            return self._read(context, positions)
 
         return distribute(self._strategy, make)
 
-    def of_step(self, step: int) -> list[dict[str, np.ndarray]]:
-        """Read the batches of the step after `step` again, one for each replica of this worker."""
-        assert self._context is not None, "from_step comes first"
+    def of_step(self, positions: Sequence[int]) -> list[dict[str, np.ndarray]]:
+        """Read the batches of one step again, one for each replica of this worker.
+
+        Args:
+            positions: as in `from_examples`, before the step.
+        """
+        assert self._context is not None, "from_examples comes first"
         replicas = self._strategy.num_replicas_in_sync // self._context.num_input_pipelines
-        batches = self._from_step(self._context, step).take(replicas)
+        batches = self._read(self._context, positions).take(replicas)
         return [dict(batch) for batch in batches.as_numpy_iterator()]
 
-    def _from_step(self, context: tf.distribute.InputContext, step: int) -> tf.data.Dataset:
-        return self._make_dataset(context, self._replica_batch_size, step * self._batch_size)
+    def _read(
+        self, context: tf.distribute.InputContext, positions: Sequence[int]
+    ) -> tf.data.Dataset:
+        start = positions[context.input_pipeline_id]
+        made = self._make_dataset(context, self._replica_batch_size, start)
+        if isinstance(made, ExamplePipeline):
+            self.describe = made.describe
+            return made.dataset
+        return made

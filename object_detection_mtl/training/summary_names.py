@@ -18,6 +18,7 @@ LEARNING_RATE = "learning_rate"
 # Whether a step was not applied: a term or the gradient was not finite.
 NONFINITE = "nonfinite"
 SKIPPED_STEPS = "skipped_nonfinite_steps"
+SKIPPED_EXAMPLES = "skipped_corrupt_examples"
 STEPS_PER_SECOND = "steps_per_sec"
 INPUT_IMAGES = "train_input_images"
 INPUT_LABELS = "train_input_labels"

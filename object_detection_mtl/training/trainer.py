@@ -10,8 +10,10 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from object_detection_mtl.data import graph_errors
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.training import failures, summary_names
+from object_detection_mtl.training import example_accounting, failures, summary_names
+from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.nonfinite_steps import NonFiniteSteps
 from object_detection_mtl.training.training_step import (
     NonFiniteError,
@@ -57,6 +59,8 @@ class DetectionTrainer(orbit.StandardTrainer):
         global_step: tf.Variable,
         after_step: AfterStep,
         nonfinite_steps: NonFiniteSteps,
+        accounting: ExampleAccounting,
+        pipeline: int = 0,
         record_images: bool = False,
     ) -> None:
         """Prepare the loop.
@@ -68,6 +72,8 @@ class DetectionTrainer(orbit.StandardTrainer):
             global_step: counts the steps done.
             after_step: called between steps.
             nonfinite_steps: skips steps that are not finite, up to a number.
+            accounting: counts the examples.
+            pipeline: number of the input pipeline of this process.
             record_images: keep the first images of each block's last batch.
         """
         super().__init__(dataset)
@@ -76,6 +82,9 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._global_step = global_step
         self._after_step = after_step
         self._nonfinite_steps = nonfinite_steps
+        self._accounting = accounting
+        self._pipeline = pipeline
+        self._counts: dict[str, tf.Tensor] = {}
         self._record_images = record_images
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
@@ -101,6 +110,7 @@ class DetectionTrainer(orbit.StandardTrainer):
                 scalars = self._guarded_step(iterator, step, is_last=step == last - 1)
                 if self._is_applied(scalars, step):
                     self._scalars.append(scalars)
+                self._accounting.record(step + 1, self._counts)
                 self._after_step(step + 1, functools.partial(float, scalars[summary_names.TOTAL]))
 
         return block
@@ -125,6 +135,9 @@ class DetectionTrainer(orbit.StandardTrainer):
         output[summary_names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
         if self._nonfinite_steps.allowed:
             output[summary_names.SKIPPED_STEPS] = float(self._nonfinite_steps.skipped)
+        self._accounting.flush()
+        if self._accounting.num_skipped:
+            output[summary_names.SKIPPED_EXAMPLES] = float(self._accounting.num_skipped)
         return output
 
     def images(self) -> np.ndarray | None:
@@ -148,13 +161,13 @@ class DetectionTrainer(orbit.StandardTrainer):
         every = self._training_step.options.measure_every_n
         measure = every > 0 and step % every == 0
         try:
-            scalars, first = self._compiled_step(iterator, wants_images, measure)
-        except failures.EXPLAINED as error:
+            scalars, first, counts = self._compiled_step(iterator, wants_images, measure)
+        except graph_errors.EXPLAINED as error:
             term = non_finite_term(error)
             if term is not None:
                 self._uncount(step)
                 raise NonFiniteError(term, step, weights_are_kept=True) from error
-            text = f"training step {step + 1} failed: {failures.explain(error)}"
+            text = f"training step {step + 1} failed: {graph_errors.explain(error)}"
             if not failures.is_from_data(error):
                 raise ValueError(text) from error
             self._uncount(step)
@@ -163,6 +176,7 @@ class DetectionTrainer(orbit.StandardTrainer):
             raise ValueError(
                 f"the training data ended in step {step + 1}; the records hold no example"
             ) from error
+        self._counts = counts
         if is_last and self._record_images:
             self._first = first
         return scalars
@@ -189,7 +203,7 @@ class DetectionTrainer(orbit.StandardTrainer):
 
     def _distributed_step(
         self, iterator: Any, wants_images: tf.Tensor, measure: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         batch = next(iterator)
         scalars = self._strategy.run(
             self._training_step, args=(batch, self._global_step), kwargs={"measure": measure}
@@ -205,7 +219,10 @@ class DetectionTrainer(orbit.StandardTrainer):
             for key in _DRAWN
             if key in batch
         }
-        return sums, first
+        counts = example_accounting.step_counts(
+            self._strategy, batch, self._accounting.num_pipelines, self._pipeline
+        )
+        return sums, first, counts
 
 
 def _displayable(inputs: np.ndarray) -> np.ndarray:

@@ -20,8 +20,10 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.checkpoint_search import FALLBACK
+from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.training import distribution, run_directory, summary_names
 from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
+from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.interruption import (
     EarlyStopError,
@@ -103,6 +105,7 @@ class TrainingResult:
         metrics: TensorBoard name -> value of the last logged block; empty if no step was needed.
         interrupted_by: number of the signal that stopped the run, or None.
         skipped_steps: steps of the run that were skipped because they were not finite.
+        skipped_examples: number of times that the run skipped a corrupt example.
     """
 
     step: int
@@ -110,6 +113,7 @@ class TrainingResult:
     metrics: Mapping[str, float]
     interrupted_by: int | None = None
     skipped_steps: int = 0
+    skipped_examples: int = 0
 
 
 def run_training(
@@ -118,7 +122,9 @@ def run_training(
     strategy: tf.distribute.Strategy,
     make_model: Callable[[], TrainableModel],
     initialize: Callable[[Any], None],
-    make_dataset: Callable[[Any, tf.distribute.InputContext, int, int], tf.data.Dataset],
+    make_dataset: Callable[
+        [Any, tf.distribute.InputContext, int, int], tf.data.Dataset | ExamplePipeline
+    ],
     batch_size: int,
     options: LoopOptions,
     on_start: Callable[[], None] = lambda: None,
@@ -132,7 +138,7 @@ def run_training(
         make_model: called in the strategy's scope.
         initialize: loads the first weights of a NEW run into the detector.
         make_dataset: (detector, input context, batch size of one replica, number of the first
-            example) -> endless batches.
+            example) -> endless batches, or the input pipeline that has them.
         batch_size: global batch size.
         options: see `LoopOptions`.
         on_start: called when all of the above fit together, before the first step and before
@@ -157,9 +163,12 @@ def run_training(
             model.optimizer.build(list(model.trained.values()))
             step = orbit.utils.create_global_step()
             skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name=SKIPPED)
-        checkpoints = _checkpoints(model_dir, model, step, {SKIPPED: skipped}, strategy, options)
+            accounting = ExampleAccounting(distribution.num_input_pipelines(strategy), batch_size)
+        counters = {SKIPPED: skipped, **accounting.counters}
+        checkpoints = _checkpoints(model_dir, model, step, counters, strategy, options)
         try:
             start = _start(checkpoints, model, strategy, initialize, options.on_damaged)
+            accounting.start(start, checkpoints.restored_counters())
             if options.num_steps is None:
                 print(
                     "train_config.num_steps is not set: training continues until it is stopped. "
@@ -172,9 +181,10 @@ def run_training(
                     start, str(checkpoints.newest), {}, skipped_steps=int(skipped.numpy())
                 )
             batches = distribution.RunBatches(
-                functools.partial(make_dataset, model.detector), strategy, batch_size, replica_batch
+                functools.partial(make_dataset, model.detector), strategy, replica_batch
             )
-            dataset = batches.from_step(start)
+            dataset = batches.from_examples(accounting.positions_before(start))
+            accounting.log.describe = batches.describe
             on_start()
             checkpoints.prepare()
             checkpoints.save()
@@ -182,11 +192,16 @@ def run_training(
                 model_dir,
                 options.skip_nonfinite_steps,
                 skipped,
-                batches.of_step,
+                lambda step: batches.of_step(accounting.positions_before(step)),
                 worker=distribution.worker_suffix(strategy),
             )
             progress = TrainingProgress(
-                options.num_steps, batch_size, start, note=nonfinite_steps.summary
+                options.num_steps,
+                batch_size,
+                start,
+                note=lambda: "; ".join(
+                    filter(None, (nonfinite_steps.summary(), accounting.summary()))
+                ),
             )
             run = _Run(
                 model_dir,
@@ -198,6 +213,8 @@ def run_training(
                 stop,
                 progress,
                 nonfinite_steps,
+                accounting,
+                batches.pipeline,
                 options,
                 on_checkpoint,
             )
@@ -258,12 +275,15 @@ class _Run:
         stop: GracefulStop,
         progress: TrainingProgress,
         nonfinite_steps: NonFiniteSteps,
+        accounting: ExampleAccounting,
+        pipeline: int,
         options: LoopOptions,
         on_checkpoint: Callable[[int, str], bool] | None,
     ) -> None:
         self._step = step
         self._on_checkpoint = on_checkpoint
         self._nonfinite_steps = nonfinite_steps
+        self._accounting = accounting
         self._explosion = ExplosionWarning()
         self._checkpoints = checkpoints
         self._stop = stop
@@ -289,6 +309,8 @@ class _Run:
             global_step=step,
             after_step=self._after_step,
             nonfinite_steps=nonfinite_steps,
+            accounting=accounting,
+            pipeline=pipeline,
             record_images=options.record_summaries,
         )
         self._controller = orbit.Controller(
@@ -327,16 +349,20 @@ class _Run:
         """Save the steps before a failed one; return a sentence about it."""
         if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
             return f" The newest checkpoint is {self._checkpoints.newest}"
-        step, prefix = int(self._step.numpy()), self._checkpoints.save()
+        step, prefix = int(self._step.numpy()), self._save()
         if not step:
             return " No step was done"
         return f" The {step} steps before are saved as {prefix}; the same command continues there"
 
+    def _save(self) -> str:
+        self._accounting.flush()
+        return self._checkpoints.save()
+
     def _finish(self, interrupted_by: int | None) -> TrainingResult:
-        prefix = self._checkpoints.save()
+        prefix = self._save()
         step = int(self._step.numpy())
-        note = self._nonfinite_steps.summary()
-        note = f"; {note}" if note else ""
+        notes = (self._nonfinite_steps.summary(), self._accounting.summary())
+        note = "".join(f"; {text}" for text in notes if text)
         if interrupted_by is None:
             print(f"finished at step {step}; newest checkpoint {prefix}{note}", flush=True)
         else:
@@ -346,7 +372,9 @@ class _Run:
                 flush=True,
             )
         skipped = self._nonfinite_steps.skipped
-        return TrainingResult(step, prefix, self._metrics, interrupted_by, skipped)
+        return TrainingResult(
+            step, prefix, self._metrics, interrupted_by, skipped, self._accounting.num_skipped
+        )
 
     def _last_step(self) -> str:
         return "" if self._options.num_steps is None else f" of {self._options.num_steps}"
@@ -384,6 +412,6 @@ class _Run:
             self._progress.block_done(step, output[summary_names.TOTAL])
             self._explosion.check(step, output[summary_names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:
-            prefix = self._checkpoints.save()
+            prefix = self._save()
             if self._on_checkpoint is not None and self._on_checkpoint(step, prefix):
                 raise EarlyStopError

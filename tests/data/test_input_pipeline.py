@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data import augmentation, input_pipeline
+from object_detection_mtl.data import (
+    augmentation,
+    example_decoder,
+    example_issues,
+    input_pipeline,
+)
 from object_detection_mtl.fields import Batch, Groundtruth
-from tests.data.record_files import example, numbered, write
+from tests.data.record_files import example, numbered, with_floats, write
 from tests.dataset_tools.voc_files import block_image, encoded
 
 
@@ -23,6 +28,11 @@ def dataset(path, **options):
         "num_classes": 3,
     }
     return input_pipeline.make_dataset(str(path), **{**defaults, **options})
+
+
+def pipeline(path, **options):
+    defaults = {"preprocess_fn": as_it_is, "batch_size": 2, "is_training": True, "num_classes": 3}
+    return input_pipeline.make_pipeline(str(path), **{**defaults, **options})
 
 
 def ids(batches):
@@ -79,6 +89,8 @@ def test_types_of_a_batch(tmp_path):
         Batch.true_image_shapes: ([2, 3], tf.int32),
         Batch.original_image_shapes: ([2, 3], tf.int32),
         Batch.image_id: ([2], tf.string),
+        Batch.example_number: ([2], tf.int64),
+        Batch.issues: ([2, 4], tf.int64),
         Groundtruth.boxes: ([2, 5, 4], tf.float32),
         Groundtruth.classes: ([2, 5], tf.int32),
         Groundtruth.num_boxes: ([2], tf.int32),
@@ -99,19 +111,17 @@ def test_a_batch_without_any_box_keeps_one_row_of_padding(tmp_path):
     assert batch[Groundtruth.weights].numpy().tolist() == [[0], [0]]
 
 
-def test_surplus_boxes_are_dropped_and_logged_once(tmp_path, monkeypatch):
-    messages = []
-    monkeypatch.setattr(
-        input_pipeline.logging, "warning", lambda text, *args: messages.append(text % args)
-    )
-    monkeypatch.setattr(input_pipeline, "_surplus_logged", set())
+def test_surplus_boxes_are_dropped_counted_and_described_once(tmp_path):
     boxes = [[0, 0, 1, share / 4] for share in (1, 2, 3)]
     path = write(tmp_path / "a", *[example("7", boxes=boxes, classes=[1, 2, 3])] * 2)
-    [batch] = dataset(path, is_training=False, max_boxes=2)
+    made = pipeline(path, is_training=False, max_boxes=2)
+    [batch] = made.dataset
     assert batch[Groundtruth.classes].numpy().tolist() == [[1, 2], [1, 2]]
     assert batch[Groundtruth.num_boxes].numpy().tolist() == [2, 2]
-    [message] = messages
-    assert "Image 7 has 3 boxes, max_number_of_boxes is 2" in message
+    assert batch[Batch.issues].numpy().tolist() == [[0, 0, 0, 1]] * 2
+    message = made.describe(example_issues.SURPLUS_BOX, 0)
+    assert f"Image 7 ({path}, record 0, at byte 0) has 3 boxes, max_number_of_boxes is 2" in message
+    assert made.describe(example_issues.SURPLUS_BOX, 1) == ""
 
 
 # Training -----------------------------------------------------------------------------------
@@ -244,9 +254,98 @@ def test_a_damaged_record_is_named_by_file_and_byte(tmp_path, kind):
         data = bytearray(path.read_bytes())
         data[start + 40] ^= 1
         path.write_bytes(data)
-    says = f"(?s)corrupt, or not a tf.train.Example.*a.record at byte {start}"
+    says = f"(?s)corrupt, or not a tf.train.Example.*a.record, record 1, at byte {start}"
     with pytest.raises(tf.errors.InvalidArgumentError, match=says):
         list(dataset(path, is_training=False))
+
+
+# Corrupt examples that are skipped --------------------------------------------------------------
+
+CLASS_TEXT, XMAX = "image/object/class/text", "image/object/bbox/xmax"
+
+
+def large_png():
+    """Return a PNG of a kilobyte whose header states 100 million pixels."""
+    data = bytearray(encoded(block_image(), "PNG"))
+    data[16:24] = (10_000).to_bytes(4, "big") * 2
+    return bytes(data)
+
+
+CORRUPT = {
+    "undecodable": (lambda: example("x", data=b"\xff\xd8no image"), "cannot be decoded"),
+    "truncated": (lambda: example("x", data=encoded(block_image())[:300]), "cannot be decoded"),
+    "empty image": (lambda: example("x", data=b""), "cannot be decoded"),
+    "oversized": (lambda: example("x", data=large_png()), "too large, max_image_pixels is 50000"),
+    "class out of range": (lambda: example("x", classes=[4]), "outside 1..3"),
+    "lengths differ": (lambda: with_floats(example("x"), XMAX, [0.5, 0.6]), "differ in length"),
+    "too many boxes": (
+        lambda: example("x", boxes=[[0, 0, 1, 1]] * 6, classes=[1] * 6),
+        "too many boxes, max_boxes_per_example is 5",
+    ),
+    "garbage": (lambda: b"\xff\xfe garbage", "corrupt, or not a tf.train.Example"),
+    "checksum": (lambda: example("x"), "corrupt, or not a tf.train.Example"),
+}
+LIMITS = example_decoder.ExampleLimits(max_image_pixels=50_000, max_boxes=5)
+
+
+def with_corrupt(path, *kinds):
+    """Write corrupt examples, each before an image named by its number; return the path."""
+    records = []
+    for number, kind in enumerate(kinds):
+        made = CORRUPT[kind][0]()
+        records.append(made if isinstance(made, bytes) else made.SerializeToString())
+        records.append(example(str(number)).SerializeToString())
+    write(path, *records)
+    if "checksum" in kinds:
+        data = bytearray(path.read_bytes())
+        before = records[: 2 * kinds.index("checksum")]
+        data[sum(len(record) + 16 for record in before) + 40] ^= 1
+        path.write_bytes(data)
+    return path
+
+
+def test_corrupt_examples_are_skipped_counted_and_described(tmp_path):
+    path = with_corrupt(tmp_path / "a.record", *CORRUPT)
+    made = pipeline(
+        path, is_training=False, limits=LIMITS, batch_size=9, max_corrupt_examples=len(CORRUPT)
+    )
+    [batch] = made.dataset
+    assert ids([batch]) == list(range(9))
+    assert batch[Batch.example_number].numpy().tolist() == list(range(1, 18, 2))
+    assert batch[Batch.issues].numpy().tolist() == [[1, 0, 0, 0]] * 9
+    for number, (_, reason) in enumerate(CORRUPT.values()):
+        message = made.describe(example_issues.SKIPPED, 2 * number)
+        assert reason in message
+        assert f"{path}, record {2 * number}, at byte " in message
+        assert "{{" not in message
+    assert "can be read now" in made.describe(example_issues.SKIPPED, 1)
+
+
+def test_more_corrupt_records_than_allowed_stop_the_run(tmp_path):
+    path = write(tmp_path / "a.record", *[b"garbage"] * 3, example("0"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)more than 2 corrupt .*a.record"):
+        next(iter(dataset(path, shuffle=False, max_corrupt_examples=2)))
+    made = pipeline(path, is_training=False, max_corrupt_examples=3)
+    assert (ids(made.dataset), made.num_examples) == ([0], 4)
+
+
+def test_a_corrupt_record_is_allowed_once_for_all_epochs_and_batches_stay_full(tmp_path):
+    path = with_corrupt(tmp_path / "a.record", "undecodable")
+    batches = list(dataset(path, batch_size=3, max_corrupt_examples=1, seed=5).take(4))
+    numbers = np.concatenate([batch[Batch.example_number] for batch in batches])
+    skipped = np.concatenate([batch[Batch.issues] for batch in batches])[:, example_issues.SKIPPED]
+    assert len(numbers) == 12
+    assert sorted({*range(numbers[-1] + 1)} - {*numbers}) == [
+        int(number) - back
+        for number, count in zip(numbers, skipped, strict=True)
+        for back in range(count, 0, -1)
+    ]
+    assert skipped.sum() in (11, 12)  # once in each epoch
+    middle = int(batches[1][Batch.example_number][-1]) + 1
+    resumed = dataset(
+        path, batch_size=3, max_corrupt_examples=1, seed=5, start_example=middle
+    ).take(2)
+    assert flat(resumed) == flat(batches[2:])
 
 
 def test_arguments_out_of_range_are_refused(tmp_path):

@@ -16,7 +16,7 @@ from object_detection_mtl.training.schedules import Schedule
 from object_detection_mtl.training.training_loop import LoopOptions
 from object_detection_mtl.training.training_step import NonFiniteError
 from tests.checkpoints.test_checkpoint_search import DAMAGE, STATE_DAMAGE
-from tests.training.linear import dataset, make_model
+from tests.training.linear import dataset, image, make_model
 
 pytestmark = pytest.mark.usefixtures("linear_names")
 
@@ -163,6 +163,59 @@ def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
         "ckpt-3": 6,
         "ckpt-4": 9,
     }
+
+
+CORRUPT_NUMBERS = (0, 3, 6, 7)
+
+
+def dataset_that_skips(batch_size, start_example):
+    """Images by number, without those of CORRUPT_NUMBERS, which are counted."""
+
+    def batches():
+        number, skipped, rows = start_example, 0, []
+        while True:
+            if number in CORRUPT_NUMBERS:
+                skipped += 1
+            else:
+                rows.append((number, skipped))
+                skipped = 0
+            number += 1
+            if len(rows) == batch_size:
+                yield {
+                    Batch.inputs: np.stack([image(row % 5) for row, _ in rows]),
+                    Batch.true_image_shapes: np.array([[2, 2, 3]] * batch_size, np.int32),
+                    Batch.example_number: np.array([row for row, _ in rows]),
+                    Batch.issues: np.array([[before, 0, 0, 1] for _, before in rows]),
+                }
+                rows = []
+
+    spec = {
+        Batch.inputs: tf.TensorSpec([batch_size, None, None, 3], tf.float32),
+        Batch.true_image_shapes: tf.TensorSpec([batch_size, 3], tf.int32),
+        Batch.example_number: tf.TensorSpec([batch_size], tf.int64),
+        Batch.issues: tf.TensorSpec([batch_size, 4], tf.int64),
+    }
+    return tf.data.Dataset.from_generator(batches, output_signature=spec)
+
+
+def test_resuming_with_skipped_examples_is_the_uninterrupted_run(tmp_path, capsys):
+    whole_result, whole, _ = train(tmp_path / "whole", 6, data=dataset_that_skips, log_every_n=2)
+    assert whole_result.skipped_examples == 4
+    output = capsys.readouterr().out
+    notes = [line for line in output.splitlines() if "corrupt examples skipped" in line]
+    assert "2 corrupt examples skipped; 4 boxes above max_number_of_boxes dropped" in notes[0]
+    assert "finished at step 6" in notes[-1]
+    assert "4 corrupt examples skipped; 12 boxes" in notes[-1]
+    assert scalars(tmp_path / "whole")["skipped_corrupt_examples"] == {2: 2, 4: 4, 6: 4}
+
+    train(tmp_path / "parts", 2, data=dataset_that_skips)  # Consumes 0 to 5.
+    _, _, starts = train(tmp_path / "parts", 3, data=dataset_that_skips)
+    assert starts == [6]
+    result, parts, starts = train(tmp_path / "parts", 6, data=dataset_that_skips)
+    assert starts == [10]
+    assert result.skipped_examples == 4
+    for got, wanted in zip(state(parts), state(whole), strict=True):
+        np.testing.assert_array_equal(got, wanted)
 
 
 def test_only_a_new_run_is_initialized(tmp_path):

@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
-from object_detection_mtl.training import failures
+from object_detection_mtl.data import graph_errors
 
 
 def message(function):
     try:
         function()
-    except failures.EXPLAINED as error:
-        return failures.explain(error)
+    except graph_errors.EXPLAINED as error:
+        return graph_errors.explain(error)
     raise AssertionError("nothing was raised")
 
 
@@ -36,7 +36,7 @@ def test_an_assertion_inside_a_function():
 
 
 def test_an_assertion_that_starts_with_its_source():
-    text = failures.explain(
+    text = graph_errors.explain(
         tf.errors.InvalidArgumentError(
             None,
             None,
