@@ -76,6 +76,7 @@ class ExampleAccounting:
     Attributes:
         counters: name -> int64 [] variable.
         log: issues of this command's examples.
+        pipeline: number of the input pipeline of this process.
     """
 
     def __init__(self, num_pipelines: int, batch_size: int) -> None:
@@ -94,6 +95,7 @@ class ExampleAccounting:
         self.counters = {f"{_CONSUMED}{i}": value for i, value in enumerate(self._consumed)}
         self.counters[SKIPPED_EXAMPLES] = self._skipped
         self.log = IssueLog()
+        self.pipeline = 0
         self._pending: list[tuple[int, Mapping[str, tf.Tensor]]] = []
         self._before: dict[int, list[int]] = {}
 

@@ -60,7 +60,6 @@ class DetectionTrainer(orbit.StandardTrainer):
         after_step: AfterStep,
         nonfinite_steps: NonFiniteSteps,
         accounting: ExampleAccounting,
-        pipeline: int = 0,
         record_images: bool = False,
     ) -> None:
         """Prepare the loop.
@@ -73,7 +72,6 @@ class DetectionTrainer(orbit.StandardTrainer):
             after_step: called between steps.
             nonfinite_steps: skips steps that are not finite, up to a number.
             accounting: counts the examples.
-            pipeline: number of the input pipeline of this process.
             record_images: keep the first images of each block's last batch.
         """
         super().__init__(dataset)
@@ -83,7 +81,6 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._after_step = after_step
         self._nonfinite_steps = nonfinite_steps
         self._accounting = accounting
-        self._pipeline = pipeline
         self._counts: dict[str, tf.Tensor] = {}
         self._record_images = record_images
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
@@ -149,7 +146,7 @@ class DetectionTrainer(orbit.StandardTrainer):
     def labeled_images(self) -> list[LabeledImage]:
         """Return the images of `images` with boxes and the labels of the tasks, without padding."""
         images, values = self.images(), {k: v.numpy() for k, v in self._first.items()}
-        if images is None:
+        if images is None or Groundtruth.num_boxes not in values:
             return []
         return [
             _labeled(image, {k: v[i] for k, v in values.items()}) for i, image in enumerate(images)
@@ -220,7 +217,7 @@ class DetectionTrainer(orbit.StandardTrainer):
             if key in batch
         }
         counts = example_accounting.step_counts(
-            self._strategy, batch, self._accounting.num_pipelines, self._pipeline
+            self._strategy, batch, self._accounting.num_pipelines, self._accounting.pipeline
         )
         return sums, first, counts
 

@@ -184,7 +184,7 @@ def run_training(
                 functools.partial(make_dataset, model.detector), strategy, replica_batch
             )
             dataset = batches.from_examples(accounting.positions_before(start))
-            accounting.log.describe = batches.describe
+            accounting.log.describe, accounting.pipeline = batches.describe, batches.pipeline
             on_start()
             checkpoints.prepare()
             checkpoints.save()
@@ -214,7 +214,6 @@ def run_training(
                 progress,
                 nonfinite_steps,
                 accounting,
-                batches.pipeline,
                 options,
                 on_checkpoint,
             )
@@ -276,7 +275,6 @@ class _Run:
         progress: TrainingProgress,
         nonfinite_steps: NonFiniteSteps,
         accounting: ExampleAccounting,
-        pipeline: int,
         options: LoopOptions,
         on_checkpoint: Callable[[int, str], bool] | None,
     ) -> None:
@@ -310,7 +308,6 @@ class _Run:
             after_step=self._after_step,
             nonfinite_steps=nonfinite_steps,
             accounting=accounting,
-            pipeline=pipeline,
             record_images=options.record_summaries,
         )
         self._controller = orbit.Controller(

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.data import graph_errors
 from object_detection_mtl.models.rfcn import MapSecondStage
-from object_detection_mtl.training import failures
 
 BOXES = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
 
@@ -32,7 +32,7 @@ def test_a_map_that_is_large_enough():
 def test_a_map_that_is_too_small(height, width):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         read(height, width, smallest_map=3)
-    said = failures.explain(error.value)
+    said = graph_errors.explain(error.value)
     assert "the image is too small for this network" in said
     assert "at least 3x3, raise the dimensions of the image_resizer" in said
     assert said.endswith(f"[{height} {width}]") or said.endswith(f"{height} {width}"), said
