@@ -6,8 +6,9 @@
 
 trains every variant at every rate with every seed on the train part of `trainval` and evaluates it
 on the validation part, or, with --evaluate_on=test, on `test`. A model with refinement is evaluated
-twice, from the refined and from the main logits. Every run leaves a JSON in
-benchmarks/results/DATASET/EXPERIMENT. A form changes the config of a variant:
+three times: as trained, from the main logits, and with its refiner refitted to images of the
+training. Every run leaves a JSON in benchmarks/results/DATASET/EXPERIMENT. A form changes the
+config of a variant:
 
     --variants=all,all@equal --form=equal=train_config.batch_size=4,steps=2000
 

@@ -6,7 +6,7 @@ in config/field_rules.py, and its own module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from object_detection_mtl.builders import hyperparams_builder
@@ -14,6 +14,7 @@ from object_detection_mtl.builders.second_stage_builder import RegionHeads
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, RegionHead
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTask
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
+from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.mtl.task_labels import TaskLabels
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
@@ -178,6 +179,21 @@ def build(
         learning_rate_multiplier=config.refine_learning_rate_multiplier,
         loss_weight=config.refined_classification_loss_weight,
     )
+
+
+def build_loss_balance(
+    config: model_pb2.MTL, parts: Iterable[AuxiliaryTask | Refiner]
+) -> UncertaintyBalance | None:
+    """Return the trained weights of the auxiliary losses; None for fixed weights.
+
+    Args:
+        config: `mtl {}`.
+        parts: tasks and refiner.
+    """
+    weights = {key: weight for part in parts for key, weight in part.loss_weights.items()}
+    if config.loss_balance == model_pb2.MTL.FIXED or not weights:
+        return None
+    return UncertaintyBalance(weights)
 
 
 def fresh_scopes(config: model_pb2.MTL) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ def name_map(detector: Any) -> dict[str, keras.Variable]:
         names |= linear_names(head.predictor.name, head.predictor.linear_layers)
     for part in detector.auxiliary_parts:
         names |= part.tf1_variables()
+    if detector.loss_balance is not None:
+        names |= detector.loss_balance.tf1_variables()
     return names
 
 

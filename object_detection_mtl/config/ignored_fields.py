@@ -252,6 +252,11 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
         )
         for side, default in (("lower", 0.0), ("upper", 1.0))
     },
+    "MTL.loss_balance": (
+        lambda owner: owner.window or owner.closeness or owner.edgemask or owner.refine,
+        "applies with an auxiliary task only",
+        (0,),
+    ),
     "BatchNonMaxSuppression.max_detections_per_class": (
         lambda owner: not owner.use_class_agnostic_nms,
         "applies without use_class_agnostic_nms only",

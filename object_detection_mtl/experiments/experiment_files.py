@@ -13,12 +13,12 @@ from typing import Any
 # Of an evaluation.
 OUTPUT = "evaluation.json"
 GROUNDTRUTH = "groundtruth.npz"
-# Where detections come from: a model with refinement is evaluated both ways.
-AS_TRAINED, MAIN_LOGITS = "as trained", "main logits"
+# Where detections come from: a model with refinement is evaluated in all three ways.
+AS_TRAINED, MAIN_LOGITS, REFITTED = "as trained", "main logits", "refitted"
 
 
 def detections_file(source: str) -> str:
-    """Return the name of an evaluation's file with the detections of AS_TRAINED or MAIN_LOGITS."""
+    """Return the name of an evaluation's file with the detections by where they come from."""
     return f"detections_{source.replace(' ', '_')}.npz"
 
 

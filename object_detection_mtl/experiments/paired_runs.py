@@ -20,6 +20,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "foreground": ("edgemask",),
     "all": ("window", "closeness", "edgemask"),
     "all+refine": TASKS,
+    # Ingredients of the refinement: none, each task alone, each left out.
+    "refine": ("refine",),
+    "window+refine": ("window", "refine"),
+    "closeness+refine": ("closeness", "refine"),
+    "foreground+refine": ("edgemask", "refine"),
+    "closeness+foreground+refine": ("closeness", "edgemask", "refine"),
+    "window+foreground+refine": ("window", "edgemask", "refine"),
+    "window+closeness+refine": ("window", "closeness", "refine"),
 }
 # Between a variant and the forms that are applied to it, as in `all+refine@equal`.
 FORM_MARK = "@"

@@ -3,8 +3,9 @@
     python -m object_detection_mtl.experiments.run_evaluation MODEL_DIR RECORD OUTPUT
 
 evaluates the newest checkpoint of MODEL_DIR on RECORD. OUTPUT gets `evaluation.json`: the metrics,
-once as trained and, for a model with refinement, once more from the main logits of the same
-checkpoint; and what training logged. Detections lie beside it.
+once as trained and, for a model with refinement, again from the main logits of the same checkpoint
+and with its refiner refitted to images of the training (`refiner_refit`); and what training logged.
+Detections lie beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from object_detection_mtl import refiner_refit
 from object_detection_mtl.builders import (
     input_reader_builder,
     label_builder,
@@ -33,12 +35,15 @@ from object_detection_mtl.experiments.experiment_files import (
     GROUNDTRUTH,
     MAIN_LOGITS,
     OUTPUT,
+    REFITTED,
     detections_file,
 )
 from object_detection_mtl.experiments.paired_runs import TASKS
 
 # Whatever the config asks for.
 METRICS_SETS = ("pascal_voc_detection_metrics", "coco_detection_metrics", "error_analysis")
+# Images of the training that a refiner is refitted to.
+REFIT_IMAGES = 500
 
 
 def evaluate(model_dir: Path, record: Path, output: Path) -> None:
@@ -48,19 +53,49 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
     config = pipeline.load(path, [reader])
     prefix = checkpoint_search.resolve_checkpoint(model_dir)
     output.mkdir(parents=True, exist_ok=True)
-    evaluations = {AS_TRAINED: _evaluate_config(config, prefix, output, AS_TRAINED)}
+    detector = _load_detector(config, prefix)
+    evaluations = {AS_TRAINED: _evaluate_detector(config, detector, output, AS_TRAINED)}
+    refit = {}
     if config.model.mtl.refine:
         off = [f"model.mtl.{task}=false" for task in TASKS]
         main = pipeline.load(path, [reader, *off])
-        evaluations[MAIN_LOGITS] = _evaluate_config(main, prefix, output, MAIN_LOGITS)
-    content = {"evaluations": evaluations, "curves": read_curves(model_dir / "train")}
+        evaluations[MAIN_LOGITS] = _evaluate_detector(
+            main, _load_detector(main, prefix), output, MAIN_LOGITS
+        )
+        refit = _refit(config, detector)
+        if "error" not in refit:
+            evaluations[REFITTED] = _evaluate_detector(config, detector, output, REFITTED)
+    content = {
+        "evaluations": evaluations,
+        "refit": refit,
+        "curves": read_curves(model_dir / "train"),
+    }
     experiment_files.write_json(output / OUTPUT, content)
 
 
-def _evaluate_config(config: Any, prefix: str, output: Path, source: str) -> dict[str, Any]:
-    """Return the metrics of one checkpoint; write its detections and the ground truth."""
+def _load_detector(config: Any, prefix: str) -> Any:
     detector = model_builder.build(config.model, is_training=False)
     loading.load_detector_weights(detector, prefix)
+    return detector
+
+
+def _refit(config: Any, detector: Any) -> dict[str, Any]:
+    """Refit a detector's refiner, whether or not that helps on images held out; describe the fit.
+
+    A refiner that cannot be refitted is described by the "error".
+    """
+    try:
+        detector.refiner.require_linear()
+        request = refiner_refit.RefitRequest(num_images=REFIT_IMAGES)
+        fit = refiner_refit.fit_detector(config, detector, request)
+    except ValueError as error:
+        return {"error": str(error)}
+    detector.refiner.set_linear(fit.linear.kernel, fit.linear.bias)
+    return refiner_refit.describe_fit(fit)
+
+
+def _evaluate_detector(config: Any, detector: Any, output: Path, source: str) -> dict[str, Any]:
+    """Return a detector's metrics; write its detections and the ground truth."""
     reader = config.eval_input_reader[0]
     categories = input_reader_builder.load_label_map(reader, detector.num_classes)
     assert categories is not None

@@ -31,6 +31,7 @@ from object_detection_mtl.models.postprocess import (
     select_detections,
 )
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Comparison
+from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.ops import boxes as box_ops
 from object_detection_mtl.ops import sampler
@@ -62,6 +63,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         is_training: bool,
         aux_tasks: Sequence[AuxiliaryTask] = (),
         refiner: Refiner | None = None,
+        loss_balance: UncertaintyBalance | None = None,
         hard_example_miner: box_classifier.HardExampleMiner | None = None,
         clip_anchors: bool = False,
         name: str = "detector",
@@ -84,6 +86,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
                 proposals are sampled and anchors that cross the image's border are dropped.
             aux_tasks: a baseline has none.
             refiner: makes new class logits from the second stage's and the auxiliary logits.
+            loss_balance: trained weights of the auxiliary losses; None for those of the config.
             hard_example_miner: chooses the proposals to train on, instead of `proposal_sampling`.
             clip_anchors: in training, clip anchors to the image instead of dropping those that
                 cross its border.
@@ -103,6 +106,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         self.is_training = is_training
         self.aux_tasks = tuple(aux_tasks)
         self.refiner = refiner
+        self.loss_balance = loss_balance
         self.hard_example_miner = hard_example_miner
         self.clip_anchors = clip_anchors
         self.loss_weights = dict(loss_weights)

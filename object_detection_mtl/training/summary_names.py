@@ -32,3 +32,8 @@ def weighted(key: str) -> str:
 def unweighted(key: str) -> str:
     """Return the name of an unweighted term."""
     return f"UnweightedLoss/{_OD_API.get(key, f'MTL/{key}')}"
+
+
+def trained_factor(key: str) -> str:
+    """Return the name of the factor that `mtl.loss_balance` trains for an auxiliary loss."""
+    return f"LossFactor/MTL/{key}"

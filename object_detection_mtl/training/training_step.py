@@ -224,15 +224,23 @@ class TrainingStep:
         )
         terms = self.detector.loss(predictions, batch, seed=seed)
         weights = self.detector.loss_weights
-        weighted = {summary_names.weighted(key): weights[key] * loss for key, loss in terms.items()}
+        balance = self.detector.loss_balance
+        weighted = {
+            summary_names.weighted(key): (
+                weights[key] * loss if balance is None else balance.weigh(key, weights[key] * loss)
+            )
+            for key, loss in terms.items()
+        }
         if ramp is not None:
             for key in terms.keys() - auxiliary_gradients.MAIN_LOSSES:
                 weighted[summary_names.weighted(key)] *= ramp
         if self.options.add_regularization:
             weighted[summary_names.REGULARIZATION] = self.detector.regularization_loss()
         total = tf.add_n(list(weighted.values()))
-        unweighted = {summary_names.unweighted(key): loss for key, loss in terms.items()}
-        return {**weighted, **unweighted, summary_names.TOTAL: total}
+        others = {summary_names.unweighted(key): loss for key, loss in terms.items()}
+        for key, factor in balance.factors().items() if balance is not None else ():
+            others[summary_names.trained_factor(key)] = factor
+        return {**weighted, **others, summary_names.TOTAL: total}
 
     def _ramp(self, step: tf.Tensor) -> tf.Tensor | None:
         """Return the factor of the auxiliary losses; None where it is always 1."""

@@ -76,8 +76,11 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     assert content["sizes"] == {"train": 6, "validation": 1, "test": 3}
     assert content["curves"]["steps"] == [2]
     assert content["curves"]["values"]["gradient_norm"][0] > 0
-    refined, main = (content["evaluations"][name] for name in ("as trained", "main logits"))
-    assert refined["images"] == main["images"] == 3
+    refined, main, refitted = (
+        content["evaluations"][name] for name in ("as trained", "main logits", "refitted")
+    )
+    assert refined["images"] == main["images"] == refitted["images"] == 3
+    assert content["refit"]["proposals"]["fitted"] > 0
     assert "mtl/foreground_iou" in refined["metrics"]
     assert refined["by_number_of_classes"]["2"]["images"] == 3
     assert all(cost["cpu_seconds"] > 0 and cost["exit_code"] == 0 for cost in content["costs"])
@@ -90,4 +93,5 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     table = ablation("table", *where)
     assert table.returncode == 0, table.stderr
     assert "| all+refine, main logits | 0.0015 | 1 |" in table.stdout
+    assert "| all+refine, refitted | 0.0015 | 1 |" in table.stdout
     assert "no detections" not in table.stdout

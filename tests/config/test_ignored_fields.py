@@ -226,3 +226,14 @@ def test_forms_of_a_task_apply_with_the_task_only(switch, name, value):
     default = config.model.mtl.DESCRIPTOR.fields_by_name[name].default_value
     setattr(config.model.mtl, name, default)
     assert f"model.mtl.{name}" not in ignored_fields.find_ignored_fields(config)
+
+
+def test_balance_of_the_losses_applies_with_a_task_only():
+    config = parse()
+    for field in ("window", "closeness", "edgemask", "refine"):
+        setattr(config.model.mtl, field, False)
+    config.model.mtl.loss_balance = 1
+    reason = ignored_fields.find_ignored_fields(config)["model.mtl.loss_balance"]
+    assert reason == "applies with an auxiliary task only"
+    config.model.mtl.edgemask = True
+    assert "model.mtl.loss_balance" not in ignored_fields.find_ignored_fields(config)

@@ -61,6 +61,15 @@ class TestRuns:
         assert runs[0].steps == 5
         assert not runs[0].tasks
 
+    def test_ingredients_of_the_refinement(self):
+        """Each task alone with the refinement, and all others without it."""
+        tasks = {name: set(tasks) for name, tasks in paired_runs.VARIANTS.items()}
+        everything = set(paired_runs.TASKS)
+        for task, name in (("window",) * 2, ("closeness",) * 2, ("edgemask", "foreground")):
+            assert tasks[f"{name}+refine"] == {task, "refine"}
+            others = [n for n in ("window", "closeness", "foreground") if n != name]
+            assert tasks["+".join([*others, "refine"])] == everything - {task}
+
     def test_later_forms_win(self):
         forms = {"a": {"x.y": "1", "x.z": "1"}, "b": {"x.y": "2"}}
         run = paired_runs.make_runs(["all@a@b"], ["1"], [1], steps=1, forms=forms)[0]

@@ -55,6 +55,7 @@ class LinearDetector(keras.layers.Layer):
         self.f = self.add_weight(name="f", shape=(2,), initializer="ones", trainable=False)
         self.num_classes = 2
         self.second_stage = "a detector that has one"
+        self.loss_balance = None
         self.loss_weights = {Losses.rpn_localization: 2.0, Losses.box_classification: 3.0}
         self.loss_weights |= {Losses.window: 1.0} if auxiliary else {}
         self.built = True

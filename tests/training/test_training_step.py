@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.fields import Batch
+from object_detection_mtl.fields import Batch, Losses
+from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
 from object_detection_mtl.training import summary_names
 from object_detection_mtl.training.training_step import TrainingStep, non_finite_term
 from tests.training import tiny
@@ -200,3 +201,26 @@ def test_two_replicas_do_what_one_does(form):
         assert line, output.stderr[-3000:]
         results.append(np.array(eval(line[0].removeprefix("RESULT"))))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
+
+
+def test_trained_weights_of_auxiliary_losses():
+    """The window loss is w0 + w1 = 3; its log variance starts at 0 and is trained."""
+    with one_device() as strategy:
+        model = make_model({"auxiliary": (1.0, 1.0, 0.0)}, rate=0.1)
+        detector = model.detector
+        detector.loss_balance = UncertaintyBalance({Losses.window: 1.0})
+        variable = detector.loss_balance.log_variances[Losses.window]
+        trained = [detector.w, detector.b, variable]
+        model.optimizer.build(trained)
+        step_fn = TrainingStep(detector, model.optimizer, trained, model.step_options)
+        scalars = strategy.run(step_fn, args=(batch(1), tf.constant(0, tf.int64)))
+        assert float(scalars["Loss/MTL/window_class_loss"]) == pytest.approx(3.0)
+        assert float(scalars["LossFactor/MTL/window_class_loss"]) == pytest.approx(1.0)
+        # d/ds (exp(-s) 3 + s / 2) = -3 + 1/2
+        np.testing.assert_allclose(variable, 0.25, rtol=1e-6)
+        # w without the window's loss: (0.6, 1.8, 0); its gradient on w is exp(-s) = 1.
+        np.testing.assert_allclose(detector.w, [0.5, 1.7, 0.0], rtol=1e-5)
+        scalars = strategy.run(step_fn, args=(batch(1), tf.constant(1, tf.int64)))
+        expected = np.exp(-0.25) * 2.2 + 0.125
+        assert float(scalars["Loss/MTL/window_class_loss"]) == pytest.approx(expected)
+        assert float(scalars["UnweightedLoss/MTL/window_class_loss"]) == pytest.approx(2.2)
