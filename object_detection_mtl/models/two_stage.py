@@ -294,19 +294,15 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         if self.second_stage is None:
             return losses
         return losses | self._second_stage_losses(
-            predictions, groundtruth, absolute, self._is_training(training)
+            predictions, groundtruth, self._is_training(training)
         )
 
     def _second_stage_losses(
-        self,
-        predictions: Tensors,
-        groundtruth: Mapping[str, tf.Tensor],
-        absolute: box_classifier.AbsoluteGroundtruth,
-        training: bool,
+        self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor], training: bool
     ) -> Tensors:
         """Return the losses of second stage, auxiliary tasks and refinement."""
         count = predictions[Predictions.num_proposals]
-        assigned = self._assign(predictions, absolute)
+        assigned = self.assign_groundtruth(predictions, groundtruth)
         encodings = predictions[Predictions.refined_box_encodings]
         logits = predictions[Predictions.class_predictions]
         trained = assigned
@@ -331,16 +327,6 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
                 predictions[Predictions.refined_classes], count, trained, self.classification_loss
             )
         return losses
-
-    def _assign(
-        self, predictions: Tensors, absolute: box_classifier.AbsoluteGroundtruth
-    ) -> Targets:
-        return box_classifier.assign(
-            predictions[Predictions.proposal_boxes],
-            predictions[Predictions.num_proposals],
-            absolute,
-            self.proposal_sampling.matched_threshold,
-        )
 
     def auxiliary_metrics(
         self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]
@@ -367,7 +353,12 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         absolute = box_classifier.absolute_groundtruth(
             groundtruth, predictions[Predictions.true_image_shapes], self.num_classes
         )
-        return self._assign(predictions, absolute)
+        return box_classifier.assign(
+            predictions[Predictions.proposal_boxes],
+            predictions[Predictions.num_proposals],
+            absolute,
+            self.proposal_sampling.matched_threshold,
+        )
 
     # Predictions to detections --------------------------------------------------------------
 
