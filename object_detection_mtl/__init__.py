@@ -19,22 +19,28 @@ if TYPE_CHECKING:
     from object_detection_mtl.api.detections import Detections
     from object_detection_mtl.api.detector import Detector
     from object_detection_mtl.api.detector_building import build_detector
+    from object_detection_mtl.api.detector_training import train_detector
     from object_detection_mtl.api.model_loading import load_detector
+    from object_detection_mtl.training.training_callbacks import TrainingCallback
 
 __all__ = [
     "Detections",
     "Detector",
+    "TrainingCallback",
     "build_detector",
     "load_config",
     "load_detector",
+    "train_detector",
 ]
-# Public name -> its module in `api`.
+# Public name -> its module.
 _MODULES = {
-    "Detections": "detections",
-    "Detector": "detector",
-    "build_detector": "detector_building",
-    "load_config": "config_loading",
-    "load_detector": "model_loading",
+    "Detections": "api.detections",
+    "Detector": "api.detector",
+    "TrainingCallback": "training.training_callbacks",
+    "build_detector": "api.detector_building",
+    "load_config": "api.config_loading",
+    "load_detector": "api.model_loading",
+    "train_detector": "api.detector_training",
 }
 
 
@@ -42,7 +48,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.api.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

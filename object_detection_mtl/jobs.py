@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,7 @@ from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_strea
 from object_detection_mtl.config import label_map, pipeline, validation
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.evaluation.evaluator import names_by_id
+from object_detection_mtl.evaluation.periodic_evaluator import PeriodicEvaluator
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion
@@ -33,6 +34,8 @@ from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import pipeline_pb2
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 from object_detection_mtl.training.best_checkpoint import BestCheckpoint, PeriodicEvaluation
+from object_detection_mtl.training.interruption import EarlyStopError
+from object_detection_mtl.training.training_callbacks import CallbackList
 
 if TYPE_CHECKING:
     from object_detection_mtl.training.training_loop import TrainableModel, TrainingResult
@@ -55,6 +58,8 @@ def train(
     skip_nonfinite_steps: int = 0,
     max_to_keep: int = 7,
     periodic_evaluation: PeriodicEvaluation | None = None,
+    callbacks: Sequence[Any] = (),
+    initialize: Callable[[TwoStageDetector], None] | None = None,
 ) -> TrainingResult:
     """Train a detector, from the newest checkpoint of `model_dir` if there is one.
 
@@ -76,6 +81,9 @@ def train(
             is NaN or infinite.
         max_to_keep: number of newest checkpoints that stay.
         periodic_evaluation: evaluates in between, keeps the best checkpoint, ends the run early.
+        callbacks: see `training_callbacks.TrainingCallback`.
+        initialize: loads the first weights of a new run; None draws them from the seed and loads
+            the config's fine_tune_checkpoint.
 
     Returns:
         The global step, the last checkpoint and the last metrics.
@@ -89,6 +97,7 @@ def train(
     from object_detection_mtl.builders import mtl_builder, train_config_builder
     from object_detection_mtl.training import distribution, first_weights, training_loop
 
+    observers = CallbackList(callbacks)
     validation.require_training(config)
     if periodic_evaluation:
         validation.require_evaluation(config)
@@ -112,12 +121,16 @@ def train(
         num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
     )
     # Before the seed is set: the training is the same with and without it.
-    on_checkpoint = _make_periodic(config, model_dir, periodic_evaluation)
+    evaluator = _make_periodic(config, model_dir, periodic_evaluation, observers)
     keras.utils.set_random_seed(train_config.seed)
 
-    def initialize(detector: TwoStageDetector) -> None:
+    def load_first_weights(detector: TwoStageDetector) -> None:
         first_weights.draw(detector, train_config.seed)
         load_checkpoint(detector)
+
+    def on_block(step: int, losses: Mapping[str, float]) -> None:
+        if observers.on_step(step, losses):
+            raise EarlyStopError("a callback ended the training")
 
     def make_model() -> TrainableModel:
         detector = model_builder.build(config.model, is_training=True)
@@ -147,17 +160,22 @@ def train(
         if distribution.is_chief(chosen_strategy):
             pipeline.save(config, os.path.join(model_dir, "pipeline.config"))
 
-    return training_loop.run_training(
+    result = training_loop.run_training(
         model_dir,
         strategy=chosen_strategy,
         make_model=make_model,
-        initialize=initialize,
+        initialize=initialize or load_first_weights,
         make_dataset=make_dataset,
         batch_size=train_config.batch_size,
         options=options,
         on_start=save_config,
-        on_checkpoint=on_checkpoint,
+        on_checkpoint=None if evaluator is None else evaluator.on_checkpoint,
+        on_block=on_block,
     )
+    if evaluator is not None and result.interrupted_by is None and result.metrics:
+        evaluator.on_end(result.step, result.checkpoint)
+    observers.on_end(result)
+    return result
 
 
 def _class_names(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, str]:
@@ -170,20 +188,13 @@ def _make_periodic(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     model_dir: str | os.PathLike[str],
     options: PeriodicEvaluation | None,
-) -> Callable[[int, str], bool] | None:
-    """Return a function that evaluates a checkpoint and returns whether the run ends."""
+    observers: CallbackList,
+) -> PeriodicEvaluator | None:
     if options is None:
         return None
     evaluation = evaluation_builder.build_evaluation(config, model_dir)
     best = BestCheckpoint(model_dir, options.metric, options.patience)
-
-    def evaluate_checkpoint(step: int, prefix: str) -> bool:
-        if step % options.every_n:
-            return False
-        best.consider(prefix, *evaluation.evaluate(prefix))
-        return best.is_exhausted
-
-    return evaluate_checkpoint
+    return PeriodicEvaluator(options, evaluation, best, observers)
 
 
 def evaluate(

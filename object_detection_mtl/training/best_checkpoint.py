@@ -31,11 +31,13 @@ class PeriodicEvaluation:
         every_n: steps between evaluations.
         metric: metric that selects the best checkpoint; None for the first mAP.
         patience: evaluations without improvement after which the run ends; None for no end.
+        at_end: also evaluate the last checkpoint of a run that is not interrupted.
     """
 
     every_n: int
     metric: str | None = None
     patience: int | None = None
+    at_end: bool = False
 
     def check(self, checkpoint_every_n: int, num_workers: int) -> None:
         """Check that the run can be evaluated.

@@ -24,7 +24,7 @@ class TrainingInterruptedError(Exception):
 
 
 class EarlyStopError(Exception):
-    """Raised between two steps when the evaluations no longer improve."""
+    """Raised between two steps to end the run early; its text has the reason."""
 
 
 class GracefulStop:

@@ -129,6 +129,7 @@ def run_training(
     options: LoopOptions,
     on_start: Callable[[], None] = lambda: None,
     on_checkpoint: Callable[[int, str], bool] | None = None,
+    on_block: Callable[[int, Mapping[str, float]], None] = lambda step, losses: None,
 ) -> TrainingResult:
     """Train until `options.num_steps`, from the newest checkpoint of `model_dir` if it has one.
 
@@ -145,6 +146,7 @@ def run_training(
             anything is written: a run that is refused leaves no trace in `model_dir`.
         on_checkpoint: called with step and prefix of a checkpoint that was written after a block;
             True ends the run.
+        on_block: called with step and mean losses of each block; may raise `EarlyStopError`.
 
     Returns:
         The step reached, the newest checkpoint and the last metrics.
@@ -216,6 +218,7 @@ def run_training(
                 accounting,
                 options,
                 on_checkpoint,
+                on_block,
             )
             return run.to_end()
         finally:
@@ -277,8 +280,10 @@ class _Run:
         accounting: ExampleAccounting,
         options: LoopOptions,
         on_checkpoint: Callable[[int, str], bool] | None,
+        on_block: Callable[[int, Mapping[str, float]], None],
     ) -> None:
         self._step = step
+        self._on_block = on_block
         self._on_checkpoint = on_checkpoint
         self._nonfinite_steps = nonfinite_steps
         self._accounting = accounting
@@ -329,8 +334,8 @@ class _Run:
                 )
         except TrainingInterruptedError as interruption:
             interrupted_by = interruption.signal_number
-        except EarlyStopError:
-            print("stopped early: the metric of the best checkpoint no longer improves", flush=True)
+        except EarlyStopError as stop:
+            print(f"stopped early: {stop}", flush=True)
         except TrainingDataError as error:
             raise TrainingDataError(f"{error}.{self._rescue()}") from error
         except NonFiniteError as error:
@@ -411,4 +416,5 @@ class _Run:
         if step % self._options.checkpoint_every_n == 0:
             prefix = self._save()
             if self._on_checkpoint is not None and self._on_checkpoint(step, prefix):
-                raise EarlyStopError
+                raise EarlyStopError("the metric of the best checkpoint no longer improves")
+        self._on_block(step, output)
