@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from object_detection_mtl.builders import input_reader_builder, model_builder
 from object_detection_mtl.checkpoints import (
+    checkpoint_contents,
     checkpoint_conversion,
     checkpoint_search,
     loading,
@@ -58,14 +61,17 @@ def refit_refiner(
     given one, and `refit.json`. If the fit does not help on the images held out, the checkpoint
     keeps its weights.
 
+    A run without refinement gets a refiner, `with_refiner`. Its checkpoint holds no state of the
+    optimizer: it evaluates and exports, and a new run may start from it.
+
     Args:
-        config: resolved, that of the training; `mtl.refine` is on.
+        config: resolved, that of the training.
         checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
         output_dir: a new or empty directory.
         request: see `RefitRequest`.
 
     Raises:
-        ValueError: no refiner, one with hidden layers, an output directory with other contents, a
+        ValueError: a refiner with hidden layers, an output directory with other contents, a
             checkpoint of another kind or model, or too few images.
         FileNotFoundError: there is no checkpoint, or no record.
     """
@@ -73,7 +79,9 @@ def refit_refiner(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} exists and is not an empty directory; give a new --output_dir")
     checkpoint = checkpoint_search.open_checkpoint(checkpoint_path)
-    detector = load_refining_detector(config, checkpoint.prefix)
+    is_new = not config.model.mtl.refine
+    config = with_refiner(config)
+    detector = load_refining_detector(config, checkpoint.prefix, is_new=is_new)
     found = fit_detector(config, detector, request)
     names = {
         name: variable
@@ -83,8 +91,17 @@ def refit_refiner(
     if found.helps:
         detector.refiner.set_linear(found.linear.kernel, found.linear.bias)
     values = {name: variable.numpy() for name, variable in names.items()} if found.helps else {}
-    prefix = output / os.path.basename(checkpoint.prefix)
-    checkpoint_conversion.write_changed_checkpoint(checkpoint, str(prefix), values)
+    prefix = str(output / os.path.basename(checkpoint.prefix))
+    if is_new:
+        checkpoint_conversion.write_checkpoint(
+            detector,
+            prefix,
+            form=checkpoint_conversion.NATIVE,
+            names=native.named_variables(detector),
+            step=checkpoint_contents.global_step_at(checkpoint.prefix),
+        )
+    else:
+        checkpoint_conversion.write_changed_checkpoint(checkpoint, prefix, values)
     pipeline.save(config, output / "pipeline.config")
     content = {"checkpoint": os.path.basename(checkpoint.prefix), **describe_fit(found)}
     (output / REPORT).write_text(json.dumps(content, indent=1) + "\n")
@@ -123,7 +140,9 @@ def report_removable(
         from fits to other images of the same records, by what the refiner reads. "refitted" on
         "evaluation" was fitted to all images of "training".
     """
-    detector = load_refining_detector(config, checkpoint_path)
+    is_new = not config.model.mtl.refine
+    config = with_refiner(config)
+    detector = load_refining_detector(config, checkpoint_path, is_new=is_new)
     evaluated = evaluated_records or _records_of(config.eval_input_reader[0])
     sets = {
         "training": collect(config, detector, request, request.records),
@@ -145,24 +164,42 @@ def report_removable(
     return found
 
 
-def load_refining_detector(config: Any, checkpoint_path: str) -> Any:
+def with_refiner(config: Any) -> Any:
+    """Return a config with refinement; one that had none adds the main logits to the refiner's."""
+    if config.model.mtl.refine:
+        return config
+    changed = type(config)()
+    changed.CopyFrom(config)
+    changed.model.mtl.refine = changed.model.mtl.refine_residue = True
+    return changed
+
+
+def load_refining_detector(config: Any, checkpoint_path: str, *, is_new: bool = False) -> Any:
     """Return the trained detector, for inference.
 
+    Args:
+        config: of `with_refiner`.
+        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
+        is_new: the checkpoint has no refiner; that of the detector is 0 and changes nothing yet.
+
     Raises:
-        ValueError: `mtl.refine` is off, or the refiner has hidden layers; the checkpoint is of
-            another model.
+        ValueError: the refiner has hidden layers; the checkpoint is of another model.
         FileNotFoundError: there is no checkpoint.
     """
-    if not config.model.mtl.refine:
-        raise ValueError(
-            "the config has no refiner (mtl.refine is false), so there is nothing to fit; give the "
-            "pipeline.config of a run with refinement"
-        )
+    averages = config.eval_config.use_moving_averages
     detector = model_builder.build(config.model, is_training=False)
-    loading.load_detector_weights(
-        detector, checkpoint_path, use_moving_averages=config.eval_config.use_moving_averages
-    )
     detector.refiner.require_linear()
+    trained = detector
+    if is_new:
+        model = type(config.model)()
+        model.CopyFrom(config.model)
+        model.mtl.refine = False
+        trained = model_builder.build(model, is_training=False)
+    loading.load_detector_weights(trained, checkpoint_path, use_moving_averages=averages)
+    if is_new:
+        values = native.named_variables(trained)
+        for name, variable in native.named_variables(detector).items():
+            variable.assign(values.get(name, tf.zeros_like(variable)))
     return detector
 
 

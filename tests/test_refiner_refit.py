@@ -79,10 +79,29 @@ def test_a_refitted_run_evaluates_exports_and_continues(trained, tmp_path, capfd
     ]
 
 
-def test_a_run_without_refinement(tmp_path):
-    path = records.write(tmp_path, num_train=1, num_val=1)
-    with pytest.raises(ValueError, match=r"mtl\.refine is false"):
-        refiner_refit.load_refining_detector(pipeline.load(path), str(tmp_path))
+@pytest.mark.slow
+def test_a_run_without_refinement_gets_a_refiner(tmp_path, capfd):
+    records.write(tmp_path, num_train=12)
+    off = ("model.mtl.refine=false", "model.mtl.refine_residue=false")
+    jobs.train(records.load(tmp_path, *WITH_TASKS, *off), tmp_path / "run", record_summaries=False)
+    flags = [f"--pipeline_config_path={tmp_path}/run/pipeline.config"]
+    flags += [f"--checkpoint_dir={tmp_path}/run", f"--output_dir={tmp_path}/new"]
+    done = command_line.run(refit_refiner, *flags)
+    assert done.code == 0, done.err
+    assert "a refiner is added" in done.out
+    fits = json.loads((tmp_path / "new" / "refit.json").read_text())["held_out"]
+    assert fits["as trained"] == fits["main logits"]
+    assert fits["refitted"]["cross_entropy"] < fits["main logits"]["cross_entropy"]
+
+    old, new = (pipeline.load(tmp_path / name / "pipeline.config") for name in ("run", "new"))
+    assert (old.model.mtl.refine, new.model.mtl.refine) == (False, True)
+    assert new.model.mtl.refine_residue
+    before = jobs.evaluate(old, str(tmp_path / "run"), tmp_path / "before", once=True)
+    after = jobs.evaluate(new, str(tmp_path / "new"), tmp_path / "after", once=True)
+    main, window = "Loss/BoxClassifierLoss/classification_loss", "Loss/MTL/window_class_loss"
+    assert after[main] == pytest.approx(before[main], rel=1e-5)
+    assert after[window] == pytest.approx(before[window], rel=1e-5)
+    assert after["Loss/MTL/refined_classification_loss"] < after[main]
 
 
 def test_no_output_directory_is_an_error_before_any_work(tmp_path):

@@ -7,7 +7,8 @@ Runs the detector over its training images and fits the refiner's linear layer t
 detection by multinomial logistic regression. The checkpoint in --output_dir evaluates, exports and
 continues as the given one. Prints the cross-entropy, and the accuracy of proposals that match an
 object, before and after, on the images of the fit and on images held out. A fit that does not help
-there is not used: the checkpoint keeps its weights, and the command says so.
+there is not used: the checkpoint keeps its weights, and the command says so. A run that was trained
+without refinement gets a refiner: training then costs less, and the refinement is made afterwards.
 
 --report_only writes nothing: it prints how much of the cross-entropy a refiner could remove, on
 images of the training and on those of the first eval_input_reader, by what it reads.
@@ -71,7 +72,8 @@ def main() -> int:
     from object_detection_mtl.training.refiner_fit import FitOptions
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-    process_settings.apply_log_level()
+    if not config.model.mtl.refine:
+        print("the run has no refinement: a refiner is added to its tasks", flush=True)
     request = refiner_refit.RefitRequest(
         records=FLAGS.records,
         held_out_records=FLAGS.held_out_records,
@@ -92,7 +94,7 @@ def main() -> int:
     if fit.helps:
         print(f"written to {FLAGS.output_dir}, L2 {fit.l2:g}")
     else:
-        print(
+        print(  # A refiner that was added then changes nothing.
             "the fit does not help on the images held out, so the checkpoint in "
             f"{FLAGS.output_dir} keeps its weights"
         )

@@ -3,9 +3,9 @@
     python -m object_detection_mtl.experiments.run_evaluation MODEL_DIR RECORD OUTPUT
 
 evaluates the newest checkpoint of MODEL_DIR on RECORD. OUTPUT gets `evaluation.json`: the metrics,
-once as trained and, for a model with refinement, again from the main logits of the same checkpoint
-and with its refiner refitted to images of the training (`refiner_refit`); and what training logged.
-Detections lie beside it.
+once as trained, for a model with refinement again from the main logits of the same checkpoint, and
+with its refiner refitted to images of the training (`refiner_refit`); and what training logged. A
+model without refinement gets a refiner for the last of them. Detections lie beside it.
 """
 
 from __future__ import annotations
@@ -55,16 +55,19 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     detector = _load_detector(config, prefix)
     evaluations = {AS_TRAINED: _evaluate_detector(config, detector, output, AS_TRAINED)}
-    refit = {}
+    refining = detector
     if config.model.mtl.refine:
         off = [f"model.mtl.{task}=false" for task in TASKS]
         main = pipeline.load(path, [reader, *off])
         evaluations[MAIN_LOGITS] = _evaluate_detector(
             main, _load_detector(main, prefix), output, MAIN_LOGITS
         )
-        refit = _refit(config, detector)
-        if "error" not in refit:
-            evaluations[REFITTED] = _evaluate_detector(config, detector, output, REFITTED)
+    else:
+        config = refiner_refit.with_refiner(config)
+        refining = refiner_refit.load_refining_detector(config, prefix, is_new=True)
+    refit = _refit(config, refining)
+    if "error" not in refit:
+        evaluations[REFITTED] = _evaluate_detector(config, refining, output, REFITTED)
     content = {
         "evaluations": evaluations,
         "refit": refit,
