@@ -172,7 +172,7 @@ class CheckpointEvaluation:
             raise ValueError(f"the evaluation failed: {graph_errors.explain(error)}") from error
         finally:
             journal.close()
-        if self._num_examples is not None and not self._options.num_examples:
+        if self._num_examples is not None:
             for number in range(following, self._num_examples):
                 issues.add_skipped(number)
         self._report(step, prefix, result, figures, issues)
