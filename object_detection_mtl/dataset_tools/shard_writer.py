@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
 
 import tensorflow as tf
 
-from object_detection_mtl import output_paths
+from object_detection_mtl import output_lock, output_paths
 
 
 def prepare_output(output_path: str | Path, num_shards: int) -> list[Path]:
@@ -54,7 +55,8 @@ class ShardWriter:
 
     The shards are written under hidden names (which no `name*` pattern finds) and renamed when the
     `with` block ends without an error. After an error or Ctrl-C no new file has a final name, and
-    the incomplete files are removed.
+    the incomplete files are removed; those of a killed process are removed by the next run. One
+    process at a time writes to an output.
 
     Args:
         output_path: name of the record.
@@ -67,6 +69,7 @@ class ShardWriter:
     Raises:
         OSError: the output cannot be written (see also `prepare_output`); it is raised before
             anything is computed.
+        OutputInUseError: another process writes to it (raised by the `with` statement).
     """
 
     def __init__(self, output_path: str | Path, num_shards: int = 1):
@@ -74,12 +77,32 @@ class ShardWriter:
         self.num_examples = 0
         self._temporary = [path.with_name(f".incomplete-{path.name}") for path in self.paths]
         self._writers: list[tf.io.TFRecordWriter] = []
+        self._output_path = Path(output_path)
+        self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> ShardWriter:
+        self._lock.enter_context(
+            output_lock.hold_lock(
+                output_lock.beside(self._output_path), f"--output_path {str(self._output_path)!r}"
+            )
+        )
+        try:
+            self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        """Remove what a killed process left, and open the hidden files."""
+        name = _escaped(self._output_path.name)
+        for pattern in (f".incomplete-{name}", f".incomplete-{name}-?????-of-?????"):
+            for leftover in self._output_path.parent.glob(pattern):
+                if leftover not in self._temporary:
+                    leftover.unlink()
         for path in self._temporary:
             path.touch()  # Python's errors are clearer than TensorFlow's.
         self._writers = [tf.io.TFRecordWriter(str(path)) for path in self._temporary]
-        return self
 
     def write(self, serialized: bytes) -> None:
         """Write an example to the next shard."""
@@ -106,6 +129,7 @@ class ShardWriter:
         finally:
             for temporary in self._temporary:
                 temporary.unlink(missing_ok=True)
+            self._lock.close()
 
     def _close(self) -> OSError | None:
         """Close every writer; return the error of one whose buffered data could not be written."""

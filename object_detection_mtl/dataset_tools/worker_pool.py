@@ -12,6 +12,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import TypeVar
@@ -73,7 +74,10 @@ def map_in_order(
         yield from map(function, items)
         return
     executor = futures.ProcessPoolExecutor(
-        num_processes, multiprocessing.get_context("spawn"), initializer=initializer
+        num_processes,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(initializer,),
     )
     others = set(multiprocessing.active_children())
     waiting: collections.deque[futures.Future] = collections.deque()
@@ -98,6 +102,20 @@ def map_in_order(
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _start_worker(initializer: Callable[[], None] | None) -> None:
+    """Make a new process end with its parent, which may be killed, and initialize it."""
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer()
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

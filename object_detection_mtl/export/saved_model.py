@@ -10,13 +10,14 @@
 Other formats have model.onnx, or model.xml and model.bin, in place of saved_model/ (see
 onnx_conversion.py and openvino_conversion.py). Metadata and label map are assets of the SavedModel:
 `tf.saved_model.load(...)` has them as `metadata` and `label_map`, and they are copied with it. An
-export is written beside the output directory and replaces an earlier one when it is complete. Other
-files of the directory are kept.
+export is written beside the output directory and replaces an earlier one when it is complete, in
+one operation where the file system has it. Other files of the directory are kept.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +25,9 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from object_detection_mtl import output_lock, output_paths
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.export import directory_exchange
 from object_detection_mtl.export.export_metadata import describe_export, write_metadata
 from object_detection_mtl.export.export_options import (
     FLOAT32,
@@ -79,6 +82,7 @@ def export_detector(
     Raises:
         ValueError: The output directory belongs to a training run or is a file.
         OSError: The directory cannot be written.
+        OutputInUseError: Another export writes to it.
     """
     output_directory = output_directory.rstrip("/") or output_directory
     check_output_directory(output_directory)
@@ -86,6 +90,29 @@ def export_detector(
     if options.format in _CONVERTED_FORMATS:
         _CONVERTED_FORMATS[options.format].require_converter()
     module = DetectionModule(detector, options)
+    if "://" not in output_directory:
+        # The directory itself is replaced, not a link to it.
+        output_directory = os.path.realpath(output_directory)
+        output_paths.make_directory(os.path.dirname(output_directory))
+    with output_lock.hold_lock(
+        _beside(output_directory, ".lock"), f"the output directory {output_directory!r}"
+    ):
+        _export_locked(
+            module,
+            detector,
+            output_directory,
+            config_text=config_text,
+            options=options,
+            label_map_path=label_map_path,
+            checkpoint=checkpoint,
+        )
+
+
+def _export_locked(
+    module: DetectionModule, detector: Any, output_directory: str, **description: Any
+) -> None:
+    """Write an export beside the output directory, and replace that when it is complete."""
+    _remove_leftovers(output_directory)
     scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
     try:
         tf.io.gfile.makedirs(scratch)
@@ -93,18 +120,33 @@ def export_detector(
             module,
             detector,
             scratch,
-            config_text=config_text,
-            options=options,
-            label_map_path=label_map_path,
-            checkpoint=checkpoint,
+            **description,
         )
-        parts = (CONFIG_NAME, CHECKPOINT_NAME, *FILES[options.format])
-        _replace_parts(output_directory, scratch, parts)
+        if not directory_exchange.replace_directory(output_directory, scratch):
+            parts = (CONFIG_NAME, CHECKPOINT_NAME, *FILES[description["options"].format])
+            _replace_parts(output_directory, scratch, parts)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
         if tf.io.gfile.exists(scratch):
             tf.io.gfile.rmtree(scratch)
+
+
+def _beside(output_directory: str, extension: str) -> str:
+    directory, name = os.path.split(output_directory)
+    return os.path.join(directory, f".{name}{extension}")
+
+
+def _remove_leftovers(output_directory: str) -> None:
+    """Remove what killed exports left beside the output directory."""
+    pattern = re.compile(
+        re.escape(os.path.basename(output_directory)) + r"\.incomplete-[0-9a-f]{8}"
+    )
+    parent = os.path.dirname(output_directory) or "."
+    for name in tf.io.gfile.listdir(parent):
+        if pattern.fullmatch(name.rstrip("/")):
+            tf.io.gfile.rmtree(os.path.join(parent, name.rstrip("/")))
+            print(f"removed {name.rstrip('/')}, left by an interrupted export", flush=True)
 
 
 def check_output_directory(output_directory: str) -> None:
@@ -184,6 +226,7 @@ def _write_saved_model(
     saved_model = os.path.join(directory, SAVED_MODEL_NAME)
     # Not a concrete function: saving would trace, and write, another one beside it.
     tf.saved_model.save(module, saved_model, signatures={SIGNATURE: module.detect})
+    tf.io.gfile.rmtree(sources)
 
 
 def _replace_parts(output_directory: str, scratch: str, parts: Sequence[str]) -> None:
@@ -192,6 +235,8 @@ def _replace_parts(output_directory: str, scratch: str, parts: Sequence[str]) ->
     for name in parts:
         target = os.path.join(output_directory, name)
         backup = os.path.join(scratch, f"replaced_{name}")
+        if directory_exchange.exchange(target, os.path.join(scratch, name)):
+            continue
         is_replaced = tf.io.gfile.exists(target)
         if is_replaced:
             tf.io.gfile.rename(target, backup)

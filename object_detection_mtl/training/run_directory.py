@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 import tensorflow as tf
 from tensorflow.python.checkpoint.checkpoint_management import update_checkpoint_state_internal
 
+from object_detection_mtl import output_lock
 from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_search
 from object_detection_mtl.checkpoints.checkpoint_search import NewestCheckpoint
 
 # Where checkpoints that cannot be read are kept.
 DAMAGED = "damaged_checkpoints"
+LOCK = ".training.lock"
 # What TensorFlow names while it saves: data of a checkpoint, its state file, its index.
 _LEFTOVERS = re.compile(r".+-\d+_temp$|checkpoint\.tmp[0-9a-f]+$|.+\.tempstate\d+$")
 _DATA = re.compile(r"(?P<name>.+-\d+)\.data-\d{5}-of-\d{5}$")
@@ -41,6 +44,31 @@ def require_writable(model_dir: str) -> None:
             f"model_dir {model_dir!r} cannot be written to ({_first_line(error)}); give a "
             "--model_dir on a file system that this user may write to"
         ) from error
+
+
+@contextlib.contextmanager
+def lock_run(model_dir: str, *, is_chief: bool) -> Iterator[None]:
+    """Hold the lock of a run's directory; a directory that is made and stays empty is removed.
+
+    Args:
+        model_dir: directory of the run.
+        is_chief: whether this process writes checkpoints. Other workers of a cluster hold no lock.
+
+    Raises:
+        OutputInUseError: another training writes to the directory.
+    """
+    if not is_chief:
+        yield
+        return
+    is_new = not tf.io.gfile.exists(model_dir)
+    tf.io.gfile.makedirs(model_dir)
+    try:
+        with output_lock.hold_lock(os.path.join(model_dir, LOCK), f"--model_dir {model_dir!r}"):
+            yield
+    finally:
+        if is_new and "://" not in model_dir:
+            with contextlib.suppress(OSError):
+                os.rmdir(model_dir)
 
 
 def repair(model_dir: str, restored: NewestCheckpoint | None) -> None:

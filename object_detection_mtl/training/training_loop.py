@@ -154,12 +154,14 @@ def run_training(
     Raises:
         NonFiniteError: a loss became NaN or infinite; the steps before are saved.
         TrainingDataError: an example cannot be used; the steps before are saved.
-        ValueError: a checkpoint of another model in `model_dir`, and what the arguments raise.
+        ValueError: a checkpoint of another model in `model_dir`, another training writes to it, and
+            what the arguments raise.
     """
     model_dir = os.fspath(model_dir)
     replica_batch = distribution.per_replica_batch_size(strategy, batch_size)
     run_directory.require_writable(model_dir)
-    with GracefulStop() as stop:
+    is_chief = distribution.is_chief(strategy)
+    with run_directory.lock_run(model_dir, is_chief=is_chief), GracefulStop() as stop:
         with strategy.scope():
             model = make_model()
             model.optimizer.build(list(model.trained.values()))

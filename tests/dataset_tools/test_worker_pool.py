@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +97,45 @@ def test_the_number_of_processes(monkeypatch):
     assert worker_pool.choose_number(0, 10**6) == 8
     with pytest.raises(ValueError, match="--num_workers is -2"):
         worker_pool.choose_number(-2, 10)
+
+
+PARENT = """
+import sys
+from tests.dataset_tools import test_worker_pool
+from object_detection_mtl.dataset_tools import worker_pool
+if __name__ == "__main__":
+    for pid in worker_pool.map_in_order(test_worker_pool.slow_pid, range(100), 2):
+        print(pid, flush=True)
+"""
+
+
+def slow_pid(number):
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    workers = {int(parent.stdout.readline()) for _ in range(16)}
+    assert parent.pid not in workers
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(map(is_alive, workers)):
+        time.sleep(0.05)
+    assert not any(map(is_alive, workers))
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
