@@ -189,7 +189,7 @@ def run(directory, place, *blocks):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-6000:]
     print(done.stdout)
