@@ -19,6 +19,14 @@ _HARMLESS = (
     "random_distort_color",
     "random_rgb_to_gray",
     "random_black_patches",
+    "random_pixel_value_scale",
+    "rgb_to_gray",
+    "adjust_gamma",
+    "random_jpeg_quality",
+    "random_patch_gaussian",
+    "resize_image",
+    "random_resize_method",
+    "random_downscale_to_target_pixels",
 )
 
 

@@ -141,6 +141,12 @@ def _define_output_flags() -> None:
         ["json", "tfrecord", "both"],
         "Format of the detections: COCO-style JSON, a TFRecord, or both.",
     )
+    flags.DEFINE_string(
+        "annotations_file",
+        None,
+        "COCO annotations of the images, whose image ids the JSON then has, so that pycocotools' "
+        "loadRes reads it. Images are found by file name, those of records also by source_id.",
+    )
     flags.DEFINE_bool("discard_image_pixels", False, "Drop the encoded images from the TFRecord.")
 
 
@@ -231,6 +237,8 @@ def _check_runner_flags() -> None:
             "--num_readers is for one machine; with --runner set the number of workers by its own "
             "--runner_option, such as direct_num_workers=4"
         )
+    if FLAGS.runner and FLAGS.annotations_file:
+        raise ValueError("--annotations_file is for one machine; drop --runner")
     if not FLAGS.runner and (FLAGS.runner_option or FLAGS.num_shards > 1):
         raise ValueError("--runner_option and --num_shards need --runner")
 
@@ -334,7 +342,9 @@ def _make_options(
     output_dir: Path, class_names: dict[int, str], model_version: str = ""
 ) -> DetectionOptions:
     from object_detection_mtl.inference.detection_options import DetectionOptions
+    from object_detection_mtl.inference.writers import source_image_ids
 
+    path = FLAGS.annotations_file
     return DetectionOptions(
         output_dir=output_dir,
         class_names=class_names,
@@ -347,6 +357,7 @@ def _make_options(
         discard_image_pixels=FLAGS.discard_image_pixels,
         batch_size=FLAGS.batch_size,
         num_readers=FLAGS.num_readers,
+        image_ids=source_image_ids.read_image_ids(path) if path else None,
     )
 
 

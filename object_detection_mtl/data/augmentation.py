@@ -76,6 +76,28 @@ def apply_all(example: Example, augmentations: Sequence[Augmentation], seed: tf.
     return example
 
 
+def unless(probability: float, augmentation: Augmentation) -> Augmentation:
+    """Return an augmentation that does nothing with the given probability."""
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        change_seed, coin_seed = split_seed(seed)
+        return tf.cond(
+            chance(coin_seed, probability),
+            lambda: dict(example),
+            lambda: augmentation(example, change_seed),
+        )
+
+    return augment
+
+
+def split_seed(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return two independent seeds [2] from one."""
+    first, second = (
+        tf.random.experimental.stateless_fold_in(seed, number, alg="philox") for number in (0, 1)
+    )
+    return first, second
+
+
 def keep_objects(example: Example, kept: tf.Tensor) -> Example:
     """Return the example with only those objects for which `kept` bool [N] is true."""
     rows = tf.where(kept)[:, 0]

@@ -21,6 +21,8 @@ from object_detection_mtl.data.augmentation import (
     chance,
     check_probability,
     uniform,
+    unless,
+    whole_number,
 )
 
 # Ranges of random_distort_color in the OD API.
@@ -131,6 +133,113 @@ def random_black_patches(
         return tf.where(black[..., tf.newaxis] > 0.0, 0.0, image)
 
     return _change_colors(blacken)
+
+
+def random_pixel_value_scale(minval: float = 0.9, maxval: float = 1.1) -> Augmentation:
+    """Return an augmentation that scales every value by its own number in [minval, maxval]."""
+    if not 0.0 <= minval <= maxval:
+        raise ValueError(
+            f"random_pixel_value_scale: minval is {minval:g} and maxval {maxval:g}, expected "
+            "0 <= minval <= maxval"
+        )
+    return _change_colors(
+        lambda image, seed: image * uniform(seed, minval, maxval, tf.shape(image))
+    )
+
+
+def rgb_to_gray() -> Augmentation:
+    """Return an augmentation that makes the three channels equal."""
+    return random_rgb_to_gray(1.0)
+
+
+def adjust_gamma(gamma: float = 1.0, gain: float = 1.0) -> Augmentation:
+    """Return an augmentation that replaces every fraction f by gain * f^gamma."""
+    if gamma < 0.0 or gain < 0.0:
+        raise ValueError(
+            f"adjust_gamma: gamma is {gamma:g} and gain {gain:g}, expected 0 or more each"
+        )
+    return _change_colors(lambda image, seed: gain * tf.pow(image, gamma))
+
+
+def random_jpeg_quality(
+    random_coef: float = 0.0, min_jpeg_quality: int = 0, max_jpeg_quality: int = 100
+) -> Augmentation:
+    """Return an augmentation that compresses the image as JPEG and decodes it again.
+
+    Args:
+        random_coef: probability that the image stays as it is.
+        min_jpeg_quality: least quality, 0 to 100.
+        max_jpeg_quality: greatest quality.
+
+    Returns:
+        The augmentation.
+    """
+    check_probability("random_jpeg_quality: random_coef as", random_coef)
+    if not 0 <= min_jpeg_quality <= max_jpeg_quality <= 100:
+        raise ValueError(
+            f"random_jpeg_quality: min_jpeg_quality is {min_jpeg_quality} and max_jpeg_quality "
+            f"{max_jpeg_quality}, expected 0 <= minimum <= maximum <= 100"
+        )
+
+    def compress(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        quality = whole_number(seed, min_jpeg_quality, max_jpeg_quality)
+        return tf.image.adjust_jpeg_quality(image, quality)
+
+    return unless(random_coef, _change_colors(compress))
+
+
+def random_patch_gaussian(
+    random_coef: float = 0.0,
+    min_patch_size: int = 1,
+    max_patch_size: int = 250,
+    min_gaussian_stddev: float = 0.0,
+    max_gaussian_stddev: float = 1.0,
+) -> Augmentation:
+    """Return an augmentation that adds normal noise to a square at a random place.
+
+    Lopes et al. 2019, Improving Robustness Without Sacrificing Accuracy with Patch Gaussian.
+
+    Args:
+        random_coef: probability that the image stays as it is.
+        min_patch_size: least side of the square, pixels.
+        max_patch_size: greatest side; the square may reach beyond the image.
+        min_gaussian_stddev: least standard deviation, as a fraction of 255.
+        max_gaussian_stddev: greatest standard deviation.
+
+    Returns:
+        The augmentation.
+    """
+    check_probability("random_patch_gaussian: random_coef as", random_coef)
+    if not 1 <= min_patch_size <= max_patch_size:
+        raise ValueError(
+            f"random_patch_gaussian: min_patch_size is {min_patch_size} and max_patch_size "
+            f"{max_patch_size}, expected 1 <= minimum <= maximum"
+        )
+    if not 0.0 <= min_gaussian_stddev <= max_gaussian_stddev:
+        raise ValueError(
+            f"random_patch_gaussian: min_gaussian_stddev is {min_gaussian_stddev:g} and "
+            f"max_gaussian_stddev {max_gaussian_stddev:g}, expected 0 <= minimum <= maximum"
+        )
+
+    def add_noise(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        seeds = [
+            tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
+            for number in range(4)
+        ]
+        sides = tf.shape(image)[:2]
+        side = whole_number(seeds[0], min_patch_size, max_patch_size)
+        center = tf.cast(whole_number(seeds[1], tf.zeros_like(sides), sides - 1), tf.float32)
+        start, length = center - tf.cast(side // 2, tf.float32), tf.cast(side, tf.float32)
+        rows, columns = (
+            _covered(tf.range(tf.cast(sides[axis], tf.float32)), start[axis : axis + 1], length)
+            for axis in (0, 1)
+        )
+        deviation = uniform(seeds[2], min_gaussian_stddev, max_gaussian_stddev)
+        noise = tf.random.stateless_normal(tf.shape(image), seeds[3], alg="philox") * deviation
+        patch = rows & tf.transpose(columns)
+        return image + tf.where(patch[..., tf.newaxis], noise, 0.0)
+
+    return unless(random_coef, _change_colors(add_noise))
 
 
 def _covered(pixels: tf.Tensor, starts: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

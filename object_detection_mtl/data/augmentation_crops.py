@@ -20,6 +20,7 @@ from object_detection_mtl.data.augmentation import (
     Example,
     check_probability,
     keep_objects,
+    split_seed,
     uniform,
     whole_number,
 )
@@ -78,7 +79,7 @@ def random_crop_image(options: CropOptions | None = None) -> Augmentation:
     options = options or CropOptions()
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
-        crop_seed, coin_seed = _split(seed)
+        crop_seed, coin_seed = split_seed(seed)
         return tf.cond(
             uniform(coin_seed, 0.0, 1.0) < options.random_coef,
             lambda: dict(example),
@@ -96,7 +97,7 @@ def ssd_random_crop(operations: Sequence[CropOptions] = SSD_CROPS) -> Augmentati
     crops = [random_crop_image(options) for options in operations]
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
-        crop_seed, choice_seed = _split(seed)
+        crop_seed, choice_seed = split_seed(seed)
         branches = [lambda crop=crop: crop(example, crop_seed) for crop in crops]
         return tf.switch_case(whole_number(choice_seed, 0, len(crops) - 1), branches)
 
@@ -118,13 +119,43 @@ def random_pad_image(
     Returns:
         The augmentation.
     """
-    color = _color("random_pad_image", pad_color)
+    color = checked_color("random_pad_image", pad_color)
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         sides = tf.shape(example[IMAGE])[:2]
         smallest = sides if min_image_size is None else tf.maximum(sides, min_image_size)
         largest = 2 * sides if max_image_size is None else tf.constant(max_image_size)
-        return _padded(example, smallest, tf.maximum(largest, smallest), color, seed)
+        return pad_to_random_size(example, smallest, tf.maximum(largest, smallest), color, seed)
+
+    return augment
+
+
+def random_absolute_pad_image(
+    max_height_padding: int = 1,
+    max_width_padding: int = 1,
+    pad_color: Sequence[float] | None = None,
+) -> Augmentation:
+    """Return an augmentation that pads the image at random by up to a number of pixels.
+
+    Args:
+        max_height_padding: maximum number of rows above and below together.
+        max_width_padding: maximum number of columns at the left and right together.
+        pad_color: red, green, blue, 0..255; None: the image's mean.
+
+    Returns:
+        The augmentation.
+    """
+    color = checked_color("random_absolute_pad_image", pad_color)
+    if max_height_padding < 0 or max_width_padding < 0:
+        raise ValueError(
+            f"random_absolute_pad_image: max_height_padding is {max_height_padding} and "
+            f"max_width_padding {max_width_padding}, expected 0 or more"
+        )
+
+    def augment(example: Example, seed: tf.Tensor) -> Example:
+        sides = tf.shape(example[IMAGE])[:2]
+        largest = sides + [max_height_padding, max_width_padding]
+        return pad_to_random_size(example, sides, largest, color, seed)
 
     return augment
 
@@ -148,17 +179,17 @@ def random_crop_pad_image(
         The augmentation.
     """
     crop = random_crop_image(options)
-    color = _color("random_crop_pad_image", pad_color)
+    color = checked_color("random_crop_pad_image", pad_color)
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         before = tf.cast(tf.shape(example[IMAGE])[:2], tf.float32)
-        crop_seed, pad_seed = _split(seed)
+        crop_seed, pad_seed = split_seed(seed)
         cropped = crop(example, crop_seed)
         smallest, largest = (
             tf.maximum(tf.cast(before * ratio, tf.int32), tf.shape(cropped[IMAGE])[:2])
             for ratio in (min_padded_size_ratio, max_padded_size_ratio)
         )
-        return _padded(cropped, smallest, tf.maximum(largest, smallest), color, pad_seed)
+        return pad_to_random_size(cropped, smallest, tf.maximum(largest, smallest), color, pad_seed)
 
     return augment
 
@@ -192,13 +223,13 @@ def random_square_crop_by_scale(
 
     def augment(example: Example, seed: tf.Tensor) -> Example:
         sides = tf.shape(example[IMAGE])[:2]
-        scale_seed, center_seed = _split(seed)
+        scale_seed, center_seed = split_seed(seed)
         factor = factors[whole_number(scale_seed, 0, num_scales - 1)]
         longest = tf.cast(tf.reduce_max(sides), tf.float32)
         side = tf.maximum(tf.cast(longest * tf.cast(factor, tf.float32), tf.int32), 1)
         borders = _border(max_border, sides)
         center = whole_number(center_seed, borders, sides - borders)
-        return _crop_rectangle(example, center - side // 2, tf.stack([side, side]))
+        return crop_rectangle(example, center - side // 2, tf.stack([side, side]))
 
     return augment
 
@@ -223,7 +254,7 @@ def _random_crop(example: Example, options: CropOptions, seed: tf.Tensor) -> Exa
         max_attempts=_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
-    return _crop_rectangle(
+    return crop_rectangle(
         example,
         begin[:2],
         tf.where(size[:2] < 0, tf.shape(image)[:2] - begin[:2], size[:2]),
@@ -232,7 +263,7 @@ def _random_crop(example: Example, options: CropOptions, seed: tf.Tensor) -> Exa
     )
 
 
-def _crop_rectangle(
+def crop_rectangle(
     example: Example,
     begin: tf.Tensor,
     size: tf.Tensor,
@@ -263,7 +294,7 @@ def _crop_rectangle(
     return keep_objects(result, (covered > 0.0) & (fraction >= overlap_thresh))
 
 
-def _padded(
+def pad_to_random_size(
     example: Example,
     smallest: tf.Tensor,
     largest: tf.Tensor,
@@ -273,7 +304,7 @@ def _padded(
     """Pad the image to a (height, width) between `smallest` and `largest`."""
     image, boxes = example[IMAGE], example[Groundtruth.boxes]
     sides = tf.shape(image)[:2]
-    size_seed, place_seed = _split(seed)
+    size_seed, place_seed = split_seed(seed)
     size = whole_number(size_seed, smallest, largest)
     begin = whole_number(place_seed, tf.zeros_like(sides), size - sides)
     pixels = tf.cast(image, tf.float32)
@@ -288,15 +319,8 @@ def _padded(
     return {**example, IMAGE: tf.ensure_shape(canvas, [None, None, 3]), Groundtruth.boxes: moved}
 
 
-def _split(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return two independent seeds [2] from one."""
-    first, second = (
-        tf.random.experimental.stateless_fold_in(seed, number, alg="philox") for number in (0, 1)
-    )
-    return first, second
-
-
-def _color(step: str, pad_color: Sequence[float] | None) -> tf.Tensor | None:
+def checked_color(step: str, pad_color: Sequence[float] | None) -> tf.Tensor | None:
+    """Return a color [1] or [3]; None for none."""
     if not pad_color:
         return None
     if len(pad_color) not in (1, 3):

@@ -22,6 +22,8 @@ from object_detection_mtl.fields import TfExample
 ToInputs = Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 INPUT_NAME = "input_tensor"
+# A file of so many letters and digits at its start is no image; the formats begin with other bytes.
+_LENGTH_OF_BASE64 = 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def inputs_from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, t
     static_sizes: list[tf.TensorShape] = []
 
     def add(i: tf.Tensor, inputs: tf.TensorArray, shapes: tf.TensorArray, sides: tf.Tensor) -> Any:
-        resized, shape = detector.preprocess(decode_rgb_image(encoded[i])[tf.newaxis])
+        image = decode_rgb_image(_not_base64(encoded[i]))
+        resized, shape = detector.preprocess(image[tf.newaxis])
         static_sizes.append(resized.shape[1:3])
         sides = tf.maximum(sides, tf.shape(resized)[1:3])
         return i + 1, inputs.write(i, resized[0]), shapes.write(i, shape[0]), sides
@@ -86,6 +89,19 @@ def inputs_from_encoded(detector: Any, encoded: tf.Tensor) -> tuple[tf.Tensor, t
     # A fixed-shape resizer makes the shape of the inputs static, and with it that of the anchors.
     static = functools.reduce(tf.TensorShape.most_specific_compatible_shape, static_sizes)
     return tf.ensure_shape(padded, [None, *static, 3]), shapes.stack()
+
+
+def _not_base64(encoded: tf.Tensor) -> tf.Tensor:
+    """Return the bytes of a file, or fail on base64 text, which TensorFlow Serving decodes."""
+    is_text = tf.strings.regex_full_match(
+        tf.strings.substr(encoded, 0, _LENGTH_OF_BASE64), f"[A-Za-z0-9+/_-]{{{_LENGTH_OF_BASE64}}}"
+    )
+    message = [
+        "the input is text in base64, not an image file; in JSON requests to TensorFlow Serving "
+        'write {"b64": "..."} in place of the text'
+    ]
+    with tf.control_dependencies([tf.debugging.Assert(~is_text, message)]):
+        return tf.identity(encoded)
 
 
 def inputs_from_examples(detector: Any, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

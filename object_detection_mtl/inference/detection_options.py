@@ -28,6 +28,7 @@ class DetectionOptions:
         discard_image_pixels: Drop the encoded images from the TFRecord.
         batch_size: Maximum number of images in a batch.
         num_readers: Number of threads that decode images; 0 for one per CPU, at most 8.
+        image_ids: File name -> image id of the dataset for the JSON; None numbers the images.
     """
 
     output_dir: Path
@@ -41,6 +42,7 @@ class DetectionOptions:
     discard_image_pixels: bool = False
     batch_size: int = 1
     num_readers: int = 0
+    image_ids: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_score <= 1.0:

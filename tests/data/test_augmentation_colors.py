@@ -87,6 +87,69 @@ def test_black_patches():
     assert (changed(augmentation_colors.random_black_patches(0, 1.0), white) == 255).all()
 
 
+def test_values_are_scaled_one_by_one():
+    after = changed(
+        augmentation_colors.random_pixel_value_scale(0.9, 1.1), np.full([40, 50, 3], 100)
+    )
+    assert after.min() >= 90
+    assert after.max() <= 110
+    assert len(np.unique(after)) > 15
+
+
+def test_gamma_and_gain():
+    after = changed(augmentation_colors.adjust_gamma(2.0, 0.5), [[[255, 128, 0]]])
+    np.testing.assert_allclose(after, [[[128, 32, 0]]], atol=1)
+
+
+def test_gray_without_chance():
+    after = changed(augmentation_colors.rgb_to_gray(), [[[200, 100, 50]]])
+    assert len(np.unique(after)) == 1
+
+
+def test_quality_of_compression():
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (32, 32, 3))
+    errors = [
+        np.abs(changed(augmentation_colors.random_jpeg_quality(0.0, q, q), noise) - noise).mean()
+        for q in (5, 95)
+    ]
+    assert errors[0] > 1.2 * errors[1] > 0
+    same = changed(augmentation_colors.random_jpeg_quality(1.0, 5, 5), noise)
+    np.testing.assert_array_equal(same, noise)
+
+
+def test_noise_in_a_square():
+    gray = np.full([60, 80, 3], 128)
+    patch = augmentation_colors.random_patch_gaussian(0.0, 10, 10, 0.2, 0.2)
+    rows, columns = np.where((changed(patch, gray) != 128).any(axis=-1))
+    assert np.ptp(rows) <= 9
+    assert np.ptp(columns) <= 9
+    assert len(rows) > 20
+    whole = changed(augmentation_colors.random_patch_gaussian(0.0, 200, 200, 0.1, 0.1), gray)
+    assert (whole - 128).std() == pytest.approx(0.1 * 255, rel=0.1)
+    same = changed(augmentation_colors.random_patch_gaussian(1.0), gray)
+    np.testing.assert_array_equal(same, gray)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: augmentation_colors.random_pixel_value_scale(2.0, 1.0), "minval is 2"),
+        (lambda: augmentation_colors.adjust_gamma(-1.0), "gamma is -1"),
+        (lambda: augmentation_colors.random_jpeg_quality(0.0, 90, 101), "max_jpeg_quality 101"),
+        (lambda: augmentation_colors.random_jpeg_quality(2.0), "random_coef as"),
+        (lambda: augmentation_colors.random_patch_gaussian(0.0, 0), "min_patch_size is 0"),
+        (
+            lambda: augmentation_colors.random_patch_gaussian(min_gaussian_stddev=2.0),
+            "min_gaussian_stddev is 2",
+        ),
+    ],
+)
+def test_wrong_values(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 @pytest.mark.parametrize(
     "augmentation",
     [
@@ -97,6 +160,9 @@ def test_black_patches():
         augmentation_colors.random_distort_color(),
         augmentation_colors.random_rgb_to_gray(0.5),
         augmentation_colors.random_black_patches(),
+        augmentation_colors.random_pixel_value_scale(),
+        augmentation_colors.random_jpeg_quality(0.3, 10, 90),
+        augmentation_colors.random_patch_gaussian(0.3),
     ],
 )
 def test_the_same_eagerly_and_in_a_graph(augmentation):

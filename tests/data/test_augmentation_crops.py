@@ -22,6 +22,7 @@ ALL = [
     augmentation_crops.random_crop_image(),
     augmentation_crops.ssd_random_crop(),
     augmentation_crops.random_pad_image(),
+    augmentation_crops.random_absolute_pad_image(20, 30),
     augmentation_crops.random_crop_pad_image(),
     augmentation_crops.random_square_crop_by_scale(),
 ]
@@ -114,6 +115,15 @@ def test_a_canvas_has_the_requested_size_and_color():
     assert image.shape[0] >= HEIGHT
     assert image.shape[1] >= WIDTH
     np.testing.assert_allclose(image.reshape(-1, 3).mean(0), [49.5, 59.5, 200], atol=1)
+
+
+def test_padding_by_a_number_of_pixels():
+    pad = augmentation_crops.random_absolute_pad_image(7, 0, (1.0, 2.0, 3.0))
+    heights, widths = zip(*(r["image"].shape[:2] for r in in_a_graph(pad, 20)), strict=True)
+    assert HEIGHT <= min(heights) < max(heights) <= HEIGHT + 7
+    assert set(widths) == {WIDTH}
+    with pytest.raises(ValueError, match="max_height_padding is -1"):
+        augmentation_crops.random_absolute_pad_image(-1, 0)
 
 
 def test_crop_and_pad_is_measured_by_the_image_before():

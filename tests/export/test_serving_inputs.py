@@ -1,5 +1,6 @@
 """Input types of exported models: decoding, resizing, padding."""
 
+import base64
 import functools
 import io
 
@@ -177,3 +178,10 @@ def test_the_tensors_are_those_of_the_od_api():
 def test_other_input_types(name, words):
     with pytest.raises(ValueError, match=words):
         serving_inputs.find_input_type(name)
+
+
+def test_base64_text_is_named():
+    file = LOSSLESS["PNG"][0]
+    assert serving_inputs._not_base64(tf.constant(file)).numpy() == file
+    with pytest.raises(tf.errors.InvalidArgumentError, match="text in base64, not an image file"):
+        serving_inputs._not_base64(tf.constant(base64.b64encode(file)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from object_detection_mtl.inference.detection_options import DetectionOptions
 from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.sources.image_source import ImageSource
 from object_detection_mtl.inference.sources.image_stream import ReadImage
-from object_detection_mtl.inference.writers import coco_results, progress_log
+from object_detection_mtl.inference.writers import coco_results, progress_log, source_image_ids
 from object_detection_mtl.inference.writers.detection_records import RecordWriter, add_detections
 from object_detection_mtl.inference.writers.drawn_images import save_drawing
 from object_detection_mtl.inference.writers.progress_log import ProgressLog
@@ -91,7 +91,9 @@ class DetectionWriter:
     def write_json(self) -> None:
         """Write the JSON files of all images that are done, those of earlier runs included."""
         if self._options.writes_json:
-            entries = self.progress.entries()
+            entries: Iterable[Mapping[str, Any]] = self.progress.entries()
+            if self._options.image_ids is not None:
+                entries = source_image_ids.with_source_ids(entries, self._options.image_ids)
             coco_results.write_results(entries, self._options.class_names, self._options.output_dir)
 
     def finish(self) -> None:
