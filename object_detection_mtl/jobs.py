@@ -38,7 +38,7 @@ from object_detection_mtl.training.interruption import EarlyStopError
 from object_detection_mtl.training.training_callbacks import CallbackList
 
 if TYPE_CHECKING:
-    from object_detection_mtl.training.training_loop import TrainableModel, TrainingResult
+    from object_detection_mtl.training.run_options import TrainableModel, TrainingResult
 
 
 def train(

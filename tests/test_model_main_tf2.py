@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from object_detection_mtl import jobs, model_main_tf2
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
-from object_detection_mtl.training.training_loop import TrainingResult
+from object_detection_mtl.training.run_options import TrainingResult
 from object_detection_mtl.training.training_step import NonFiniteError
 from tests import command_line, records
 

@@ -15,7 +15,7 @@ from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.checkpoints.restore_plan import DETECTION, FIRST_STAGE, RestoreRequest
 from object_detection_mtl.protos import train_pb2
 from object_detection_mtl.training import gradients
-from object_detection_mtl.training.training_loop import LoopOptions, TrainableModel
+from object_detection_mtl.training.run_options import LoopOptions, TrainableModel
 from object_detection_mtl.training.training_step import StepOptions
 
 # What each restore_* field of the authors' dialect loads besides the feature extractors; those of

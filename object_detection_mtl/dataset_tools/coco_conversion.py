@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tqdm import tqdm
-
 from object_detection_mtl.dataset_tools import coco_annotations, dataset_label_map
 from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage, AnnotatedObject
 
@@ -62,13 +60,15 @@ def to_annotated_images(
 
     Raises:
         FileNotFoundError: the directory does not exist, or none of the images is in it.
+        CocoError: two entries name the same image file.
     """
     directory = Path(image_dir)
     if not directory.is_dir():
         raise FileNotFoundError(f"--image_dir: the directory {str(image_dir)!r} does not exist")
+    paths = coco_annotations.find_images(directory, file)
     images = [
         AnnotatedImage(
-            path=coco_annotations.find_image(directory, image.file_name),
+            path=path,
             filename=image.file_name,
             source_id=str(image.id),
             origin=image.file_name,
@@ -76,7 +76,7 @@ def to_annotated_images(
             objects=tuple(_to_object(item, labels) for item in image.objects),
             details=DETAILS,
         )
-        for image in tqdm(file.images, desc="annotations", unit="image", disable=None)
+        for image, path in zip(file.images, paths, strict=True)
     ]
     if all(image.path is None for image in images):
         raise FileNotFoundError(

@@ -56,6 +56,8 @@ def main() -> None:
         label_map_name=label_map_name,
     )
     conversion_command.convert_dataset(images, max(labels.values()), load)
+    for note in file.notes:
+        print(note)
     if file.num_unlisted:
         print(f"annotations ignored, image not listed in the file: {file.num_unlisted}")
 

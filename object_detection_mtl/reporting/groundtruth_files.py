@@ -135,6 +135,7 @@ def _read_coco(
         )
     numbers = {number: ids[name] for name, number in file.categories.items() if name in ids}
     notes = _notes(unknown)
+    notes += tuple(f"{note}." for note in file.notes)
     if file.num_unlisted:
         notes += (f"{file.num_unlisted} annotations belong to images that the file does not list.",)
     return EvaluationSet("", categories, images, notes, numbers)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from object_detection_mtl.training.training_loop import TrainingResult
+    from object_detection_mtl.training.run_options import TrainingResult
 
 _METHODS = ("on_step", "on_evaluation", "on_end")
 

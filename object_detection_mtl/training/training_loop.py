@@ -10,19 +10,16 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import orbit
 import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
-from object_detection_mtl.checkpoints.checkpoint_search import FALLBACK
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.training import distribution, run_directory, summary_names
-from object_detection_mtl.training.checkpointing import MAX_TO_KEEP, RunCheckpoints
+from object_detection_mtl.training.checkpointing import RunCheckpoints
 from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.interruption import (
@@ -31,89 +28,16 @@ from object_detection_mtl.training.interruption import (
     TrainingInterruptedError,
 )
 from object_detection_mtl.training.nonfinite_steps import ExplosionWarning, NonFiniteSteps
-from object_detection_mtl.training.optimizers import DetectionOptimizer
 from object_detection_mtl.training.orbit_output import OrbitSummaries, silence_orbit
 from object_detection_mtl.training.progress import TrainingProgress
+from object_detection_mtl.training.run_options import LoopOptions, TrainableModel, TrainingResult
 from object_detection_mtl.training.trainer import DetectionTrainer
-from object_detection_mtl.training.training_step import NonFiniteError, StepOptions, TrainingStep
+from object_detection_mtl.training.training_step import NonFiniteError, TrainingStep
 from object_detection_mtl.visualization.label_sheet import draw_label_sheet
 
 # Counter in checkpoints.
 SKIPPED = "skipped_nonfinite_steps"
 _NO_LAST_STEP = 2**62
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """Options of the outer loop.
-
-    Attributes:
-        num_steps: the run ends exactly at this step; None: it ends when it is stopped.
-        checkpoint_every_n: steps between checkpoints; one more is written at the end.
-        log_every_n: number of steps of a block, whose mean losses are logged.
-        record_summaries: log images too: inputs, and, after the first block, their labels.
-        class_names: class id -> name, for the labels.
-        max_to_keep: number of newest checkpoints to keep.
-        keep_every_n_hours: additionally keep one checkpoint for every n hours; None for none.
-        on_damaged: what to do when the newest checkpoint is corrupt, one of
-            `checkpoint_search.ON_DAMAGED`.
-        skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
-            is not finite.
-    """
-
-    num_steps: int | None
-    checkpoint_every_n: int = 1000
-    log_every_n: int = 100
-    record_summaries: bool = True
-    class_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    max_to_keep: int = MAX_TO_KEEP
-    keep_every_n_hours: float | None = None
-    on_damaged: str = FALLBACK
-    skip_nonfinite_steps: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("num_steps", "checkpoint_every_n", "log_every_n", "max_to_keep"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
-
-
-@dataclass(frozen=True)
-class TrainableModel:
-    """A detector with its optimizer, made in the strategy's scope.
-
-    Attributes:
-        detector: built for training.
-        optimizer: not built yet.
-        trained: name -> trained variable.
-        step_options: options of the training step.
-    """
-
-    detector: Any
-    optimizer: DetectionOptimizer
-    trained: Mapping[str, keras.Variable]
-    step_options: StepOptions
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The end of a run.
-
-    Attributes:
-        step: number of completed steps.
-        checkpoint: prefix of the newest checkpoint.
-        metrics: TensorBoard name -> value of the last logged block; empty if no step was needed.
-        interrupted_by: number of the signal that stopped the run, or None.
-        skipped_steps: steps of the run that were skipped because they were not finite.
-        skipped_examples: number of times that the run skipped a corrupt example.
-    """
-
-    step: int
-    checkpoint: str
-    metrics: Mapping[str, float]
-    interrupted_by: int | None = None
-    skipped_steps: int = 0
-    skipped_examples: int = 0
 
 
 def run_training(

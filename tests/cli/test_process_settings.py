@@ -9,7 +9,7 @@ import pytest
 
 from object_detection_mtl import jobs, model_main_tf2
 from object_detection_mtl.cli import process_settings
-from object_detection_mtl.training.training_loop import TrainingResult
+from object_detection_mtl.training.run_options import TrainingResult
 from tests import command_line, processes
 
 COUNT_PAGE_FAULTS = """

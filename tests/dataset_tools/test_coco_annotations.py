@@ -40,7 +40,8 @@ def test_a_file_of_test_images_has_no_annotations(tmp_path):
 
 
 def test_annotations_of_unlisted_images_are_counted(tmp_path):
-    path = coco_files.write(tmp_path, [image(1)], [thing(2, 3, 0, 0, 1, 1)] * 3)
+    annotations = [thing(2, 3, 0, 0, 1, 1)] * 3 + [thing(1, 3, 0, 0, 1, 1)]
+    path = coco_files.write(tmp_path, [image(1)], annotations)
     assert coco_annotations.read_coco_file(path).num_unlisted == 3
 
 
@@ -50,6 +51,82 @@ def test_ids_may_be_texts_and_whole_floats(tmp_path):
     file = coco_annotations.read_coco_file(coco_files.write(tmp_path, images, [annotation]))
     assert [listed.id for listed in file.images] == ["a", 4]
     assert len(file.images[0].objects) == 1
+
+
+def read(tmp_path, images, annotations, **more):
+    return coco_annotations.read_coco_file(coco_files.write(tmp_path, images, annotations, **more))
+
+
+def test_ids_that_are_equal_as_texts_join(tmp_path):
+    images = [image(1, "a"), image("2", "b"), image("003", "c"), image(3, "d")]
+    annotations = [
+        thing("1", 3, 0, 0, 1, 1),
+        thing(2, "3", 0, 0, 1, 1),
+        thing("003", 3, 0, 0, 1, 1),
+        thing("003", 90, 0, 0, 1, 1),
+        thing(3.0, 3, 0, 0, 1, 1),
+    ]
+    categories = [{"id": "3", "name": "cat"}, {"id": 90, "name": "dog"}]
+    file = read(tmp_path, images, annotations, categories=categories)
+    assert [len(listed.objects) for listed in file.images] == [1, 1, 2, 1]
+
+
+def test_unused_parents_and_unused_equal_names_are_dropped_and_said(tmp_path):
+    categories = [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 1, "name": "cat", "supercategory": "animals"},
+        {"id": 2, "name": "cat", "supercategory": "animals"},
+        {"id": 3, "name": "person", "supercategory": "person"},
+    ]
+    file = read(tmp_path, [image(1)], [thing(1, 2, 0, 0, 1, 1)], categories=categories)
+    assert file.categories == {"cat": 2, "person": 3}
+    assert coco_annotations.ids_are_class_numbers(file)
+    assert file.notes == (
+        "categories dropped, parent of others without annotations ('animals'): 1",
+        "categories dropped, unused and of the same name as another ('cat'): 1",
+    )
+    used = [thing(1, number, 0, 0, 1, 1) for number in (0, 2)]
+    assert "animals" in read(tmp_path, [image(1)], used, categories=categories).categories
+
+
+def test_values_that_tools_leave_empty_are_taken_or_counted(tmp_path):
+    change = [
+        {"bbox": []},
+        {"bbox": None},
+        {"iscrowd": None},
+        {"iscrowd": "1"},
+        {"iscrowd": True},
+        {"area": None},
+        {"area": -1},
+        {"area": "2.5"},
+        {"bbox": ["1", "2", "3.5", 4]},
+    ]
+    size = {"height": "30", "width": 40.0}
+    file = read(tmp_path, [image(1) | size], [BOX | one for one in change])
+    objects = file.images[0].objects
+    assert [item.is_crowd for item in objects] == [False, True, True, False, False, False, False]
+    assert [item.area for item in objects] == [1, 1, 1, 1, 1, 2.5, 14]
+    assert (objects[-1].x, objects[-1].width) == (1, 3.5)
+    assert (file.images[0].height, file.images[0].width) == (30, 40)
+    assert file.notes == (
+        "annotations skipped, bbox is empty: 2",
+        "areas computed from the box, the file has none or a negative one: 2",
+    )
+
+
+def test_one_file_serves_one_entry(tmp_path):
+    directory = coco_files.write_images(tmp_path / "in", {"a.jpg": b"", "b.jpg": b""})
+
+    def found(*names):
+        listed = [image(number, name) for number, name in enumerate(names)]
+        file = read(tmp_path, listed, [])
+        return coco_annotations.find_images(directory, file)
+
+    assert found("x/a.jpg", "y/b.jpg") == [directory / "a.jpg", directory / "b.jpg"]
+    assert found("x/a.jpg", "y/a.jpg") == [None, None]
+    assert found("a.jpg", "y/a.jpg", "x" * 300) == [directory / "a.jpg", None, None]
+    with pytest.raises(coco_annotations.CocoError, match="'b.jpg' and './b.jpg' .* name the file"):
+        found("b.jpg", "./b.jpg", "x/a.jpg")
 
 
 BOX = thing(1, 3, 0, 0, 1, 1)
@@ -62,11 +139,21 @@ BOX = thing(1, 3, 0, 0, 1, 1)
         ({"images": []}, "the list of images is empty"),
         ({"categories": []}, "the list of categories is empty"),
         ({"categories": [{"id": 1}]}, r"categories\[0\] is {'id': 1}, expected a name and an id"),
-        ({"categories": [{"id": "1", "name": "a"}]}, "an id that is an integer"),
+        ({"categories": [{"id": "001", "name": "a"}]}, "an id that is an integer"),
         ({"categories": [{"id": 3, "name": "a"}] * 2}, "categories have the same id .*: 3"),
         (
-            {"categories": [{"id": 3, "name": "a"}, {"id": 4, "name": "a"}]},
+            {
+                "categories": [{"id": 3, "name": "a"}, {"id": 4, "name": "a"}],
+                "annotations": [BOX, BOX | {"category_id": 4}],
+            },
             "categories have the same name more than once: a",
+        ),
+        ({"images": [image(1), image("1", "a")]}, "images have the same id more than once: 1"),
+        ({"images": [image(1, "a"), image(2, "a")]}, "the same file_name more than once: a"),
+        ({"images": [image(5)]}, "all 1 annotations belong to images .* image_id '1'; .* as 5"),
+        (
+            {"annotations": [BOX | {"bbox": [0.5, 0.5, 0.25, 0.25]}] * 2},
+            r"all 2 boxes lie in 0..1 \(the first is \[0.5, 0.5, 0.25, 0.25\]\): .* fractions",
         ),
         ({"images": [image(1), image(1)]}, "images have the same id more than once: 1"),
         ({"images": [{"id": 1}]}, r"images\[0\] \(id 1\): file_name is None"),
@@ -79,7 +166,7 @@ BOX = thing(1, 3, 0, 0, 1, 1)
         ),
         ({"annotations": [BOX | {"bbox": [1, 2, 3]}]}, r"bbox is \[1, 2, 3\], expected four"),
         ({"annotations": [BOX | {"bbox": [1, 2, 3, float("nan")]}]}, "bbox is .*nan"),
-        ({"annotations": [BOX | {"bbox": [1, 2, 3, "4"]}]}, "bbox is .*'4'"),
+        ({"annotations": [BOX | {"bbox": [1, 2, 3, "four"]}]}, "bbox is .*'four'"),
         ({"annotations": [BOX | {"bbox": [1, 2, 3, 10**400]}]}, "bbox is .*expected four numbers"),
         ({"annotations": [BOX | {"category_id": True}]}, "category_id is True"),
         ({"annotations": [BOX | {"image_id": float("inf")}]}, "image_id is inf"),
@@ -89,7 +176,7 @@ BOX = thing(1, 3, 0, 0, 1, 1)
         ),
         ({"annotations": [BOX | {"category_id": [3]}]}, r"category_id is \[3\]"),
         ({"annotations": [BOX | {"iscrowd": 2}]}, "iscrowd is 2, expected 0 or 1"),
-        ({"annotations": [BOX | {"area": -1}]}, "area is -1, expected a number of square pixels"),
+        ({"annotations": [BOX | {"area": "x"}]}, "area is 'x', expected a number of square pixels"),
         ({"annotations": [BOX | {"image_id": None}]}, "image_id is None"),
         ({"annotations": {}}, "no list 'annotations'"),
     ],

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Losses
 from object_detection_mtl.training.optimizers import Momentum
+from object_detection_mtl.training.run_options import TrainableModel
 from object_detection_mtl.training.schedules import Schedule
-from object_detection_mtl.training.training_loop import TrainableModel
 from object_detection_mtl.training.training_step import StepOptions
 
 WEIGHTS = "FirstStageFeatureExtractor/Linear/w/weights"

@@ -12,8 +12,8 @@ from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import training_loop
 from object_detection_mtl.training.failures import TrainingDataError
 from object_detection_mtl.training.optimizers import Adam, Momentum
+from object_detection_mtl.training.run_options import LoopOptions
 from object_detection_mtl.training.schedules import Schedule
-from object_detection_mtl.training.training_loop import LoopOptions
 from object_detection_mtl.training.training_step import NonFiniteError
 from tests.checkpoints.test_checkpoint_search import DAMAGE, STATE_DAMAGE
 from tests.training.linear import dataset, image, make_model
