@@ -188,6 +188,7 @@ def load_refining_detector(config: Any, checkpoint_path: str, *, is_new: bool = 
     """
     averages = config.eval_config.use_moving_averages
     detector = model_builder.build(config.model, is_training=False)
+    assert detector.refiner is not None
     detector.refiner.require_linear()
     trained = detector
     if is_new:

@@ -42,7 +42,6 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool = False) -> 
     config = model_config.faster_rcnn
     backbone = backbone_builder.build(config.feature_extractor)
     second_stage, aux_tasks, refiner = _after_proposals(model_config, backbone)
-    parts = aux_tasks if refiner is None else (*aux_tasks, refiner)
     return TwoStageDetector(
         num_classes=config.num_classes,
         image_resizer=image_resizer_builder.build(config.image_resizer),
@@ -71,7 +70,9 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool = False) -> 
         refiner=refiner,
         # Only training reads it.
         loss_balance=(
-            mtl_builder.build_loss_balance(model_config.mtl, parts) if is_training else None
+            mtl_builder.build_loss_balance(model_config.mtl, aux_tasks, refiner)
+            if is_training
+            else None
         ),
         hard_example_miner=losses_builder.hard_example_miner(config),
         clip_anchors=config.clip_anchors_to_image,

@@ -182,15 +182,18 @@ def build(
 
 
 def build_loss_balance(
-    config: model_pb2.MTL, parts: Iterable[AuxiliaryTask | Refiner]
+    config: model_pb2.MTL, tasks: Iterable[AuxiliaryTask], refiner: Refiner | None
 ) -> UncertaintyBalance | None:
     """Return the trained weights of the auxiliary losses; None for fixed weights.
 
     Args:
         config: `mtl {}`.
-        parts: tasks and refiner.
+        tasks: tasks of the detector.
+        refiner: its refiner, if it has one.
     """
-    weights = {key: weight for part in parts for key, weight in part.loss_weights.items()}
+    weights = {key: weight for task in tasks for key, weight in task.loss_weights.items()}
+    if refiner is not None:
+        weights |= refiner.loss_weights
     if config.loss_balance == model_pb2.MTL.FIXED or not weights:
         return None
     return UncertaintyBalance(weights)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from object_detection_mtl.experiments import paired_bootstrap
 from object_detection_mtl.experiments.dataset_splits import TEST, VALIDATION
+from object_detection_mtl.experiments.paired_bootstrap import PairedDifference
 from object_detection_mtl.experiments.paired_runs import BASELINE
 from object_detection_mtl.experiments.run_results import (
     COCO_AP,
@@ -61,15 +63,15 @@ def grid_table(results: Iterable[Result]) -> str:
                 variant,
                 rate,
                 ", ".join(str(result.seed) for result in members),
-                _mean([result.metric(MEAN_AP) for result in members], 3),
-                _mean([result.metric(COCO_AP) for result in members], 3),
-                _mean([result.gradient_norm() for result in members], 2),
-                _mean([result.training_minutes("cpu") for result in members], 1),
-                _mean([result.training_minutes("wall") for result in members], 1),
+                mean_and_deviation([result.metric(MEAN_AP) for result in members], 3),
+                mean_and_deviation([result.metric(COCO_AP) for result in members], 3),
+                mean_and_deviation([result.gradient_norm() for result in members], 2),
+                mean_and_deviation([result.training_minutes("cpu") for result in members], 1),
+                mean_and_deviation([result.training_minutes("wall") for result in members], 1),
             ]
         )
     header = ["variant", "rate", "seeds", "mAP@.5", "mAP@[.5:.95]", "gradient norm"]
-    return _table([*header, "CPU min of training", "wall min"], rows)
+    return markdown_table([*header, "CPU min of training", "wall min"], rows)
 
 
 def differences_table(chosen: Mapping[str, Sequence[Result]], resamples: int = RESAMPLES) -> str:
@@ -81,24 +83,69 @@ def differences_table(chosen: Mapping[str, Sequence[Result]], resamples: int = R
     """
     if BASELINE not in chosen:
         return "No baseline, hence no differences."
-    bootstrap = _Bootstrap(resamples)
     rows = []
-    for variant, members in chosen.items():
-        pairs = _pairs(chosen[BASELINE], members) if variant != BASELINE else []
-        if pairs:
-            row = [variant, members[0].rate, ", ".join(str(first.seed) for first, _ in pairs)]
-            for metric in (MEAN_AP, COCO_AP):
-                values = [[100 * (run.metric(metric) or 0.0) for run in pair] for pair in pairs]
-                found = paired_bootstrap.paired_difference(*map(list, zip(*values, strict=True)))
-                row.append(f"{found.mean:+.2f} ± {_number(found.standard_error, 2)}")
-            rows.append([*row, bootstrap.interval(pairs)])
+    for found in variant_differences(chosen, resamples):
+        row = [found.variant, found.rate, ", ".join(map(str, found.seeds))]
+        for difference in found.metrics.values():
+            row.append(f"{difference.mean:+.2f} ± {_number(difference.standard_error, 2)}")
+        rows.append([*row, interval_text(found.interval)])
     text = (
         f"Differences to the baseline (rate {chosen[BASELINE][0].rate}) in points, mean and paired "
         "standard error; 95 % interval of mAP@.5 from a hierarchical bootstrap over seed pairs and "
         "images:\n\n"
     )
     header = ["variant", "rate", "seeds", "mAP@.5", "mAP@[.5:.95]", "95 % interval"]
-    return text + _table(header, rows)
+    return text + markdown_table(header, rows)
+
+
+@dataclass(frozen=True)
+class VariantDifference:
+    """A variant's difference to the baseline.
+
+    Attributes:
+        variant: name.
+        rate: peak learning rate, as written.
+        seeds: seeds of the pairs.
+        metrics: name of a metric -> difference in points.
+        interval: 95 % interval of the difference of mAP@.5 in points; None without detections.
+    """
+
+    variant: str
+    rate: str
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, PairedDifference]
+    interval: tuple[float, float] | None
+
+
+def variant_differences(
+    chosen: Mapping[str, Sequence[Result]], resamples: int = RESAMPLES
+) -> list[VariantDifference]:
+    """Return the differences to the baseline of all variants that have a pair with it.
+
+    Args:
+        chosen: variant -> results at its rate; with the baseline.
+        resamples: of the bootstrap.
+    """
+    bootstrap = _Bootstrap(resamples)
+    differences = []
+    for variant, members in chosen.items():
+        pairs = _pairs(chosen[BASELINE], members) if variant != BASELINE else []
+        if not pairs:
+            continue
+        metrics = {}
+        for metric in (MEAN_AP, COCO_AP):
+            values = [[100 * (run.metric(metric) or 0.0) for run in pair] for pair in pairs]
+            sides = map(list, zip(*values, strict=True))
+            metrics[metric] = paired_bootstrap.paired_difference(*sides)
+        seeds = tuple(first.seed for first, _ in pairs)
+        interval = bootstrap.interval(pairs)
+        differences.append(VariantDifference(variant, members[0].rate, seeds, metrics, interval))
+    return differences
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Return an interval in points."""
+    return "no detections" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
 
 
 def _pairs(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:
@@ -118,12 +165,12 @@ class _Bootstrap:
         self._resamples = resamples
         self._values: dict[str, np.ndarray] = {}
 
-    def interval(self, pairs: Sequence[tuple[Result, Result]]) -> str:
+    def interval(self, pairs: Sequence[tuple[Result, Result]]) -> tuple[float, float] | None:
         if not all(result.detections.exists() for pair in pairs for result in pair):
-            return "no detections"
+            return None
         first, second = (np.stack([self._mean_ap(pair[side]) for pair in pairs]) for side in (0, 1))
         low, high = paired_bootstrap.hierarchical_interval(first, second)
-        return f"{100 * low:+.2f} to {100 * high:+.2f}"
+        return 100 * low, 100 * high
 
     def _mean_ap(self, result: Result) -> np.ndarray:
         key = str(result.detections)
@@ -144,13 +191,19 @@ def _detail_table(
         dict.fromkeys(name for runs in chosen.values() for r in runs for name in read(r))
     )
     rows = [
-        [variant, *(_mean([read(run).get(name) for run in runs], digits) for name in columns)]
+        [
+            variant,
+            *(
+                mean_and_deviation([read(run).get(name) for run in runs], digits)
+                for name in columns
+            ),
+        ]
         for variant, runs in chosen.items()
     ]
-    return _table(["variant", *columns], rows)
+    return markdown_table(["variant", *columns], rows)
 
 
-def _mean(values: Sequence[float | None], digits: int) -> str:
+def mean_and_deviation(values: Sequence[float | None], digits: int) -> str:
     """Return mean and standard deviation of the known values, and how many are unknown."""
     known = [value for value in values if value is not None]
     unknown = len(values) - len(known)
@@ -165,6 +218,7 @@ def _number(value: float, digits: int) -> str:
     return "unknown" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

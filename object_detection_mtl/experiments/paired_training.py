@@ -8,6 +8,7 @@ process works on to that process.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -174,7 +175,7 @@ def _portable_text(config: Any, experiment: Experiment) -> str:
 
     text = pipeline.to_text(config)
     directories = {str(path.parent) for path in experiment.dataset.records.values()}
-    if experiment.weights:
+    if os.path.isabs(experiment.weights):
         directories.add(str(Path(experiment.weights).parent))
     for directory in sorted(directories, key=len, reverse=True):
         text = text.replace(directory, "PATH")

@@ -1,0 +1,109 @@
+"""The command that tries the auxiliary tasks on a user's dataset."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from object_detection_mtl import jobs, try_tasks
+from object_detection_mtl.config import pipeline
+from object_detection_mtl.experiments import experiment_files, run_evaluation, run_processes
+from tests import command_line
+from tests.dataset_tools import voc_files
+
+SMALL = (
+    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=64",
+    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.max_dimension=64",
+    "model.faster_rcnn.first_stage_max_proposals=8",
+    "model.faster_rcnn.second_stage_batch_size=4",
+    "model.faster_rcnn.feature_extractor.depth_multiplier=0.25",
+    "model.mtl.num_windows=4",
+)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Twelve images of two classes, without lists."""
+    names = [f"image{number}" for number in range(12)]
+    objects = voc_files.thing("b", 2, 4, 28, 30) + voc_files.thing("a", 5, 20, 25, 38)
+    return voc_files.make_voc_directory(
+        tmp_path / "voc",
+        {name: voc_files.annotation(f"{name}.jpg", objects) for name in names},
+        {
+            f"{name}.jpg": voc_files.encoded(voc_files.block_image(seed=i))
+            for i, name in enumerate(names)
+        },
+    )
+
+
+@pytest.fixture
+def phases(monkeypatch):
+    """Phases of the processes, which run in this one; starting them takes most of the time."""
+    done = []
+
+    def call(processes, phase, arguments):
+        done.append(phase)
+        if phase == "evaluation":
+            run_evaluation.evaluate(*map(Path, arguments[1:]))
+        else:
+            values = dict(argument.removeprefix("--").split("=") for argument in arguments[1:4])
+            config = pipeline.load(values["pipeline_config_path"])
+            jobs.train(config, values["model_dir"], record_summaries=False, log_every_n=1)
+        path = processes._directory / "costs.json"
+        entry = {"phase": phase, "wall_seconds": 60.0, "cpu_seconds": 60.0, "exit_code": 0}
+        experiment_files.write_json(path, [*experiment_files.read_json(path, []), entry])
+
+    monkeypatch.setattr(run_processes.RunProcesses, "call", call)
+    monkeypatch.setattr("object_detection_mtl.experiments.task_trial.TIMED_STEPS", 4)
+    return done
+
+
+@pytest.mark.slow
+def test_from_annotations_to_a_comparison(voc, tmp_path, phases):
+    flags = [
+        f"--data_dir={voc}",
+        f"--output_dir={tmp_path / 'out'}",
+        "--weights=none",
+        "--seeds=1",
+        "--learning_rates=0.001",
+        "--steps=2",
+        *(f"--override={override}" for override in SMALL),
+    ]
+    done = command_line.run(try_tasks, *flags, "--estimate_only")
+    assert done.code == 0, done.err
+    assert "2 classes; images: 8 train, 2 validation, 2 test" in done.out
+    assert "hours for 3 trainings of 2 steps" in done.out
+    assert phases == ["timing"] * 3
+
+    done = command_line.run(try_tasks, *flags)
+    assert done.code == 0, done.err
+    assert phases[3:] == ["training", "evaluation"] * 3 + ["evaluation"] * 3
+    report = (tmp_path / "out" / "comparison.md").read_text()
+    assert report.strip() in done.out
+    for variant in ("all", "all+refine", "all+refine, main logits", "all+refine, refitted"):
+        assert f"| {variant} | 0.001 |" in report
+    assert "no detections" not in report
+    path = tmp_path / "out/results/trial/all+refine__lr0.001__seed1__test.json"
+    evaluations = json.loads(path.read_text())["evaluations"]
+    assert all(evaluation["seconds_per_image"] > 0 for evaluation in evaluations.values())
+
+    phases.clear()
+    done = command_line.run(try_tasks, *flags)
+    assert done.code == 0
+    assert not phases
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "expected --data_dir .* or --annotations_file"),
+        (["--data_dir=a", "--annotations_file=b"], "one of them"),
+        (["--annotations_file=b"], "--image_dir is missing"),
+        (["--data_dir=a", "--seeds=1,1"], "--seeds: 1,1; expected different whole numbers"),
+    ],
+)
+def test_wrong_flags(flags, message, tmp_path):
+    done = command_line.run(try_tasks, *flags, f"--output_dir={tmp_path}")
+    assert done.code == 1
+    assert re.search(message, done.err)
