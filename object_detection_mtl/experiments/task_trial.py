@@ -29,9 +29,9 @@ from object_detection_mtl.experiments.run_results import MEAN_AP, Result
 
 VARIANTS = (BASELINE, "all", "all+refine")
 TIMED_STEPS = 20
-# Images that a model with refinement detects in, for each image of the others: it is evaluated in
-# three ways. What the refiner is fitted to comes on top.
-_REFINED_EVALUATIONS = 3
+# Every run is evaluated as trained and refitted, one with refinement from the main logits too. The
+# refiner is fitted to some images of the training.
+_EVALUATIONS, _EVALUATIONS_WITH_REFINEMENT = 2, 3
 _FITTED_IMAGES = 500
 # Of a process: start of TensorFlow, building of the model.
 _START_SECONDS = 30.0
@@ -65,14 +65,15 @@ def estimate_hours(experiment: Experiment, request: TrialRequest) -> float:
     for variant in VARIANTS:
         step = measure_step(experiment, variant, request.rates[0])
         sizes = experiment.dataset.sizes
+        num_runs = len(request.rates) + len(request.seeds)
         images = len(request.rates) * sizes[VALIDATION] + len(request.seeds) * sizes[TEST]
-        if variant.endswith("refine"):
-            evaluations = len(request.rates) + len(request.seeds)
-            images = _REFINED_EVALUATIONS * images + _FITTED_IMAGES * evaluations
+        is_refined = variant.endswith("refine")
+        images *= _EVALUATIONS_WITH_REFINEMENT if is_refined else _EVALUATIONS
+        images += _FITTED_IMAGES * num_runs
         # Detection in an image takes no longer than training on it.
         seconds += step.seconds * request.num_trainings * request.steps
         seconds += step.seconds / step.batch_size * images
-        seconds += _START_SECONDS * (2 * len(request.seeds) + 2 * len(request.rates))
+        seconds += _START_SECONDS * 2 * num_runs
     return seconds / 3600.0
 
 

@@ -31,7 +31,7 @@ def test_hours_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr(task_trial, "measure_step", lambda e, v, r: StepTime(times[v], 2))
     # Two rates and two more seeds of 100 steps; one image to evaluate on for each run.
     training = 4 * 100 * (1 + 2 + 3)
-    images = 5 * (1 + 2) + (5 * 3 + 5 * 500) * 3
+    images = (5 * 2 + 5 * 500) * (1 + 2) + (5 * 3 + 5 * 500) * 3
     starts = 3 * 30 * (2 * 3 + 2 * 2)
     hours = task_trial.estimate_hours(experiment(tmp_path), REQUEST)
     assert hours == pytest.approx((training + images / 2 + starts) / 3600)
