@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
-    ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *(
         path
         for path in sorted((ROOT / "docs").rglob("*.md"))
         if not {"_build", "generated"} & set(path.relative_to(ROOT).parts)
     ),
+    ROOT / "README.md",
 ]
 EXECUTED = ("sh", "python")
 # Parsed as a part of a config.
