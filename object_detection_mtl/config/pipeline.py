@@ -97,6 +97,34 @@ def complete(
     return completed
 
 
+def read_with_problems(
+    path: str | Path, overrides: Iterable[str] = ()
+) -> tuple[pipeline_pb2.TrainEvalPipelineConfig, list[str]]:
+    """Return a resolved configuration and all problems that its fields have in any job.
+
+    Args:
+        path: see `load`.
+        overrides: see `load`.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ConfigError: the text or an override cannot be read, or the model is of another kind.
+    """
+    config = _read(read_text(path), str(path))
+    written = _copy(config)
+    overrides_lib.apply(config, overrides)
+    requested = _copy(config)
+    validation.check_meta_architecture(config.model)
+    dialects.resolve(config, written)
+    ignored_fields.warn_about_ignored_fields(requested, str(path))
+    problems = validation.find_model_problems(config)
+    if config.HasField("train_config") or config.HasField("train_input_reader"):
+        problems += validation.find_training_problems(config)
+    if config.eval_input_reader:
+        problems += validation.find_evaluation_problems(config)
+    return config, problems + suspicious_values.find_suspicious_values(config)
+
+
 def _read(text: str, source: str) -> pipeline_pb2.TrainEvalPipelineConfig:
     config = pipeline_pb2.TrainEvalPipelineConfig()
     proto_messages.parse_text(text, config, source)
