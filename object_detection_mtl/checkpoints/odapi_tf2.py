@@ -179,7 +179,7 @@ def object_paths(names: Collection[str], *, has_dropout: bool) -> dict[str, str]
     """
     network = restore_plan.network_of(names)
     stages = {STAGE1: restore_plan.FIRST_STAGE, STAGE2: restore_plan.SECOND_STAGE}
-    paths = {}
+    paths: dict[str, str] = {}
     for root, scope in stages.items():
         paths |= _counted(root, keras_layers(names, f"{scope}{network}/"))
     for layer, pattern in HEADS.items():

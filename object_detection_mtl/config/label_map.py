@@ -11,9 +11,9 @@ Ids start at 1; 0 is background. Gaps are allowed, as in COCO, where 80 classes 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from object_detection_mtl.config.errors import ConfigError, listing, suggestion
 from object_detection_mtl.config.pipeline import read_text
@@ -38,7 +38,7 @@ class Category:
     display_name: str
 
 
-def load(path: str | Path) -> list[Category]:
+def load(path: str | os.PathLike[str]) -> list[Category]:
     """Read a label map file; see `parse`.
 
     Raises:

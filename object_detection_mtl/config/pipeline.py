@@ -9,6 +9,7 @@ configuration.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def save(config: pipeline_pb2.TrainEvalPipelineConfig, path: str | Path) -> None
     path.write_text(to_text(config), encoding="utf-8")
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | os.PathLike[str]) -> str:
     """Return the contents of a text file given by the user.
 
     Raises:
