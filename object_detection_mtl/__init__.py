@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from object_detection_mtl.api.detections import Detections
     from object_detection_mtl.api.detector import Detector
     from object_detection_mtl.api.detector_building import build_detector
+    from object_detection_mtl.api.detector_evaluation import evaluate_detector
+    from object_detection_mtl.api.detector_export import export_detector
     from object_detection_mtl.api.detector_training import train_detector
     from object_detection_mtl.api.model_loading import load_detector
     from object_detection_mtl.training.training_callbacks import TrainingCallback
@@ -28,6 +30,8 @@ __all__ = [
     "Detector",
     "TrainingCallback",
     "build_detector",
+    "evaluate_detector",
+    "export_detector",
     "load_config",
     "load_detector",
     "train_detector",
@@ -38,6 +42,8 @@ _MODULES = {
     "Detector": "api.detector",
     "TrainingCallback": "training.training_callbacks",
     "build_detector": "api.detector_building",
+    "evaluate_detector": "api.detector_evaluation",
+    "export_detector": "api.detector_export",
     "load_config": "api.config_loading",
     "load_detector": "api.model_loading",
     "train_detector": "api.detector_training",

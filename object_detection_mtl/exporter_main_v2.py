@@ -97,11 +97,12 @@ def define_flags() -> None:
 def main() -> None:
     """Export the detector that the flags select."""
     _raise_if_side_inputs()
-    from object_detection_mtl import jobs
+    import object_detection_mtl as odm
+    from object_detection_mtl.api import detector_export
     from object_detection_mtl.config import pipeline
-    from object_detection_mtl.export.export_options import ExportOptions
 
-    options = ExportOptions(
+    options = detector_export.make_options(
+        FLAGS.output_directory,
         input_type=FLAGS.input_type,
         dynamic_batch=FLAGS.dynamic_batch,
         optimize=not FLAGS.no_optimize,
@@ -110,10 +111,9 @@ def main() -> None:
         auxiliary_outputs=FLAGS.export_auxiliary_outputs,
     )
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
-    checkpoint = jobs.export(
-        config, FLAGS.trained_checkpoint_dir, FLAGS.output_directory, options=options
-    )
-    print(f"exported {checkpoint} to {FLAGS.output_directory} (input: {FLAGS.input_type})")
+    detector = odm.load_detector(FLAGS.trained_checkpoint_dir, config=config)
+    detector_export.export_with_options(detector, FLAGS.output_directory, options)
+    print(f"exported {detector.source} to {FLAGS.output_directory} (input: {FLAGS.input_type})")
 
 
 def _raise_if_side_inputs() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from object_detection_mtl.api import detector_export, model_loading
 from object_detection_mtl.builders import (
     evaluation_builder,
     input_reader_builder,
     label_builder,
     model_builder,
 )
-from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream, loading
+from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream
 from object_detection_mtl.config import label_map, pipeline, validation
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.evaluation.evaluator import names_by_id
@@ -25,11 +24,6 @@ from object_detection_mtl.evaluation.periodic_evaluator import PeriodicEvaluator
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion
-from object_detection_mtl.inference import detection_run, model_files, predictor, runtime_predictor
-from object_detection_mtl.inference.detection_options import DetectionOptions
-from object_detection_mtl.inference.predictor import StagedPredictor
-from object_detection_mtl.inference.sources import image_stream
-from object_detection_mtl.inference.sources.input_files import InputFile
 from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import pipeline_pb2
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
@@ -302,72 +296,6 @@ def export(
             contents.
     """
     saved_model.check_output_directory(output_directory)
-    detector, prefix = _trained_detector(config, checkpoint_path)
-    saved_model.export_detector(
-        detector,
-        output_directory,
-        config_text=pipeline.to_text(config),
-        options=options,
-        label_map_path=model_files.find_label_map(config),
-        checkpoint=prefix,
-    )
-    return prefix
-
-
-def predict(
-    config: pipeline_pb2.TrainEvalPipelineConfig,
-    checkpoint_path: str,
-    files: Sequence[InputFile],
-    options: DetectionOptions,
-    *,
-    engine: str = "tensorflow",
-    precision: str = "float32",
-) -> detection_run.DetectionSummary:
-    """Detect in image files; see `inference.detection_run` for the outputs.
-
-    Args:
-        config: resolved, that of the training.
-        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
-        files: result of `input_files.find_input_files`.
-        options: outputs and their directory.
-        engine: see `runtime_conversion.function_in_engine`.
-        precision: see `runtime_conversion.function_in_engine`.
-
-    Raises:
-        FileNotFoundError, ValueError: as `export`; the engine is not installed.
-    """
-    runtime_conversion.require_conversion(engine, precision)
-    detector, prefix = _trained_detector(config, checkpoint_path)
-    digest = hashlib.sha256(pipeline.to_text(config).encode()).hexdigest()
-    options = dataclasses.replace(
-        options, model_version=f"{os.path.abspath(prefix)} {digest} {engine} {precision}"
-    )
-    made = runtime_predictor.from_detector_in_engine(
-        detector, engine, precision, lambda: image_stream.first_image(files)
-    )
-    return detection_run.detect_files(made, files, options)
-
-
-def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:
-    """Return the predictor of `predict`, for workers that get the config as text.
-
-    Args:
-        config_text: text of a resolved config, by `pipeline.to_text`.
-        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
-
-    Raises:
-        FileNotFoundError, ValueError: as `export`.
-    """
-    detector, _ = _trained_detector(pipeline.parse(config_text), checkpoint_path)
-    return predictor.from_detector(detector)
-
-
-def _trained_detector(
-    config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str
-) -> tuple[TwoStageDetector, str]:
-    """Return the detector with the weights that evaluation uses, and their checkpoint prefix."""
-    prefix = checkpoint_search.resolve_checkpoint(checkpoint_path)
-    detector = model_builder.build(config.model, is_training=False)
-    averages = config.eval_config.use_moving_averages
-    loading.load_detector_weights(detector, prefix, use_moving_averages=averages)
-    return detector, prefix
+    detector = model_loading.load_detector(checkpoint_path, config=config)
+    detector_export.export_with_options(detector, output_directory, options or ExportOptions())
+    return detector.source

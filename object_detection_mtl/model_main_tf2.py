@@ -16,15 +16,13 @@ printed and written to `run/eval/<name of the input reader>`, for TensorBoard an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
 from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line, process_settings
-
-if TYPE_CHECKING:
-    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
+from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 
 FLAGS = flags.FLAGS
 
@@ -178,6 +176,8 @@ def _check_flags_of_modes() -> None:
             raise ValueError(f"--{given[0]} needs evaluation during training; give --eval_every_n")
     elif FLAGS.checkpoint_dir:
         raise ValueError("--eval_every_n applies to training only; omit --checkpoint_dir")
+    else:
+        PeriodicEvaluation(FLAGS.eval_every_n).check(FLAGS.checkpoint_every_n, FLAGS.num_workers)
     if FLAGS.report and not FLAGS.eval_once:
         raise ValueError(
             "--report is given without --eval_once; a report describes one checkpoint. Give both"
@@ -187,15 +187,18 @@ def _check_flags_of_modes() -> None:
 
 def _train(config: Any) -> int:
     _choose_kernels(config)
-    from object_detection_mtl import jobs
+    import object_detection_mtl as odm
     from object_detection_mtl.training.training_step import NonFiniteError
 
     try:
-        result = jobs.train(
+        result = odm.train_detector(
             config,
             FLAGS.model_dir,
-            num_train_steps=FLAGS.num_train_steps,
+            num_steps=FLAGS.num_train_steps,
             checkpoint_every_n=FLAGS.checkpoint_every_n,
+            evaluate_every_n=FLAGS.eval_every_n,
+            best_metric=FLAGS.best_metric,
+            patience=FLAGS.patience,
             record_summaries=FLAGS.record_summaries,
             log_every_n=FLAGS.log_every_n,
             jit_compile=FLAGS.jit_compile,
@@ -204,20 +207,11 @@ def _train(config: Any) -> int:
             tpu_name=FLAGS.tpu_name,
             on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
             skip_nonfinite_steps=FLAGS.skip_nonfinite_steps,
-            periodic_evaluation=_periodic_evaluation(),
         )
     except NonFiniteError as error:
         raise ValueError(str(error)) from error
     # The exit code that shells report after a signal, so that a scheduler restarts the run.
     return 0 if result.interrupted_by is None else 128 + result.interrupted_by
-
-
-def _periodic_evaluation() -> PeriodicEvaluation | None:
-    if FLAGS.eval_every_n is None:
-        return None
-    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
-
-    return PeriodicEvaluation(FLAGS.eval_every_n, FLAGS.best_metric, FLAGS.patience)
 
 
 def _choose_kernels(config: Any) -> None:

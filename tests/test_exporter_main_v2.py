@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl import exporter_main_v2, jobs
+import object_detection_mtl as odm
+from object_detection_mtl import exporter_main_v2
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
 from tests import command_line
@@ -70,8 +71,8 @@ def test_exported_and_evaluated_weights_are_equal(tmp_path):
         config = pipeline.load(
             exported.CONFIG_PATH, [f"eval_config.use_moving_averages={averages}"]
         )
-        detector, _ = jobs._trained_detector(config, prefix)
-        for name, variable in native.named_variables(detector).items():
+        detector = odm.load_detector(prefix, config=config)
+        for name, variable in native.named_variables(detector.model).items():
             np.testing.assert_array_equal(variable.numpy(), factor * names[name].numpy())
 
 

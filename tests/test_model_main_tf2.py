@@ -35,6 +35,7 @@ def calls(monkeypatch):
     noted = []
 
     def train(config, model_dir, **options):
+        del options["callbacks"]
         noted.append(("train", config, model_dir, options))
         return TrainingResult(3, "ckpt-2", {})
 
@@ -78,6 +79,7 @@ def test_training_by_default(directory, calls):
         "on_damaged_checkpoint": "fallback",
         "skip_nonfinite_steps": 0,
         "periodic_evaluation": None,
+        "initialize": None,
     }
 
 
@@ -89,7 +91,6 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--record_summaries=false",
         "--log_every_n=3",
         "--jit_compile",
-        "--num_workers=2",
         "--use_tpu",
         "--tpu_name=here",
         "--on_damaged_checkpoint=fail",
@@ -110,13 +111,21 @@ def test_every_flag_of_training_arrives(directory, calls):
         "record_summaries": False,
         "log_every_n": 3,
         "jit_compile": True,
-        "num_workers": 2,
+        "num_workers": 1,
         "use_tpu": True,
         "tpu_name": "here",
         "on_damaged_checkpoint": "fail",
         "skip_nonfinite_steps": 6,
-        "periodic_evaluation": PeriodicEvaluation(4, "Loss/total_loss", 3),
+        "periodic_evaluation": PeriodicEvaluation(4, "Loss/total_loss", 3, at_end=True),
+        "initialize": None,
     }
+
+
+def test_several_workers_train_without_evaluation(directory, calls):
+    assert run(directory, "--num_workers=2").code == 0
+    assert calls[0][3]["num_workers"] == 2
+    message = error(run(directory, "--num_workers=2", "--eval_every_n=1000"))
+    assert "--eval_every_n with --num_workers=2 is unsupported" in message
 
 
 def test_a_checkpoint_dir_means_evaluation(directory, calls):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from object_detection_mtl import output_paths
 from object_detection_mtl.api import dataset_records, model_search
 from object_detection_mtl.config import label_map
+from object_detection_mtl.config.errors import ConfigError
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.dataset_tools import dataset_label_map
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # In the directory of a training.
 DATA_DIRECTORY = "data"
+PLACEHOLDER = "PATH/"  # Begins paths in the sample configurations.
 
 
 class DatasetConfig:
@@ -117,3 +119,23 @@ class DatasetConfig:
         output_paths.make_directory(self._directory)
         labels = {item.name: item.id for item in self._categories}
         self._label_map.write_text(dataset_label_map.to_text(labels), encoding="utf-8")
+
+
+def refuse_placeholders(readers: Iterable[Any], function: str, argument: str) -> None:
+    """Check that input readers have paths of files, not those of a sample.
+
+    Args:
+        readers: InputReader messages.
+        function: name of the public function, for the message.
+        argument: its argument that replaces the records.
+
+    Raises:
+        ConfigError: a path is a placeholder.
+    """
+    for reader in readers:
+        for path in reader.tf_record_input_reader.input_path:
+            if path.startswith(PLACEHOLDER):
+                raise ConfigError(
+                    f"the records are {path!r}, the placeholder of a sample; give the dataset: "
+                    f"{function}(..., {argument}=...)"
+                )

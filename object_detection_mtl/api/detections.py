@@ -38,8 +38,8 @@ class Detections:
         ...     image_size=(100, 200))
         >>> detections
         Detections(1 in 100x200: cat 0.90)
-        >>> detections.boxes_normalized.round(2).tolist()
-        [[0.1, 0.1, 0.5, 0.4]]
+        >>> detections.boxes_xyxy.tolist()
+        [[20.0, 10.0, 80.0, 50.0]]
     """
 
     boxes: np.ndarray

@@ -16,9 +16,11 @@ from object_detection_mtl.api.detections import Detections
 if TYPE_CHECKING:
     from PIL import Image
 
+    from object_detection_mtl.inference.detection_options import DetectionOptions
     from object_detection_mtl.inference.detection_run import DetectionSummary
     from object_detection_mtl.inference.image_detections import ImageDetections
     from object_detection_mtl.inference.predictor import StagedPredictor
+    from object_detection_mtl.inference.sources.input_files import InputFile
     from object_detection_mtl.models.two_stage import TwoStageDetector
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
@@ -36,7 +38,9 @@ class Detector:
         config: its configuration; None for an exported model without one.
         class_names: class number, from 1 -> name.
         source: path of the weights; "" for random ones.
-        version: text that identifies model and weights; "" for weights in memory.
+        version: text that identifies model and weights.
+        engine: runtime that computes the network: "tensorflow", "openvino", "onnxruntime", "auto".
+        precision: precision of its convolutions.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class Detector:
         class_names: Mapping[int, str] | None = None,
         source: str = "",
         version: str = "",
+        engine: str = "tensorflow",
+        precision: str = "float32",
     ) -> None:
         """Make a detector of its parts; `build_detector` and `load_detector` do so.
 
@@ -58,6 +64,8 @@ class Detector:
             class_names: see the class.
             source: see the class.
             version: see the class.
+            engine: see the class.
+            precision: see the class.
         """
         self._make_predictor = make_predictor
         self._predictor: StagedPredictor | None = None
@@ -66,6 +74,8 @@ class Detector:
         self.class_names = dict(class_names or {})
         self.source = source
         self.version = version
+        self.engine = engine
+        self.precision = precision
 
     def __repr__(self) -> str:
         """Return the type, the number of classes and the source."""
@@ -186,9 +196,8 @@ class Detector:
             1
         """
         from object_detection_mtl import output_paths
-        from object_detection_mtl.inference import detection_run
         from object_detection_mtl.inference.detection_options import DetectionOptions
-        from object_detection_mtl.inference.sources import image_stream, input_files
+        from object_detection_mtl.inference.sources import input_files
 
         output_dir = Path(output_dir).expanduser()
         output_paths.raise_if_file("output_dir", output_dir)
@@ -203,8 +212,22 @@ class Detector:
             )
         except TypeError as error:
             raise ValueError(f"detect_files has no such option: {error}") from error
+        return self.detect_input_files(files, checked)
+
+    def detect_input_files(
+        self, files: Sequence[InputFile], options: DetectionOptions
+    ) -> DetectionSummary:
+        """Detect in files that were found; see `detect_files`.
+
+        Args:
+            files: result of `input_files.find_input_files`.
+            options: outputs and their directory.
+        """
+        from object_detection_mtl.inference import detection_run
+        from object_detection_mtl.inference.sources import image_stream
+
         staged = self.predictor(lambda: image_stream.first_image(files))
-        return detection_run.detect_files(staged, files, checked)
+        return detection_run.detect_files(staged, files, options)
 
     def predictor(self, first_image: Callable[[], np.ndarray]) -> StagedPredictor:
         """Return the function that detects in images; made once.

@@ -99,13 +99,17 @@ def class_numbers(class_names: Mapping[int, str] | Sequence[str] | None) -> dict
 
 
 def detector_of_config(
-    config: TrainEvalPipelineConfig, class_names: Mapping[int, str] | None = None
+    config: TrainEvalPipelineConfig,
+    class_names: Mapping[int, str] | None = None,
+    *,
+    draw_weights: bool = True,
 ) -> Detector:
     """Return a detector with random weights.
 
     Args:
         config: resolved.
         class_names: class number -> name; None for the names of the configuration's label map.
+        draw_weights: draw the weights from the configuration's seed; not needed if all are loaded.
     """
     from object_detection_mtl.builders import model_builder
     from object_detection_mtl.inference import model_files, predictor
@@ -116,7 +120,8 @@ def detector_of_config(
     if class_names is None:
         class_names = model_files.names_from_config(config)
     model = model_builder.build(config.model)
-    first_weights.draw(model, config.train_config.seed)
+    if draw_weights:
+        first_weights.draw(model, config.train_config.seed)
     return Detector(
         lambda first_image: predictor.from_detector(model),
         model=model,

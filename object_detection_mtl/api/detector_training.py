@@ -22,8 +22,6 @@ from object_detection_mtl.training.training_callbacks import TrainingCallback
 if TYPE_CHECKING:
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
-_PLACEHOLDER = "PATH/"  # Begins paths in the sample configurations.
-
 
 @dataclass(frozen=True)
 class TrainingRun:
@@ -155,8 +153,7 @@ def train_detector(
         ... }
         >>> run = odm.train_detector(
         ...     config, "run_of_examples", train=[example, example], num_steps=1,
-        ...     class_names=["square", "stripe"])  # doctest: +ELLIPSIS
-        finished at step 1...
+        ...     class_names=["square", "stripe"])
         >>> run.step, run.detector.class_names
         (1, {1: 'square', 2: 'stripe'})
     """
@@ -285,19 +282,13 @@ def _check_placeholders(
     Raises:
         ConfigError: a path is a placeholder; the message names the argument that replaces it.
     """
-    if config.train_config.fine_tune_checkpoint.startswith(_PLACEHOLDER):
+    if config.train_config.fine_tune_checkpoint.startswith(dataset_config.PLACEHOLDER):
         raise ConfigError(
             f"fine_tune_checkpoint is {config.train_config.fine_tune_checkpoint!r}, the "
-            "placeholder of a sample; give load_config(..., fine_tune_checkpoint=path), or None to "
-            "start with random weights"
+            "placeholder of a sample; set train_config.fine_tune_checkpoint (in Python: "
+            "load_config(..., fine_tune_checkpoint=path)), or nothing to start with random weights"
         )
-    readers = [("train", train, [config.train_input_reader])]
-    if periodic is not None:
-        readers.append(("validation", validation, list(config.eval_input_reader)))
-    for name, dataset, messages in readers:
-        paths = [path for item in messages for path in item.tf_record_input_reader.input_path]
-        if dataset is None and any(path.startswith(_PLACEHOLDER) for path in paths):
-            raise ConfigError(
-                f"the records are {paths[0]!r}, the placeholder of a sample; give the dataset: "
-                f"train_detector(..., {name}=...)"
-            )
+    if train is None:
+        dataset_config.refuse_placeholders([config.train_input_reader], "train_detector", "train")
+    if periodic is not None and validation is None:
+        dataset_config.refuse_placeholders(config.eval_input_reader, "train_detector", "validation")

@@ -60,8 +60,11 @@ def load_detector(
         >>> detector.class_names
         {1: 'square', 2: 'stripe'}
     """
-    files = _find_model(path, prefer_checkpoint=config is not None or _converts(path, engine))
     names = detector_building.class_numbers(class_names) or None
+    if config is not None:
+        files = model_search.find_checkpoint(path)
+    else:
+        files = _find_model(path, converts=engine not in (None, _TENSORFLOW))
     if files.kind is ModelKind.CHECKPOINT:
         resolved = _config_of(files, config)
         return _from_checkpoint(files, resolved, names, engine or _TENSORFLOW, precision)
@@ -107,30 +110,23 @@ def load_weights(detector: Detector, prefix: str) -> None:
     detector.version = f"{os.path.abspath(prefix)} {digest}"
 
 
-def _converts(path: str | os.PathLike[str], engine: str | None) -> bool:
-    """Return whether an engine needs the checkpoint that a SavedModel was exported from."""
-    exported = model_search.find_exported_model(path)
-    return (
-        engine not in (None, _TENSORFLOW)
-        and exported is not None
-        and exported.kind is ModelKind.SAVED_MODEL
-    )
-
-
-def _find_model(path: str | os.PathLike[str], *, prefer_checkpoint: bool) -> ModelFiles:
+def _find_model(path: str | os.PathLike[str], *, converts: bool) -> ModelFiles:
+    """Return the model at a path; to convert a SavedModel, the checkpoint that it was made of."""
     text = os.fspath(path)
     if not text:
         raise ValueError("the path of the detector is empty; give a directory or a checkpoint")
     exported = model_search.find_exported_model(path)
-    if exported is not None and not prefer_checkpoint:
+    if exported is not None and not (converts and exported.kind is ModelKind.SAVED_MODEL):
         return exported
-    if exported is not None and exported.kind is ModelKind.SAVED_MODEL:
+    if exported is not None:
         from object_detection_mtl.inference import model_files
 
         config_path, checkpoint = model_files.find_exported_checkpoint(exported.path)
         found = model_search.find_checkpoint(checkpoint)
         return ModelFiles(found.kind, found.path, Path(config_path))
     place = Path(text).expanduser()
+    if place.suffix in (".onnx", ".xml"):
+        raise FileNotFoundError(f"no model {text!r}: the file does not exist")
     if not place.exists() and not place.parent.is_dir():
         raise FileNotFoundError(f"no detector {text!r}: {str(place.parent)!r} does not exist")
     try:
@@ -171,8 +167,8 @@ def _from_checkpoint(
 
     runtime_conversion.require_conversion(engine, precision)
     if class_names is None:
-        class_names = _names_beside(files)
-    detector = detector_building.detector_of_config(config, class_names)
+        class_names = _names_beside(files, config)
+    detector = detector_building.detector_of_config(config, class_names, draw_weights=False)
     load_weights(detector, files.path)
     if engine == _TENSORFLOW:
         return detector
@@ -183,6 +179,8 @@ def _from_checkpoint(
         class_names=detector.class_names,
         source=detector.source,
         version=f"{detector.version} {engine} {precision}",
+        engine=engine,
+        precision=precision,
     )
 
 
@@ -192,14 +190,17 @@ def _in_engine(model: Any, engine: str, precision: str) -> MakePredictor:
     return functools.partial(runtime_predictor.from_detector_in_engine, model, engine, precision)
 
 
-def _names_beside(files: ModelFiles) -> dict[int, str] | None:
-    """Return the names of the label map beside the configuration; None without one."""
+def _names_beside(files: ModelFiles, config: TrainEvalPipelineConfig) -> dict[int, str]:
+    """Return the names of the configuration's label map, else of the one beside it."""
     from object_detection_mtl.inference import model_files
 
-    if files.config_path is None:
-        return None
-    path = files.config_path.with_name(model_search.LABEL_MAP_NAME)
-    return model_files.names_from_label_map(str(path)) if path.is_file() else None
+    beside = files.config_path and files.config_path.with_name(model_search.LABEL_MAP_NAME)
+    if not beside or not beside.is_file():
+        return model_files.names_from_config(config)
+    readers = [config.train_input_reader, *config.eval_input_reader]
+    if any(os.path.isfile(os.path.expanduser(reader.label_map_path)) for reader in readers):
+        return model_files.names_from_config(config)
+    return model_files.names_from_label_map(str(beside))
 
 
 def _from_export(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.builders import (
@@ -16,9 +18,11 @@ from object_detection_mtl.builders import (
 )
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.data import record_files
-from object_detection_mtl.evaluation import checkpoint_evaluation
+from object_detection_mtl.evaluation import checkpoint_evaluation, model_evaluation
 from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
+from object_detection_mtl.inference.image_detections import ImageDetections
+from object_detection_mtl.models.two_stage import TwoStageDetector
 from object_detection_mtl.protos import input_reader_pb2, pipeline_pb2
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 
@@ -27,6 +31,8 @@ def build_evaluation(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     model_dir: str | os.PathLike[str],
     *,
+    detector: TwoStageDetector | None = None,
+    predict: Callable[[np.ndarray], ImageDetections] | None = None,
     on_train_data: bool = False,
     engine: str = "tensorflow",
     precision: str = "float32",
@@ -37,6 +43,9 @@ def build_evaluation(
     Args:
         config: resolved.
         model_dir: directory of the events and metrics, in `eval/<reader name>`.
+        detector: the evaluated detector; None builds one.
+        predict: the evaluated model instead of a detector: image [H, W, 3] uint8 -> detections. It
+            has no losses and no metrics of auxiliary tasks.
         on_train_data: evaluate the train_input_reader without augmentation; its default name is
             "train".
         engine: see `runtime_conversion.run_with`.
@@ -47,24 +56,31 @@ def build_evaluation(
         ConfigError, ValueError, FileNotFoundError: the config or one of its files is unusable.
     """
     reader, name = _evaluated_reader(config, on_train_data)
-    detector = model_builder.build(config.model, is_training=False)
-    categories = input_reader_builder.load_label_map(reader, detector.num_classes) or [
-        Category(number, str(number), str(number)) for number in range(1, detector.num_classes + 1)
+    if predict is None and detector is None:
+        detector = model_builder.build(config.model)
+    num_classes = config.model.faster_rcnn.num_classes
+    categories = input_reader_builder.load_label_map(reader, num_classes) or [
+        Category(number, str(number), str(number)) for number in range(1, num_classes + 1)
     ]
     options = dataclasses.replace(
         eval_config_builder.build_options(config.eval_config), engine=engine, precision=precision
     )
     examples = input_reader_builder.build_pipeline(
         reader,
-        preprocess_fn=input_reader_builder.preprocess_one(detector),
-        num_classes=detector.num_classes,
-        batch_size=config.eval_config.batch_size,
+        preprocess_fn=(
+            model_evaluation.keep_image
+            if predict is not None
+            else input_reader_builder.preprocess_one(detector)
+        ),
+        num_classes=num_classes,
+        batch_size=1 if predict is not None else config.eval_config.batch_size,
         is_training=False,
-        retain_original_images=options.num_visualizations > 0,
-        labels=label_builder.build(config.model),  # For the losses.
+        retain_original_images=predict is not None or options.num_visualizations > 0,
+        # For the losses.
+        labels=None if predict is not None else label_builder.build(config.model),
     )
     dataset = examples.dataset
-    if detector.second_stage is None:
+    if config.model.faster_rcnn.number_of_stages == 1:
         categories, dataset = (
             [checkpoint_evaluation.OBJECT],
             checkpoint_evaluation.as_objects(dataset),
@@ -80,6 +96,7 @@ def build_evaluation(
         _identity(config, reader),
         examples.describe,
         examples.num_examples,
+        None if predict is None else model_evaluation.make_infer_fn(predict),
     )
 
 

@@ -278,56 +278,36 @@ def _make_loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
         class_names = _given_names() or model_files.names_from_saved_model(directory)
         return functools.partial(predictor.from_saved_model, directory), class_names
 
-    from object_detection_mtl import jobs
+    from object_detection_mtl.api import model_loading
     from object_detection_mtl.config import pipeline
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-    load = functools.partial(jobs.load_predictor, pipeline.to_text(config), FLAGS.checkpoint_dir)
+    load = functools.partial(
+        model_loading.load_predictor, pipeline.to_text(config), FLAGS.checkpoint_dir
+    )
     return load, _given_names() or model_files.names_from_config(config)
 
 
 def _detect_here(files: list[InputFile], output_dir: Path) -> DetectionSummary:
-    from object_detection_mtl.inference import (
-        detection_run,
-        model_files,
-        predictor,
-        runtime_predictor,
-    )
-    from object_detection_mtl.inference.sources.image_source import file_version
+    import object_detection_mtl as odm
 
-    if FLAGS.exported_model:
-        path = os.path.expanduser(FLAGS.exported_model)
-        model = runtime_predictor.from_exported_model(path)
-        class_names = _given_names() or model_files.names_from_exported_model(path)
-        options = _make_options(output_dir, class_names, file_version(Path(path)))
-        return detection_run.detect_files(model, files, options)
-    if FLAGS.saved_model_dir and _engine() == "tensorflow":
-        directory = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
-        class_names = _given_names() or model_files.names_from_saved_model(directory)
-        version = model_files.saved_model_version(directory)
-        options = _make_options(output_dir, class_names, version)
-        return detection_run.detect_files(predictor.from_saved_model(directory), files, options)
-
-    from object_detection_mtl import jobs
-    from object_detection_mtl.config import pipeline
-
+    config = None
+    if FLAGS.pipeline_config_path:
+        config = odm.load_config(FLAGS.pipeline_config_path, FLAGS.override)
+    path = FLAGS.exported_model or FLAGS.checkpoint_dir
     if FLAGS.saved_model_dir:
-        directory = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
-        config_path, checkpoint = model_files.find_exported_checkpoint(directory)
-        config = pipeline.load(config_path)
-        class_names = _given_names() or model_files.names_from_saved_model(directory)
-    else:
-        checkpoint = FLAGS.checkpoint_dir
-        config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-        class_names = _given_names() or model_files.names_from_config(config)
-    return jobs.predict(
-        config,
-        checkpoint,
-        files,
-        _make_options(output_dir, class_names),
-        engine=_engine(),
+        from object_detection_mtl.inference import model_files
+
+        path = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
+    detector = odm.load_detector(
+        path,
+        config=config,
+        class_names=_given_names(),
+        engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
     )
+    options = _make_options(output_dir, detector.class_names, detector.version)
+    return detector.detect_input_files(files, options)
 
 
 def _given_names() -> dict[int, str] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.api import model_search
 
 
 @dataclass(frozen=True)
@@ -33,61 +36,16 @@ def find_model(path: str) -> LoadableModel | None:
     Raises:
         FileNotFoundError: a training run without checkpoint.
     """
-    place = Path(path)
-    if place.suffix in (".onnx", ".xml") and place.is_file():
-        return _exported_model(place)
-    if not place.is_dir():
-        return None
-    for directory in (place, place / "saved_model"):
-        if (directory / "saved_model.pb").is_file():
-            return _saved_model(directory)
-    for name in ("model.onnx", "model.xml"):
-        if (place / name).is_file():
-            return _exported_model(place / name)
-    if (place / "pipeline.config").is_file():
-        return _run(place)
-    return None
+    files = model_search.find_exported_model(path)
+    if files is None:
+        if not (Path(path) / model_search.CONFIG_NAME).is_file():
+            return None
+        files = model_search.find_checkpoint(path)
 
-
-def _saved_model(directory: Path) -> LoadableModel:
     def load() -> Any:
-        from object_detection_mtl.inference import predictor
+        from object_detection_mtl.api import model_loading
 
-        return predictor.from_saved_model(str(directory))
+        # Only the engine "auto" reads the first image.
+        return model_loading.load_detector(path).predictor(lambda: np.zeros((1, 1, 3), np.uint8))
 
-    weights = sorted(directory.glob("variables/*"))
-    return LoadableModel(load, _version(directory / "saved_model.pb", *weights))
-
-
-def _exported_model(path: Path) -> LoadableModel:
-    def load() -> Any:
-        from object_detection_mtl.inference import runtime_predictor
-
-        return runtime_predictor.from_exported_model(str(path))
-
-    return LoadableModel(load, _version(path))
-
-
-def _run(directory: Path) -> LoadableModel:
-    from object_detection_mtl.checkpoints import checkpoint_search
-
-    prefix = checkpoint_search.resolve_checkpoint(str(directory))
-
-    def load(config_path: Path) -> Any:
-        from object_detection_mtl import jobs
-        from object_detection_mtl.config import pipeline
-
-        return jobs.load_predictor(pipeline.to_text(pipeline.load(config_path)), prefix)
-
-    config_path = directory / "pipeline.config"
-    version = _version(config_path, Path(f"{prefix}.index"))
-    return LoadableModel(functools.partial(load, config_path), version)
-
-
-def _version(*paths: Path) -> str:
-    """Return names, sizes and times of files."""
-    parts = []
-    for path in paths:
-        state = path.stat()
-        parts.append(f"{path.absolute()} {state.st_size} {state.st_mtime_ns}")
-    return "; ".join(parts)
+    return LoadableModel(load, files.version)

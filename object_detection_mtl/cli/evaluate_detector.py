@@ -75,31 +75,29 @@ def main() -> int:
     """Evaluate the checkpoint."""
     output_paths.raise_if_file("report", FLAGS.report)
     process_settings.keep_freed_memory()
-    from object_detection_mtl import jobs
-    from object_detection_mtl.config import pipeline
-    from object_detection_mtl.reporting.checkpoint_report import ReportRequest
+    import object_detection_mtl as odm
     from object_detection_mtl.reporting.report_contents import ReportOptions
 
     options = ReportOptions(
         min_score=FLAGS.min_score,
         max_gallery_images=None if FLAGS.gallery_images < 0 else FLAGS.gallery_images,
     )
-    config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
+    config = odm.load_config(FLAGS.pipeline_config_path, FLAGS.override)
     if FLAGS.sample_1_of_n_eval_examples is not None:
         readers = [config.train_input_reader, *config.eval_input_reader[:1]]
         for reader in readers:
             reader.sample_1_of_n_examples = FLAGS.sample_1_of_n_eval_examples
     checkpoint = FLAGS.checkpoint_dir
     default = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
-    jobs.evaluate(
-        config,
-        checkpoint,
-        FLAGS.model_dir or default or ".",
-        once=True,
+    detector = odm.load_detector(
+        checkpoint, config=config, engine=FLAGS.engine, precision=FLAGS.engine_precision
+    )
+    odm.evaluate_detector(
+        detector,
+        output_dir=FLAGS.model_dir or default or ".",
+        report=FLAGS.report,
+        report_options=options if FLAGS.report else None,
         on_train_data=FLAGS.eval_on_train_data,
-        engine=FLAGS.engine,
-        precision=FLAGS.engine_precision,
-        report=ReportRequest(FLAGS.report, options) if FLAGS.report else None,
     )
     return 0
 

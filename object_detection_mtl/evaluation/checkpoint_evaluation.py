@@ -80,6 +80,7 @@ class CheckpointEvaluation:
         num_examples: number of examples of the dataset, corrupt ones included; None: unknown.
         identity: text that differs if model or data do, so that an interrupted evaluation
             continues only on the same.
+        infer: batch -> detections, of an exported model; None for those of `detector`.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class CheckpointEvaluation:
         identity: str = "",
         describe: example_issues.Describe | None = None,
         num_examples: int | None = None,
+        infer: Callable[[Tensors], Tensors] | None = None,
     ) -> None:
         self._detector = detector
         self._dataset = dataset
@@ -106,7 +108,7 @@ class CheckpointEvaluation:
         self._describe = describe
         self._num_examples = num_examples
         self._engine = options.engine
-        self._infer = make_infer_fn(
+        self._infer = infer or make_infer_fn(
             detector, dataset.element_spec, compare=options.num_visualizations > 0
         )
 
@@ -129,8 +131,28 @@ class CheckpointEvaluation:
         loading.load_detector_weights(
             self._detector, prefix, use_moving_averages=self._options.use_moving_averages
         )
+        files = sorted(tf.io.gfile.glob(f"{prefix}.*"))
+        stats = [(path, tf.io.gfile.stat(path)) for path in files]
+        version = "\n".join(f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats)
+        return step, self.evaluate_weights(step, prefix, version)
+
+    def evaluate_weights(self, step: int, name: str, version: str) -> dict[str, float]:
+        """Evaluate the present weights of the detector; print and write the metrics.
+
+        Args:
+            step: their global step, for the metrics.
+            name: path or name of the weights.
+            version: text that identifies the weights: an interrupted evaluation continues only on
+                the same.
+
+        Returns:
+            TensorBoard name -> value.
+
+        Raises:
+            ValueError: an example cannot be used.
+        """
         infer = self._infer_with_engine()
-        journal = self._open_journal(prefix)
+        journal = self._open_journal(version)
         figures: NamedImages = []
         drawn = 0
 
@@ -175,23 +197,15 @@ class CheckpointEvaluation:
         if self._num_examples is not None:
             for number in range(following, self._num_examples):
                 issues.add_skipped(number)
-        self._report(step, prefix, result, figures, issues)
+        self._report(step, name, result, figures, issues)
         journal.remove()
-        return step, result.metrics
+        return result.metrics
 
-    def _open_journal(self, prefix: str) -> InferenceJournal:
-        """Return the journal of a checkpoint's evaluation; say what it holds."""
-        files = sorted(tf.io.gfile.glob(f"{prefix}.*"))
-        stats = [(path, tf.io.gfile.stat(path)) for path in files]
+    def _open_journal(self, version: str) -> InferenceJournal:
+        """Return the journal of the evaluation of some weights; say what it holds."""
         journal = InferenceJournal(
             os.path.join(self._writer.directory, _JOURNAL),
-            "\n".join(
-                [
-                    self._identity,
-                    f"{self._engine} {self._options}",
-                    *(f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats),
-                ]
-            ),
+            f"{self._identity}\n{self._engine} {self._options}\n{version}",
         )
         if journal.num_recorded:
             print(

@@ -35,3 +35,31 @@ def save_config(path: Path, *overrides: str) -> Path:
 
     pipeline.save(config(*overrides), path)
     return path
+
+
+def write_run(directory: Path) -> Path:
+    """Write the files of a training at step 3 with random weights: checkpoint, config, names."""
+    import tensorflow as tf
+
+    from object_detection_mtl.api import detector_building
+    from object_detection_mtl.checkpoints import native
+    from object_detection_mtl.dataset_tools import dataset_label_map
+
+    detector = detector_building.detector_of_config(config())
+    directory.mkdir()
+    save_config(directory / "pipeline.config")
+    labels = {name: number for number, name in NAMES.items()}
+    (directory / "label_map.pbtxt").write_text(dataset_label_map.to_text(labels))
+    checkpoint = tf.train.Checkpoint(
+        step=tf.Variable(3, dtype=tf.int64),
+        model=native.tree(native.named_variables(detector.model)),
+    )
+    tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=1).save(checkpoint_number=3)
+    return directory
+
+
+def example(number: int = 0) -> dict:
+    """Return an example for training or evaluation."""
+    boxes = np.array([[5, 10, 40, 60]], np.float32)
+    labels = np.array([1 + number % 2])
+    return {"image": image(number), "boxes": boxes, "labels": labels, "image_id": str(number)}

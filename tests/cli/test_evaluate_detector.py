@@ -1,6 +1,6 @@
 import pytest
 
-from object_detection_mtl import jobs
+import object_detection_mtl as odm
 from object_detection_mtl.cli import evaluate_detector
 from tests import command_line, records
 
@@ -17,11 +17,17 @@ def calls(monkeypatch):
     """Evaluations that are noted and not made."""
     noted = []
 
-    def evaluate(config, checkpoint_dir, model_dir, **options):
-        noted.append((config, checkpoint_dir, model_dir, options))
+    def load(path, **options):
+        noted.append({"checkpoint": path, **options})
+        return "the detector"
+
+    def evaluate(detector, **options):
+        assert detector == "the detector"
+        noted[-1] |= options
         return {}
 
-    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    monkeypatch.setattr(odm, "load_detector", load)
+    monkeypatch.setattr(odm, "evaluate_detector", evaluate)
     return noted
 
 
@@ -34,13 +40,10 @@ def run(directory, *arguments):
 def test_it_evaluates_once_beside_the_checkpoints(directory, calls, tmp_path):
     assert run(directory, f"--checkpoint_dir={tmp_path}").code == 0
     assert run(directory, f"--checkpoint_dir={tmp_path}/ckpt-3").code == 0
-    for (config, checkpoint, model_dir, options), expected in zip(
-        calls, (str(tmp_path), f"{tmp_path}/ckpt-3"), strict=True
-    ):
-        assert (checkpoint, model_dir) == (expected, str(tmp_path))
-        assert options["once"] is True
-        assert options["report"] is None
-        assert config.eval_input_reader[0].sample_1_of_n_examples == 1
+    for options, expected in zip(calls, (str(tmp_path), f"{tmp_path}/ckpt-3"), strict=True):
+        assert (options["checkpoint"], options["output_dir"]) == (expected, str(tmp_path))
+        assert options["report"] is options["report_options"] is None
+        assert options["config"].eval_input_reader[0].sample_1_of_n_examples == 1
 
 
 def test_every_flag_arrives(directory, calls, tmp_path):
@@ -58,15 +61,15 @@ def test_every_flag_arrives(directory, calls, tmp_path):
         "--override=eval_config.batch_size=2",
     )
     assert done.code == 0, done.err
-    [(config, _, model_dir, options)] = calls
+    [options] = calls
+    config, report = options.pop("config"), options.pop("report_options")
     assert config.eval_config.batch_size == 2
     assert config.train_input_reader.sample_1_of_n_examples == 4
-    assert model_dir == str(tmp_path)
-    report = options.pop("report")
-    assert report.directory == "report"
-    assert (report.options.min_score, report.options.max_gallery_images) == (0.3, None)
+    assert (report.min_score, report.max_gallery_images) == (0.3, None)
     assert options == {
-        "once": True,
+        "checkpoint": "run",
+        "output_dir": str(tmp_path),
+        "report": "report",
         "on_train_data": True,
         "engine": "auto",
         "precision": "bfloat16",
