@@ -145,7 +145,7 @@ def test_a_detector_with_tasks_trains_evaluates_and_detects(tmp_path):
     odm.train_detector(
         detector, tmp_path / "again", train=examples(), num_steps=1, checkpoint_every_n=1
     )
-    first = weights(f"{tmp_path}/again/ckpt-0")
+    first = weights(f"{tmp_path}/again/ckpt-1")  # of step 0
     expected = weights(run.checkpoint)
     for name, value in first.items():
         np.testing.assert_array_equal(value, expected[name])
