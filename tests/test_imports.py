@@ -17,6 +17,7 @@ LEVELS = {
     "fields": 0,
     "optional_packages": 0,
     "output_paths": 0,
+    "output_lock": 0,
     "beam_runtime": 0,
     "cli.command_line": 0,
     "cli.process_settings": 0,
