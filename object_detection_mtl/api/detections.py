@@ -51,7 +51,7 @@ class Detections:
     image: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        values = {
+        values: dict[str, Any] = {
             "boxes": np.asarray(self.boxes, np.float32).reshape(-1, 4),
             "scores": np.asarray(self.scores, np.float32).reshape(-1),
             "class_ids": np.asarray(self.class_ids, np.int64).reshape(-1),

@@ -98,7 +98,7 @@ class Detector:
     @overload
     def predict(
         self,
-        images: Sequence[SingleImage],
+        images: list[SingleImage] | tuple[SingleImage, ...],
         *,
         min_score: float = ...,
         max_detections: int | None = ...,
@@ -203,7 +203,7 @@ class Detector:
         output_paths.raise_if_file("output_dir", output_dir)
         arguments = [images] if isinstance(images, str | os.PathLike) else images
         files = input_files.find_input_files(
-            map(os.fspath, arguments), recursive=recursive, without=output_dir
+            [os.fspath(item) for item in arguments], recursive=recursive, without=output_dir
         )
         try:
             checked = DetectionOptions(
