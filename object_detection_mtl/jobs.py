@@ -1,4 +1,4 @@
-"""Train, evaluate, export and predict from a configuration."""
+"""Train, evaluate and export from a configuration."""
 
 from __future__ import annotations
 
