@@ -107,30 +107,23 @@ def read_coco_file(path: str | Path) -> CocoFile:
         try:
             found = _object(item, names, notes)
             if found is not None:
-                objects[_joined(_id(item, "image_id"))].append(found)
+                objects[str(_id(item, "image_id"))].append(found)
         except CocoError as error:
             errors.append(f"{path}: annotations[{position}]{_named(item)}: {error}")
     images = []
     for position, item in enumerate(content["images"]):
         try:
             image = _image(item)
-            images.append(
-                dataclasses.replace(image, objects=tuple(objects.pop(_joined(image.id), ())))
-            )
+            images.append(dataclasses.replace(image, objects=tuple(objects.pop(str(image.id), ()))))
         except CocoError as error:
             errors.append(f"{path}: images[{position}]{_named(item)}: {error}")
     raise_errors(errors, CocoError)
-    _refuse_duplicates([_joined(image.id) for image in images], "images", "id", path)
+    _refuse_duplicates([str(image.id) for image in images], "images", "id", path)
     _refuse_duplicates([image.file_name for image in images], "images", "file_name", path)
     _refuse_strays(images, objects, path)
     _refuse_fractions(images, path)
     lines = tuple(f"{note}: {count}" for note, count in notes.items())
     return CocoFile(path, categories, tuple(images), sum(map(len, objects.values())), lines)
-
-
-def _joined(number: int | str) -> str:
-    """Return an id as the text by which annotations and images are joined."""
-    return str(number)
 
 
 def _refuse_strays(

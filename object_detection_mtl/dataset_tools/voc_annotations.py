@@ -7,14 +7,19 @@
 Coordinates are pixels of the image, (xmin, ymin) upper left; they may be fractions. The width of a
 box is xmax - xmin pixels, as in the OD API's converter, which keeps VOC's one-based corners.
 
+File names are compared in Unicode's composed form; hidden files (`._a.xml`) are ignored.
+
 Annotation files may come from untrusted sources. Loads neither TensorFlow nor images.
 """
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import math
-from collections.abc import Iterable
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -76,7 +81,7 @@ def parse_annotation(path: str | Path) -> VocAnnotation:
     """
     path = Path(path)
     try:
-        root = defusedxml.ElementTree.fromstring(path.read_bytes())
+        root = defusedxml.ElementTree.fromstring(_with_known_encoding(path.read_bytes()))
     except ParseError as error:
         raise VocError(f"{path} is not well-formed XML: {error}") from error
     except DefusedXmlException as error:
@@ -105,6 +110,24 @@ def parse_annotation(path: str | Path) -> VocAnnotation:
         )
     except VocError as error:
         raise VocError(f"{path}: {error}") from None
+
+
+# What the XML parser decodes itself.
+_PARSED_ENCODINGS = {"utf-8", "utf-16", "iso8859-1", "ascii"}
+_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
+# Supersets that files in fact use under the name of the smaller encoding.
+_SUPERSETS = {"gb2312": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
+
+
+def _with_known_encoding(data: bytes) -> bytes:
+    """Return XML that the parser can decode, from XML that is declared in another encoding."""
+    declaration = _DECLARATION.match(data)
+    if declaration is None:
+        return data
+    name = codecs.lookup(declaration[1].decode("ascii")).name
+    if name in _PARSED_ENCODINGS:
+        return data
+    return data[declaration.end() :].decode(_SUPERSETS.get(name, name)).encode("utf-8")
 
 
 def _object(element: Element, number: int) -> VocObject:
@@ -196,7 +219,21 @@ def _looks_like_voc(directory: Path) -> bool:
 
 
 def _has_xml(directory: Path) -> bool:
-    return any(True for _ in directory.glob("*.xml"))
+    return any(_is_annotation(path) for path in directory.iterdir())
+
+
+def _is_annotation(path: Path) -> bool:
+    return path.suffix.lower() == ".xml" and not path.name.startswith(".")
+
+
+def _annotations_below(directory: Path) -> list[Path]:
+    """Return the annotation files of a directory and its subdirectories, in alphabetical order."""
+    return sorted(path for path in directory.rglob("*") if _is_annotation(path))
+
+
+def _composed(name: str) -> str:
+    """Return a name in Unicode's composed form; file systems of Macs decompose names."""
+    return unicodedata.normalize("NFC", name)
 
 
 def annotation_files(
@@ -221,22 +258,40 @@ def annotation_files(
         return all_annotation_files(directory, annotations_dir)
     annotations = _annotations_directory(directory, annotations_dir)
     listing = _set_file(directory, set_name or DEFAULT_SET)
-    names = dict.fromkeys(
-        line.strip()
-        for line in listing.read_text(encoding="utf-8-sig").splitlines()
-        if line.strip()
-    )
+    lines = map(str.strip, _decoded_list(listing.read_bytes()).splitlines())
+    names = dict.fromkeys(_composed(line) for line in lines if line)
     if not names:
         raise VocError(f"{listing} is empty, expected the name of an image on each line")
-    on_disk = {path.name for path in annotations.glob("*.xml")}
-    files = [_listed_file(annotations, on_disk, line) for line in names]
-    absent = [path.name for path in files if path.name not in on_disk]
+    on_disk = _by_name(annotations)
+    located = [_listed_file(on_disk, line) for line in names]
+    absent = [f"{line}.xml" for line, path in zip(names, located, strict=True) if path is None]
     if absent:
         raise FileNotFoundError(
-            f"{listing}: {len(absent)} of {len(files)} images have no annotation file in "
+            f"{listing}: {len(absent)} of {len(located)} images have no annotation file in "
             f"{annotations}: {list_names(absent)}"
         )
-    return list(dict.fromkeys(files))
+    return list(dict.fromkeys(path for path in located if path is not None))
+
+
+def _decoded_list(data: bytes) -> str:
+    """Decode the list of a set: UTF-8 or UTF-16 with its mark, else Latin-1."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _by_name(annotations: Path) -> dict[str, Path]:
+    """Return the annotation files by their path below a directory, and by name if it is unique."""
+    by_path: dict[str, Path] = {}
+    by_name: dict[str, list[Path]] = {}
+    for path in _annotations_below(annotations):
+        by_path[_composed(path.relative_to(annotations).with_suffix("").as_posix())] = path
+        by_name.setdefault(_composed(path.stem), []).append(path)
+    unique = {name: paths[0] for name, paths in by_name.items() if len(paths) == 1}
+    return {**unique, **by_path}
 
 
 def all_annotation_files(directory: Path, annotations_dir: str = ANNOTATIONS) -> list[Path]:
@@ -253,7 +308,7 @@ def all_annotation_files(directory: Path, annotations_dir: str = ANNOTATIONS) ->
         FileNotFoundError: there is none.
     """
     annotations = _annotations_directory(directory, annotations_dir)
-    files = sorted(annotations.glob("*.xml"))
+    files = _annotations_below(annotations)
     if not files:
         raise FileNotFoundError(f"{annotations} has no .xml file")
     return files
@@ -282,19 +337,20 @@ def _set_file(directory: Path, set_name: str) -> Path:
     raise FileNotFoundError(f"the set {set_name!r} does not exist: {path} is missing; {advice}")
 
 
-def _listed_file(annotations: Path, on_disk: set[str], line: str) -> Path:
-    """Return the annotation file that a line of a set's list names.
+def _listed_file(on_disk: Mapping[str, Path], line: str) -> Path | None:
+    """Return the annotation file that a line of a set's list names, or None.
 
     A line is `2007_000027`, or `2007_000027 -1` in the lists of one class; some tools keep the
     extension. Names may contain spaces and dots, so the reading for which a file exists is used.
     """
     name, _, last = line.rpartition(" ")
     readings = [line, name.strip() if last in ("-1", "0", "1") else ""]
-    readings += [Path(reading).stem for reading in readings if _is_image_name(reading)]
-    for reading in readings:
-        if reading and f"{reading}.xml" in on_disk:
-            return annotations / f"{reading}.xml"
-    return annotations / f"{line}.xml"
+    readings += [
+        reading.rpartition(".")[0]
+        for reading in readings
+        if _is_image_name(reading) or reading.lower().endswith(".xml")
+    ]
+    return next((on_disk[reading] for reading in readings if reading in on_disk), None)
 
 
 class ImageFinder:
@@ -317,24 +373,37 @@ class ImageFinder:
                     "the images with --images_dir"
                 )
             self.directory = directory
-        names = sorted(path.name for path in self.directory.iterdir() if not path.is_dir())
-        self._names = set(names)
+        # Of equal names, the last one is kept: the highest in the tree, the first in the alphabet.
+        paths = sorted(
+            (
+                path
+                for path in self.directory.rglob("*")
+                if not path.name.startswith(".") and not path.is_dir()
+            ),
+            key=lambda path: (len(path.parts), path.name),
+            reverse=True,
+        )
+        self._by_name = {_composed(path.name): path for path in paths}
+        for path in paths:
+            self._by_name[_composed(path.relative_to(self.directory).as_posix())] = path
         self._by_stem = {
-            Path(name).stem.lower(): name for name in reversed(names) if _is_image_name(name)
+            _composed(path.stem).lower(): path for path in paths if _is_image_name(path.name)
         }
 
     def find(self, annotation: VocAnnotation) -> Path | None:
         """Return the image of an annotation, or None.
 
-        The last component of the annotation's <filename> is searched first, with any image
+        The annotation's <filename> is searched first, then its last component, with any image
         extension; then the name of the annotation file.
         """
-        filename = annotation.filename.replace("\\", "/").rpartition("/")[2]
-        if filename in self._names:
-            return self.directory / filename
-        for stem in (filename, Path(filename).stem, annotation.path.stem):
+        whole = _composed(annotation.filename.replace("\\", "/"))
+        filename = whole.rpartition("/")[2]
+        for name in (whole, filename):
+            if name in self._by_name:
+                return self._by_name[name]
+        for stem in (filename, Path(filename).stem, _composed(annotation.path.stem)):
             if stem and stem.lower() in self._by_stem:
-                return self.directory / self._by_stem[stem.lower()]
+                return self._by_stem[stem.lower()]
         return None
 
 

@@ -61,6 +61,29 @@ def test_other_encodings_are_read(tmp_path):
     assert parse(tmp_path, declared.encode("latin-1")).objects[0].name == "Bär"
 
 
+@pytest.mark.parametrize(
+    ("declared", "codec", "name"),
+    [
+        ("GB2312", "gb2312", "猫"),
+        ("gb2312", "gbk", "貓"),
+        ("Shift_JIS", "shift_jis", "ねこ"),
+        ("Big5", "big5", "貓"),
+        ("EUC-KR", "euc_kr", "고양이"),
+        ("windows-1251", "cp1251", "кот"),
+    ],
+)
+def test_encodings_of_asia_are_decoded(tmp_path, declared, codec, name):
+    text = annotation(objects=thing(name, 1, 2, 3, 4))
+    data = f'<?xml version="1.0" encoding="{declared}"?>\n{text}'.encode(codec)
+    assert parse(tmp_path, data).objects[0].name == name
+
+
+def test_bytes_that_are_not_of_the_declared_encoding_are_an_error(tmp_path):
+    data = b'<?xml version="1.0" encoding="EUC-KR"?><annotation>\xff\xff</annotation>'
+    with pytest.raises(voc_annotations.VocError, match="a.xml is not readable as XML: .*decode"):
+        parse(tmp_path, data)
+
+
 BILLION_LAUGHS = (
     '<!DOCTYPE a [<!ENTITY l "ha"><!ENTITY m "&l;&l;&l;&l;&l;&l;">]>'
     "<annotation><filename>&m;</filename></annotation>"
@@ -173,6 +196,37 @@ def test_images_and_annotations_side_by_side(tmp_path):
     files = voc_annotations.annotation_files(tmp_path)
     found = voc_annotations.ImageFinder(tmp_path).find(voc_annotations.parse_annotation(files[0]))
     assert (names(files), found) == (["a.xml"], tmp_path / "a.png")
+
+
+def files_below(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(annotation())
+    (tmp_path / voc_annotations.IMAGES).mkdir(exist_ok=True)
+    return tmp_path
+
+
+def test_files_of_a_mac_subdirectories_and_extensions_in_any_case(tmp_path):
+    names = ["Annotations/b.XML", "Annotations/sub/a.xml", "Annotations/._b.xml"]
+    root = files_below(tmp_path, *names, "Annotations/.DS_Store")
+    found = voc_annotations.all_annotation_files(root)
+    assert [path.relative_to(root).as_posix() for path in found] == names[:2]
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_lists_of_sets_in_other_encodings_and_names_in_other_forms(tmp_path, codec):
+    composed, decomposed = "B\u00e4r", "Ba\u0308r"
+    root = files_below(tmp_path, f"Annotations/{decomposed}.xml", "Annotations/sub/c.xml")
+    listing = root / voc_annotations.SETS / "train.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_bytes(f"{composed}\r\nsub/c\r\nc.xml\r\n".encode(codec))
+    found = voc_annotations.annotation_files(root, "train")
+    assert [path.stem for path in found] == [decomposed, "c"]
+    image = root / voc_annotations.IMAGES / "x" / f"{decomposed}.jpg"
+    image.parent.mkdir()
+    image.write_bytes(b"")
+    parsed = voc_annotations.VocAnnotation(found[0], f"{composed}.jpg", None, None, ())
+    assert voc_annotations.ImageFinder(root).find(parsed) == image
 
 
 def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
