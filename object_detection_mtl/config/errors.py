@@ -10,12 +10,22 @@ class ConfigError(ValueError):
     """An unusable configuration or label map; the message describes the fix."""
 
 
+MAX_LENGTH = 200  # characters of a name in a message
+
+
+def shortened(name: str) -> str:
+    """Return a name for a message: names of megabytes are not printed whole."""
+    return name if len(name) <= MAX_LENGTH else f"{name[:MAX_LENGTH]}..."
+
+
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message that names the candidates nearest to `name`.
 
     Empty when no candidate is similar. Case and dashes do not count as differences.
     """
     folded = {candidate.lower(): candidate for candidate in candidates}
+    if len(name) > MAX_LENGTH:
+        return ""
     near = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=3, cutoff=0.6)
     if not near:
         return ""
@@ -24,6 +34,6 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
 
 def listing(values: Iterable[object], limit: int = 12) -> str:
     """Return comma-separated values for an error message, at most `limit` of them."""
-    items = [str(value) for value in values]
+    items = [shortened(str(value)) for value in values]
     extra = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + extra

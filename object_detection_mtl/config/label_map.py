@@ -10,12 +10,13 @@ Ids start at 1; 0 is background. Gaps are allowed, as in COCO, where 80 classes 
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from object_detection_mtl.config.errors import ConfigError, listing, suggestion
+from object_detection_mtl.config.errors import ConfigError, listing, shortened, suggestion
 from object_detection_mtl.config.pipeline import read_text
 from object_detection_mtl.config.proto_messages import parse_text
 from object_detection_mtl.protos import string_int_label_map_pb2
@@ -83,7 +84,7 @@ def _category(
     item: string_int_label_map_pb2.StringIntLabelMapItem, position: int, source: str
 ) -> Category:
     name = item.name or item.display_name
-    described = f'item "{name}"' if name else f"item number {position + 1}"
+    described = f'item "{shortened(name)}"' if name else f"item number {position + 1}"
     if not item.HasField("id"):
         raise ConfigError(f"{source}: {described} has no id; expected an id of at least 1")
     if item.id < 1:
@@ -97,7 +98,8 @@ def _category(
 
 
 def _refuse_duplicates(values: Sequence[object], what: str, source: str) -> None:
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    counts = collections.Counter(values)
+    repeated = sorted(str(value) for value, count in counts.items() if count > 1)
     if repeated:
         raise ConfigError(f"{source}: more than one item has {what} {listing(repeated)}")
 
@@ -125,7 +127,7 @@ def id_of(name: str, categories: Iterable[Category], source: str = "the label ma
     ids = ids_by_name(categories)
     if name not in ids:
         near = suggestion(name, ids) or f"; it has {listing(ids)}"
-        raise ConfigError(f'class "{name}" is not in {source}{near}')
+        raise ConfigError(f'class "{shortened(name)}" is not in {source}{near}')
     return ids[name]
 
 

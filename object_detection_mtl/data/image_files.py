@@ -12,13 +12,14 @@ import functools
 import io
 import os
 import re
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 # The largest image that TensorFlow's JPEG decoder accepts: 2**29 bytes of RGB.
 MAX_PIXELS = 2**29 // 3
@@ -41,7 +42,17 @@ MAX_RECORD_PIXELS = 120_000_000
 _END_OF_JPEG = b"\xff\xd9"
 _END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112
-_ROTATED_BY_90_DEGREES = (5, 6, 7, 8)
+_SIDES_EXCHANGED = (5, 6, 7, 8)
+# EXIF orientation -> the operation that turns the stored image upright, and its inverse.
+_TURNS = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_LEFT_RIGHT),
+    3: (Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_180),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_TOP_BOTTOM),
+    5: (Image.Transpose.TRANSPOSE, Image.Transpose.TRANSPOSE),
+    6: (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90),
+    7: (Image.Transpose.TRANSVERSE, Image.Transpose.TRANSVERSE),
+    8: (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270),
+}
 
 
 class ImageError(ValueError):
@@ -58,8 +69,8 @@ class EncodedImage:
         height: in pixels, from the header of the file.
         width: in pixels, from the header of the file.
         reencoded: the file has another format, and `data` is a lossless PNG copy of it.
-        rotated: the EXIF header asks viewers to rotate the image by 90 degrees. The decoders of
-            training pipelines ignore it.
+        orientation: EXIF orientation, 1 to 8: how viewers turn the image. The decoders of training
+            pipelines ignore it.
     """
 
     data: bytes
@@ -67,7 +78,14 @@ class EncodedImage:
     height: int
     width: int
     reencoded: bool = False
-    rotated: bool = False
+    orientation: int = 1
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width as viewers show the image."""
+        if self.orientation in _SIDES_EXCHANGED:
+            return self.width, self.height
+        return self.height, self.width
 
 
 def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
@@ -89,7 +107,7 @@ def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
             MAX_RECORD_PIXELS.
         OSError: the file cannot be read.
     """
-    data = Path(path).read_bytes()
+    data = read_regular_file(path)
     with ignore_size_warnings(), open_image(data) as image:
         if image.width * image.height > MAX_RECORD_PIXELS:
             raise ImageError(
@@ -99,26 +117,25 @@ def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
         if image.format not in ("JPEG", "MPO", "PNG"):
             return _as_png(image)
         format_name = "png" if image.format == "PNG" else "jpeg"
-        if verify or _has_data_after_end(data, format_name):
-            image.load()
+        if _has_data_after_end(data, format_name) or verify:
+            image.load()  # This also finds the EXIF header of a PNG that has it after the pixels.
         return EncodedImage(
             data=data,
             format=format_name,
             height=image.height,
             width=image.width,
-            # Pillow decodes a whole PNG to find its EXIF header; cameras write JPEG.
-            rotated=format_name == "jpeg" and _orientation(image) in _ROTATED_BY_90_DEGREES,
+            orientation=_orientation(image),
         )
 
 
 def rotate_upright(encoded: EncodedImage) -> EncodedImage:
-    """Return a copy that is rotated by its EXIF orientation, without the EXIF header.
+    """Return a copy that is turned by its EXIF orientation, without the EXIF header.
 
     For boxes that were drawn in a viewer that obeys the header.
     """
     with ignore_size_warnings(), open_image(encoded.data) as image:
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        upright = image.transpose(_TURNS[encoded.orientation][0])
         buffer = io.BytesIO()
         if encoded.format == "jpeg":
             upright.save(buffer, "JPEG", quality=95, subsampling=0)
@@ -141,7 +158,23 @@ def read_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = T
         ImageError: see `decode_image`.
         OSError: the file cannot be read.
     """
-    return decode_image(Path(path).read_bytes(), apply_exif_orientation=apply_exif_orientation)
+    return decode_image(read_regular_file(path), apply_exif_orientation=apply_exif_orientation)
+
+
+def read_regular_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a file; a named pipe or a device is not waited for.
+
+    Raises:
+        ImageError: the path is not a regular file.
+        OSError: the file cannot be read.
+    """
+    descriptor = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ImageError("not a regular file, but a pipe, a device or a directory")
+        return file.read()
 
 
 def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndarray:
@@ -162,9 +195,7 @@ def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndar
             that are not colors.
     """
     with open_image(data) as image:
-        image.load()
-        upright = ImageOps.exif_transpose(image) if apply_exif_orientation else image
-        return to_rgb_array(upright)
+        return to_rgb_array(_loaded(image, upright=apply_exif_orientation))
 
 
 @contextmanager
@@ -249,7 +280,27 @@ def _not_an_image(data: bytes) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    return image.getexif().get(_EXIF_ORIENTATION, 1) if "exif" in image.info else 1
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if there is none."""
+    if "exif" not in image.info and image.format != "TIFF":
+        return 1
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # a corrupt EXIF header does not matter to the pixels
+        return 1
+    return value if value in _TURNS else 1
+
+
+def _loaded(image: Image.Image, *, upright: bool) -> Image.Image:
+    """Return the decoded image, as it is stored or upright; Pillow turns TIFF by itself."""
+    orientation = _orientation(image)
+    image.load()
+    orientation = max(orientation, _orientation(image))
+    if orientation == 1:
+        return image
+    is_turned = image.format == "TIFF" and _orientation(image) == 1
+    if upright == is_turned:
+        return image
+    return image.transpose(_TURNS[orientation][0 if upright else 1])
 
 
 def _has_data_after_end(data: bytes, format_name: str) -> bool:
@@ -268,14 +319,22 @@ def _has_data_after_end(data: bytes, format_name: str) -> bool:
 
 def _as_png(image: Image.Image) -> EncodedImage:
     """Encode the first frame as PNG, which every reader of records decodes."""
-    image.load()
+    orientation = _orientation(image)
+    image = _loaded(image, upright=False)
     if _is_deep(image):
         image = Image.fromarray(_sixteen_bit_values(image))
     elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         image = image.convert("RGB")
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    return EncodedImage(buffer.getvalue(), "png", image.height, image.width, reencoded=True)
+    return EncodedImage(
+        buffer.getvalue(),
+        "png",
+        image.height,
+        image.width,
+        reencoded=True,
+        orientation=orientation,
+    )
 
 
 def to_rgb_array(image: Image.Image) -> np.ndarray:

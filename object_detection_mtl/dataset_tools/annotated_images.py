@@ -70,7 +70,7 @@ class AnnotatedImage:
 
 def list_names(names: Sequence[str], limit: int = 8) -> str:
     """Return the first names, separated by commas, and the number of the others."""
-    shown = ", ".join(names[:limit])
+    shown = ", ".join(name if len(name) <= 200 else f"{name[:200]}..." for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 

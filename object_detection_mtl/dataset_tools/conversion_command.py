@@ -42,8 +42,9 @@ def define_flags(label_map_default: str) -> None:
     )
     flags.DEFINE_bool(
         "verify_images",
-        False,
-        "Decode every image, which also finds corrupt data in the middle of a file (slower).",
+        True,
+        "Decode every image, to skip those that training could not decode. --noverify_images is "
+        "faster and finds truncated files only.",
     )
     flags.DEFINE_integer(
         "num_workers",
@@ -129,7 +130,8 @@ def convert_dataset(
         verify_images=FLAGS.verify_images,
         auxiliary_labels=auxiliary if FLAGS.write_auxiliary_labels else None,
     )
-    print("\n".join(_convert(images, load, options).lines()))
+    report = _convert(images, load, options)
+    print("\n".join([*report.lines(), *report.class_lines()]))
 
 
 def _convert(

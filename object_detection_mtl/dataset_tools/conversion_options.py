@@ -31,5 +31,5 @@ class ConversionOptions:
             auxiliary labels.
     """
 
-    verify_images: bool = False
+    verify_images: bool = True
     auxiliary_labels: AuxiliaryLabelOptions | None = None

@@ -77,7 +77,11 @@ def check_classes(
     """
     unknown = {name: place for name, place in places.items() if name not in labels}
     if unknown:
-        found = "\n".join(f"  class {name!r}, in {place}" for name, place in unknown.items())
+        found = "\n".join(
+            f"  class {name!r:.100}, in {place}" for name, place in list(unknown.items())[:50]
+        )
+        if len(unknown) > 50:
+            found += f"\n  and {len(unknown) - 50} more"
         raise DataError(
             f"the label map {label_map_name} lacks classes that the annotations name:\n{found}\n"
             f"It has: {list_names(list(labels), 30)}.\nGive the label map of this dataset with "

@@ -127,15 +127,29 @@ def _read_image(
         return None
     try:
         image = image_files.read_encoded_image(annotated.path, verify)
-        if image.rotated and annotated.size == (image.width, image.height):
+        is_reencoded = image.reencoded
+        if _is_annotated_upright(annotated, image):
             image = image_files.rotate_upright(image)
             report.note(conversion_report.UPRIGHT, annotated.path.name)
-    except image_files.ImageError as error:
+    except (image_files.ImageError, OSError) as error:
+        error = error.strerror or error if isinstance(error, OSError) else error
         report.note(conversion_report.UNREADABLE, f"{annotated.path}: {error}")
         return None
-    if image.reencoded:
+    if is_reencoded:
         report.note(conversion_report.REENCODED, annotated.path.name)
     return image
+
+
+def _is_annotated_upright(annotated: AnnotatedImage, image: image_files.EncodedImage) -> bool:
+    """Return whether the image was annotated as viewers show it, and is stored otherwise.
+
+    The size in the annotation decides. If it does not (none is stated, or both sizes are equal),
+    the annotation was made in a viewer that obeys the EXIF orientation, as current tools do.
+    """
+    if image.orientation == 1:
+        return False
+    stored = (image.height, image.width)
+    return annotated.size != stored or image.upright_size == stored
 
 
 def _serialize(
@@ -149,7 +163,7 @@ def _serialize(
     all_boxes = _relative_boxes(annotated, image, report)
     boxes, kept = _stored_boxes(annotated, all_boxes, report)
     objects = [annotated.objects[row] for row in kept]
-    report.add_image(len(objects))
+    report.add_image([item.name for item in objects])
     example = build_example(
         encoded=image.data,
         image_format=image.format,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
+from absl import logging
 from tqdm import tqdm
 
 from object_detection_mtl import output_paths
-from object_detection_mtl.data import example_decoder
+from object_detection_mtl.data import example_decoder, example_issues, graph_errors
 from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.dataset_tools import label_writing
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
@@ -89,7 +90,10 @@ def _make_decode(source: LabelSource, labels: LabelMaker, seed: int) -> DecodeFn
             parsed = example_decoder.parse(tf.constant(serialized), stored=stored)
             example = decode(parsed, tf.constant(name))
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{name} is invalid: {error.message}") from error
+            raise ValueError(f"{name} is invalid: {graph_errors.explain(error)}") from error
+        issues = example[Batch.issues].numpy()
+        if issues.any():
+            logging.warning("%s: %s", name, example_issues.describe_totals(issues))
         if labels.from_records:
             return example
         window_seed = tf.constant([seed, label_writing.number_of(_text(example[Batch.image_id]))])

@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from object_detection_mtl.config import label_map
-from object_detection_mtl.data import record_files
+from object_detection_mtl.data import graph_errors, record_files
 from object_detection_mtl.dataset_tools import (
     coco_annotations,
     coco_conversion,
@@ -126,8 +126,11 @@ def _categories(label_map_path: str | None, labels: Mapping[str, int]) -> list[l
 
 
 def _stored(files: Sequence[str]) -> Iterator[bytes]:
-    for serialized in tf.data.TFRecordDataset(list(files)):
-        yield serialized.numpy()
+    try:
+        for serialized in tf.data.TFRecordDataset(list(files)):
+            yield serialized.numpy()
+    except tf.errors.DataLossError as error:
+        raise ValueError(f"a record is corrupt: {graph_errors.explain(error)}") from error
 
 
 def _converted(

@@ -1,6 +1,7 @@
 """Label maps: parsing, errors and lookup."""
 
 import logging
+import time
 
 import pytest
 
@@ -97,3 +98,20 @@ def test_the_label_maps_of_the_package():
     assert (len(coco), label_map.max_id(coco)) == (80, 90)
     absent = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
     assert {category.id for category in coco} == set(range(1, 91)) - absent
+
+
+def test_the_time_is_linear_in_the_number_of_classes_and_long_names_are_shortened():
+    def seconds(number):
+        items = "".join(f'item {{ id: {i} name: "class {i}" }}\n' for i in range(1, number + 1))
+        start = time.process_time()
+        assert len(label_map.parse(items)) == number
+        return time.process_time() - start
+
+    assert seconds(20_000) < 10 * seconds(4_000)  # 25 times if it were quadratic
+    long = "x" * 1_000_000
+    with pytest.raises(ConfigError, match="more than one item has name xxx") as raised:
+        label_map.parse(f'item {{ id: 1 name: "{long}" }} item {{ id: 2 name: "{long}" }}')
+    assert len(str(raised.value)) < 500
+    with pytest.raises(ConfigError) as raised:
+        label_map.parse(f'item {{ id: -1 name: "{long}" }}')
+    assert len(str(raised.value)) < 500

@@ -156,19 +156,52 @@ def test_images_up_to_the_limit_are_read_without_warning(tmp_path, recwarn):
         read_encoded(tmp_path, huge_png(30000, 9000))
 
 
-def test_rotated_images_are_recognized_and_rotated_upright(tmp_path):
-    image = block_image(40, 30)
+# What the stored pixels have to undergo to be upright, by EXIF orientation.
+TO_UPRIGHT = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels, 1),
+}
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", TO_UPRIGHT)
+def test_orientations_in_every_format(tmp_path, format_name, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # rotate clockwise to view
-    result = read_encoded(tmp_path, encoded(image, exif=exif, quality=95, subsampling=0))
-    assert result.rotated
-    assert (result.height, result.width) == (30, 40)
-    upright = image_files.rotate_upright(result)
-    assert (upright.height, upright.width, upright.rotated) == (40, 30, False)
-    pixels = np.asarray(Image.open(io.BytesIO(upright.data)), np.int64)
-    expected = np.rot90(np.asarray(image, np.int64), k=-1)
-    assert np.abs(pixels - expected).mean() < 5
-    assert not read_encoded(tmp_path, encoded(image)).rotated
+    exif[0x0112] = orientation
+    quality = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    image = block_image(40, 32)
+    data = encoded(image, format_name, exif=exif, **quality.get(format_name, {}))
+    stored = np.asarray(image, np.int64)
+    upright = TO_UPRIGHT[orientation](stored)
+
+    def check_pixels(actual, expected):
+        assert actual.shape == expected.shape
+        assert np.abs(np.asarray(actual, np.int64) - expected).mean() < 3
+
+    check_pixels(image_files.decode_image(data, apply_exif_orientation=False), stored)
+    check_pixels(image_files.decode_image(data), upright)
+    result = read_encoded(tmp_path, data)
+    assert result.orientation == orientation
+    assert result.upright_size == upright.shape[:2]
+    kept = image_files.decode_image(result.data, apply_exif_orientation=False)
+    check_pixels(kept, stored)
+    if orientation > 1:
+        turned = image_files.rotate_upright(result)
+        assert (turned.height, turned.width, turned.orientation) == (*upright.shape[:2], 1)
+        check_pixels(image_files.decode_image(turned.data), upright)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 2**15])
+def test_an_invalid_orientation_is_none(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert read_encoded(tmp_path, encoded(block_image(), exif=exif)).orientation == 1
 
 
 # Decoded images for detection -------------------------------------------------------------------
@@ -281,6 +314,18 @@ def test_108_million_pixels_are_decoded_without_a_warning(tmp_path):
             image = image_files.read_image(path)
     assert image.shape == (9000, 12000, 3)
     assert image[::999, ::999].min() == 255
+
+
+# Paths ------------------------------------------------------------------------------------------
+
+
+def test_a_named_pipe_and_a_device_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "device.jpg"):
+        for read in (image_files.read_image, image_files.read_encoded_image):
+            with pytest.raises(image_files.ImageError, match="not a regular file"):
+                read(tmp_path / name)
 
 
 # Hostile files ----------------------------------------------------------------------------------

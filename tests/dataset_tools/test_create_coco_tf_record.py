@@ -73,7 +73,8 @@ def test_every_key_of_a_record(tmp_path):
         assert values(example, key) == value, key
     for key, value in boxes.items():
         np.testing.assert_allclose(values(example, key), value, rtol=1e-6)
-    assert done == (0, "1 images with 2 objects written\n", done.err)
+    lines = "1 images with 2 objects written\nobjects of each class: cat 1, dog 1\n"
+    assert done == (0, lines, done.err)
 
 
 def test_the_decoder_reads_the_same_boxes(tmp_path):
@@ -125,6 +126,7 @@ def test_issues_of_images_and_boxes_are_reported_at_the_end(tmp_path):
         f"{conversion_report.MISSING}: 2 (gone.jpg, lost.jpg)",
         f"{conversion_report.UNREADABLE}: 1 ({tmp_path}/images/short.jpg: the file is truncated: "
         "it has no end-of-image marker)",
+        "objects of each class: cat 1",
         "annotations ignored, image not listed in the file: 1",
     ]
     assert [values(example, "image/source_id") for example in written] == [[b"1"], [b"5"]]

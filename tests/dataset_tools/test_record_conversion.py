@@ -1,9 +1,12 @@
 """Conversion of one image, and of many in several processes."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from object_detection_mtl.dataset_tools import conversion_report, record_conversion
 from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage, AnnotatedObject
@@ -64,3 +67,60 @@ def test_records_do_not_depend_on_the_number_of_processes(tmp_path):
     assert contents[0] == contents[1]
     assert reports[0] == reports[1]
     assert reports[0][0] == "13 images with 13 objects written"
+
+
+def convert(path, size=None, **options):
+    annotated = AnnotatedImage(
+        path=path, filename="a", source_id="a", origin="a.xml", size=size, objects=()
+    )
+    return record_conversion.convert_image(annotated, ConversionOptions(**options))
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "directory", "pipe", "long name", "permission"])
+def test_a_path_that_cannot_be_read_skips_the_image(tmp_path, kind):
+    path = tmp_path / "a.jpg"
+    if kind == "dangling link":
+        path.symlink_to("nowhere")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "long name":
+        path = tmp_path / ("x" * 300)
+    else:
+        path.write_bytes(b"")
+        path.chmod(0)
+    serialized, report = convert(path)
+    assert serialized is None
+    [line] = report.lines()[1:]
+    assert line.startswith(f"images skipped, unreadable: 1 ({tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "is_turned"),
+    [
+        (6, None, True),
+        (6, (40, 30), True),
+        (6, (30, 40), False),
+        (3, (30, 40), True),
+        (3, None, True),
+        (1, (40, 30), False),
+    ],
+)
+def test_the_size_of_the_annotation_or_the_viewers_decide_on_orientation(
+    tmp_path, orientation, size, is_turned
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(block_image(40, 30), exif=exif))
+    _, report = convert(path, size)
+    assert (conversion_report.UPRIGHT in report.issues) == is_turned
+
+
+def test_corrupt_data_in_the_middle_are_found_by_default(tmp_path):
+    data = bytearray(encoded(block_image(200, 160), "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(data)
+    assert convert(tmp_path / "a.png").serialized is None
+    assert convert(tmp_path / "a.png", verify_images=False).serialized is not None

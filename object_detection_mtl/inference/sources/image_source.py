@@ -171,7 +171,7 @@ def with_image_size(error: Exception, image: np.ndarray) -> str:
 
 
 def _load_image_file(path: Path, options: ReadingOptions) -> DecodedImage:
-    data = path.read_bytes()
+    data = image_files.read_regular_file(path)
     orient = options.apply_exif_orientation
     image = image_files.decode_image(data, apply_exif_orientation=orient)
     name = path.as_posix()
