@@ -14,11 +14,8 @@ Annotation files may come from untrusted sources. Loads neither TensorFlow nor i
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import math
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -26,6 +23,7 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
+from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.dataset_tools.annotated_images import DataError, list_names
 
 ANNOTATIONS = "Annotations"
@@ -81,7 +79,7 @@ def parse_annotation(path: str | Path) -> VocAnnotation:
     """
     path = Path(path)
     try:
-        root = defusedxml.ElementTree.fromstring(_with_known_encoding(path.read_bytes()))
+        root = defusedxml.ElementTree.fromstring(text_encodings.xml_in_utf8(path.read_bytes()))
     except ParseError as error:
         raise VocError(f"{path} is not well-formed XML: {error}") from error
     except DefusedXmlException as error:
@@ -110,24 +108,6 @@ def parse_annotation(path: str | Path) -> VocAnnotation:
         )
     except VocError as error:
         raise VocError(f"{path}: {error}") from None
-
-
-# What the XML parser decodes itself.
-_PARSED_ENCODINGS = {"utf-8", "utf-16", "iso8859-1", "ascii"}
-_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
-# Supersets that files in fact use under the name of the smaller encoding.
-_SUPERSETS = {"gb2312": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
-
-
-def _with_known_encoding(data: bytes) -> bytes:
-    """Return XML that the parser can decode, from XML that is declared in another encoding."""
-    declaration = _DECLARATION.match(data)
-    if declaration is None:
-        return data
-    name = codecs.lookup(declaration[1].decode("ascii")).name
-    if name in _PARSED_ENCODINGS:
-        return data
-    return data[declaration.end() :].decode(_SUPERSETS.get(name, name)).encode("utf-8")
 
 
 def _object(element: Element, number: int) -> VocObject:
@@ -231,11 +211,6 @@ def _annotations_below(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if _is_annotation(path))
 
 
-def _composed(name: str) -> str:
-    """Return a name in Unicode's composed form; file systems of Macs decompose names."""
-    return unicodedata.normalize("NFC", name)
-
-
 def annotation_files(
     directory: Path, set_name: str | None = None, annotations_dir: str = ANNOTATIONS
 ) -> list[Path]:
@@ -258,8 +233,8 @@ def annotation_files(
         return all_annotation_files(directory, annotations_dir)
     annotations = _annotations_directory(directory, annotations_dir)
     listing = _set_file(directory, set_name or DEFAULT_SET)
-    lines = map(str.strip, _decoded_list(listing.read_bytes()).splitlines())
-    names = dict.fromkeys(_composed(line) for line in lines if line)
+    lines = map(str.strip, text_encodings.decode_list(listing.read_bytes()).splitlines())
+    names = dict.fromkeys(text_encodings.composed(line) for line in lines if line)
     if not names:
         raise VocError(f"{listing} is empty, expected the name of an image on each line")
     on_disk = _by_name(annotations)
@@ -273,23 +248,15 @@ def annotation_files(
     return list(dict.fromkeys(path for path in located if path is not None))
 
 
-def _decoded_list(data: bytes) -> str:
-    """Decode the list of a set: UTF-8 or UTF-16 with its mark, else Latin-1."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
 def _by_name(annotations: Path) -> dict[str, Path]:
     """Return the annotation files by their path below a directory, and by name if it is unique."""
     by_path: dict[str, Path] = {}
     by_name: dict[str, list[Path]] = {}
     for path in _annotations_below(annotations):
-        by_path[_composed(path.relative_to(annotations).with_suffix("").as_posix())] = path
-        by_name.setdefault(_composed(path.stem), []).append(path)
+        by_path[
+            text_encodings.composed(path.relative_to(annotations).with_suffix("").as_posix())
+        ] = path
+        by_name.setdefault(text_encodings.composed(path.stem), []).append(path)
     unique = {name: paths[0] for name, paths in by_name.items() if len(paths) == 1}
     return {**unique, **by_path}
 
@@ -383,11 +350,15 @@ class ImageFinder:
             key=lambda path: (len(path.parts), path.name),
             reverse=True,
         )
-        self._by_name = {_composed(path.name): path for path in paths}
+        self._by_name = {text_encodings.composed(path.name): path for path in paths}
         for path in paths:
-            self._by_name[_composed(path.relative_to(self.directory).as_posix())] = path
+            self._by_name[text_encodings.composed(path.relative_to(self.directory).as_posix())] = (
+                path
+            )
         self._by_stem = {
-            _composed(path.stem).lower(): path for path in paths if _is_image_name(path.name)
+            text_encodings.composed(path.stem).lower(): path
+            for path in paths
+            if _is_image_name(path.name)
         }
 
     def find(self, annotation: VocAnnotation) -> Path | None:
@@ -396,12 +367,12 @@ class ImageFinder:
         The annotation's <filename> is searched first, then its last component, with any image
         extension; then the name of the annotation file.
         """
-        whole = _composed(annotation.filename.replace("\\", "/"))
+        whole = text_encodings.composed(annotation.filename.replace("\\", "/"))
         filename = whole.rpartition("/")[2]
         for name in (whole, filename):
             if name in self._by_name:
                 return self._by_name[name]
-        for stem in (filename, Path(filename).stem, _composed(annotation.path.stem)):
+        for stem in (filename, Path(filename).stem, text_encodings.composed(annotation.path.stem)):
             if stem and stem.lower() in self._by_stem:
                 return self._by_stem[stem.lower()]
         return None

@@ -108,6 +108,7 @@ def test_by_the_command_line(tmp_path):
     assert done.out.splitlines() == [
         "1 images with 1 objects written",
         f"{conversion_report.MISSING}: 1 (000002.jpg)",
+        "objects of each class: dog 1",
     ]
     [example] = examples(tmp_path / "a.record")
     assert values(example, "image/object/class/label") == [90]

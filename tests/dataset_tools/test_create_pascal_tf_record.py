@@ -242,7 +242,7 @@ def test_from_a_directory_to_shards_by_one_command(tmp_path):
     )
     result = run(*arguments, "--num_shards=2")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "2 images with 2 objects written\n"
+    assert result.stdout == "2 images with 2 objects written\nobjects of each class: dog 2\n"
     shards = sorted((tmp_path / "out").glob("train.record*"))
     assert [path.name for path in shards] == [f"train.record-0000{i}-of-00002" for i in (0, 1)]
     assert [values(item, "image/source_id") for item in examples(*shards)] == [
