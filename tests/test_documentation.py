@@ -156,7 +156,8 @@ def write_other_forms(directory):
         (directory / f"instances_{chosen}.json").write_text(json.dumps(content))
     texts = directory / "voc_results"
     texts.mkdir()
-    for name in numbers:
+    occurring = {item["category_id"] for item in annotations}
+    for name in (name for name, number in numbers.items() if number in occurring):
         (texts / f"comp4_det_val_{name}.txt").write_text(f"{listed[0]} 0.5 10 10 60 60\n")
     pixels = np.asarray(Image.open(directory / "photo.jpg").convert("RGB"))
     np.save(directory / "image.npy", pixels[None])
