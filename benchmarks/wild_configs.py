@@ -92,13 +92,20 @@ def try_config(path: Path, directory: Path) -> Outcome:
     """Take one config through all stages."""
     from object_detection_mtl import jobs
     from object_detection_mtl.builders import model_builder
-    from object_detection_mtl.config import ignored_fields, pipeline
+    from object_detection_mtl.config import ignored_fields, pipeline, validation
 
-    passed = 0
-    ignored = 0
+    passed = ignored = 0
     try:
         # As written first: what the overrides replace has to be valid, too.
         written = pipeline.load(path)
+        problems = [
+            problem
+            for find in (validation.find_training_problems, validation.find_evaluation_problems)
+            for problem in find(written)
+            if "is the placeholder" not in problem
+        ]
+        if problems:
+            return Outcome(path.name, 0, "; ".join(problems)[:200])
         num_classes = written.model.faster_rcnn.num_classes
         write_data(directory, num_classes)
         ignored = len(ignored_fields.find_ignored_fields(written))

@@ -220,8 +220,8 @@ class TestTrain:
         assert jobs.train(config, run, num_train_steps=2).step == 2
 
     def test_missing_inputs_are_reported_before_training(self, records_dir, tmp_path):
-        with pytest.raises(ValueError, match="training steps is 0"):
-            jobs.train(records.load(records_dir, "train_config.num_steps=0"), tmp_path)
+        with pytest.raises(ValueError, match="num_steps is 0, expected at least 1"):
+            jobs.train(records.load(records_dir), tmp_path, num_train_steps=0)
         missing = "train_input_reader.tf_record_input_reader.input_path=nowhere.record"
         with pytest.raises(FileNotFoundError, match=r"nowhere\.record"):
             jobs.train(records.load(records_dir, missing), tmp_path)
