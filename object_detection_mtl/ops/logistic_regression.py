@@ -12,6 +12,8 @@ import numpy as np
 from scipy import optimize
 
 MAX_ITERATIONS = 500
+# Enough to compare strengths of the regularization.
+MAX_ITERATIONS_OF_FOLD = 60
 # Largest element of the gradient at which the fit ends.
 TOLERANCE = 1e-6
 
@@ -43,6 +45,7 @@ def fit(
     weights: np.ndarray | None = None,
     offsets: np.ndarray | None = None,
     start: LinearLogits | None = None,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> LinearLogits:
     """Return the function with the least cross-entropy plus `l2 / 2` times the squared kernel.
 
@@ -56,6 +59,7 @@ def fit(
         weights: [N] of the rows; None for equal ones.
         offsets: [N, C], added to the logits.
         start: where the search starts; None for zeros.
+        max_iterations: largest number of iterations.
 
     Raises:
         ValueError: no row with a positive weight.
@@ -84,7 +88,7 @@ def fit(
         first,
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": MAX_ITERATIONS, "gtol": TOLERANCE, "ftol": 1e-12, "maxcor": 20},
+        options={"maxiter": max_iterations, "gtol": TOLERANCE, "ftol": 1e-12, "maxcor": 20},
     )
     return LinearLogits(found.x[:-num_classes].reshape(shape), found.x[-num_classes:])
 
@@ -137,6 +141,7 @@ def choose_l2(
                 weights=row_weights[kept],
                 offsets=None if offsets is None else offsets[kept],
                 start=starts.get(fold),
+                max_iterations=MAX_ITERATIONS_OF_FOLD,
             )
             chosen = None if offsets is None else offsets[tested]
             logits[tested] = starts[fold].logits(inputs[tested], chosen)
