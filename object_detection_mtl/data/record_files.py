@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.config.errors import suggestion
+from object_detection_mtl.config.errors import listing, suggestion
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
@@ -74,13 +75,38 @@ def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
         found = [path for path in found if not tf.io.gfile.isdir(path)]
         if not found:
             raise FileNotFoundError(f"input_path: {_why_nothing_matches(pattern)}")
+        _raise_if_shard_is_missing(pattern, found)
         files.update(dict.fromkeys(found))
     return tuple(files)
+
+
+_SHARDS = re.compile(r"(?P<name>.*)-[?*]+-of-(?P<number>\d{5})$")
+_SHARD = re.compile(r".*-(?P<shard>\d{5})-of-\d{5}$")
+
+
+def _raise_if_shard_is_missing(pattern: str, found: Sequence[str]) -> None:
+    """Raise a FileNotFoundError if a pattern states the number of shards and some are missing."""
+    stated = _SHARDS.match(pattern)
+    if stated is None:
+        return
+    shards = {int(match["shard"]) for match in map(_SHARD.match, found) if match}
+    missing = sorted(set(range(int(stated["number"]))) - shards)
+    if missing:
+        names = [f"{stated['name']}-{shard:05d}-of-{stated['number']}" for shard in missing]
+        raise FileNotFoundError(
+            f"input_path: {pattern!r} states {int(stated['number'])} shards, but {len(missing)} "
+            f"do not exist: {listing(names, 3)}. Copy or convert them again"
+        )
 
 
 def _why_nothing_matches(pattern: str) -> str:
     if tf.io.gfile.isdir(pattern):
         return f"{pattern!r} is a directory; give its record files, such as {pattern.rstrip('/')}/*"
+    if "," in pattern:
+        return (
+            f"no file matches {pattern!r}; a list is not separated by commas: give one input_path "
+            "for each file or pattern"
+        )
     directory, _, name = pattern.rpartition("/")
     if not tf.io.gfile.isdir(directory or "."):
         return f"no file matches {pattern!r}: the directory {directory!r} does not exist"

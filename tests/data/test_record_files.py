@@ -119,3 +119,16 @@ def test_home_directory_of_a_pattern_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.record").touch()
     assert record_files.expand_patterns("~/a.rec*") == (str(tmp_path / "a.record"),)
+
+
+def test_a_missing_shard_and_a_list_with_commas_are_explained(tmp_path):
+    for shard in (0, 2):
+        (tmp_path / f"a-{shard:05d}-of-00003").write_bytes(b"")
+    for pattern in ("a-?????-of-00003", "a-*-of-00003"):
+        with pytest.raises(FileNotFoundError, match="3 shards, but 1 do not exist: .*-00001-of-"):
+            record_files.expand_patterns(str(tmp_path / pattern))
+    (tmp_path / "a-00001-of-00003").write_bytes(b"")
+    assert len(record_files.expand_patterns(str(tmp_path / "a-?????-of-00003"))) == 3
+    assert len(record_files.expand_patterns(str(tmp_path / "a-*"))) == 3
+    with pytest.raises(FileNotFoundError, match="not separated by commas: give one input_path"):
+        record_files.expand_patterns(f"{tmp_path}/a,{tmp_path}/b")

@@ -1,0 +1,121 @@
+"""Readers of untrusted files: any bytes are read, or are an error of one line.
+
+`python -m pytest -m slow tests/test_fuzzing.py` takes about a minute; the environment variable
+FUZZ_EXAMPLES is the number of examples of each reader.
+"""
+
+import json
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from object_detection_mtl.config import label_map, pipeline
+from object_detection_mtl.data import image_files
+from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations
+from tests.dataset_tools.voc_files import annotation, block_image, encoded, thing
+
+pytestmark = pytest.mark.slow
+
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+JSON = SCALAR | st.lists(SCALAR, max_size=4) | st.dictionaries(st.text(max_size=9), SCALAR)
+COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg", "height": 30, "width": 40}],
+    "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12}],
+    "categories": [{"id": 3, "name": "cat", "supercategory": "animal"}],
+}
+SEEDS = {
+    "voc": [annotation(objects=thing("cat", 1, 2, 3, 4)).encode()],
+    "label map": [b'item { id: 1 name: "cat" display_name: "House cat" }'],
+    "config": [b"model { faster_rcnn { num_classes: 3 } } train_config { batch_size: 2 }"],
+    "image": [encoded(block_image(), name) for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")],
+}
+
+
+@st.composite
+def changed(draw, seeds):
+    """Bytes of a valid file with some of them replaced, removed or repeated."""
+    data = bytearray(draw(st.sampled_from(seeds)))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = draw(st.integers(start, min(len(data), start + 40)))
+        data[start:end] = draw(st.binary(max_size=8) | st.just(bytes(data[start:end]) * 3))
+    return bytes(data)
+
+
+def read_voc(path):
+    voc_annotations.parse_annotation(path)
+
+
+def read_label_map(path):
+    label_map.load(path)
+
+
+def read_config(path):
+    pipeline.load(path)
+
+
+def read_image(path):
+    image_files.read_image(path)
+    encoded_image = image_files.read_encoded_image(path, verify=True)
+    if encoded_image.orientation > 1:
+        image_files.rotate_upright(encoded_image)
+
+
+READERS = {
+    "voc": (read_voc, voc_annotations.VocError),
+    "label map": (read_label_map, label_map.ConfigError),
+    "config": (read_config, label_map.ConfigError),
+    "image": (read_image, image_files.ImageError),
+}
+fuzz = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@fuzz
+@given(data=st.data())
+def test_bytes(tmp_path, reader, data):
+    read, expected = READERS[reader]
+    path = tmp_path / "file"
+    path.write_bytes(data.draw(changed(SEEDS[reader])))
+    try:
+        with image_files.ignore_size_warnings():
+            read(path)
+    except expected as error:
+        message = str(error)
+    else:
+        message = ""
+    assert len(message) < 2000
+
+
+@fuzz
+@given(data=st.data())
+def test_coco(tmp_path, data):
+    content = json.loads(json.dumps(COCO))
+    for _ in range(data.draw(st.integers(1, 3))):
+        part = content[data.draw(st.sampled_from(sorted(COCO)))]
+        if not part or not isinstance(part[0], dict):
+            continue
+        part[0][data.draw(st.sampled_from(sorted(part[0])))] = data.draw(JSON)
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(content))
+    try:
+        file = coco_annotations.read_coco_file(path)
+        coco_annotations.find_images(tmp_path, file)
+    except coco_annotations.CocoError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert len(message) < 2000
+
+
+def test_the_seeds_are_valid(tmp_path):
+    for reader, seeds in SEEDS.items():
+        for seed in seeds if reader != "config" else ():
+            (tmp_path / "file").write_bytes(seed)
+            READERS[reader][0](tmp_path / "file")
