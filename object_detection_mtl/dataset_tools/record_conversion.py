@@ -132,8 +132,8 @@ def _read_image(
             image = image_files.rotate_upright(image)
             report.note(conversion_report.UPRIGHT, annotated.path.name)
     except (image_files.ImageError, OSError) as error:
-        error = error.strerror or error if isinstance(error, OSError) else error
-        report.note(conversion_report.UNREADABLE, f"{annotated.path}: {error}")
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        report.note(conversion_report.UNREADABLE, f"{annotated.path}: {reason}")
         return None
     if is_reencoded:
         report.note(conversion_report.REENCODED, annotated.path.name)
