@@ -13,6 +13,7 @@ import collections
 import dataclasses
 import importlib
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ PAGES = {
         ["TrainEvalPipelineConfig"],
     ),
 }
+# All pages, without their extension.
+PAGES_WRITTEN = (*PAGES, "commands", "python_api")
 # Alternatives of a oneof that the OD API has and this package lacks.
 UNSUPPORTED = {
     "AnchorGenerator.flexible_grid_anchor_generator",
@@ -88,24 +91,22 @@ class Schema:
 
 def read_schema() -> Schema:
     """Compile `protos/*.proto` with comments."""
-    import grpc_tools
     from google.protobuf import descriptor_pb2
-    from grpc_tools import protoc
 
     # Registers the extensions that mark a field's dialect, before the options are parsed.
     importlib.import_module("object_detection_mtl.protos.dialect_pb2")
     names = sorted(path.name for path in (ROOT / "protos").glob("*.proto"))
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory, "schema")
+        # A process of its own: grpc_tools and TensorFlow bring different protobuf libraries.
         arguments = [
-            "protoc",
+            *(sys.executable, "-m", "grpc_tools.protoc"),
             f"--proto_path={PROTO_PACKAGE}={ROOT / 'protos'}",
-            f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
             "--include_source_info",
             f"--descriptor_set_out={target}",
             *(f"{PROTO_PACKAGE}/{name}" for name in names),
         ]
-        if protoc.main(arguments) != 0:
+        if subprocess.run(arguments, check=False).returncode != 0:
             raise RuntimeError("protoc failed; its message is above")
         files = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file
     schema = Schema({}, {}, {})

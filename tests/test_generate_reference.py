@@ -1,12 +1,14 @@
 """Reference pages that are generated from the schema and the commands' flags."""
 
+import importlib.util
 import re
 
 import pytest
 
 import object_detection_mtl
 
-pytest.importorskip("grpc_tools", reason="needs grpcio-tools: install .[docs]")
+if importlib.util.find_spec("grpc_tools") is None:
+    pytest.skip("needs grpcio-tools: install .[docs]", allow_module_level=True)
 
 from scripts import generate_reference  # noqa: E402
 

@@ -467,9 +467,16 @@ def test_an_output_directory_that_is_a_file(fake_parts, tmp_path):
         saved_model.export_detector(None, "", config_text="")
 
 
-def test_a_detector_built_for_training_is_an_error():
-    with pytest.raises(ValueError, match="is_training=False"):
-        DetectionModule(tiny_detector(is_training=True), ExportOptions())
+def test_a_detector_built_for_training_is_served_as_one_built_for_inference():
+    detectors = [tiny_detector(is_training=is_training) for is_training in (True, False)]
+    values = native.named_variables(detectors[0])
+    for name, variable in native.named_variables(detectors[1]).items():
+        variable.assign(values[name])
+    image = tf.constant(np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3)), tf.uint8)
+    first, second = (DetectionModule(each, ExportOptions()).detect(image) for each in detectors)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_allclose(first[key], second[key], atol=1e-6)
 
 
 def test_served_classes_start_at_one():
