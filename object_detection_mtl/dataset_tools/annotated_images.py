@@ -74,6 +74,25 @@ def list_names(names: Sequence[str], limit: int = 8) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
+def require_pixels(
+    boxes: Sequence[Sequence[float]], place: str | Path, kind: type[DataError]
+) -> None:
+    """Raise an error of `kind` if all boxes of a dataset look like fractions of their images.
+
+    Args:
+        boxes: four numbers each; the names of the sides do not matter.
+        place: where the boxes come from.
+        kind: class of the error.
+    """
+    values = [value for box in boxes for value in box]
+    if values and all(0 <= value <= 1 for value in values) and any(v % 1 for v in values):
+        raise kind(
+            f"{place}: all {len(boxes)} boxes lie in 0..1 (the first is {list(boxes[0])}): they "
+            "look like fractions of the image, expected pixels. Multiply horizontal numbers by "
+            "the width of the image, vertical ones by its height"
+        )
+
+
 def raise_errors(errors: Sequence[str], kind: type[DataError], limit: int = 10) -> None:
     """Raise one error of `kind` that lists all errors, if there are any."""
     if errors:

@@ -22,7 +22,12 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from object_detection_mtl.dataset_tools.annotated_images import DataError, list_names, raise_errors
+from object_detection_mtl.dataset_tools.annotated_images import (
+    DataError,
+    list_names,
+    raise_errors,
+    require_pixels,
+)
 
 # The largest category number that is used as a class number. A model has an output for every number
 # up to the largest, used or not.
@@ -121,7 +126,8 @@ def read_coco_file(path: str | Path) -> CocoFile:
     _refuse_duplicates([str(image.id) for image in images], "images", "id", path)
     _refuse_duplicates([image.file_name for image in images], "images", "file_name", path)
     _refuse_strays(images, objects, path)
-    _refuse_fractions(images, path)
+    boxes = [(o.x, o.y, o.width, o.height) for image in images for o in image.objects]
+    require_pixels(boxes, path, CocoError)
     lines = tuple(f"{note}: {count}" for note, count in notes.items())
     return CocoFile(path, categories, tuple(images), sum(map(len, objects.values())), lines)
 
@@ -135,21 +141,6 @@ def _refuse_strays(
             f"{path}: all {num_strays} annotations belong to images that the file does not list, "
             f"such as image_id {_shortened(next(iter(strays)))}; its images have ids such as "
             f"{_shortened(images[0].id)}. Give the annotations of these images"
-        )
-
-
-def _refuse_fractions(images: list[CocoImage], path: Path) -> None:
-    values = [
-        value
-        for image in images
-        for item in image.objects
-        for value in (item.x, item.y, item.width, item.height)
-    ]
-    if values and all(0 <= value <= 1 for value in values) and any(v % 1 for v in values):
-        raise CocoError(
-            f"{path}: all {len(values) // 4} boxes lie in 0..1 (the first is {values[:4]}): they "
-            "look like fractions of the image, expected pixels. Multiply x and width by the width "
-            "of the image, y and height by its height"
         )
 
 

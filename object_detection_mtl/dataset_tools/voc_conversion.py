@@ -13,6 +13,7 @@ from object_detection_mtl.dataset_tools.annotated_images import (
     AnnotatedImage,
     AnnotatedObject,
     raise_errors,
+    require_pixels,
 )
 
 
@@ -79,7 +80,11 @@ def _raise_if_image_is_shared(located: Iterable[LocatedAnnotation]) -> None:
 
 
 def parse_annotations(files: Sequence[Path]) -> list[voc_annotations.VocAnnotation]:
-    """Parse annotation files; one VocError lists all that are unreadable."""
+    """Parse annotation files.
+
+    Raises:
+        VocError: files are unreadable, all are named; or all boxes look like fractions.
+    """
     annotations, errors = [], []
     for path in tqdm(files, desc="annotations", unit="file", disable=None):
         try:
@@ -87,6 +92,9 @@ def parse_annotations(files: Sequence[Path]) -> list[voc_annotations.VocAnnotati
         except voc_annotations.VocError as error:
             errors.append(str(error))
     raise_errors(errors, voc_annotations.VocError)
+    found = [item for annotation in annotations for item in annotation.objects]
+    boxes = [(item.xmin, item.ymin, item.xmax, item.ymax) for item in found]
+    require_pixels(boxes, files[0].parent if files else "", voc_annotations.VocError)
     return annotations
 
 

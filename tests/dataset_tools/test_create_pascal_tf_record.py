@@ -200,6 +200,20 @@ def test_all_unreadable_annotations_are_named(tmp_path):
         voc_conversion.locate_annotations([directory])
 
 
+def test_boxes_that_are_fractions_are_refused(tmp_path):
+    texts = {"a": annotation("a.jpg", thing("cat", 0.1, 0.25, 0.5, 1)), "b": annotation("b.jpg")}
+    directory = make_voc_directory(tmp_path / "v", texts, {"a.jpg": JPEG, "b.jpg": JPEG})
+    with pytest.raises(
+        voc_annotations.VocError,
+        match=r"Annotations: all 1 boxes lie in 0..1 \(the first is \[0.25, 0.1, 1.0, 0.5\]\)",
+    ):
+        voc_conversion.locate_annotations([directory])
+    # One larger box is enough for pixels.
+    larger = thing("cat", 0.1, 0.25, 0.5, 1) + thing("cat", 1, 1, 9, 9)
+    (directory / "Annotations" / "a.xml").write_text(annotation("a.jpg", larger))
+    assert len(voc_conversion.locate_annotations([directory])) == 2
+
+
 def test_two_annotations_of_one_image_are_refused(tmp_path):
     texts = {"a": annotation("a.jpg"), "b": annotation("a.jpg")}
     directory = make_voc_directory(tmp_path / "v", texts, {"a.jpg": JPEG})
