@@ -49,13 +49,13 @@ def patch_builder(monkeypatch, make_detector):
 @pytest.fixture
 def linear(monkeypatch):
     """The smallest trainable detector."""
-    patch_builder(monkeypatch, lambda config, is_training: LinearDetector(noise=0.1))
+    patch_builder(monkeypatch, lambda config, is_training=False: LinearDetector(noise=0.1))
     monkeypatch.setattr(
         native.tf1_detection, "name_map", lambda detector: detector.tf1_variable_names()
     )
 
 
-def tiny(config, is_training):
+def tiny(config, is_training=False):
     """Return the smallest detector."""
     return tiny_detector(config.faster_rcnn.num_classes, is_training=is_training)
 

@@ -137,5 +137,6 @@ def refuse_placeholders(readers: Iterable[Any], function: str, argument: str) ->
             if path.startswith(PLACEHOLDER):
                 raise ConfigError(
                     f"the records are {path!r}, the placeholder of a sample; give the dataset: "
-                    f"{function}(..., {argument}=...)"
+                    "tf_record_input_reader { input_path } of the config's input reader (in "
+                    f"Python: {function}(..., {argument}=...))"
                 )

@@ -8,6 +8,7 @@ Needs `pip install object_detection_mtl[beam]`.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
@@ -126,11 +127,14 @@ def _sum_reports(reports: Iterable[ConversionReport]) -> ConversionReport:
 
 
 def _to_json(report: ConversionReport) -> str:
-    return json.dumps(dataclasses.asdict(report))
+    # Not `asdict`: it makes a Counter of the pairs of a Counter.
+    fields = dataclasses.fields(report)
+    return json.dumps({field.name: getattr(report, field.name) for field in fields})
 
 
 def _from_json(text: str) -> ConversionReport:
     """Return a report with its files in alphabetical order; images arrive in any order."""
     report = ConversionReport(**json.loads(text))
+    report.classes = collections.Counter(report.classes)
     report.issues = {key: sorted(names) for key, names in sorted(report.issues.items())}
     return report

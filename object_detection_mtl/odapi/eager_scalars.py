@@ -16,8 +16,9 @@ import tensorflow as tf
 
 def _from_item(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def converted(tensor: Any) -> Any:
-        # Not reduced: a tensor with several elements remains an error.
-        return convert(tensor.numpy().item())
+        # Not reduced: a tensor with several elements remains an error. A string scalar is bytes.
+        value = tensor.numpy()
+        return convert(value if isinstance(value, bytes) else value.item())
 
     return converted
 

@@ -136,7 +136,12 @@ def test_which_commands_choose_onednn(monkeypatch, sample, flags, expected):
     monkeypatch.setattr(jobs, "train", lambda *_, **__: TrainingResult(3, "ckpt-2", {}))
     monkeypatch.setattr(jobs, "evaluate", lambda *_, **__: {})
     config = f"--pipeline_config_path={SAMPLES / sample}.config"
-    done = command_line.run(model_main_tf2, config, "--model_dir=run", *flags)
+    # In place of the samples' placeholders.
+    overrides = [
+        "--override=train_config.fine_tune_checkpoint=",
+        "--override=train_input_reader.tf_record_input_reader.input_path=train.record",
+    ]
+    done = command_line.run(model_main_tf2, config, "--model_dir=run", *overrides, *flags)
     assert done.code == 0, done.err
     assert bool(calls) == expected
 

@@ -15,7 +15,7 @@ PACKAGE = Path(object_detection_mtl.__file__).parent
 READERS = [*sorted((PACKAGE / "builders").glob("*.py")), PACKAGE / "jobs.py"]
 
 # Attributes of other objects with the name of a field.
-HOMONYMS = {"input_type", "train"}  # the exporter's, the job's
+HOMONYMS = {"input_type", "train", "num_examples"}  # the exporter's, the job's, the input's
 # Read to refuse a configuration, without being named.
 REFUSED = {
     "DetectionModel.ssd",
@@ -25,6 +25,10 @@ REFUSED = {
     "GraphRewriter.quantization",
     "FasterRcnn.context_config",
     "PostProcessing.calibration_config",
+    # By augmentation_builder, with a reason.
+    "PreprocessingStep.normalize_image",
+    "PreprocessingStep.subtract_channel_mean",
+    "PreprocessingStep.convert_class_logits_to_softmax",
 }
 
 

@@ -87,7 +87,8 @@ def test_a_frozen_graph_has_the_weights_at_its_creation():
     for variable in detector.variables:
         variable.assign(variable * 0.9)
     second = freezing.optimize_module(module)
-    np.testing.assert_array_equal(first.detect(image)["raw_detection_scores"], before)
+    # Threads may sum in another order; the change of the weights is far greater.
+    np.testing.assert_allclose(first.detect(image)["raw_detection_scores"], before, atol=1e-6)
     comparing.check_same_detections(second.detect(image), module.detect(image))
     assert np.abs(second.detect(image)["raw_detection_scores"] - before).max() > 1e-3
 
