@@ -167,12 +167,12 @@ def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, opt
     specs = []
 
     def watch(*arguments, **keywords):
-        dataset = build_dataset(*arguments, **keywords)
-        specs.append(dataset.element_spec)
-        return dataset
+        made = build_pipeline(*arguments, **keywords)
+        specs.append(made.dataset.element_spec)
+        return made
 
-    build_dataset = jobs.input_reader_builder.build_dataset
-    monkeypatch.setattr(jobs.input_reader_builder, "build_dataset", watch)
+    build_pipeline = jobs.input_reader_builder.build_pipeline
+    monkeypatch.setattr(jobs.input_reader_builder, "build_pipeline", watch)
     config = records.load(records_dir, "train_config.num_steps=1", *options)
     jobs.train(config, tmp_path)
     evaluation = mock.Mock(**{"return_value.evaluate.return_value": (1, {})})
