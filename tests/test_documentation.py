@@ -208,7 +208,7 @@ def runnable(path):
 _done = collections.Counter()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path",
     [path for path in code_blocks.DOCUMENTS if runnable(path)],

@@ -24,7 +24,7 @@ def test_a_notebook_is_short_and_has_no_paths_of_a_machine(path):
     assert "/home/" not in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @notebooks
 def test_a_notebook_runs(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)

@@ -65,7 +65,7 @@ def phases(monkeypatch):
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_annotations_to_a_comparison(voc, tmp_path, phases):
     flags = [
         f"--data_dir={voc}",
