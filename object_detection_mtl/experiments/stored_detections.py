@@ -1,6 +1,7 @@
 """ImageDetections and ground truth of a split, collected and stored compactly.
 
-Boxes are stored in sixteenths of a pixel of the original image, scores in 1/65535.
+Boxes are stored in sixteenths of a pixel of the original image, scores as float32: many are close
+to 1, and rounding would change their order. Older files have scores in 1/65535.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def save_detections(path: Path, images: Images) -> None:
         path,
         counts=np.array([len(part.scores) for part in parts], np.uint16),
         boxes=_packed_boxes([part.boxes for part in parts]),
-        scores=np.concatenate([_packed_scores(part.scores) for part in parts]),
+        scores=np.concatenate([np.asarray(part.scores, np.float32) for part in parts]),
         classes=np.concatenate([part.classes.astype(np.uint8) for part in parts]),
     )
 
@@ -94,7 +95,7 @@ def load_detections(path: Path) -> list[ImageDetections]:
         ends = np.cumsum(arrays["counts"].astype(np.int64))[:-1]
         columns = (
             np.split(arrays["boxes"] / _PER_PIXEL, ends),
-            np.split(arrays["scores"] / _SCORE, ends),
+            np.split(_scores(arrays["scores"]), ends),
             np.split(arrays["classes"].astype(np.int64), ends),
         )
     return [ImageDetections(*image) for image in zip(*columns, strict=True)]
@@ -127,8 +128,8 @@ def _packed_boxes(boxes: list[np.ndarray]) -> np.ndarray:
     return np.clip(np.round(values * _PER_PIXEL), 0, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
-def _packed_scores(scores: np.ndarray) -> np.ndarray:
-    return np.round(np.asarray(scores, np.float64) * _SCORE).astype(np.uint16)
+def _scores(stored: np.ndarray) -> np.ndarray:
+    return stored / _SCORE if stored.dtype == np.uint16 else stored.astype(np.float64)
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
