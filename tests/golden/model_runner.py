@@ -96,7 +96,9 @@ def round_like_the_authors(detector: Any, golden: Any) -> None:
     keys = (Predictions.proposal_boxes, Predictions.proposal_boxes_normalized)
     proposals = {key: tf.constant(golden[key]) for key in keys}
     classify = detector.classify
-    detector.classify = lambda predictions, truth: classify({**predictions, **proposals}, truth)
+    detector.classify = lambda predictions, truth, **options: classify(
+        {**predictions, **proposals}, truth, **options
+    )
 
 
 def exact_regularization_loss(detector: Any) -> float:
