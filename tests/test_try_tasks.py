@@ -84,7 +84,7 @@ def test_from_annotations_to_a_comparison(voc, tmp_path, phases):
 
     done = command_line.run(try_tasks, *flags)
     assert done.code == 0, done.err
-    assert phases[3:] == ["training", "evaluation"] * 2 + ["evaluation"] * 2
+    assert phases[2:] == ["training", "evaluation"] * 2 + ["evaluation"] * 2
     report = (tmp_path / "out" / "comparison.md").read_text()
     assert report.strip() in done.out
     for variant in ("all+refine", "all+refine, main logits", "all+refine, refitted"):

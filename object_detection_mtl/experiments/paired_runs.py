@@ -20,7 +20,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "foreground": ("edgemask",),
     "all": ("window", "closeness", "edgemask"),
     "all+refine": TASKS,
-    # Ingredients of the refinement: none, each task alone, each left out.
+    # Ingredients of the refinement: none, each task alone, all but one.
     "refine": ("refine",),
     "window+refine": ("window", "refine"),
     "closeness+refine": ("closeness", "refine"),

@@ -106,13 +106,9 @@ def _evaluate_detector(config: Any, detector: Any, output: Path, source: str) ->
     categories = input_reader_builder.load_label_map(reader, detector.num_classes)
     assert categories is not None
 
-    def preprocess(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs, true_image_shapes = detector.preprocess(image[tf.newaxis])
-        return inputs[0], true_image_shapes[0]
-
     dataset = input_reader_builder.build_dataset(
         reader,
-        preprocess_fn=preprocess,
+        preprocess_fn=input_reader_builder.preprocess_one(detector),
         num_classes=detector.num_classes,
         batch_size=config.eval_config.batch_size,
         is_training=False,

@@ -12,7 +12,7 @@ _CURRENT_DIRECTORY = -100  # AT_FDCWD: relative paths start at the current direc
 
 
 def replace_directory(old: str, new: str) -> bool:
-    """Replace a directory in one operation; whoever looks sees the old one or the new one.
+    """Replace a directory in one operation; a reader sees the old one or the new one.
 
     Entries of the old directory that the new one lacks are kept: the new one gets links to them, or
     copies. The old directory has the path of the new one afterwards.

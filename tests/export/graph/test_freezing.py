@@ -87,8 +87,9 @@ def test_a_frozen_graph_has_the_weights_at_its_creation():
     for variable in detector.variables:
         variable.assign(variable * 0.9)
     second = freezing.optimize_module(module)
-    # Threads may sum in another order; the change of the weights is far greater.
-    np.testing.assert_allclose(first.detect(image)["raw_detection_scores"], before, atol=1e-6)
+    # To the last bit. On a loaded machine threads may sum in another order in one call.
+    again = (first.detect(image)["raw_detection_scores"].numpy() for _ in range(5))
+    assert any(np.array_equal(scores, before) for scores in again)
     comparing.check_same_detections(second.detect(image), module.detect(image))
     assert np.abs(second.detect(image)["raw_detection_scores"] - before).max() > 1e-3
 
