@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from object_detection_mtl.builders import (
     eval_config_builder,
@@ -20,6 +19,7 @@ from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.data import record_files
 from object_detection_mtl.evaluation import checkpoint_evaluation, model_evaluation
 from object_detection_mtl.evaluation.checkpoint_evaluation import CheckpointEvaluation
+from object_detection_mtl.evaluation.inference_journal import describe_files
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.models.two_stage import TwoStageDetector
@@ -105,13 +105,12 @@ def _identity(
 ) -> str:
     """Return a text that differs if the model, the reader or its files do."""
     files = record_files.expand_patterns(reader.tf_record_input_reader.input_path)
-    stats = [(path, tf.io.gfile.stat(path)) for path in files]
     return "\n".join(
         [
             str(config.model),
             str(config.eval_config),
             str(reader),
-            *(f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats),
+            *describe_files(files),
         ]
     )
 

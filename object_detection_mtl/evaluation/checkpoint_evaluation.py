@@ -29,7 +29,7 @@ from object_detection_mtl.evaluation.evaluation_step import (
     make_infer_fn,
 )
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
-from object_detection_mtl.evaluation.inference_journal import InferenceJournal
+from object_detection_mtl.evaluation.inference_journal import InferenceJournal, describe_files
 from object_detection_mtl.evaluation.metrics_output import EvaluationWriter
 from object_detection_mtl.export.runtimes.runtime_models import FLOAT32, TENSORFLOW
 from object_detection_mtl.fields import Batch, Groundtruth
@@ -132,8 +132,7 @@ class CheckpointEvaluation:
             self._detector, prefix, use_moving_averages=self._options.use_moving_averages
         )
         files = sorted(tf.io.gfile.glob(f"{prefix}.*"))
-        stats = [(path, tf.io.gfile.stat(path)) for path in files]
-        version = "\n".join(f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats)
+        version = "\n".join(describe_files(files))
         return step, self.evaluate_weights(step, prefix, version)
 
     def evaluate_weights(self, step: int, name: str, version: str) -> dict[str, float]:

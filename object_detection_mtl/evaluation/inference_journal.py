@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,12 @@ class InferenceJournal:
         """Remove the file: the evaluation is complete."""
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._path)
+
+
+def describe_files(paths: Iterable[str]) -> list[str]:
+    """Return a line for each file, which differs if the file was written again."""
+    stats = [(path, tf.io.gfile.stat(path)) for path in paths]
+    return [f"{path} {stat.length} {stat.mtime_nsec}" for path, stat in stats]
 
 
 def _intact_records(path: str) -> Iterator[bytes]:
