@@ -24,6 +24,9 @@ OF_TRAINING = re.compile(
     rf"(^|/)global_step$|{AVERAGE_SUFFIX}$|/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad)$"
     r"|^beta[12]_power"
 )
+# The first convolution of the region proposals: here and in the authors' files, in the OD API's.
+RPN_CONV = "FirstStageBoxPredictor/Conv/"
+OD_API_RPN_CONV = "Conv/"
 
 
 def name_map(detector: Any) -> dict[str, keras.Variable]:
@@ -58,6 +61,13 @@ def networks(checkpoint: CheckpointFile) -> set[str]:
     return {key.split("/")[1] for key in checkpoint.shapes if key.startswith(start)}
 
 
+def _stored_name(checkpoint: CheckpointFile, name: str) -> str:
+    """Return the name of a detector's variable in the file; the OD API has no scope around Conv."""
+    if name.startswith(RPN_CONV) and name not in checkpoint.shapes:
+        return OD_API_RPN_CONV + name.removeprefix(RPN_CONV)
+    return name
+
+
 def _plan(
     checkpoint: CheckpointFile, names: Mapping[str, Any], request: restore_plan.RestoreRequest
 ) -> restore_plan.RestorePlan:
@@ -68,7 +78,8 @@ def _plan(
     has_averages = any(key.endswith(AVERAGE_SUFFIX) for key in checkpoint.shapes)
     restore_plan.require_averages(checkpoint, has_averages, request)
     wanted = restore_plan.detector_names(names, request)
-    keys = {name: (stored, stored + AVERAGE_SUFFIX) for name, stored in wanted.items()}
+    stored = {name: _stored_name(checkpoint, known_as) for name, known_as in wanted.items()}
+    keys = {name: (key, key + AVERAGE_SUFFIX) for name, key in stored.items()}
     return restore_plan.RestorePlan(
         description=f"{SOURCE.title} with {network}",
         values=restore_plan.stored_values(checkpoint, keys, request),

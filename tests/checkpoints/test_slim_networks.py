@@ -105,23 +105,55 @@ def test_inception_v2_with_stride_8_has_the_features_of_stride_16_at_every_secon
     assert_equal(features[:, ::2, ::2], points["Mixed_4e"])
 
 
+# Layers of the heads as the OD API's graphs of TensorFlow 1 name them.
+OD_API_HEADS = {
+    "Conv": lambda detector: detector.region_proposals.conv,
+    "FirstStageBoxPredictor/BoxEncodingPredictor": lambda d: d.region_proposals.box_head,
+    "FirstStageBoxPredictor/ClassPredictor": lambda d: d.region_proposals.class_head,
+    "SecondStageBoxPredictor/BoxEncodingPredictor": lambda d: layer_of(d, "BoxEncodingPredictor"),
+    "SecondStageBoxPredictor/ClassPredictor": lambda d: layer_of(d, "ClassPredictor"),
+}
+
+
+def layer_of(detector, name):
+    """Return a layer of the second stage's predictor."""
+    layers = detector.second_stage.head.predictor.linear_layers
+    return next(layer for layer in layers if layer.name == name)
+
+
 def test_inception_v2_from_a_detector_of_tensorflow_1(tmp_path):
     """Its network has a gamma, and a batch norm after the first convolution."""
     points = run_inception_v2(PIXELS, tmp_path / "inception.ckpt", as_in_detectors=True)
-    stored = {}
+    features = {}
     for name, value in read_variables(tmp_path / "inception.ckpt").items():
         if "/Logits/" not in name:
             part = "Second" if "/Mixed_5" in name else "First"
-            stored[f"{part}StageFeatureExtractor/{name}"] = value
-    file = write_tf1(tmp_path / "model.ckpt", stored | {"global_step": np.int64(7)})
+            features[f"{part}StageFeatureExtractor/{name}"] = value
     detector = detector_of("faster_rcnn_inception_v2")
-    report = restore(detector, file, checkpoint_type="detection", verbose=False)
+    heads = {}
+    for name, layer in OD_API_HEADS.items():
+        for kind, variable in (
+            ("weights", layer(detector).kernel),
+            ("biases", layer(detector).bias),
+        ):
+            heads[f"{name}/{kind}"] = make_weight(f"{name}/{kind}", tuple(variable.shape))
+    of_training = {"global_step": np.int64(7), "Conv/weights/Momentum": np.zeros(2, np.float32)}
+    file = write_tf1(tmp_path / "model.ckpt", features | heads | of_training)
+    report = restore(detector, file, checkpoint_type="full", verbose=False)
     assert report.source == "TF1 detection checkpoint with InceptionV2"
     assert not report.missing
-    assert len(report.loaded) == len(stored) == 5 * INCEPTION_V2_CONVOLUTIONS + 1
+    assert not report.unused
+    assert len(features) == 5 * INCEPTION_V2_CONVOLUTIONS + 1
+    assert len(report.loaded) == len(features) + len(heads) == len(detector.variables)
     assert_equal(detector.backbone.stage1(PIXELS), points["Mixed_4e"])
     stage2 = detector.second_stage.head.stage2
     assert_equal(stage2(points["Mixed_4e"]), points["Mixed_5c"])
+    for name, layer in OD_API_HEADS.items():
+        np.testing.assert_array_equal(layer(detector).kernel, heads[f"{name}/weights"])
+        np.testing.assert_array_equal(layer(detector).bias, heads[f"{name}/biases"])
+    partial = restore(detector, file, checkpoint_type="detection", verbose=False)
+    assert len(partial.loaded) == len(features)
+    assert set(partial.unused) == set(heads)
 
 
 @pytest.mark.slow
