@@ -56,15 +56,6 @@ class BuildBackbone(Protocol):
         """
 
 
-class HasTfSlimVariables(Protocol):
-    """A layer whose variables have other names in TF-Slim."""
-
-    name: str
-
-    def tf_slim_variables(self) -> dict[str, keras.Variable]:
-        """Return TF-Slim name below the layer's scope -> variable."""
-
-
 def checkpoint_names(stage: keras.Model, prefix: str) -> dict[str, keras.Variable]:
     """Return name in checkpoints -> variable, for one stage of a backbone.
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from object_detection_mtl.config.errors import ConfigError, listing, shortened, suggestion
+from object_detection_mtl.config.errors import ConfigError, listing, shortened
 from object_detection_mtl.config.pipeline import read_text
 from object_detection_mtl.config.proto_messages import parse_text
 from object_detection_mtl.protos import string_int_label_map_pb2
@@ -116,19 +116,6 @@ def ids_by_name(categories: Iterable[Category]) -> dict[str, int]:
     for category in categories:
         ids.setdefault(category.display_name, category.id)
     return ids
-
-
-def id_of(name: str, categories: Iterable[Category], source: str = "the label map") -> int:
-    """Return the id of the class with this name or display name.
-
-    Raises:
-        ConfigError: there is no such class; the message suggests the nearest name.
-    """
-    ids = ids_by_name(categories)
-    if name not in ids:
-        near = suggestion(name, ids) or f"; it has {listing(ids)}"
-        raise ConfigError(f'class "{shortened(name)}" is not in {source}{near}')
-    return ids[name]
 
 
 def check_num_classes(

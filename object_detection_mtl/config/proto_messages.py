@@ -156,7 +156,7 @@ def parse_text(text: str, message: Message, source: str) -> None:
     """Parse protobuf text into `message`.
 
     A field that is given twice has the last value, and a message that is given twice has the fields
-    of both, as in the OD API; the first such field is named in a warning.
+    of both, as in the OD API; a warning names the first such field.
 
     Args:
         text: the text.

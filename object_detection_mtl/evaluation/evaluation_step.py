@@ -47,8 +47,8 @@ def make_infer_fn(
     proposals, not the random sample of training; anchors are sampled as in training, but from all
     that yield proposals. With a refinement it also returns the prediction of the main class head
     for every detection, `Detections.main_scores` and `main_classes`. Auxiliary tasks whose labels
-    the dataset has also return their losses and their metrics [2]: sum and count. A task without
-    its labels is named in a warning.
+    the dataset has also return their losses and their metrics [2]: sum and count. A warning
+    names the tasks without labels.
 
     Args:
         detector: with loaded weights.

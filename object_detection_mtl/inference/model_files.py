@@ -37,12 +37,6 @@ def find_saved_model(directory: str) -> str:
     )
 
 
-def saved_model_version(directory: str) -> str:
-    """Return a fingerprint of a SavedModel that changes with a later export to the same path."""
-    file = os.path.join(directory, SAVED_MODEL_FILE)
-    return f"{os.path.abspath(directory)} {tf.io.gfile.stat(file).mtime_nsec}"
-
-
 def find_exported_checkpoint(saved_model_directory: str) -> tuple[str, str]:
     """Return the paths of pipeline.config and checkpoint that were exported with a SavedModel.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from object_detection_mtl.evaluation.error_analysis import FALSE_NEGATIVE, KINDS, TRUE_POSITIVE
 from object_detection_mtl.reporting.breakdowns import SIZE_LABELS, sizes
-from object_detection_mtl.reporting.object_matching import NOTHING, MatchTable
+from object_detection_mtl.reporting.object_matching import MatchTable
 
 DETECTION_MISTAKES = tuple(kind for kind in KINDS if kind not in (TRUE_POSITIVE, FALSE_NEGATIVE))
 
@@ -119,8 +119,3 @@ def kinds_of_image(table: MatchTable, image: int, min_score: float = 0.5) -> dic
         table.found_scores()[objects] < min_score
     )
     return {kind: int(count) for kind, count in zip(KINDS, counts, strict=True) if count}
-
-
-def num_unmatched(table: MatchTable) -> int:
-    """Return the number of counted objects that no detection found at any score."""
-    return int(np.count_nonzero(table.counted & (table.found_by == NOTHING)))

@@ -93,9 +93,3 @@ def side_by_side(parts: Sequence[Image.Image]) -> Image.Image:
         sheet.paste(part, (left, 0))
         left += part.width + GAP
     return sheet
-
-
-def in_rows(parts: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Return parts in rows of a given number."""
-    starts = range(0, len(parts), columns)
-    return stacked([side_by_side(parts[start : start + columns]) for start in starts], margin=0)

@@ -65,14 +65,6 @@ def test_files(tmp_path):
 def test_names_are_looked_up_by_both_names():
     categories = [Category(1, "a", "b"), Category(2, "b", "c")]
     assert label_map.ids_by_name(categories) == {"a": 1, "b": 2, "c": 2}
-    assert label_map.id_of("c", categories) == 2
-    with pytest.raises(ConfigError, match='class "person" is not in x.pbtxt; it has a, b, c'):
-        label_map.id_of("person", categories, "x.pbtxt")
-
-
-def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ConfigError, match='did you mean "person"'):
-        label_map.id_of("Persn", label_map.load(samples.path("mscoco_label_map.pbtxt")))
 
 
 def test_num_classes_must_reach_the_highest_id(caplog):
@@ -93,7 +85,7 @@ def test_the_label_maps_of_the_package():
     names = [category.name for category in voc]
     assert len(voc) == label_map.max_id(voc) == 20
     assert names == sorted(names)
-    assert label_map.id_of("person", voc) == 15
+    assert label_map.ids_by_name(voc)["person"] == 15
     coco = label_map.load(samples.path("mscoco_label_map.pbtxt"))
     assert (len(coco), label_map.max_id(coco)) == (80, 90)
     absent = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}

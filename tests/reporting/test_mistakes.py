@@ -8,7 +8,6 @@ from object_detection_mtl.reporting.mistakes import (
     image_losses,
     kinds_of_image,
     missed_objects,
-    num_unmatched,
 )
 from object_detection_mtl.reporting.object_matching import match_images
 from tests.reporting.hand_made import CAT, DOG, FAR, A, B, feed, image, random_set
@@ -55,7 +54,6 @@ def test_the_loss_of_an_image_is_wrong_scores_and_missed_objects():
     assert image_losses(table, 3).tolist() == [0.6, 2.0, 0.0]
     assert kinds_of_image(table, 0) == {"TruePositive": 1, "Background": 1}
     assert kinds_of_image(table, 1) == {"FalseNegative": 2}
-    assert num_unmatched(table) == 1
 
 
 def test_without_mistakes():
