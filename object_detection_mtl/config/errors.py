@@ -37,3 +37,8 @@ def listing(values: Iterable[object], limit: int = 12) -> str:
     items = [shortened(str(value)) for value in values]
     extra = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + extra
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a count with its noun: "1 object", "2 objects"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

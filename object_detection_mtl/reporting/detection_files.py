@@ -13,7 +13,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 
 from object_detection_mtl.config import label_map
 from object_detection_mtl.config.errors import listing
+from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.reporting import groundtruth_files
 from object_detection_mtl.reporting.evaluated_images import (
@@ -38,6 +41,8 @@ _RECORD_BOX = (
     TfExample.detection_ymax,
     TfExample.detection_xmax,
 )
+# Of a class that the ground truth lacks; `with_detections` skips and counts these detections.
+_UNKNOWN_CLASS = -1
 
 
 def read_detections(
@@ -65,7 +70,7 @@ def read_detections(
     if source.is_dir():
         detected = _read_voc_texts(source, groundtruth)
     elif str(path).endswith(".json"):
-        detected = _read_coco_results(source, groundtruth)
+        detected = _read_coco_results(source, groundtruth, skip_unknown)
     else:
         detected = _read_records(str(path), groundtruth)
     return with_detections(
@@ -77,12 +82,13 @@ def read_detections(
     )
 
 
-def _read_coco_results(path: Path, groundtruth: EvaluationSet) -> dict[str, DetectedObjects]:
+def _read_coco_results(
+    path: Path, groundtruth: EvaluationSet, skip_unknown: bool
+) -> dict[str, DetectedObjects]:
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} does not exist, expected COCO results")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            content = json.load(file)
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON (truncated?): {error}") from error
     if not isinstance(content, list):
@@ -93,10 +99,10 @@ def _read_coco_results(path: Path, groundtruth: EvaluationSet) -> dict[str, Dete
         )
     _check_class_names(path.with_name("images.json"), path, groundtruth)
     owners = owners_of_names(groundtruth.images)
-    numbers = groundtruth.category_numbers
+    class_of = _class_finder(groundtruth, skip_unknown)
     rows: dict[str, list[tuple]] = defaultdict(list)
     for position, item in enumerate(content):
-        key, row = _coco_row(item, f"{path}: entry {position}", owners, numbers)
+        key, row = _coco_row(item, f"{path}: entry {position}", owners, class_of)
         rows[key].append(row)
     return {key: _objects(found) for key, found in rows.items()}
 
@@ -123,8 +129,37 @@ def _check_class_names(description: Path, results: Path, groundtruth: Evaluation
             )
 
 
+def _class_finder(
+    groundtruth: EvaluationSet, skip_unknown: bool
+) -> Callable[[dict[str, Any], str, str], int]:
+    """Return a function: (entry, key of its category, place of the entry) -> class number."""
+    numbers = groundtruth.category_numbers
+    if numbers is None:
+        numbers = {category.id: category.id for category in groundtruth.categories}
+    names = {category.id: category.name for category in groundtruth.categories}
+
+    def class_of(item: dict[str, Any], key: str, where: str) -> int:
+        value = item[key]
+        if not _is_finite(value) or int(value) != value:
+            raise ValueError(f"{where}: {key} is {_shortened(value)}, expected an integer")
+        found = numbers.get(int(value), _UNKNOWN_CLASS)
+        if found == _UNKNOWN_CLASS and not skip_unknown:
+            known = listing([f"{number} {names[i]}" for number, i in numbers.items()], 6)
+            raise ValueError(
+                f"{where}: {key} {_shortened(value)} is not a class of the ground truth ({known}). "
+                "Give the label map of the detections, --label_map_path; --skip_unknown skips "
+                "these detections"
+            )
+        return found
+
+    return class_of
+
+
 def _coco_row(
-    item: Any, where: str, owners: dict[str, str | None], numbers: Any
+    item: Any,
+    where: str,
+    owners: dict[str, str | None],
+    class_of: Callable[[dict[str, Any], str, str], int],
 ) -> tuple[str, tuple]:
     """Return image name and (box, score, class, main class or None, main score)."""
     if not isinstance(item, dict):
@@ -132,26 +167,22 @@ def _coco_row(
     missing = [k for k in ("image_id", "category_id", "bbox", "score") if k not in item]
     if missing:
         raise ValueError(f"{where} has no {missing[0]!r}; its keys are {listing(item)}")
-    box, score = item["bbox"], item["score"]
+    box = item["bbox"]
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
         raise ValueError(f"{where}: bbox is {_shortened(box)}, expected x, y, width, height")
-    if not _is_finite(score):
-        raise ValueError(f"{where}: score is {_shortened(score)}, expected a finite number")
-    number = item["category_id"]
-    if not _is_finite(number) or int(number) != number:
-        raise ValueError(f"{where}: category_id is {_shortened(number)}, expected an integer")
-
-    def class_of(value: float) -> int:
-        return int(value) if numbers is None else numbers.get(int(value), -int(abs(value)))
-
+    has_main = item.get("main_category_id") is not None
+    for key in ("score", "main_score") if has_main else ("score",):
+        if not _is_finite(item.get(key)):
+            raise ValueError(
+                f"{where}: {key} is {_shortened(item.get(key))}, expected a finite number"
+            )
     x, y, width, height = box
-    main_class = item.get("main_category_id")
     return _image_name(item, owners), (
         (y, x, y + height, x + width),
-        score,
-        class_of(number),
-        None if main_class is None else class_of(main_class),
-        item.get("main_score", math.nan),
+        item["score"],
+        class_of(item, "category_id", where),
+        class_of(item, "main_category_id", where) if has_main else None,
+        item["main_score"] if has_main else math.nan,
     )
 
 
@@ -175,7 +206,9 @@ def _image_name(item: dict[str, Any], owners: dict[str, str | None]) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value of JSON is a number that a float can hold."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
 
 
 def _shortened(value: Any) -> str:
@@ -202,7 +235,7 @@ def _read_voc_texts(directory: Path, groundtruth: EvaluationSet) -> dict[str, De
     rows: dict[str, list[tuple]] = defaultdict(list)
     for file in files:
         class_id = ids[_class_of_file(file, ids)]
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = text_encodings.decode_list(file.read_bytes()).splitlines()
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 key, score, box = _voc_line(line, f"{file}, line {number}")

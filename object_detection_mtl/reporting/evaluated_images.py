@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from object_detection_mtl.config.errors import listing
+from object_detection_mtl.config.errors import counted, listing
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.dataset_tools.annotated_images import DataError, require_pixels
 from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
 
 NO_DETECTIONS = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
@@ -181,7 +182,10 @@ def with_detections(
     notes = list(groundtruth.notes)
     if unknown:
         count = sum(len(detected[key].detections.scores) for key in unknown)
-        what = f"{count} detections of {len(unknown)} images that are not in the ground truth"
+        what = (
+            f"{counted(count, 'detection')} of {counted(len(unknown), 'image')} that the ground "
+            "truth lacks"
+        )
         if not skip_unknown:
             raise ValueError(
                 f"{source}: {what}: {listing(unknown, 4)}; the ground truth has "
@@ -197,7 +201,10 @@ def with_detections(
         notes.append(f"Skipped {what}.")
     by_image, count = _known_classes(groundtruth.categories, by_image, skip_unknown, source)
     if count:
-        notes.append(f"Skipped {count} detections of classes that are not in the label map.")
+        notes.append(
+            f"Skipped {counted(count, 'detection')} of classes that the ground truth lacks."
+        )
+    _require_pixels(by_image, source)
     nothing = DetectedObjects(NO_DETECTIONS)
     images = []
     for image in groundtruth.images:
@@ -205,7 +212,7 @@ def with_detections(
         images.append(
             dataclasses.replace(image, detections=found.detections, main_branch=found.main_branch)
         )
-    notes += _unusual_boxes(images)
+    notes += _unusual_detections(images)
     return dataclasses.replace(groundtruth, name=name, images=images, notes=tuple(notes))
 
 
@@ -265,20 +272,41 @@ def _known_classes(
     return kept, skipped
 
 
-def _unusual_boxes(images: Sequence[EvaluatedImage]) -> list[str]:
-    """Return notes on detections with empty boxes and with boxes outside of their image."""
-    empty = outside = 0
+def _require_pixels(by_image: Mapping[str, DetectedObjects], source: str) -> None:
+    """Raise an error if all boxes look like fractions of their images."""
+    boxes = [found.detections.boxes for found in by_image.values()]
+    if all(item.max(initial=0.0) <= 1 for item in boxes):
+        require_pixels([box for item in boxes for box in item.tolist()], source, DataError)
+
+
+def _unusual_detections(images: Sequence[EvaluatedImage]) -> list[str]:
+    """Return notes on detections with unusual boxes or scores."""
+    empty = outside = scores = 0
     for image in images:
-        boxes = image.detections.boxes
-        empty += int(np.count_nonzero(empty_boxes(boxes)))
+        found = image.detections
+        scores += int(np.count_nonzero((found.scores < 0) | (found.scores > 1)))
+        empty += int(np.count_nonzero(empty_boxes(found.boxes)))
         if image.height and image.width:
             limits = np.array([image.height, image.width, image.height, image.width]) + 1.0
-            outside += int(np.count_nonzero(((boxes < -1) | (boxes > limits)).any(axis=1)))
+            outside += int(np.count_nonzero(((found.boxes < -1) | (found.boxes > limits)).any(1)))
     notes = []
     if empty:
-        notes.append(f"{empty} detections have an empty box; only COCO metrics count them.")
+        verb = "has" if empty == 1 else "have"
+        notes.append(
+            f"{counted(empty, 'detection')} {verb} an empty box; only COCO metrics count "
+            f"{'it' if empty == 1 else 'them'}."
+        )
     if outside:
-        notes.append(f"{outside} detections extend outside of their image; they are not clipped.")
+        notes.append(
+            f"The boxes of {counted(outside, 'detection')} of "
+            f"{sum(len(image.detections.scores) for image in images)} extend outside of their "
+            "image; they are not clipped."
+        )
+    if scores:
+        notes.append(
+            f"The scores of {counted(scores, 'detection')} are below 0 or above 1; curves over the "
+            "score, thresholds and calibration expect 0 to 1."
+        )
     return notes
 
 

@@ -5,6 +5,7 @@ Shape letters: K classes, S score thresholds of a curve, T thresholds of the err
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -161,6 +162,8 @@ def report_contents(
     images = evaluation.images
     if not images:
         raise ValueError(f"{evaluation.name}: no image to report on; expected at least one")
+    notes = (*evaluation.notes, *_notes_on_nothing(images))
+    evaluation = dataclasses.replace(evaluation, notes=notes)
     names = names_by_id(evaluation.categories)
     class_ids = list(names)
     tables = {threshold: match_images(images, threshold) for threshold in IOU_THRESHOLDS}
@@ -190,6 +193,16 @@ def report_contents(
         more_metrics=more_metrics or {},
         loss_curves=loss_curves or {},
     )
+
+
+def _notes_on_nothing(images: Sequence[EvaluatedImage]) -> list[str]:
+    """Return notes on a ground truth without objects and on missing detections."""
+    notes = []
+    if not any(len(image.groundtruth.classes) for image in images):
+        notes.append("The ground truth has no object: average precision and recall are unknown.")
+    if not any(len(image.detections.scores) for image in images):
+        notes.append("There is no detection.")
+    return notes
 
 
 def feed_evaluator(evaluator: DetectionEvaluator, images: Sequence[EvaluatedImage]) -> None:

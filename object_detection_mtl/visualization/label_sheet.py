@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
+from object_detection_mtl.config.errors import counted
 from object_detection_mtl.visualization import (
     box_drawing,
     drawing,
@@ -67,7 +68,7 @@ def draw_label_sheet(labeled: LabeledImage, names: Mapping[int, str]) -> Image.I
     height, width = labeled.image.shape[:2]
     title = sheet_layout.title(
         labeled.name,
-        f"{width} x {height} pixels, {sheet_layout.counted(len(labeled.boxes), 'object')}",
+        f"{width} x {height} pixels, {counted(len(labeled.boxes), 'object')}",
     )
     half = (WIDTH - 3 * sheet_layout.GAP) // 2
     maps = [sheet_layout.captioned(_boxes(labeled, names, half), "objects")]
@@ -163,7 +164,7 @@ def _closeness(
             names,
         )
     hidden = len(labeled.boxes) - number
-    more = f"; {sheet_layout.counted(hidden, 'more object')} not shown" if hidden else ""
+    more = f"; {counted(hidden, 'more object')} not shown" if hidden else ""
     return sheet_layout.captioned(
         part, f"closeness: soft label of the classes near an object{more}"
     )

@@ -47,11 +47,6 @@ def small() -> Any:
     return ImageFont.load_default(size=13)
 
 
-def counted(number: int, thing: str) -> str:
-    """Return a count with its noun: "1 object", "2 objects"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Return an empty part and its drawing context."""
     part = Image.new("RGB", (width, height), PAPER)

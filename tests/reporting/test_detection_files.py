@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -59,9 +60,18 @@ def results_with(tmp_path, **changes):
         ({"bbox": [1, 2, 3]}, r"entry 0: bbox is \[1, 2, 3\]"),
         ({"bbox": [1, 2, 3, float("inf")]}, "entry 0: bbox is"),
         ({"category_id": 1.5}, "entry 0: category_id is 1.5"),
-        ({"category_id": 9}, "class 9 is not one of the 2 classes"),
-        ({"image_id": 77, "file_name": None}, "1 detections of 1 images .*: 77"),
-        ({"image_id": 12, "file_name": "x.jpg"}, r"1 detections of 1 images .*: x\.jpg"),
+        ({"category_id": "1"}, "entry 0: category_id is '1', expected an integer"),
+        ({"category_id": 9}, r"entry 0: category_id 9 is not a class .* \(1 cat, 2 dog\)"),
+        ({"category_id": 10**30}, "entry 0: category_id 10{30} is not a class"),
+        ({"category_id": 1e300}, r"entry 0: category_id 1e\+300 is not a class"),
+        ({"score": 10**400}, "entry 0: score is 10{58}"),
+        ({"bbox": [0, 0, 10**400, 1]}, "entry 0: bbox is"),
+        ({"main_category_id": "cat", "main_score": 0.5}, "entry 0: main_category_id is 'cat'"),
+        ({"main_category_id": 9, "main_score": 0.5}, "entry 0: main_category_id 9 is not a class"),
+        ({"main_category_id": 1, "main_score": "x"}, "entry 0: main_score is 'x'"),
+        ({"main_category_id": 1}, "entry 0: main_score is None"),
+        ({"image_id": 77, "file_name": None}, "1 detection of 1 image .*: 77"),
+        ({"image_id": 12, "file_name": "x.jpg"}, r"1 detection of 1 image .*: x\.jpg"),
     ],
 )
 def test_a_wrong_entry_is_one_line_with_its_place(changes, message, truth, tmp_path):
@@ -85,6 +95,42 @@ def test_a_file_that_is_not_coco_results(text, message, truth, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_detections(path, truth)
+
+
+def test_the_numbers_of_an_unknown_class_are_those_of_the_file(tmp_path):
+    truth = read_groundtruth(write_coco(tmp_path / "truth.json"))
+    renumbered = dataclasses.replace(truth, category_numbers={17: 1, 18: 2})
+    with pytest.raises(ValueError, match=r"category_id 1 is not a class .* \(17 cat, 18 dog\)"):
+        read_detections(results_with(tmp_path), renumbered)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**coco_results()[0], "category_id": 18}, *coco_results()[1:]]))
+    made = read_detections(path, renumbered, skip_unknown=True)
+    assert made.images[0].detections.classes.tolist() == [2]
+    assert made.notes == ("Skipped 2 detections of classes that the ground truth lacks.",)
+
+
+def test_results_of_other_encodings(truth, tmp_path):
+    path = tmp_path / "results.json"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_bytes(json.dumps(coco_results()).encode(encoding))
+        assert len(read_detections(path, truth).images[0].detections.scores) == 2
+
+
+def fractions(row):
+    x, y, width, height = row["bbox"]
+    return {**row, "bbox": [x / 60, y / 40, width / 60, height / 40]}
+
+
+def test_boxes_that_are_fractions_are_refused(truth, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(list(map(fractions, coco_results()))))
+    with pytest.raises(ValueError, match=r"results\.json: all 3 boxes lie in 0\.\.1"):
+        read_detections(path, truth)
+    directory = tmp_path / "texts"
+    directory.mkdir()
+    (directory / "cat.txt").write_text("a 0.5 0.1 0.1 0.5 0.5")
+    with pytest.raises(ValueError, match=r"texts: all 1 boxes lie in 0\.\.1"):
+        read_detections(directory, truth)
 
 
 def test_no_detections_at_all(truth, tmp_path):
@@ -126,7 +172,7 @@ def test_class_names_beside_the_results_are_compared(tmp_path):
 def test_skipping_every_detection_is_an_error(truth, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{**row, "file_name": "x.jpg"} for row in coco_results()]))
-    with pytest.raises(ValueError, match=r"all 3 detections of 1 images .*: x\.jpg; .* Give the"):
+    with pytest.raises(ValueError, match=r"all 3 detections of 1 image .*: x\.jpg; .* Give the"):
         read_detections(path, truth, skip_unknown=True)
 
 
@@ -162,6 +208,18 @@ def test_a_wrong_line_of_a_voc_text(line, message, truth, tmp_path):
     (directory / "cat.txt").write_text(line)
     with pytest.raises(ValueError, match=message):
         read_detections(directory, truth)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_voc_texts_of_other_encodings(encoding, tmp_path):
+    voc = write_voc(tmp_path / "voc")
+    (voc / "Annotations" / "a.xml").rename(voc / "Annotations" / "\u00e9.xml")
+    directory = tmp_path / "texts"
+    directory.mkdir()
+    (directory / "cat.txt").write_bytes("\u00e9 0.5 2 4 22 24\n".encode(encoding))
+    made = read_detections(directory, read_groundtruth(voc))
+    found = {image.image_id: image.detections.scores.tolist() for image in made.images}
+    assert found == {"\u00e9": [0.5], "b": [], "c": []}
 
 
 def test_a_voc_text_of_no_class(truth, tmp_path):

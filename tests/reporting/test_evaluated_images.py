@@ -29,14 +29,14 @@ def test_detections_join_their_image_by_id_or_alias():
 
 def test_unknown_images_are_refused_or_counted():
     found = {"three": detected((A, 0.5, CAT), (A, 0.4, CAT))}
-    with pytest.raises(ValueError, match="2 detections of 1 images .* three; .* one, two"):
+    with pytest.raises(ValueError, match="2 detections of 1 image .* three; .* one, two"):
         with_detections(TRUTH, found, "name")
-    with pytest.raises(ValueError, match="all 2 detections of 1 images"):
+    with pytest.raises(ValueError, match="all 2 detections of 1 image"):
         with_detections(TRUTH, found, "name", skip_unknown=True)
     found["one"] = detected((A, 0.5, CAT))
     made = with_detections(TRUTH, found, "name", skip_unknown=True)
     assert made.images[0].detections.scores.tolist() == [0.5]
-    assert made.notes == ("Skipped 2 detections of 1 images that are not in the ground truth.",)
+    assert made.notes == ("Skipped 2 detections of 1 image that the ground truth lacks.",)
 
 
 def test_unknown_classes_are_refused_or_counted():
@@ -45,7 +45,7 @@ def test_unknown_classes_are_refused_or_counted():
         with_detections(TRUTH, found, "name")
     made = with_detections(TRUTH, found, "name", skip_unknown=True)
     assert made.images[0].detections.scores.tolist() == [0.4]
-    assert made.notes == ("Skipped 1 detections of classes that are not in the label map.",)
+    assert made.notes == ("Skipped 1 detection of classes that the ground truth lacks.",)
 
 
 def test_an_unknown_class_is_dropped_from_the_main_branch_too():
@@ -69,10 +69,21 @@ def test_scores_and_boxes_must_be_finite(value):
         with_detections(TRUTH, {"one": detected(([0, 0, value, 1], 0.5, CAT))}, "name")
 
 
-def test_boxes_that_are_empty_or_outside_are_noted():
-    found = {"one": detected(([5, 5, 5, 9], 0.5, CAT), ([0, 0, 30, 10], 0.5, CAT))}
+def test_unusual_boxes_and_scores_are_noted():
+    found = {"one": detected(([5, 5, 5, 9], 0.5, CAT), ([0, 0, 30, 10], 1.5, CAT))}
     notes = with_detections(TRUTH, found, "name").notes
     assert notes == (
-        "1 detections have an empty box; only COCO metrics count them.",
-        "1 detections extend outside of their image; they are not clipped.",
+        "1 detection has an empty box; only COCO metrics count it.",
+        "The boxes of 1 detection of 2 extend outside of their image; they are not clipped.",
+        "The scores of 1 detection are below 0 or above 1; curves over the score, thresholds and "
+        "calibration expect 0 to 1.",
     )
+
+
+def test_fractions_of_the_image_are_refused():
+    with pytest.raises(ValueError, match="name: all 1 boxes lie in 0..1"):
+        with_detections(TRUTH, {"one": detected(([0.1, 0, 0.5, 1], 0.5, CAT))}, "", source="name")
+    # One box of pixels among them, and boxes of whole numbers.
+    for box in (A, [0, 0, 1, 1]):
+        found = {"one": detected((box, 0.5, CAT), ([0, 0, 1, 1], 0.5, CAT))}
+        assert with_detections(TRUTH, found, "name").notes == ()

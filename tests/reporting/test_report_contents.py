@@ -47,6 +47,13 @@ def test_without_ground_truth_nothing_is_measured():
     assert np.isnan(made.voc_map)
     assert all(np.isnan(value) for value in made.coco.values())
     assert made.metrics()["TIDE/Bkg"] == 0
+    assert "The ground truth has no object" in made.evaluation.notes[0]
+
+
+def test_the_report_says_that_there_is_no_detection():
+    made = report_contents(evaluation_set([image([(A, CAT)], [])]))
+    assert made.evaluation.notes == ("There is no detection.",)
+    assert made.voc_map == 0
 
 
 def test_without_images_there_is_an_error():
