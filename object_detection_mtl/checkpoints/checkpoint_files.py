@@ -105,10 +105,19 @@ def verify_checkpoint(prefix: str) -> None:
         ValueError: a file is corrupt or truncated.
     """
     checkpoint = read_checkpoint(prefix)
-    for key in checkpoint.shapes:
-        checkpoint.read(key)
+    verify_values(checkpoint)
     if checkpoint.is_object_based:
         checkpoint.read(OBJECT_GRAPH_KEY)
+
+
+def verify_values(checkpoint: CheckpointFile) -> None:
+    """Read every value of an open checkpoint.
+
+    Raises:
+        ValueError: a file is corrupt or truncated.
+    """
+    for key in checkpoint.shapes:
+        checkpoint.read(key)
 
 
 def prefixes_in(directory: str) -> list[str]:

@@ -6,7 +6,8 @@
 PATH is a checkpoint prefix, or a directory, whose newest checkpoint is used. With a
 pipeline.config, the second table is the one that training prints when it starts from the
 checkpoint: variables that would be loaded, that are missing, that have another shape. --verbosity=1
-(-v=1) lists every variable; --json prints everything as JSON.
+(-v=1) lists every variable; --json prints everything as JSON. All values are read: the exit code is
+1 if a file is corrupt or truncated.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ def main() -> None:
     """Print the description that the flags select."""
     if FLAGS.checkpoint_path is None:
         raise ValueError("no checkpoint given; usage: inspect_checkpoint PATH")
-    from object_detection_mtl.checkpoints import checkpoint_contents, checkpoint_sources, native
+    from object_detection_mtl.checkpoints import (
+        checkpoint_contents,
+        checkpoint_files,
+        checkpoint_sources,
+        native,
+    )
 
     config = detector = None
     if FLAGS.pipeline_config_path:
@@ -61,6 +67,7 @@ def main() -> None:
         print(json.dumps(groups, indent=1))
     elif report is not None:
         print(f"into {FLAGS.pipeline_config_path}: {report.table(full=full)}")
+    checkpoint_files.verify_values(checkpoint)
 
 
 def _model() -> tuple[Any, Any]:

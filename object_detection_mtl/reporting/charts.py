@@ -23,6 +23,8 @@ from object_detection_mtl.reporting.breakdowns import BreakdownRow
 from object_detection_mtl.reporting.confusion import ConfusionMatrix
 from object_detection_mtl.reporting.detector_comparison import Difference
 from object_detection_mtl.reporting.loss_curves import LossCurve
+from object_detection_mtl.reporting.mistakes import KIND_NAMES
+from object_detection_mtl.reporting.refinement_changes import RefinementChanges
 from object_detection_mtl.reporting.report_contents import (
     IOU_THRESHOLDS,
     SCORE_GRID,
@@ -38,6 +40,9 @@ _MAX_NAMED_CURVES = 6
 _MAX_CURVES = 40
 MAX_MATRIX_CLASSES = 24
 _MAX_CURVE_POINTS = 200
+_MAX_POINTS = 400  # of each color of a scatter chart
+# Width in inches of a chart of which three fit beside each other, and one on a phone.
+_THIRD = 3.75
 _SETTINGS = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -123,11 +128,9 @@ def _thinned(*columns: np.ndarray) -> list[np.ndarray]:
 
 
 @_styled
-def precision_recall_chart(
-    classes: Sequence[ClassNumbers], threshold: float, *, with_legend: bool
-) -> Markup:
+def precision_recall_chart(classes: Sequence[ClassNumbers], threshold: float) -> Markup:
     """Return precision over recall at an IoU threshold: mean, and a line for each class."""
-    axes = _new_axes(width=6.2 if with_legend else 4.6)
+    axes = _new_axes(_THIRD)
     sampled = []
     for number, item in enumerate(_most_frequent(classes)):
         curve = item.curves[threshold]
@@ -140,9 +143,8 @@ def precision_recall_chart(
             )
             _class_line(axes, recall, precision, number, item.name)
     _mean_line(axes, sampled)
-    _unit_axes(axes, f"IoU {threshold}", "recall", "precision")
-    if with_legend:
-        _side_legend(axes)
+    _unit_axes(axes, f"Precision and recall at IoU {threshold}", "recall", "precision")
+    _legend_below(axes)
     return _svg(axes, f"Precision over recall at IoU {threshold}, a line for each class")
 
 
@@ -159,9 +161,13 @@ def _class_line(axes: Any, x: np.ndarray, y: np.ndarray, number: int, name: str)
     axes.plot(x, y, **style)
 
 
-def _side_legend(axes: Any) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+def _legend_below(axes: Any, columns: int = 2) -> None:
+    """Add a legend below the axes; one at the side would be too small to read on a phone."""
+    count = len(axes.get_legend_handles_labels()[0])
+    if count:
+        width, height = axes.figure.get_size_inches()
+        axes.figure.set_size_inches(width, height + 0.2 * -(-count // columns))
+        axes.figure.legend(loc="outside lower center", ncols=columns)
 
 
 def shortened(name: str, length: int = 22) -> str:
@@ -171,17 +177,20 @@ def shortened(name: str, length: int = 22) -> str:
 
 @_styled
 def f1_chart(classes: Sequence[ClassNumbers]) -> Markup:
-    """Return F1 over the score threshold: mean, and a line for each class."""
-    axes = _new_axes(width=6.2)
+    """Return F1 over the score threshold: mean, and a line for each class with its best point."""
+    axes = _new_axes(_THIRD)
     values = []
     for number, item in enumerate(_most_frequent(classes)):
         _, _, f1 = at_thresholds(item.curves[IOU_THRESHOLDS[0]], SCORE_GRID)
         values.append(f1)
         if number < _MAX_CURVES:
             _class_line(axes, SCORE_GRID, f1, number, item.name)
+        if number < _MAX_NAMED_CURVES:
+            best = item.best_f1
+            axes.plot([best.threshold], [best.f1], color=COLORS[number], marker="o", markersize=5)
     _mean_line(axes, values)
     _unit_axes(axes, "F1 at IoU 0.5", "score threshold", "F1")
-    _side_legend(axes)
+    _legend_below(axes)
     return _svg(axes, "F1 over the score threshold, a line for each class")
 
 
@@ -235,7 +244,7 @@ def _square(column: int, row: int, value: float) -> Any:
 @_styled
 def error_kinds_chart(counts: np.ndarray, thresholds: Sequence[float]) -> Markup:
     """Return stacked bars of the paper's kinds, all classes together, at each score threshold."""
-    axes = _new_axes(width=6.2)
+    axes = _new_axes()
     totals = counts.sum(axis=1)
     bottom = np.zeros(len(thresholds))
     places = np.arange(len(thresholds))
@@ -245,24 +254,14 @@ def error_kinds_chart(counts: np.ndarray, thresholds: Sequence[float]) -> Markup
         bottom = bottom + totals[:, index]
     axes.set_xticks(places, [f"\u2265 {threshold:g}" for threshold in thresholds])
     axes.set(xlabel="score", ylabel="detections, missed objects")
-    _side_legend(axes)
+    _legend_below(axes, columns=3)
     return _svg(axes, "Number of detections and missed objects of each kind at score thresholds")
-
-
-KIND_NAMES = {
-    "TruePositive": "true positive",
-    "Localisation": "localization",
-    "Classification": "classification",
-    "Redundancy": "redundancy",
-    "Background": "background",
-    "FalseNegative": "missed object",
-}
 
 
 @_styled
 def cost_chart(values: Mapping[str, float], label: str, unit: str) -> Markup:
     """Return one horizontal bar for each value."""
-    axes = _new_axes(width=5.2, height=0.7 + 0.3 * len(values))
+    axes = _new_axes(height=0.7 + 0.3 * len(values))
     places = np.arange(len(values))
     numbers = np.nan_to_num(list(values.values()))
     axes.barh(places, numbers, 0.65, color=COLORS[0])
@@ -277,7 +276,7 @@ def cost_chart(values: Mapping[str, float], label: str, unit: str) -> Markup:
 @_styled
 def breakdown_chart(rows: Sequence[BreakdownRow], title: str, min_score: float) -> Markup:
     """Return mAP and recall of each group."""
-    axes = _new_axes(width=4.2, height=2.6)
+    axes = _new_axes(_THIRD, height=2.4)
     places = np.arange(len(rows))
     axes.bar(places - 0.2, [row.mean_ap for row in rows], 0.38, color=COLORS[0], label="mAP")
     label = f"recall at score \u2265 {min_score:g}"
@@ -285,7 +284,7 @@ def breakdown_chart(rows: Sequence[BreakdownRow], title: str, min_score: float) 
     axes.set_xticks(places, [f"{row.label}\n({row.num_objects})" for row in rows])
     axes.set(xlim=(-0.6, len(rows) - 0.4), ylim=(0, 1.02), title=title)
     axes.grid(axis="y", alpha=0.25)
-    axes.figure.legend(loc="outside lower center", ncols=2)
+    _legend_below(axes)
     return _svg(axes, f"mAP and recall by: {title}")
 
 
@@ -313,9 +312,30 @@ def score_histogram(calibration: Calibration) -> Markup:
 
 
 @_styled
+def refinement_chart(changes: RefinementChanges) -> Markup:
+    """Return the refined score over the main score of detections, a point for each of a sample."""
+    axes = _new_axes()
+    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linewidth=0.9, linestyle="--")
+    for name, outcome, color in (
+        ("unchanged", 0, "#8c8c8c"),
+        ("repaired", 1, COLORS[2]),
+        ("broken", -1, COLORS[5]),
+    ):
+        rows = np.flatnonzero(changes.outcomes == outcome)
+        if len(rows):
+            rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_POINTS)).astype(int)]
+        points = changes.main_scores[rows], changes.refined_scores[rows]
+        label = f"{name} ({np.count_nonzero(changes.outcomes == outcome)})"
+        axes.plot(*points, color=color, label=label, linestyle="", marker="o", markersize=2.5)
+    _unit_axes(axes, "Scores of detections", "score of the main head", "refined score")
+    _legend_below(axes, columns=3)
+    return _svg(axes, "Refined score over the score of the main head")
+
+
+@_styled
 def loss_chart(curves: Mapping[str, LossCurve], title: str) -> Markup:
     """Return losses over the steps of a training."""
-    axes = _new_axes(width=5.4)
+    axes = _new_axes(_THIRD)
     for number, (name, curve) in enumerate(curves.items()):
         steps, values = _thinned(curve.steps, curve.values)
         marker = "o" if len(steps) < 20 else None
@@ -325,7 +345,7 @@ def loss_chart(curves: Mapping[str, LossCurve], title: str) -> Markup:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25)
     if len(curves) > 1:
-        _side_legend(axes)
+        _legend_below(axes)
     return _svg(axes, title)
 
 
@@ -340,7 +360,7 @@ def differences_chart(difference: Difference, names: Mapping[int, str]) -> Marku
     known.sort(key=lambda item: -abs(item[1].difference))
     known = sorted(known[:_MAX_CURVES], key=lambda item: -item[1].difference)
     rows = [*known, ("mean of all classes", difference.mean)]
-    axes = _new_axes(width=6.6, height=1.0 + 0.22 * len(rows))
+    axes = _new_axes(width=4.8, height=1.0 + 0.22 * len(rows))
     for place, (_, interval) in enumerate(rows):
         color = "#8c8c8c"
         if interval.excludes_zero:

@@ -201,5 +201,6 @@ def _auxiliary_figures(figures: Iterable[tuple[str, np.ndarray]]) -> dict[str, b
         size += len(data)
         if size > _MAX_FIGURE_BYTES:
             break
-        found[name.removeprefix("eval_").replace("_", " ")] = data
+        batch, image = name.removeprefix(f"{_AUXILIARY_FIGURE}_").split("_")
+        found[f"auxiliary predictions: image {image} of batch {batch}"] = data
     return found

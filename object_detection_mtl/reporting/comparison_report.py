@@ -17,10 +17,10 @@ from object_detection_mtl.data import image_files
 from object_detection_mtl.evaluation.error_analysis import KINDS
 from object_detection_mtl.reporting import charts
 from object_detection_mtl.reporting.bootstrap import Interval
-from object_detection_mtl.reporting.charts import KIND_NAMES
 from object_detection_mtl.reporting.detector_comparison import DetectorComparison, Difference
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 from object_detection_mtl.reporting.image_views import ViewMaker
+from object_detection_mtl.reporting.mistakes import KIND_NAMES
 from object_detection_mtl.reporting.page import render_page, write_atomically
 from object_detection_mtl.reporting.report_contents import ERROR_THRESHOLDS
 from object_detection_mtl.reporting.tide_errors import TIDE_KINDS

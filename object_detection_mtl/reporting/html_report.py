@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from object_detection_mtl.evaluation.error_analysis import KINDS, TRUE_POSITIVE
 from object_detection_mtl.reporting import charts, confusion
-from object_detection_mtl.reporting.charts import KIND_NAMES
 from object_detection_mtl.reporting.image_views import ViewMaker, filter_words
+from object_detection_mtl.reporting.mistakes import KIND_NAMES
 from object_detection_mtl.reporting.page import render_page, write_atomically
 from object_detection_mtl.reporting.report_contents import (
     ERROR_THRESHOLDS,
@@ -177,10 +178,7 @@ def report_page(contents: ReportContents) -> str:
                 for label, (count, rows) in contents.missed.items()
             ],
             "refinement": refinement,
-            "figures": [
-                (caption, f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}")
-                for caption, data in contents.figures.items()
-            ],
+            "figures": [_figure(caption, data) for caption, data in contents.figures.items()],
             "gallery_kinds": [
                 *((kind, KIND_NAMES[kind]) for kind in KINDS if kind != TRUE_POSITIVE),
                 ("none", "none"),
@@ -194,9 +192,7 @@ def _charts(contents: ReportContents) -> dict[str, Any]:
     min_score = contents.options.min_score
     return {
         "precision_recall": [
-            charts.precision_recall_chart(
-                contents.classes, threshold, with_legend=threshold == IOU_THRESHOLDS[-1]
-            )
+            charts.precision_recall_chart(contents.classes, threshold)
             for threshold in IOU_THRESHOLDS
         ],
         "f1": charts.f1_chart(contents.classes),
@@ -240,9 +236,18 @@ def _refinement(contents: ReportContents, views: ViewMaker) -> dict[str, Any] | 
         "num_detections": changes.num_detections,
         "num_repaired": len(changes.repaired),
         "num_broken": len(changes.broken),
+        "chart": charts.refinement_chart(changes),
         "repaired": [views.refined(item) for item in changes.repaired[:_MAX_REFINED]],
         "broken": [views.refined(item) for item in changes.broken[:_MAX_REFINED]],
     }
+
+
+def _figure(caption: str, data: bytes) -> dict[str, Any]:
+    """Return a PNG file for the page; its size keeps the page from moving when it is loaded."""
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+    url = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+    return {"caption": caption, "url": url, "width": width, "height": height}
 
 
 def _gallery_item(contents: ReportContents, views: ViewMaker, number: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 from object_detection_mtl.evaluation import box_overlaps
 from object_detection_mtl.evaluation.error_analysis import FALSE_NEGATIVE, TRUE_POSITIVE
 from object_detection_mtl.reporting import mistakes
-from object_detection_mtl.reporting.charts import KIND_NAMES
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 from object_detection_mtl.reporting.object_matching import MatchTable
 from object_detection_mtl.reporting.refinement_changes import (
@@ -25,7 +24,8 @@ class BoxView:
     """A box over an image; pixels of the original.
 
     Attributes:
-        kind: style of the box: truth, found, wrong or missed.
+        kind: style of the box: truth, found, wrong or missed; with "chosen" the missed object that
+            the image is about.
         label: text at the box.
     """
 
@@ -87,7 +87,7 @@ class ViewMaker:
         item = self._images[number]
         counts = mistakes.kinds_of_image(self._table, number, self._min_score)
         caption = [item.image_id]
-        caption += [f"{count} {KIND_NAMES[kind]}" for kind, count in counts.items()]
+        caption += mistakes.describe_kinds(counts)
         alt = f"image {item.image_id} with ground truth and detections"
         return ImageView(
             self._thumbnails.of_image(item),
@@ -106,6 +106,7 @@ class ViewMaker:
         nearest = self._overlapping(found)
         if is_missed:
             boxes += self._detection_boxes(found.image)
+            boxes.append(box_view("missed chosen", found.box, f"{name}, missed"))
         else:
             boxes.append(box_view("wrong", found.box, title))
         caption = [title]
@@ -118,7 +119,7 @@ class ViewMaker:
             self._thumbnails.of_region(item, region),
             boxes,
             caption,
-            f"{KIND_NAMES[found.kind]}: {title} in image {item.image_id}",
+            f"{mistakes.KIND_NAMES[found.kind]}: {title} in image {item.image_id}",
         )
 
     def refined(self, found: RefinedDetection) -> ImageView:

@@ -6,16 +6,32 @@ Shape letters: N detections and M objects of all images, T thresholds, K classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from object_detection_mtl.config.errors import counted
 from object_detection_mtl.evaluation.error_analysis import FALSE_NEGATIVE, KINDS, TRUE_POSITIVE
 from object_detection_mtl.reporting.breakdowns import SIZE_LABELS, sizes
 from object_detection_mtl.reporting.object_matching import MatchTable
 
 DETECTION_MISTAKES = tuple(kind for kind in KINDS if kind not in (TRUE_POSITIVE, FALSE_NEGATIVE))
+KIND_NAMES = {
+    "TruePositive": "true positive",
+    "Localisation": "localization",
+    "Classification": "classification",
+    "Redundancy": "redundancy",
+    "Background": "background",
+    "FalseNegative": "missed object",
+}
+# Names of single detections and objects.
+_KIND_NOUNS = KIND_NAMES | {
+    "Localisation": "localization error",
+    "Classification": "classification error",
+    "Redundancy": "redundant detection",
+    "Background": "background detection",
+}
 
 
 @dataclass(frozen=True)
@@ -119,3 +135,8 @@ def kinds_of_image(table: MatchTable, image: int, min_score: float = 0.5) -> dic
         table.found_scores()[objects] < min_score
     )
     return {kind: int(count) for kind, count in zip(KINDS, counts, strict=True) if count}
+
+
+def describe_kinds(counts: Mapping[str, int]) -> list[str]:
+    """Return "1 true positive", "2 missed objects" and so on for kind -> count."""
+    return [counted(count, _KIND_NOUNS[kind]) for kind, count in counts.items()]

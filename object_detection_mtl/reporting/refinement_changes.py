@@ -4,6 +4,8 @@ The truth of a detection is the class of the object that it overlaps most with a
 threshold, else background. The decision of a head is its best class if the score reaches the
 minimum, else background. A detection is repaired if the refined decision is true and the main one
 is not, and broken if it is the other way round.
+
+Shape letters: N detections of all images.
 """
 
 from __future__ import annotations
@@ -46,12 +48,20 @@ class RefinementChanges:
 
     Attributes:
         repaired, broken: detections, greatest change of the score first.
-        num_detections: number of detections with both scores.
+        main_scores, refined_scores: [N], of all detections with both scores.
+        outcomes: [N], 1 for a repaired detection, -1 for a broken one, else 0.
     """
 
     repaired: list[RefinedDetection]
     broken: list[RefinedDetection]
-    num_detections: int
+    main_scores: np.ndarray
+    refined_scores: np.ndarray
+    outcomes: np.ndarray
+
+    @property
+    def num_detections(self) -> int:
+        """Number of detections with both scores."""
+        return len(self.outcomes)
 
 
 def refinement_changes(
@@ -60,8 +70,7 @@ def refinement_changes(
     """Return the changes over all images with main scores; None without such an image."""
     repaired: list[RefinedDetection] = []
     broken: list[RefinedDetection] = []
-    count = 0
-    known = [image for image in images if image.main_branch is not None]
+    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for number, image in enumerate(images):
         main = image.main_branch
         if main is None:
@@ -70,7 +79,7 @@ def refinement_changes(
         true = _true_classes(image, iou_threshold)
         before = np.where(main.scores >= min_score, main.classes, BACKGROUND_CLASS) == true
         after = np.where(found.scores >= min_score, found.classes, BACKGROUND_CLASS) == true
-        count += len(true)
+        columns.append((main.scores, found.scores, after.astype(int) - before.astype(int)))
         for row in np.flatnonzero(before != after):
             changed = RefinedDetection(
                 number,
@@ -82,11 +91,11 @@ def refinement_changes(
                 float(found.scores[row]),
             )
             (repaired if after[row] else broken).append(changed)
-    if not known:
+    if not columns:
         return None
     for rows in (repaired, broken):
         rows.sort(key=lambda item: -abs(item.refined_score - item.main_score))
-    return RefinementChanges(repaired, broken, count)
+    return RefinementChanges(repaired, broken, *map(np.concatenate, zip(*columns, strict=True)))
 
 
 def _true_classes(image: EvaluatedImage, iou_threshold: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The command inspect_checkpoint."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -95,6 +96,22 @@ def test_checkpoints_of_the_od_api_and_of_strangers(tmp_path):
     code, out, _ = run(stranger)
     assert code == 0
     assert "checkpoint of an unsupported kind" in out
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_damaged_values_are_an_error_after_the_description(damage, options, directory, tmp_path):
+    for path in directory.glob("resnet_v1_101.ckpt.*"):
+        shutil.copy(path, tmp_path)
+    (data,) = tmp_path.glob("*.data-*")
+    content = bytearray(data.read_bytes())
+    content[1000] ^= 1
+    data.write_bytes(content if damage == "changed" else content[:1000])
+    code, out, err = run(tmp_path / "resnet_v1_101.ckpt", *options)
+    assert code == 1
+    assert "resnet_v1_101" in out
+    assert "cannot be read; its files are corrupt or truncated" in err
+    assert err.count("\n") == 1
 
 
 def test_mistakes(directory):

@@ -78,5 +78,5 @@ def test_the_report_has_losses_and_figures(tmp_path):
     assert "Evaluation of ckpt-3" in text
     assert "Loss/total_loss" in text
     assert "Other/metric" not in text
-    assert text.count("<figcaption>auxiliary 0 0</figcaption>") == 1
+    assert text.count("<figcaption>auxiliary predictions: image 0 of batch 0</figcaption>") == 1
     assert "side by side" not in text

@@ -95,6 +95,18 @@ def test_images_that_are_gone_and_what_a_refinement_changed():
     assert "the image file does not exist" in text
     assert "repaired 1 and broke 0" in text
     assert "main: dog 0.70" in text
+    pattern = r'<svg class="chart" role="img" aria-label="Refined score.*?</svg>'
+    chart = re.search(pattern, text, re.DOTALL).group()
+    assert "repaired (1)" in chart
+    assert "unchanged (0)" in chart
+
+
+def test_a_missed_object_is_marked_among_the_others():
+    text = page_of(evaluation_set([image([(A, CAT), (B, DOG)], [])]))
+    missed = text[text.index('id="missed"') : text.index('id="gallery"')]
+    assert missed.count('<rect class="missed chosen"') == 2  # An image for each object.
+    assert missed.count('<rect class="missed"') == 4
+    assert text.count("<br>2 missed objects") == 1
 
 
 @pytest.mark.slow

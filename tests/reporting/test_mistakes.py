@@ -5,6 +5,7 @@ from object_detection_mtl.evaluation.error_analysis import KINDS, ErrorAnalysis
 from object_detection_mtl.reporting.mistakes import (
     confident_mistakes,
     count_kinds,
+    describe_kinds,
     image_losses,
     kinds_of_image,
     missed_objects,
@@ -60,3 +61,12 @@ def test_without_mistakes():
     table = match_images([image([(A, CAT)], [(A, 0.9, CAT)])])
     assert np.all(image_losses(table, 1) == 0)
     assert all(not rows for rows in confident_mistakes(table).values())
+
+
+def test_counts_of_kinds_as_words():
+    counts = {"TruePositive": 1, "Classification": 2, "FalseNegative": 1}
+    assert describe_kinds(counts) == [
+        "1 true positive",
+        "2 classification errors",
+        "1 missed object",
+    ]

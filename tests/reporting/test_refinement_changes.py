@@ -28,6 +28,9 @@ def test_one_detection(refined, main, outcome):
     assert len(made.repaired) == (outcome == "repaired")
     assert len(made.broken) == (outcome == "broken")
     assert made.num_detections == 1
+    assert made.outcomes.tolist() == [{"repaired": 1, "broken": -1, None: 0}[outcome]]
+    assert made.main_scores.tolist() == [main[1]]
+    assert made.refined_scores.tolist() == [refined[1]]
 
 
 def test_the_greatest_change_comes_first():
