@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl.config import label_map
+from object_detection_mtl.config.errors import counted
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations
 from object_detection_mtl.fields import TfExample
@@ -343,4 +344,4 @@ def aliases_of(*names: str) -> tuple[str, ...]:
 def _notes(unknown: int) -> tuple[str, ...]:
     if not unknown:
         return ()
-    return (f"Skipped {unknown} objects of classes that are not in the label map.",)
+    return (f"Skipped {counted(unknown, 'object')} of classes that are not in the label map.",)

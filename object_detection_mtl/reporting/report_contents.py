@@ -201,7 +201,7 @@ def _notes_on_nothing(images: Sequence[EvaluatedImage]) -> list[str]:
     if not any(len(image.groundtruth.classes) for image in images):
         notes.append("The ground truth has no object: average precision and recall are unknown.")
     if not any(len(image.detections.scores) for image in images):
-        notes.append("There is no detection.")
+        notes.append("No image has a detection.")
     return notes
 
 

@@ -104,4 +104,4 @@ def test_skipped_detections_are_noted(tmp_path):
     assert "--skip_unknown" in run(path, "--groundtruth", truth).err
     done = run(path, "--groundtruth", truth, "--skip_unknown")
     assert done.code == 0
-    assert "\nnote: Skipped 1 detections of 1 images" in done.out
+    assert "\nnote: Skipped 1 detection of 1 image" in done.out

@@ -53,7 +53,7 @@ def test_objects_outside_of_the_label_map_are_counted(kind, tmp_path):
     (tmp_path / "map.pbtxt").write_text('item { id: 3 name: "dog" }')
     made = read_groundtruth(path, label_map_path=tmp_path / "map.pbtxt")
     assert [item.groundtruth.classes.tolist() for item in made.images] == [[3], [3], []]
-    assert made.notes == ("Skipped 1 objects of classes that are not in the label map.",)
+    assert made.notes == ("Skipped 1 object of classes that are not in the label map.",)
 
 
 def test_numbers_need_no_image_files(tmp_path):

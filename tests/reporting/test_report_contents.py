@@ -50,9 +50,9 @@ def test_without_ground_truth_nothing_is_measured():
     assert "The ground truth has no object" in made.evaluation.notes[0]
 
 
-def test_the_report_says_that_there_is_no_detection():
+def test_missing_detections_are_noted():
     made = report_contents(evaluation_set([image([(A, CAT)], [])]))
-    assert made.evaluation.notes == ("There is no detection.",)
+    assert made.evaluation.notes == ("No image has a detection.",)
     assert made.voc_map == 0
 
 
