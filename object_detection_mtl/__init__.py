@@ -6,7 +6,8 @@
     detections = detector.predict("image.jpg")
 
 Importing the package does not import TensorFlow: its functions are imported when they are first
-used, and each command imports its modules after its flags are parsed.
+used, and each command imports its modules after its flags are parsed. The first use of a function
+also silences the messages of TensorFlow's C++ code, unless TF_CPP_MIN_LOG_LEVEL is set.
 """
 
 import importlib
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from object_detection_mtl.api.detector_export import export_detector
     from object_detection_mtl.api.detector_training import train_detector
     from object_detection_mtl.api.model_loading import load_detector
+    from object_detection_mtl.builders.mtl_builder import register_task
     from object_detection_mtl.training.training_callbacks import TrainingCallback
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "export_detector",
     "load_config",
     "load_detector",
+    "register_task",
     "train_detector",
 ]
 # Public name -> its module.
@@ -46,6 +49,7 @@ _MODULES = {
     "export_detector": "api.detector_export",
     "load_config": "api.config_loading",
     "load_detector": "api.model_loading",
+    "register_task": "builders.mtl_builder",
     "train_detector": "api.detector_training",
 }
 
@@ -54,6 +58,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from object_detection_mtl.cli import process_settings
+
+    process_settings.quiet_tensorflow()
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

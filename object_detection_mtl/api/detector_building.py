@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from object_detection_mtl.api import config_loading, detector_templates
 from object_detection_mtl.api.detector import Detector
-from object_detection_mtl.cli import process_settings
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.config.errors import ConfigError, suggestion
 
@@ -37,7 +36,8 @@ def build_detector(
             "rfcn_resnet101", which has the settings of the sample configuration of this type.
         num_classes: number of classes, without background. Default: that of the configuration; a
             type needs it, or `class_names`.
-        tasks: of a type: auxiliary tasks, some of "window", "closeness", "foreground".
+        tasks: of a type: auxiliary tasks, some of "window", "closeness", "foreground" and those
+            that `register_task` has added.
         refine: of a type: let the auxiliary predictions refine the class scores.
         class_names: names of the classes 1, 2, ..., or number -> name. Default: the label map of
             the configuration.
@@ -115,8 +115,6 @@ def detector_of_config(
     from object_detection_mtl.inference import model_files, predictor
     from object_detection_mtl.training import first_weights
 
-    if process_settings.LOG_LEVEL_SETTING in os.environ:
-        process_settings.quiet_tensorflow()
     if class_names is None:
         class_names = model_files.names_from_config(config)
     model = model_builder.build(config.model)

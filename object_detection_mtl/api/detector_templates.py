@@ -48,7 +48,7 @@ def make_config(
     Args:
         detector_type: one of DETECTOR_TYPES.
         num_classes: number of classes, without background.
-        tasks: auxiliary tasks, of TASKS.
+        tasks: auxiliary tasks, of TASKS or registered.
         refine: whether auxiliary predictions refine the class scores.
         fine_tune_checkpoint: checkpoint that training starts with; None for random weights.
         seed: seed of the first weights and of the training.
@@ -84,14 +84,26 @@ def make_config(
 def _task_switches(tasks: Collection[str], refine: bool) -> list[str]:
     """Return the overrides that enable the tasks and disable the others; none for a baseline."""
     tasks = [tasks] if isinstance(tasks, str) else list(tasks)
-    for task in tasks:
-        if task not in TASKS:
-            hint = suggestion(task, TASKS)
-            raise ConfigError(
-                f"auxiliary task {task!r} is unknown; expected some of {', '.join(TASKS)}{hint}"
-            )
+    registered = [task for task in tasks if task not in TASKS]
+    for task in registered:
+        _check_registered(task)
     if not tasks and not refine:
         return []
     enabled = {field: name in tasks for name, field in TASKS.items()}
     enabled["refine"] = refine
-    return [f"model.mtl.{field}={str(value).lower()}" for field, value in enabled.items()]
+    switches = [f"model.mtl.{field}={str(value).lower()}" for field, value in enabled.items()]
+    if registered:
+        switches.append(f"model.mtl.registered_tasks=[{', '.join(map(repr, registered))}]")
+    return switches
+
+
+def _check_registered(task: str) -> None:
+    """Raise an error for a task that is neither of the package nor registered."""
+    from object_detection_mtl.builders import mtl_builder
+
+    known = (*TASKS, *mtl_builder.REGISTERED_TASKS)
+    if task not in known:
+        raise ConfigError(
+            f"auxiliary task {task!r} is unknown; expected some of {', '.join(known)}"
+            f"{suggestion(task, known)}"
+        )

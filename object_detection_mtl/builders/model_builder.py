@@ -85,7 +85,7 @@ def _after_proposals(
     """Return second stage, auxiliary tasks and refiner; none for a one-stage config."""
     config, mtl = model_config.faster_rcnn, model_config.mtl
     if config.number_of_stages == 1:
-        switched_on = [name for name in (*mtl_builder.TASKS, "refine") if getattr(mtl, name)]
+        switched_on = [*mtl_builder.enabled_tasks(mtl), *(["refine"] if mtl.refine else [])]
         if switched_on:
             raise ValueError(
                 f"mtl: {', '.join(switched_on)} need a second stage, but number_of_stages is 1"

@@ -1,11 +1,13 @@
 """`MTL` -> auxiliary tasks, their labels, and the refiner.
 
-A new task is a new entry of `TASKS`, beside its fields in model.proto, the rules for their values
-in config/field_rules.py, and its own module.
+A new task of the package is a new entry of `TASKS`, beside its fields in model.proto, the rules for
+their values in config/field_rules.py, and its own module. `register_task` adds a task of another
+program.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -141,9 +143,81 @@ TASKS: dict[str, TaskEntry] = {
 }
 
 
+# Name in `mtl { registered_tasks }` -> a task that `register_task` has added.
+REGISTERED_TASKS: dict[str, TaskEntry] = {}
+
+
+def register_task(name: str, build: Callable[[Parts], AuxiliaryTask], labels: TaskLabels) -> None:
+    """Add an auxiliary task that the package does not have, for this process.
+
+    `build_detector(..., tasks=["window", name])` or `mtl { registered_tasks: "name" }` of a config
+    enables it. Training, evaluation, refinement and export then treat it like the tasks of the
+    package. Register it again in each process that builds the detector from its config; an exported
+    model needs no registration. `examples/add_a_task.ipynb` has a complete task.
+
+    Args:
+        name: letters, digits and underscores. It replaces an earlier registration of this name.
+        build: parts of the detector (`num_classes`, `in_channels` of the shared feature map,
+            `config`, and `region_head`, which makes a head like the second stage's) -> the task, a
+            Keras layer with the methods of `mtl.auxiliary_task.AuxiliaryTask`. Its `tf1_variables`
+            begin with the name of the task and a slash.
+        labels: the labels of the task, made from the boxes of each image.
+
+    Raises:
+        ValueError: the name is unusable or that of a task of the package.
+
+    Example:
+        >>> import object_detection_mtl as odm
+        >>> from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
+        >>> class Coarse(ForegroundTask):
+        ...     def tf1_variables(self):
+        ...         return {"coarse/kernel": self.conv.kernel, "coarse/bias": self.conv.bias}
+        >>> odm.register_task(
+        ...     "coarse", lambda parts: Coarse(in_channels=parts.in_channels),
+        ...     ForegroundLabels(mask_size=8))
+        >>> detector = odm.build_detector(
+        ...     "faster_rcnn_mobilenet_v1", num_classes=2, tasks=["coarse"])
+        >>> detector.config.model.mtl.registered_tasks
+        ['coarse']
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"task name {name!r}; expected letters, digits and underscores")
+    if name in model_pb2.MTL.DESCRIPTOR.fields_by_name or name == "foreground":
+        raise ValueError(f"task name {name!r} is taken by mtl {{}}; choose another name")
+    REGISTERED_TASKS[name] = TaskEntry(
+        functools.partial(_build_registered, name, build), lambda config: labels, name
+    )
+
+
+def _build_registered(
+    name: str, build: Callable[[Parts], AuxiliaryTask], parts: Parts
+) -> AuxiliaryTask:
+    task = build(parts)
+    wrong = [key for key in task.tf1_variables() if not key.startswith(f"{name}/")]
+    if wrong:
+        raise ValueError(
+            f"the task {name!r} names a variable {wrong[0]!r}; expected names that begin with "
+            f'"{name}/", by which checkpoints find them. Change its tf1_variables'
+        )
+    return task
+
+
 def enabled_tasks(config: model_pb2.MTL) -> dict[str, TaskEntry]:
-    """Return the entries of the tasks that `mtl {}` enables, by field."""
-    return {field: entry for field, entry in TASKS.items() if getattr(config, field)}
+    """Return the entries of the tasks that `mtl {}` enables, by field or registered name.
+
+    Raises:
+        ValueError: a task is not registered.
+    """
+    enabled = {field: entry for field, entry in TASKS.items() if getattr(config, field)}
+    for name in config.registered_tasks:
+        if name not in REGISTERED_TASKS:
+            known = ", ".join(REGISTERED_TASKS) or "none"
+            raise ValueError(
+                f"mtl: registered_tasks has {name!r}, which this process has not registered "
+                f"(registered: {known}). Call register_task({name!r}, ...) first, in Python"
+            )
+        enabled[name] = REGISTERED_TASKS[name]
+    return enabled
 
 
 def build(
@@ -210,7 +284,7 @@ def restored_scopes(config: train_pb2.TrainConfig) -> tuple[str, ...]:
     """Return the scopes of the tasks that are loaded from a detection checkpoint."""
     return tuple(
         f"{entry.scope}/"
-        for entry in TASKS.values()
+        for entry in (*TASKS.values(), *REGISTERED_TASKS.values())
         if entry.restore_field is None or getattr(config, entry.restore_field)
     )
 

@@ -1,12 +1,14 @@
 """Memory, kernel and log settings of a process, before TensorFlow is imported.
 
-For the commands only; importing the package does not change any setting. An environment variable
-that the user has set takes precedence. docs/benchmarks/speed.md has the measurements.
+The commands make all of them, the Python functions that of the log; importing the package makes
+none. An environment variable that the user has set takes precedence. docs/benchmarks/speed.md has
+the measurements.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -27,7 +29,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 # Abseil's function SetMinLogLevel in TensorFlow 2.20.
 _FRAMEWORK_LIBRARY = "libtensorflow_framework.so.2"
 _SET_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
-_FATAL = 3
+_ERROR, _FATAL = "2", "3"
 # oneDNN has fast gradient kernels only for CPUs with this feature.
 _REQUIRED_FEATURE = "avx2"
 
@@ -73,23 +75,31 @@ def use_onednn() -> bool:
     return True
 
 
+@functools.cache
 def quiet_tensorflow() -> None:
     """Limit the messages of TensorFlow's C++ code to those for users, until the process ends.
 
-    The level is the environment variable TF_CPP_MIN_LOG_LEVEL. Unless it is set, errors are shown
-    if there is a GPU driver, and nothing without one: TensorFlow reports a missing GPU as an error.
+    The level is the environment variable TF_CPP_MIN_LOG_LEVEL. Unless it is set, errors are shown;
+    without a GPU driver only fatal ones, because TensorFlow reports a missing GPU as an error.
+    Errors of operations are exceptions, which no level hides.
+
     TensorFlow reads the variable for its own log only. Import and graph optimizer also write to
-    Abseil's log, which has no variable; its level is set before TensorFlow is imported.
+    Abseil's log, which has no variable: it shows errors, or what the user's variable says. Its
+    level is set before TensorFlow is imported. A second call changes nothing.
     """
-    os.environ.setdefault(LOG_LEVEL_SETTING, "2" if _has_gpu_driver() else "3")
+    abseil_level = os.environ.get(LOG_LEVEL_SETTING, _ERROR)
+    os.environ.setdefault(LOG_LEVEL_SETTING, _ERROR if _has_gpu_driver() else _FATAL)
     if "tensorflow" in sys.modules:
-        _set_abseil_level(Path(str(sys.modules["tensorflow"].__file__)))
+        _set_abseil_level(Path(str(sys.modules["tensorflow"].__file__)), abseil_level)
     else:
-        sys.meta_path.insert(0, _TensorflowFinder())
+        sys.meta_path.insert(0, _TensorflowFinder(abseil_level))
 
 
 class _TensorflowFinder(importlib.abc.MetaPathFinder):
     """Sets the level of Abseil's log when TensorFlow is about to be imported."""
+
+    def __init__(self, level: str) -> None:
+        self.level = level
 
     def find_spec(
         self, fullname: str, path: object, target: object = None
@@ -100,18 +110,17 @@ class _TensorflowFinder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.origin is not None:
-            _set_abseil_level(Path(spec.origin))
+            _set_abseil_level(Path(spec.origin), self.level)
         return spec
 
 
-def _set_abseil_level(tensorflow: Path) -> bool:
+def _set_abseil_level(tensorflow: Path, level: str) -> bool:
     """Set the level of Abseil's log; `tensorflow` is the __init__.py of TensorFlow.
 
     Returns:
-        Whether it was set: False if LOG_LEVEL_SETTING is not a number, or in a build of TensorFlow
-        with another version of Abseil.
+        Whether it was set: False if the level is not a number, or in a build of TensorFlow with
+        another version of Abseil.
     """
-    level = os.environ.get(LOG_LEVEL_SETTING, "0")
     try:
         set_level = getattr(
             ctypes.CDLL(str(tensorflow.with_name(_FRAMEWORK_LIBRARY))), _SET_LOG_LEVEL
@@ -121,7 +130,9 @@ def _set_abseil_level(tensorflow: Path) -> bool:
     if not level.isdecimal():
         return False
     set_level.argtypes, set_level.restype = [ctypes.c_int], None
-    set_level(min(int(level), _FATAL))  # Both logs number the levels from 0, INFO, to 3, FATAL.
+    set_level(
+        min(int(level), int(_FATAL))
+    )  # Both logs number the levels from 0, INFO, to 3, FATAL.
     return True
 
 

@@ -253,7 +253,13 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
         for side, default in (("lower", 0.0), ("upper", 1.0))
     },
     "MTL.loss_balance": (
-        lambda owner: owner.window or owner.closeness or owner.edgemask or owner.refine,
+        lambda owner: (
+            owner.window
+            or owner.closeness
+            or owner.edgemask
+            or owner.refine
+            or len(owner.registered_tasks) > 0
+        ),
         "applies with an auxiliary task only",
         (0,),
     ),

@@ -1,8 +1,4 @@
-"""A task that the package does not have, with label keys of its own, from records to metrics.
-
-Beside the registry, which the tests replace, such a task is its module (here, the classes below),
-its fields in model.proto and their rules; the tests use the switch of the foreground task.
-"""
+"""A registered task, with label keys of its own, from records to metrics."""
 
 from dataclasses import dataclass
 
@@ -12,6 +8,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
+import object_detection_mtl as odm
 from object_detection_mtl import jobs
 from object_detection_mtl.builders import input_reader_builder, label_builder, mtl_builder
 from object_detection_mtl.checkpoints import loading
@@ -75,7 +72,7 @@ class SizeTask(keras.layers.Layer):
         return {}
 
     def tf1_variables(self):
-        return {"SizeTask/weights": self.linear.kernel, "SizeTask/biases": self.linear.bias}
+        return {"size/weights": self.linear.kernel, "size/biases": self.linear.bias}
 
     def errors(self, predictions, groundtruth):
         rows = tf.maximum(groundtruth[Groundtruth.proposal_matches], 0)
@@ -86,8 +83,8 @@ class SizeTask(keras.layers.Layer):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    entry = mtl_builder.TaskEntry(lambda parts: SizeTask(), lambda config: SizeLabels(), "SizeTask")
-    monkeypatch.setitem(mtl_builder.TASKS, "edgemask", entry)
+    monkeypatch.setattr(mtl_builder, "REGISTERED_TASKS", {})
+    mtl_builder.register_task("size", lambda parts: SizeTask(), SizeLabels())
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +96,7 @@ def directory(tmp_path_factory):
 
 def load(directory, *overrides):
     return records.load(
-        directory, "model.mtl.edgemask=true", "train_config.num_steps=1", *overrides
+        directory, 'model.mtl.registered_tasks=["size"]', "train_config.num_steps=1", *overrides
     )
 
 
@@ -143,14 +140,14 @@ def test_it_is_trained_evaluated_and_restored(directory, tmp_path):
 
 
 def test_records_cannot_store_its_labels():
-    text = "faster_rcnn { num_classes: 2 } mtl { edgemask: true label_source: RECORD }"
-    with pytest.raises(ValueError, match="cannot store labels of edgemask; .*ON_THE_FLY"):
+    text = "faster_rcnn { num_classes: 2 } mtl { registered_tasks: 'size' label_source: RECORD }"
+    with pytest.raises(ValueError, match="cannot store labels of size; .*ON_THE_FLY"):
         label_builder.build(text_format.Parse(text, model_pb2.DetectionModel()))
 
 
 def test_a_detection_checkpoint_fills_it(directory):
     config = load(directory).train_config
-    assert "SizeTask/" in mtl_builder.restored_scopes(config)
+    assert "size/" in mtl_builder.restored_scopes(config)
 
 
 class WrongKeys(SizeLabels):
@@ -174,3 +171,31 @@ def test_labels_that_contradict_their_specs_are_named(labels, message):
     example = {Groundtruth.boxes: tf.zeros([1, 4]), Groundtruth.classes: tf.constant([1])}
     with pytest.raises(ValueError, match=message):
         LabelMaker((labels,), 2).label(example, tf.constant([8, 8]), tf.constant([0, 0]))
+
+
+def test_a_task_that_is_not_registered_is_named():
+    config = text_format.Parse('registered_tasks: "sizes"', model_pb2.MTL())
+    with pytest.raises(ValueError, match=r"has 'sizes', .* \(registered: size\)"):
+        mtl_builder.enabled_tasks(config)
+    with pytest.raises(ValueError, match="'sizes' is unknown; .* size.*size"):
+        odm.build_detector("faster_rcnn_mobilenet_v1", num_classes=2, tasks=["sizes"])
+
+
+@pytest.mark.parametrize("name", ["window", "foreground", "refine", "two words", ""])
+def test_names_of_registered_tasks_are_their_own(name):
+    with pytest.raises(ValueError, match="task name"):
+        mtl_builder.register_task(name, lambda parts: SizeTask(), SizeLabels())
+
+
+def test_variables_of_registered_tasks_have_its_name():
+    mtl_builder.register_task("other", lambda parts: SizeTask(), SizeLabels())
+    with pytest.raises(ValueError, match='"other/", by which checkpoints'):
+        odm.build_detector("faster_rcnn_mobilenet_v1", num_classes=2, tasks=["other"])
+
+
+def test_a_type_enables_registered_tasks_beside_those_of_the_package():
+    detector = odm.build_detector(
+        "faster_rcnn_mobilenet_v1", num_classes=2, tasks=["size", "foreground"], refine=True
+    )
+    assert [task.name for task in detector.model.aux_tasks] == ["EdgeMaskPredictor", "size"]
+    assert detector.model.refiner.linear_layers[0].kernel.shape == (3 + 1, 3)

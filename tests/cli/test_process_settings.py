@@ -50,6 +50,7 @@ os.dup2(1, 2)
 {before}
 from object_detection_mtl.cli import process_settings
 process_settings.quiet_tensorflow()
+process_settings.quiet_tensorflow()  # changes nothing
 import tensorflow
 from tensorflow.python.grappler import cluster
 cluster.Cluster()
