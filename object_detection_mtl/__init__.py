@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from object_detection_mtl.api.detections import Detections
     from object_detection_mtl.api.detector import Detector
     from object_detection_mtl.api.detector_building import build_detector
-    from object_detection_mtl.api.detector_evaluation import evaluate_detector
+    from object_detection_mtl.api.detector_evaluation import (
+        evaluate_checkpoints,
+        evaluate_detector,
+    )
     from object_detection_mtl.api.detector_export import export_detector
     from object_detection_mtl.api.detector_training import train_detector
     from object_detection_mtl.api.model_loading import load_detector
@@ -32,6 +35,7 @@ __all__ = [
     "Detector",
     "TrainingCallback",
     "build_detector",
+    "evaluate_checkpoints",
     "evaluate_detector",
     "export_detector",
     "load_config",
@@ -45,6 +49,7 @@ _MODULES = {
     "Detector": "api.detector",
     "TrainingCallback": "training.training_callbacks",
     "build_detector": "api.detector_building",
+    "evaluate_checkpoints": "api.detector_evaluation",
     "evaluate_detector": "api.detector_evaluation",
     "export_detector": "api.detector_export",
     "load_config": "api.config_loading",

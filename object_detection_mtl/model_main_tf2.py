@@ -226,8 +226,7 @@ def _choose_kernels(config: Any) -> None:
 
 
 def _evaluate(config: Any) -> int:
-    from object_detection_mtl import jobs
-    from object_detection_mtl.reporting.checkpoint_report import ReportRequest
+    import object_detection_mtl as odm
 
     if FLAGS.eval_on_train_data:
         config.train_input_reader.sample_1_of_n_examples = (
@@ -235,17 +234,17 @@ def _evaluate(config: Any) -> int:
         )
     elif FLAGS.sample_1_of_n_eval_examples is not None and config.eval_input_reader:
         config.eval_input_reader[0].sample_1_of_n_examples = FLAGS.sample_1_of_n_eval_examples
-    jobs.evaluate(
-        config,
+    odm.evaluate_checkpoints(
         FLAGS.checkpoint_dir,
-        FLAGS.model_dir,
-        timeout=FLAGS.eval_timeout,
+        config=config,
+        output_dir=FLAGS.model_dir,
         once=FLAGS.eval_once,
+        timeout=FLAGS.eval_timeout,
+        num_steps=FLAGS.num_train_steps,
         on_train_data=FLAGS.eval_on_train_data,
-        num_train_steps=FLAGS.num_train_steps,
+        report=FLAGS.report,
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
-        report=ReportRequest(FLAGS.report) if FLAGS.report else None,
         on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
     )
     return 0

@@ -12,7 +12,9 @@ OUTPUT="$(mkdir -p "${1:-demo_output}" && cd "${1:-demo_output}" && pwd)"
 # A step takes about four times as long on CPUs without AVX-512.
 STEPS="${STEPS:-$(grep -qw avx512f /proc/cpuinfo 2>/dev/null && echo 300 || echo 200)}"
 make_venv
+installation_start=$SECONDS
 install "$ROOT"
+seconds_of_installation=$((SECONDS - installation_start))
 
 # Outside of the sources, so that the installed package runs.
 cd "$OUTPUT"
@@ -32,6 +34,13 @@ report_time() {
   done
 }
 report_time &
+# Sets cpu to the CPU time, in seconds, of all commands that have ended.
+read_cpu_time() {
+  times >"$OUTPUT/.step"
+  cpu=$(awk 'NR == 2 { gsub("[ms]", " "); print int($1 * 60 + $2 + $3 * 60 + $4) }' "$OUTPUT/.step")
+}
+read_cpu_time
+cpu_of_installation=$cpu
 trap 'kill '$!' 2>/dev/null; rm -f "$OUTPUT/.step"' EXIT
 
 step "1/7 Drawing images with VOC annotations"
@@ -74,7 +83,13 @@ while read -r name; do IMAGES+=(--images="$DATA/JPEGImages/$name.jpg"); done \
 detect_objects --saved_model_dir="$EXPORT/saved_model" \
   "${IMAGES[@]}" --output_dir="$OUTPUT/detections" --min_score=0.5
 
-step "Done in $((SECONDS - seconds_at_start)) s after installation. Open in a browser:"
+seconds=$((SECONDS - seconds_at_start))
+step "Done: $seconds s after installation. Open in a browser:"
 echo "$OUTPUT/report/report.html    detections, auxiliary predictions beside labels, losses, errors"
 echo "$OUTPUT/labels/index.html     the labels of the auxiliary tasks"
 echo "and look at the images in $OUTPUT/detections"
+echo
+echo "From \`pip install .\` to the first detections: $((seconds_of_installation + seconds)) s," \
+  "of that $seconds_of_installation s installation"
+read_cpu_time
+echo "CPU time after installation: $((cpu - cpu_of_installation)) s"

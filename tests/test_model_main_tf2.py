@@ -135,6 +135,7 @@ def test_a_checkpoint_dir_means_evaluation(directory, calls):
     assert config.eval_input_reader[0].sample_1_of_n_examples == 1
     assert options == {
         "timeout": 3600,
+        "min_interval": None,
         "once": False,
         "on_train_data": False,
         "engine": "tensorflow",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -165,18 +166,25 @@ class Detector:
         output_dir: str | os.PathLike[str],
         *,
         recursive: bool = False,
+        runner: str | None = None,
+        runner_options: Sequence[str] = (),
+        num_shards: int = 1,
         **options: Any,
     ) -> DetectionSummary:
         """Detect in files and write the results, as the command detect_objects does.
 
         Writes detections.json and images.json (COCO's formats), drawn_images/ and, on request,
         detections.record. Unreadable images are skipped and reported. An interrupted run is
-        resumed by the same call.
+        resumed by the same call, except one of a runner.
 
         Args:
             images: image files, directories of images, TFRecords, videos, or patterns.
             output_dir: created if it does not exist.
             recursive: search the subdirectories of a directory, too.
+            runner: name of an Apache Beam runner, such as "DirectRunner", whose workers load the
+                detector from its files; None detects in this process.
+            runner_options: options of the runner, "name=value" each.
+            num_shards: with a runner: number of detection files.
             **options: further fields of `DetectionOptions`: min_score, max_detections, save_images,
                 apply_exif_orientation, output_format, discard_image_pixels, batch_size,
                 num_readers, class_names.
@@ -202,9 +210,13 @@ class Detector:
         output_dir = Path(output_dir).expanduser()
         output_paths.raise_if_file("output_dir", output_dir)
         arguments = [images] if isinstance(images, str | os.PathLike) else images
-        files = input_files.find_input_files(
-            [os.fspath(item) for item in arguments], recursive=recursive, without=output_dir
+        find = functools.partial(
+            input_files.find_input_files,
+            [os.fspath(item) for item in arguments],
+            recursive=recursive,
+            without=output_dir,
         )
+        files = find()
         try:
             checked = DetectionOptions(
                 output_dir,
@@ -212,7 +224,20 @@ class Detector:
             )
         except TypeError as error:
             raise ValueError(f"detect_files has no such option: {error}") from error
-        return self.detect_input_files(files, checked)
+        if runner is None:
+            if runner_options or num_shards != 1:
+                raise ValueError("runner_options and num_shards need a runner")
+            return self.detect_input_files(files, checked)
+        from object_detection_mtl.api import worker_detection
+
+        return worker_detection.detect_on_workers(
+            self,
+            find,
+            checked,
+            runner=runner,
+            runner_options=runner_options,
+            num_shards=num_shards,
+        )
 
     def detect_input_files(
         self, files: Sequence[InputFile], options: DetectionOptions

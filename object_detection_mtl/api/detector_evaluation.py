@@ -1,4 +1,4 @@
-"""Evaluation of a detector on any dataset."""
+"""Evaluation of a detector, or of a training's checkpoints, on any dataset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from object_detection_mtl.api import dataset_config
+from object_detection_mtl.api import config_loading, dataset_config, model_search
 from object_detection_mtl.config.errors import ConfigError, suggestion
 
 if TYPE_CHECKING:
@@ -82,6 +82,95 @@ def evaluate_detector(
             os.path.expanduser(output_dir or os.path.join(scratch, "metrics")),
             _request(report, report_options),
             on_train_data=on_train_data and dataset is None,
+        )
+
+
+def evaluate_checkpoints(
+    checkpoint_dir: str | os.PathLike[str],
+    dataset: Any = None,
+    *,
+    config: TrainEvalPipelineConfig | str | os.PathLike[str] | None = None,
+    metrics: str | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    once: bool = False,
+    timeout: float = 3600.0,
+    min_interval: float | None = None,
+    num_steps: int | None = None,
+    on_train_data: bool = False,
+    report: str | os.PathLike[str] | None = None,
+    engine: str = "tensorflow",
+    precision: str = "float32",
+    on_damaged_checkpoint: str = "fallback",
+) -> dict[str, float]:
+    """Evaluate the newest checkpoint, then every new one until the training has ended.
+
+    For a second process beside a training; `train_detector(..., validation=...)` evaluates in the
+    training itself.
+
+    Args:
+        checkpoint_dir: directory of the training; or the prefix of one checkpoint, which is
+            evaluated once.
+        dataset: see `evaluate_detector`; None for the validation records of the configuration.
+        config: configuration of the training. Default: the pipeline.config of the directory, which
+            the training writes when it starts.
+        metrics: "voc" or "coco"; None for those of the configuration.
+        output_dir: directory of the metrics as JSON and TensorBoard's events, in
+            `eval/<name of the input reader>`. Default: that of the checkpoints.
+        once: evaluate the newest checkpoint and return.
+        timeout: maximum seconds to wait for a new checkpoint.
+        min_interval: minimum seconds between two evaluations; None for
+            eval_config.eval_interval_secs.
+        num_steps: step at which the training ends; None for train_config.num_steps.
+        on_train_data: without `dataset`: evaluate on the training records, not augmented.
+        report: directory of a report of one checkpoint's errors.
+        engine: runtime of the detector; see `load_detector`.
+        precision: see `load_detector`.
+        on_damaged_checkpoint: "fallback" evaluates the newest complete checkpoint; "fail" stops if
+            the newest is corrupt.
+
+    Returns:
+        The metrics of the last evaluation; see `evaluate_detector`.
+
+    Raises:
+        FileNotFoundError: there is no configuration, or no checkpoint appeared in time.
+        ValueError: the dataset or an argument is unusable.
+
+    Example:
+        >>> import numpy as np
+        >>> import object_detection_mtl as odm
+        >>> image = np.zeros((64, 80, 3), np.uint8)
+        >>> example = {"image": image, "boxes": [[10, 20, 50, 60]], "labels": [1]}
+        >>> found = odm.evaluate_checkpoints("run", [example], metrics="voc", once=True)
+        >>> 0 <= found["PascalBoxes_Precision/mAP@0.5IOU"] <= 1
+        True
+    """
+    from object_detection_mtl import jobs
+    from object_detection_mtl.inference import model_files
+
+    directory = os.path.expanduser(os.fspath(checkpoint_dir))
+    if config is None:
+        config = model_search.find_config(directory)
+    resolved = _with_metrics(config_loading.as_config(config), metrics)
+    with tempfile.TemporaryDirectory() as scratch:
+        if dataset is not None:
+            names = model_files.names_from_config(resolved)
+            changed = dataset_config.DatasetConfig(resolved, scratch, names)
+            changed.set_validation(dataset)
+            resolved = changed.config
+        default = directory if os.path.isdir(directory) else os.path.dirname(directory) or "."
+        return jobs.evaluate(
+            resolved,
+            directory,
+            os.path.expanduser(output_dir or default),
+            timeout=timeout,
+            min_interval=min_interval,
+            once=once,
+            on_train_data=on_train_data and dataset is None,
+            num_train_steps=num_steps,
+            engine=engine,
+            precision=precision,
+            report=_request(report, None),
+            on_damaged_checkpoint=on_damaged_checkpoint,
         )
 
 

@@ -16,7 +16,6 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.config.errors import suggestion
 
 if TYPE_CHECKING:
-    from object_detection_mtl.inference.predictor import StagedPredictor
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 _TENSORFLOW, _FLOAT32 = "tensorflow", "float32"
@@ -69,22 +68,6 @@ def load_detector(
         resolved = _config_of(files, config)
         return _from_checkpoint(files, resolved, names, engine or _TENSORFLOW, precision)
     return _from_export(files, names, engine, precision)
-
-
-def load_predictor(config_text: str, checkpoint_path: str) -> StagedPredictor:
-    """Return the predictor of a checkpoint, for workers that get the configuration as text.
-
-    Args:
-        config_text: text of a resolved configuration, by `pipeline.to_text`.
-        checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
-
-    Raises:
-        FileNotFoundError, ValueError: see `load_detector`.
-    """
-    from object_detection_mtl.inference import predictor
-
-    detector = load_detector(checkpoint_path, config=pipeline.parse(config_text))
-    return predictor.from_detector(detector.require_model("detect"))
 
 
 def load_weights(detector: Detector, prefix: str) -> None:

@@ -95,6 +95,25 @@ def find_checkpoint(path: str | os.PathLike[str]) -> ModelFiles:
     )
 
 
+def find_config(checkpoint: str | os.PathLike[str]) -> Path:
+    """Return the configuration beside checkpoints that may not exist yet.
+
+    Args:
+        checkpoint: directory of a training, or the prefix of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    place = Path(checkpoint).absolute()
+    for directory in (place, place.parent, place.parent.parent):
+        if found := _config_in(directory):
+            return found
+    raise FileNotFoundError(
+        f"no {CONFIG_NAME} beside {os.fspath(checkpoint)!r}, which a training writes when it "
+        "starts; check the path, or give config=..., the configuration of the training"
+    )
+
+
 def _config_in(directory: Path) -> Path | None:
     path = directory / CONFIG_NAME
     return path if path.is_file() else None

@@ -34,9 +34,9 @@ from object_detection_mtl.cli import command_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from object_detection_mtl.api.detector import Detector
     from object_detection_mtl.inference.detection_options import DetectionOptions
     from object_detection_mtl.inference.detection_run import DetectionSummary
-    from object_detection_mtl.inference.predictor import Predictor
     from object_detection_mtl.inference.sources.input_files import InputFile
 
 FLAGS = flags.FLAGS
@@ -246,49 +246,29 @@ def _check_runner_flags() -> None:
 def _detect_with_beam(
     find: Callable[[], Sequence[InputFile]], output_dir: Path
 ) -> DetectionSummary:
-    from object_detection_mtl.inference import beam_detection, predictor
+    from object_detection_mtl.api import worker_detection
 
-    load, class_names = _make_loader()
-    options = _make_options(output_dir, class_names)
-    # An error of the model is reported here rather than by every worker.
-    predictor.check_batch_size(predictor.as_staged_predictor(load()), options.batch_size)
-    summary = beam_detection.detect_with_beam(
-        load,
+    detector = _load_detector()
+    summary = worker_detection.detect_on_workers(
+        detector,
         find,
-        options,
-        num_shards=FLAGS.num_shards,
+        _make_options(output_dir, detector.class_names),
         runner=FLAGS.runner,
         runner_options=FLAGS.runner_option,
+        num_shards=FLAGS.num_shards,
     )
     for label, message in summary.failures.items():
         print(f"{label}: {message}", file=sys.stderr)
     return summary
 
 
-def _make_loader() -> tuple[Callable[[], Predictor], dict[int, str]]:
-    """Return a function that loads the predictor on another machine, and the class names."""
-    from object_detection_mtl.inference import model_files, predictor, runtime_predictor
-
-    if FLAGS.exported_model:
-        path = os.path.expanduser(FLAGS.exported_model)
-        load = functools.partial(runtime_predictor.from_exported_model, path)
-        return load, _given_names() or model_files.names_from_exported_model(path)
-    if FLAGS.saved_model_dir:
-        directory = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
-        class_names = _given_names() or model_files.names_from_saved_model(directory)
-        return functools.partial(predictor.from_saved_model, directory), class_names
-
-    from object_detection_mtl.api import model_loading
-    from object_detection_mtl.config import pipeline
-
-    config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
-    load = functools.partial(
-        model_loading.load_predictor, pipeline.to_text(config), FLAGS.checkpoint_dir
-    )
-    return load, _given_names() or model_files.names_from_config(config)
-
-
 def _detect_here(files: list[InputFile], output_dir: Path) -> DetectionSummary:
+    detector = _load_detector()
+    options = _make_options(output_dir, detector.class_names, detector.version)
+    return detector.detect_input_files(files, options)
+
+
+def _load_detector() -> Detector:
     import object_detection_mtl as odm
 
     config = None
@@ -299,15 +279,13 @@ def _detect_here(files: list[InputFile], output_dir: Path) -> DetectionSummary:
         from object_detection_mtl.inference import model_files
 
         path = model_files.find_saved_model(os.path.expanduser(FLAGS.saved_model_dir))
-    detector = odm.load_detector(
+    return odm.load_detector(
         path,
         config=config,
         class_names=_given_names(),
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
     )
-    options = _make_options(output_dir, detector.class_names, detector.version)
-    return detector.detect_input_files(files, options)
 
 
 def _given_names() -> dict[int, str] | None:

@@ -35,7 +35,13 @@ def make_strategy(
     if num_workers > 1:
         _check_cluster(num_workers)
         return tf.distribute.MultiWorkerMirroredStrategy()
-    return tf.distribute.MirroredStrategy()
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # In notebooks it prints the devices, at level INFO.
+    try:
+        return tf.distribute.MirroredStrategy()
+    finally:
+        logger.setLevel(level)
 
 
 def _tpu_strategy(tpu_name: str | None) -> tf.distribute.Strategy:

@@ -220,9 +220,9 @@ class TrainingStep:
     ) -> dict[str, tf.Tensor]:
         """Compute every term, weighted here and nowhere else, and their total."""
         predictions = self.detector.predict(
-            batch[Batch.inputs], batch[Batch.true_image_shapes], batch, seed=seed
+            batch[Batch.inputs], batch[Batch.true_image_shapes], batch, seed=seed, training=True
         )
-        terms = self.detector.loss(predictions, batch, seed=seed)
+        terms = self.detector.loss(predictions, batch, seed=seed, training=True)
         weights = self.detector.loss_weights
         balance = self.detector.loss_balance
         weighted = {

@@ -119,3 +119,29 @@ def test_metrics_have_short_names():
     from object_detection_mtl.config import validation
 
     assert set(detector_evaluation.METRICS.values()) <= set(validation.METRICS)
+
+
+def test_checkpoints_of_a_training_have_its_config_beside_them(tmp_path, monkeypatch):
+    from object_detection_mtl import jobs
+
+    calls = []
+
+    def evaluate(*arguments, **options):
+        calls.append((arguments, options))
+        return {MAP: 0.5}
+
+    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no pipeline.config beside .*run'.*config="):
+        odm.evaluate_checkpoints(tmp_path / "run")
+    tiny_detectors.save_config(tmp_path / "run" / "pipeline.config")
+    assert odm.evaluate_checkpoints(tmp_path / "run", timeout=5, metrics="coco") == {MAP: 0.5}
+    [((config, directory, output_dir), options)] = calls
+    assert directory == output_dir == str(tmp_path / "run")
+    assert list(config.eval_config.metrics_set) == ["coco_detection_metrics"]
+    assert (options["timeout"], options["once"], options["report"]) == (5, False, None)
+    odm.evaluate_checkpoints(tmp_path / "run" / "ckpt-3", EXAMPLES, on_train_data=True)
+    (config, prefix, output_dir), options = calls[1]
+    assert (prefix, output_dir) == (str(tmp_path / "run" / "ckpt-3"), str(tmp_path / "run"))
+    assert config.eval_input_reader[0].tf_record_input_reader.input_path[0].endswith(".record")
+    assert options["on_train_data"] is False

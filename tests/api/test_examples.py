@@ -13,6 +13,7 @@ from tests.api import tiny_detectors
 SLOW = (
     "Detector.detect_files",
     "Detector.predict",
+    "evaluate_checkpoints",
     "evaluate_detector",
     "export_detector",
     "train_detector",

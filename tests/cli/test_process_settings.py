@@ -56,6 +56,20 @@ from tensorflow.python.grappler import cluster
 cluster.Cluster()
 print(len([finder for finder in sys.meta_path if "Tensorflow" in type(finder).__name__]))
 """
+# All that a user of the Python functions sees.
+DETECT_AND_EXPORT = """
+import os, tempfile
+os.dup2(1, 2)
+import numpy as np
+import object_detection_mtl as odm
+from tests.api import tiny_detectors
+detector = odm.build_detector(tiny_detectors.config())
+detector.predict(np.zeros((64, 80, 3), np.uint8))
+with tempfile.TemporaryDirectory() as directory:
+    path = odm.export_detector(detector, directory)
+    detections = odm.load_detector(path).predict(np.zeros((64, 80, 3), np.uint8))
+print(len(detections) >= 0)
+"""
 # The training command up to the choice of kernels.
 TRAIN = """
 import sys
@@ -203,3 +217,9 @@ def test_log_level_of_the_environment_applies_to_the_graph_optimizer(before, lev
 def test_without_a_level_nothing_is_written():
     words = processes.words(FIND_DEVICES.format(before=""), without=["TF_CPP_MIN_LOG_LEVEL"])
     assert words == ["0"]
+
+
+@pytest.mark.slow
+def test_python_functions_write_no_messages_of_tensorflow():
+    words = processes.words(DETECT_AND_EXPORT, without=["TF_CPP_MIN_LOG_LEVEL"])
+    assert words == ["True"]
