@@ -12,6 +12,7 @@ from object_detection_mtl.data import (
     augmentation_crops,
     augmentation_labels,
     augmentation_layout,
+    augmentation_policies,
     augmentation_sizes,
 )
 from object_detection_mtl.protos import preprocessor_pb2
@@ -189,6 +190,7 @@ _TRANSLATORS: dict[str, Callable[[Any], augmentation.Augmentation]] = {
     "random_jpeg_quality": lambda step: augmentation_colors.random_jpeg_quality(
         step.random_coef, step.min_jpeg_quality, step.max_jpeg_quality
     ),
+    "autoaugment_image": lambda step: augmentation_policies.autoaugment_image(step.policy_name),
     "random_patch_gaussian": lambda step: augmentation_colors.random_patch_gaussian(
         step.random_coef,
         step.min_patch_size,
