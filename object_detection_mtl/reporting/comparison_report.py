@@ -293,7 +293,9 @@ def write_figure(comparison: DetectorComparison, path: str | Path, num_images: i
         if len(rows) == num_images:
             break
     if not rows:
-        raise ValueError("--figure: no image can be read; name their directory with --image_dir")
+        raise ValueError(
+            "--figure: no image can be read; the images of a COCO file are found with --image_dir"
+        )
     width, height = max(row.width for row in rows), sum(row.height for row in rows)
     figure = Image.new("RGB", (width, height), "white")
     top = 0

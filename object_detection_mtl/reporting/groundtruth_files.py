@@ -53,9 +53,25 @@ def read_groundtruth(
             f"ground truth {str(path)!r} does not exist; expected a COCO instances file (.json), a "
             "PASCAL VOC directory, or records"
         )
-    if Path(path).is_dir():
+    is_voc = Path(path).is_dir()
+    is_coco = not is_voc and str(path).endswith(".json")
+    if set_name and not is_voc:
+        raise ValueError(
+            f"--set={set_name}: only PASCAL VOC directories have sets, and {str(path)!r} is none. "
+            "Omit --set"
+        )
+    if image_dir and not is_coco:
+        raise ValueError(
+            f"--image_dir={image_dir}: only COCO files need it; {str(path)!r} has its images. Omit "
+            "--image_dir"
+        )
+    if image_dir and not Path(image_dir).is_dir():
+        raise FileNotFoundError(
+            f"--image_dir={image_dir}: no such directory; expected that of the images of {path}"
+        )
+    if is_voc:
         return _read_voc(Path(path), categories, set_name)
-    if str(path).endswith(".json"):
+    if is_coco:
         return _read_coco(path, categories, Path(image_dir) if image_dir else None)
     return _read_records(str(path), categories)
 
@@ -137,6 +153,9 @@ def _read_coco(
     numbers = {number: ids[name] for name, number in file.categories.items() if name in ids}
     notes = _notes(unknown)
     notes += tuple(f"{note}." for note in file.notes)
+    missing = sum(image.read_bytes is None for image in images)
+    if image_dir and missing:
+        notes += (f"{image_dir} lacks the files of {missing} of {counted(len(images), 'image')}.",)
     if file.num_unlisted:
         notes += (f"{file.num_unlisted} annotations belong to images that the file does not list.",)
     return EvaluationSet("", categories, images, notes, numbers)

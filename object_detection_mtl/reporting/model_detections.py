@@ -88,7 +88,7 @@ def _detect(
 ) -> DetectedObjects:
     if image.read_bytes is None:
         raise ValueError(
-            f"image {image.image_id!r} has no image file; name the directory of the images with "
+            f"image {image.image_id!r} has no image file; the images of a COCO file are found with "
             "--image_dir"
         )
     try:

@@ -56,6 +56,23 @@ def test_objects_outside_of_the_label_map_are_counted(kind, tmp_path):
     assert made.notes == ("Skipped 1 object of classes that are not in the label map.",)
 
 
+def test_missing_image_files_are_counted(tmp_path):
+    write_images(tmp_path / "images")
+    (tmp_path / "images" / "a.jpg").unlink()
+    made = read_groundtruth(write_coco(tmp_path / "coco.json"), image_dir=tmp_path / "images")
+    assert made.notes == (f"{tmp_path}/images lacks the files of 1 of 3 images.",)
+
+
+def test_options_of_other_formats_are_refused(tmp_path):
+    coco, voc = write_coco(tmp_path / "coco.json"), write_voc(tmp_path / "voc")
+    with pytest.raises(ValueError, match="--set=val: only PASCAL VOC directories have sets"):
+        read_groundtruth(coco, set_name="val")
+    with pytest.raises(ValueError, match="only COCO files need it; .*voc' has its images"):
+        read_groundtruth(voc, image_dir=tmp_path)
+    with pytest.raises(FileNotFoundError, match="--image_dir=nothing: no such directory"):
+        read_groundtruth(coco, image_dir="nothing")
+
+
 def test_numbers_need_no_image_files(tmp_path):
     made = read_groundtruth(write_coco(tmp_path / "coco.json"))
     assert {item.read_bytes for item in made.images} == {None}
