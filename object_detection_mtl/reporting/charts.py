@@ -19,6 +19,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from object_detection_mtl.evaluation.error_analysis import KINDS
+from object_detection_mtl.reporting import score_curves
 from object_detection_mtl.reporting.breakdowns import BreakdownRow
 from object_detection_mtl.reporting.confusion import ConfusionMatrix
 from object_detection_mtl.reporting.detector_comparison import Difference
@@ -30,7 +31,7 @@ from object_detection_mtl.reporting.report_contents import (
     SCORE_GRID,
     ClassNumbers,
 )
-from object_detection_mtl.reporting.score_curves import Calibration, at_thresholds
+from object_detection_mtl.reporting.score_curves import Calibration
 
 # Becomes the text color of the page.
 _INK = "#010203"
@@ -131,27 +132,50 @@ def _thinned(*columns: np.ndarray) -> list[np.ndarray]:
 def precision_recall_chart(classes: Sequence[ClassNumbers], threshold: float) -> Markup:
     """Return precision over recall at an IoU threshold: mean, and a line for each class."""
     axes = _new_axes(_THIRD)
-    sampled = []
-    for number, item in enumerate(_most_frequent(classes)):
+    for number, item in enumerate(_most_frequent(classes)[:_MAX_CURVES]):
         curve = item.curves[threshold]
-        envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
-        places = np.searchsorted(curve.recall, SCORE_GRID)
-        sampled.append(np.append(envelope, 0.0)[places])
-        if number < _MAX_CURVES and len(envelope):
+        envelope = score_curves.envelope(curve)
+        if len(envelope):
             recall, precision = _thinned(
                 np.append(0.0, curve.recall), np.append(envelope[0], envelope)
             )
             _class_line(axes, recall, precision, number, item.name)
-    _mean_line(axes, sampled)
+    _mean_line(axes, mean_precision(classes, threshold))
     _unit_axes(axes, f"Precision and recall at IoU {threshold}", "recall", "precision")
     _legend_below(axes)
     return _svg(axes, f"Precision over recall at IoU {threshold}, a line for each class")
 
 
-def _mean_line(axes: Any, values: list[np.ndarray]) -> None:
-    if values:
-        mean = np.mean(values, axis=0)
-        axes.plot(SCORE_GRID, mean, color=_INK, linewidth=2.2, label="mean of all classes")
+def mean_precision(classes: Sequence[ClassNumbers], threshold: float) -> np.ndarray:
+    """Return the mean precision of the classes at the recalls of SCORE_GRID; NaN without one."""
+    known = [item.curves[threshold] for item in classes if item.num_objects]
+    return _mean([score_curves.precision_at_recalls(curve, SCORE_GRID) for curve in known])
+
+
+def mean_f1(classes: Sequence[ClassNumbers]) -> np.ndarray:
+    """Return the mean F1 of the classes at the thresholds of SCORE_GRID; NaN without one."""
+    known = [item.curves[IOU_THRESHOLDS[0]] for item in classes if item.num_objects]
+    return _mean([score_curves.at_thresholds(curve, SCORE_GRID)[2] for curve in known])
+
+
+def _mean(values: list[np.ndarray]) -> np.ndarray:
+    return np.mean(values, axis=0) if values else np.full(len(SCORE_GRID), np.nan)
+
+
+@_styled
+def detectors_chart(curves: Mapping[str, np.ndarray], title: str, x: str, y: str) -> Markup:
+    """Return a line over SCORE_GRID for each detector; the reference is dashed."""
+    axes = _new_axes(_THIRD)
+    for number, (name, values) in enumerate(curves.items()):
+        color, style = (COLORS[(number - 1) % len(COLORS)], "-") if number else (_INK, "--")
+        axes.plot(SCORE_GRID, values, color=color, linestyle=style, label=shortened(name))
+    _unit_axes(axes, title, x, y)
+    _legend_below(axes)
+    return _svg(axes, f"{title}, a line for each detector")
+
+
+def _mean_line(axes: Any, values: np.ndarray) -> None:
+    axes.plot(SCORE_GRID, values, color=_INK, linewidth=2.2, label="mean of all classes")
 
 
 def _class_line(axes: Any, x: np.ndarray, y: np.ndarray, number: int, name: str) -> None:
@@ -179,16 +203,13 @@ def shortened(name: str, length: int = 22) -> str:
 def f1_chart(classes: Sequence[ClassNumbers]) -> Markup:
     """Return F1 over the score threshold: mean, and a line for each class with its best point."""
     axes = _new_axes(_THIRD)
-    values = []
-    for number, item in enumerate(_most_frequent(classes)):
-        _, _, f1 = at_thresholds(item.curves[IOU_THRESHOLDS[0]], SCORE_GRID)
-        values.append(f1)
-        if number < _MAX_CURVES:
-            _class_line(axes, SCORE_GRID, f1, number, item.name)
+    for number, item in enumerate(_most_frequent(classes)[:_MAX_CURVES]):
+        _, _, f1 = score_curves.at_thresholds(item.curves[IOU_THRESHOLDS[0]], SCORE_GRID)
+        _class_line(axes, SCORE_GRID, f1, number, item.name)
         if number < _MAX_NAMED_CURVES:
             best = item.best_f1
             axes.plot([best.threshold], [best.f1], color=COLORS[number], marker="o", markersize=5)
-    _mean_line(axes, values)
+    _mean_line(axes, mean_f1(classes))
     _unit_axes(axes, "F1 at IoU 0.5", "score threshold", "F1")
     _legend_below(axes)
     return _svg(axes, "F1 over the score threshold, a line for each class")

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from object_detection_mtl import visualization
@@ -22,7 +24,7 @@ from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 from object_detection_mtl.reporting.image_views import ViewMaker
 from object_detection_mtl.reporting.mistakes import KIND_NAMES
 from object_detection_mtl.reporting.page import render_page, write_atomically
-from object_detection_mtl.reporting.report_contents import ERROR_THRESHOLDS
+from object_detection_mtl.reporting.report_contents import ERROR_THRESHOLDS, IOU_THRESHOLDS
 from object_detection_mtl.reporting.tide_errors import TIDE_KINDS
 
 PAGE_NAME = "comparison.html"
@@ -34,12 +36,14 @@ METRIC_NAMES = (
     ("AP75", "DetectionBoxes_Precision/mAP@.75IOU"),
     ("AR100", "DetectionBoxes_Recall/AR@100"),
     ("VOC mAP", "PascalBoxes_Precision/mAP@0.5IOU"),
+    ("calibration error", "Calibration/ExpectedError"),
 )
 _ERROR_SCORE = 0.5
 _MAX_IMAGES = 36
 _SECTIONS = (
     ("summary", "Summary"),
     ("classes", "Classes"),
+    ("curves", "Curves"),
     ("errors", "Errors"),
     ("costs", "TIDE"),
     ("groups", "Groups"),
@@ -145,7 +149,8 @@ def comparison_page(comparison: DetectorComparison, num_resamples: int) -> str:
                 "differences": [
                     charts.differences_chart(difference, first.names)
                     for difference in comparison.differences
-                ]
+                ],
+                "curves": _curves(comparison),
             },
             "classes": _class_rows(comparison),
             "kinds": [KIND_NAMES[kind] for kind in KINDS],
@@ -205,6 +210,28 @@ def _class_rows(comparison: DetectorComparison) -> list[dict[str, Any]]:
         }
         for number, item in enumerate(comparison.detectors[0].runs[0].classes)
     ]
+
+
+def _curves(comparison: DetectorComparison) -> list[Markup]:
+    """Return charts of the mean curves of the detectors; of several runs the mean."""
+
+    def means(mean_of: Callable[..., np.ndarray], *arguments: float) -> dict[str, np.ndarray]:
+        return {
+            detector.name: np.mean([mean_of(run.classes, *arguments) for run in detector.runs], 0)
+            for detector in comparison.detectors
+        }
+
+    made = [
+        charts.detectors_chart(
+            means(charts.mean_precision, threshold),
+            f"Precision and recall at IoU {threshold}",
+            "recall",
+            "precision",
+        )
+        for threshold in IOU_THRESHOLDS
+    ]
+    f1 = means(charts.mean_f1)
+    return [*made, charts.detectors_chart(f1, "F1 at IoU 0.5", "score threshold", "F1")]
 
 
 def _error_rows(comparison: DetectorComparison) -> list[tuple[str, list[float]]]:

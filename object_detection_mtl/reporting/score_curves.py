@@ -63,6 +63,16 @@ def make_curve(scores: np.ndarray, hits: np.ndarray, num_objects: int) -> ClassC
     return ClassCurve(num_objects, ranked, curve.precision, curve.recall, area)
 
 
+def envelope(curve: ClassCurve) -> np.ndarray:
+    """Return the greatest precision [N] at each recall or a greater one."""
+    return np.maximum.accumulate(curve.precision[::-1])[::-1]
+
+
+def precision_at_recalls(curve: ClassCurve, recalls: np.ndarray) -> np.ndarray:
+    """Return the interpolated precision at ascending recalls; 0 where the recall is not reached."""
+    return np.append(envelope(curve), 0.0)[np.searchsorted(curve.recall, recalls)]
+
+
 def f1_of(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
     """Return the harmonic mean [N]; 0 where both are 0."""
     total = precision + recall

@@ -29,6 +29,9 @@ def test_the_report_of_a_comparison(comparison, tmp_path):
     assert "<a>" not in text
     assert "&lt;a&gt;" in text
     assert "b is better: 2 images" in text
+    for title in ("at IoU 0.5", "at IoU 0.75"):
+        assert f'aria-label="Precision and recall {title}, a line for each detector"' in text
+    assert 'aria-label="F1 at IoU 0.5, a line for each detector"' in text
     content = json.loads((path.parent / "differences.json").read_text())
     assert [item["runs"] for item in content["detectors"]] == [1, 2]
     assert content["differences"][0]["classes"]["dog"]["difference"] == 1

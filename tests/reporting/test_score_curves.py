@@ -9,6 +9,7 @@ from object_detection_mtl.reporting.score_curves import (
     class_curve,
     counts_at_thresholds,
     make_curve,
+    precision_at_recalls,
 )
 from tests.reporting.hand_made import CAT, FAR, A, B, image
 
@@ -88,3 +89,9 @@ def test_counts_at_thresholds():
     assert hits.tolist() == [2, 1, 1, 0]
     assert wrong.tolist() == [1, 1, 0, 0]
     assert missed.tolist() == [2, 3, 3, 4]
+
+
+def test_precision_between_the_points_of_a_curve():
+    recalls = np.array([0, 0.25, 0.3, 0.5, 0.6])
+    found = precision_at_recalls(curve([1, 0, 1], 4), recalls)
+    np.testing.assert_allclose(found, [1, 1, 2 / 3, 2 / 3, 0])
