@@ -58,7 +58,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "min_score",
         0.5,
-        "Minimum score of detections in confusion matrix, recall, mistakes and gallery.",
+        "Minimum score of detections in confusion matrix, recall, missed objects and gallery.",
         lower_bound=0,
         upper_bound=1,
     )

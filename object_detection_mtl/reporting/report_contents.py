@@ -36,7 +36,7 @@ class ReportOptions:
     """Options of a report.
 
     Attributes:
-        min_score: minimum score of the detections in confusion matrix, recall, mistakes and
+        min_score: minimum score of the detections in confusion matrix, recall, missed objects and
             gallery.
         max_gallery_images: maximum number of images in the gallery, those with the most and most
             confident mistakes; None for all.
