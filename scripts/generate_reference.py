@@ -23,6 +23,8 @@ from typing import Any
 from absl import flags
 
 ROOT = Path(__file__).resolve().parents[1]
+# Class of a table whose rows are blocks on a phone (docs/_static/custom.css).
+STACKED = "{.stacked}"
 OUTPUT = ROOT / "docs" / "reference" / "generated"
 PROTO_PACKAGE = "object_detection_mtl/protos"
 
@@ -213,7 +215,7 @@ def _message_section(schema: Schema, name: str, linked: set[str]) -> list[str]:
     lines = [f"({anchor(name)})=", f"## {name}", "", escape(schema.comments[name]), ""]
     if not message.field:
         return [*lines, "No fields.", ""]
-    lines += ["| field | default | meaning |", "|---|---|---|"]
+    lines += [STACKED, "| field | default | meaning |", "|---|---|---|"]
     enums = []
     for field in message.field:
         type_text = _type_text(field, linked)
@@ -318,7 +320,7 @@ def command_page() -> str:
     for name, module_name in commands().items():
         module = importlib.import_module(module_name)
         lines += [f"## {name}", "", *_docstring(module.__doc__ or ""), ""]
-        lines += ["| flag | default | |", "|---|---|---|"]
+        lines += [STACKED, "| flag | default | |", "|---|---|---|"]
         for flag, required in flags_of(module):
             default = "required" if required else _flag_default(flag)
             values = getattr(flag.parser, "enum_values", None)

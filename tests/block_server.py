@@ -6,7 +6,8 @@ writes one small program for each command of the package to DIRECTORY, and DIREC
 the blocks of a page. Each of them asks this server, through DIRECTORY/socket, to fork a process
 that does the work in its working directory, with its output and its exit code. A fork saves the
 import. Functions run eagerly, except in exports: two training steps of a toy detector take less
-time than their graph.
+time than their graph. A command that succeeded before with the same arguments, in the same
+directory, is not run again.
 
     run_blocks FILE
 
@@ -36,7 +37,6 @@ PRELOADED = (
     f"{PACKAGE}.reporting.checkpoint_report",
     f"{PACKAGE}.inspection.label_sheets",
     "matplotlib.pyplot",
-    "tensorflow.python.tools.saved_model_cli",
 )
 EXPORT = "exporter_main_v2"
 PAGE, STOP = "run_blocks", "stop_server"
@@ -109,51 +109,80 @@ def work(name, arguments, directory, descriptors, points):
     return exit_code(points[name].load())
 
 
-def main():
-    directory = Path(sys.argv[1]).resolve()
-    address, points = str(directory / "socket"), commands()
-    for name in (*points, PAGE, STOP):
+def write_programs(directory, names):
+    """Write the clients, and put them first in PATH; return the address of the server."""
+    address = str(directory / "socket")
+    for name in names:
         program = directory / name
         program.write_text(CLIENT.format(python=sys.executable, address=address, name=name))
         program.chmod(0o755)
     os.environ["PATH"] = f"{directory}{os.pathsep}{os.environ['PATH']}"
+    return address
+
+
+def preload():
+    """Import what several programs import."""
     from object_detection_mtl.cli import process_settings
 
     process_settings.quiet_tensorflow()
-    import tensorflow as tf
-
     for module in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     warnings.filterwarnings("ignore", ".*does not apply to tf.data functions.*")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen()
-    print("ready", flush=True)
-    children = []
+
+
+def run_in_child(link, message, descriptors, points):
+    """Do what a client asks for, answer with the exit code, and end the process."""
+    import tensorflow as tf
+
+    name, arguments, directory = json.loads(message)
+    tf.config.run_functions_eagerly(name != EXPORT)
+    code = work(name, arguments, directory, descriptors, points)
+    if TIMES:
+        with open(TIMES, "a") as file:
+            file.write(f"{sum(os.times()[:2]):.1f} {name} {arguments[1:3]}\n")
+    link.send(str(code).encode())
+    os._exit(code)
+
+
+def serve(listener, points):
+    """Answer requests until one asks to stop; return the connection of that one."""
+    children, succeeded = {}, set()
     while True:
         link = listener.accept()[0]
         message, descriptors, _, _ = socket.recv_fds(link, 2**16, 3)
-        name, arguments, place = json.loads(message)
+        name = json.loads(message)[0]
         if name == STOP:
-            break
-        child = os.fork()
-        if not child:
-            tf.config.run_functions_eagerly(name != EXPORT)
-            code = work(name, arguments, place, descriptors, points)
-            if TIMES:
-                with open(TIMES, "a") as file:
-                    file.write(f"{sum(os.times()[:2]):.1f} {name} {arguments[1:3]}\n")
-            link.send(str(code).encode())
-            os._exit(code)
-        children.append(child)
-        link.close()
-        for descriptor in descriptors:
+            for child in children:
+                os.waitpid(child, 0)
+            return link
+        while children and (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            request = children.pop(ended[0])
+            if not ended[1]:
+                succeeded.add(request)
+        if name != PAGE and message in succeeded:
+            os.write(descriptors[1], f"{name}: run before\n".encode())
+            link.send(b"0")
+        else:
+            child = os.fork()
+            if not child:
+                run_in_child(link, message, descriptors, points)
+            children[child] = message
+        for descriptor in (link.detach(), *descriptors):
             os.close(descriptor)
-    for child in children:
-        os.waitpid(child, 0)
-    print(f"{cpu_seconds():.0f} s of CPU time", flush=True)
-    link.send(b"0")
+
+
+def main():
+    points = commands()
+    address = write_programs(Path(sys.argv[1]).resolve(), (*points, PAGE, STOP))
+    preload()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)
+        with serve(listener, points) as link:
+            print(f"{cpu_seconds():.0f} s of CPU time", flush=True)
+            link.send(b"0")
 
 
 if __name__ == "__main__":

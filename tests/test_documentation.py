@@ -43,6 +43,7 @@ SMALL = {
     "depth_multiplier: 0.5": "depth_multiplier: 0.25",
     "min_dimension: 256 max_dimension: 320": "min_dimension: 64 max_dimension: 96",
     "window: true": "window: false",
+    "closeness: true": "closeness: false",
     "first_stage_max_proposals: 64": "first_stage_max_proposals: 8",
     "second_stage_batch_size: 24": "second_stage_batch_size: 8",
     "score_threshold: 0.01": "score_threshold: 0.0",

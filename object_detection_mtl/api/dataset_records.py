@@ -107,6 +107,12 @@ def _annotated_source(dataset: Any, label_map_path: str | None, default_set: str
         raise FileNotFoundError(
             f"dataset {str(first)!r} does not exist{suggestion(path.name, names) or ''}"
         )
+    if not (path / voc_annotations.ANNOTATIONS).is_dir():
+        raise FileNotFoundError(
+            f"dataset {str(first)!r} has no directory {voc_annotations.ANNOTATIONS}; expected a "
+            f"VOC directory, with {voc_annotations.ANNOTATIONS} and {voc_annotations.IMAGES}. For "
+            "COCO annotations give a pair (instances file, directory of the images)"
+        )
     return label_sources.from_voc(
         [path],
         _voc_set(path, default_set if second is None else os.fspath(second)),

@@ -60,7 +60,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         detection_selection: DetectionSelection,
         classification_loss: box_classifier.ClassificationLoss,
         loss_weights: Mapping[str, float],
-        is_training: bool,
+        is_training: bool = False,
         aux_tasks: Sequence[AuxiliaryTask] = (),
         refiner: Refiner | None = None,
         loss_balance: UncertaintyBalance | None = None,

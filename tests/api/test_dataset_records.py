@@ -151,6 +151,12 @@ def test_an_unusable_dataset_is_one_clear_error(dataset, kind, message, tmp_path
     assert not list(tmp_path.glob("**/*.record"))
 
 
+def test_a_directory_of_another_kind_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no directory Annotations; expected a VOC"):
+        record_files(tmp_path / "empty", tmp_path)
+
+
 def test_too_many_classes_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="num_classes = 1 is less"):
         record_files(voc_directory(tmp_path / "voc"), tmp_path, num_classes=1)

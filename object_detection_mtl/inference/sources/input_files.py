@@ -128,8 +128,13 @@ def _images_in_directory(directory: Path, recursive: bool, without: Path | None)
             "input; choose another output directory"
         )
     if not paths:
-        below = "" if recursive else "; --recursive searches its subdirectories as well"
-        raise FileNotFoundError(f"directory {str(directory)!r} has no image{below}")
+        below = (
+            "; to search its subdirectories, give --recursive (in Python: detect_files(..., "
+            "recursive=True))"
+        )
+        raise FileNotFoundError(
+            f"directory {str(directory)!r} has no image{'' if recursive else below}"
+        )
     return [InputFile(path, path.relative_to(directory)) for path in paths]
 
 

@@ -67,7 +67,7 @@ def test_paths_without_a_match(tmp_path):
     for argument, words in [
         ("streat.jpg", r'no file or directory .*streat.jpg.; did you mean "street.jpg"\?'),
         ("nowhere/a.jpg", "nowhere' does not exist either"),
-        ("photos", "photos' has no image; --recursive searches its subdirectories"),
+        ("photos", "photos' has no image; to search its subdirectories, give --recursive"),
         ("*.gif", r"no file matches .*\*.gif"),
         ("pho*", r"no file matches .*pho\*' \(only directories do\)"),
     ]:
