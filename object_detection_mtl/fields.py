@@ -29,6 +29,8 @@ class Groundtruth:
     is_crowd = "groundtruth_is_crowd"  # [B, G] bool
     difficult = "groundtruth_difficult"  # [B, G] bool
     group_of = "groundtruth_group_of"  # [B, G] bool
+    # Evaluation only: classes that annotators looked for in the image, present or not; 0 = padding.
+    image_classes = "groundtruth_image_classes"  # [B, V] int64
     area = "groundtruth_area"  # [B, G] float32, square pixels of the original image
     # Labels of the auxiliary tasks; W padded windows, S cells along a side of the mask.
     closeness = "groundtruth_closeness"  # [B, G, K+1] float32
@@ -133,6 +135,7 @@ class TfExample:
     truncated = "image/object/truncated"
     view = "image/object/view"
     group_of = "image/object/group_of"
+    image_class_label = "image/class/label"
     weight = "image/object/weight"
 
     # Detections, as written by the OD API's infer_detections.

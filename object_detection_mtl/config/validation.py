@@ -35,13 +35,10 @@ METRICS = (
     "weighted_pascal_voc_detection_metrics",
     "precision_at_recall_detection_metrics",
     "oid_V2_detection_metrics",
+    "oid_challenge_detection_metrics",
 )
 # Metrics of the Object Detection API that do not exist here -> why.
 _OTHER_METRICS = {
-    "oid_challenge_detection_metrics": (
-        "is unsupported, because image-level labels are not read; oid_V2_detection_metrics has "
-        "the same matching of objects and groups"
-    ),
     "oid_challenge_segmentation_metrics": "needs masks, which are unsupported",
     "coco_mask_metrics": "needs masks, which are unsupported",
     "coco_panoptic_metrics": "needs masks, which are unsupported",

@@ -86,6 +86,7 @@ def make_decoder(
         groundtruth_weights      [N] float32
         groundtruth_is_crowd, groundtruth_difficult, groundtruth_group_of  [N] bool
         groundtruth_area         [N] float32, square pixels
+        groundtruth_image_classes  [V] int64, classes that annotators looked for
         issues                   [NUM_ISSUES] int64, see example_issues.py
 
     Args:
@@ -120,6 +121,7 @@ def make_decoder(
             **_details(parsed, boxes, tf.shape(image)),
         }
         example = {IMAGE: image, Batch.image_id: image_id}
+        example[Groundtruth.image_classes] = parsed[TfExample.image_class_label]
         if stored is not None:
             for key, value in stored.read(parsed, label).items():
                 (groundtruth if key in stored.object_keys else example)[key] = value

@@ -171,6 +171,7 @@ def parsing_spec() -> dict[str, tf.io.FixedLenFeature | tf.io.FixedLenSequenceFe
         TfExample.is_crowd,
         TfExample.difficult,
         TfExample.group_of,
+        TfExample.image_class_label,
     )
     return {
         **{key: one(tf.string, "") for key in texts},

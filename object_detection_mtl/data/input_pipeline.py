@@ -160,6 +160,8 @@ def make_pipeline(
     def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], place: tf.Tensor) -> Any:
         example = decode(parsed, place)
         issues = example.pop(Batch.issues)
+        if is_training:
+            example.pop(Groundtruth.image_classes)
         change_seed, label_seed = _example_seeds(seed, number)
         example = _augment(example, augmentations, change_seed, stored)
         sources: Example = {}

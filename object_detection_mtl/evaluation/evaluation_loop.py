@@ -69,7 +69,8 @@ class _Image:
     image_id: str
     groundtruth_boxes: np.ndarray  # [G, 4]
     groundtruth_classes: np.ndarray  # [G]
-    flags: dict[str, np.ndarray]  # difficult, is_crowd, group_of, area: [G], those in the batch
+    # difficult, is_crowd, group_of, area: [G], and image_classes [V]; those in the batch
+    flags: dict[str, np.ndarray]
     boxes: np.ndarray  # [D, 4]
     scores: np.ndarray  # [D]
     classes: np.ndarray  # [D]
@@ -108,12 +109,16 @@ def _images(batch: Tensors, detections: Tensors) -> Iterator[_Image]:
         height, width = truth[Batch.original_image_shapes][i][:2]
         scale = np.array([height, width, height, width], dtype=np.float32)
         num_truth = int(truth[Groundtruth.num_boxes][i])
+        listed = {}
+        if Groundtruth.image_classes in batch:
+            numbers = np.asarray(batch[Groundtruth.image_classes][i])
+            listed["image_classes"] = numbers[numbers > 0]
         num_found = int(found[Detections.num_detections][i])
         yield _Image(
             image_id=_decode_id(image_id),
             groundtruth_boxes=truth[Groundtruth.boxes][i, :num_truth] * scale,
             groundtruth_classes=truth[Groundtruth.classes][i, :num_truth],
-            flags={name: truth[key][i, :num_truth] for name, key in flags.items()},
+            flags={name: truth[key][i, :num_truth] for name, key in flags.items()} | listed,
             boxes=found[Detections.boxes][i, :num_found] * scale,
             scores=found[Detections.scores][i, :num_found],
             classes=found[Detections.classes][i, :num_found].astype(np.int64) + 1,

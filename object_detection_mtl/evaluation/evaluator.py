@@ -7,7 +7,7 @@ Boxes are absolute: [ymin, xmin, ymax, xmax] in pixels of the original image. Cl
 import abc
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +35,8 @@ class ImageGroundtruth:
     is_crowd: np.ndarray  # [G] bool
     group_of: np.ndarray  # [G] bool
     area: np.ndarray  # [G] square pixels of the object itself; 0 where unknown
+    # [V] int64, classes that annotators looked for, besides `classes`
+    image_classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class DetectionEvaluator(abc.ABC):
         is_crowd: Any = None,
         group_of: Any = None,
         area: Any = None,
+        image_classes: Any = None,
     ) -> None:
         """Add the annotated objects of an image.
 
@@ -145,6 +148,8 @@ class DetectionEvaluator(abc.ABC):
             group_of: as `difficult`.
             area: [G] square pixels of the objects (their masks, where known); None or a value <= 0
                 means the area of the box.
+            image_classes: [V] category ids that annotators looked for in the image, besides those
+                of the objects; None: no other. Only Open Images' challenge metric reads them.
 
         Raises:
             ValueError: the image was already added, shapes disagree, a value is not finite, or a
@@ -163,6 +168,7 @@ class DetectionEvaluator(abc.ABC):
             is_crowd=_flags(is_crowd, length, f"{where} is_crowd"),
             group_of=_flags(group_of, length, f"{where} group_of"),
             area=area,
+            image_classes=np.asarray([] if image_classes is None else image_classes, np.int64),
         )
 
     def add_detections(self, image_id: Hashable, boxes: Any, scores: Any, classes: Any) -> None:

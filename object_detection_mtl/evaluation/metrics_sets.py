@@ -61,6 +61,17 @@ def _open_images(categories: Categories, options: MetricsOptions) -> DetectionEv
     )
 
 
+def _open_images_challenge(categories: Categories, options: MetricsOptions) -> DetectionEvaluator:
+    return _pascal(
+        categories,
+        options,
+        prefix="OpenImagesDetectionChallenge",
+        use_difficult=False,
+        group_of_weight=1.0,
+        only_image_classes=True,
+    )
+
+
 def _error_analysis(categories: Categories, options: MetricsOptions) -> DetectionEvaluator:
     return ErrorAnalysis(
         categories,
@@ -75,6 +86,7 @@ _BUILDERS: dict[str, Callable[[Categories, MetricsOptions], DetectionEvaluator]]
     "weighted_pascal_voc_detection_metrics": _weighted_pascal,
     "precision_at_recall_detection_metrics": _precision_at_recall,
     "oid_V2_detection_metrics": _open_images,
+    "oid_challenge_detection_metrics": _open_images_challenge,
     "error_analysis": _error_analysis,
 }
 

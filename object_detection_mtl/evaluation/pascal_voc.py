@@ -160,6 +160,8 @@ class PascalVocEvaluator(DetectionEvaluator):
         recall_bounds: only points of the curve with a recall inside count.
         use_difficult: False treats difficult objects as ordinary ones.
         group_of_weight: see `judge`.
+        only_image_classes: detections of a class that annotators did not look for in the image,
+            and that no object there has, are ignored (Open Images' challenge).
     """
 
     def __init__(
@@ -174,6 +176,7 @@ class PascalVocEvaluator(DetectionEvaluator):
         recall_bounds: tuple[float, float] = (0.0, 1.0),
         use_difficult: bool = True,
         group_of_weight: float | None = None,
+        only_image_classes: bool = False,
     ):
         super().__init__(categories)
         if not 0 < matching_iou_threshold <= 1:
@@ -192,6 +195,7 @@ class PascalVocEvaluator(DetectionEvaluator):
         self._recall_bounds = (float(recall_bounds[0]), float(recall_bounds[1]))
         self._use_difficult = use_difficult
         self._group_of_weight = group_of_weight
+        self._only_image_classes = only_image_classes
 
     def evaluate(self) -> dict[str, float]:
         """Return the mean and the metric of every category, as in the OD API.
@@ -238,6 +242,9 @@ class PascalVocEvaluator(DetectionEvaluator):
             ordinary = np.zeros_like(groundtruth.difficult)
             groundtruth = dataclasses.replace(groundtruth, difficult=ordinary)
         valid = np.all(detections.boxes[:, :2] < detections.boxes[:, 2:], axis=1)
+        if self._only_image_classes:
+            looked_for = np.union1d(groundtruth.image_classes, groundtruth.classes)
+            valid &= np.isin(detections.classes, looked_for)
         detections = detections.rows(valid)
         if self._nms_iou_threshold < 1:
             detections = suppress(detections, self._nms_iou_threshold)

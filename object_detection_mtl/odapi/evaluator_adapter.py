@@ -46,8 +46,8 @@ class EvaluatorAdapter:
         Args:
             image_id: unique for each image.
             groundtruth_dict: `groundtruth_boxes` [G, 4] and `groundtruth_classes` [G]; optional
-                `groundtruth_difficult`, `groundtruth_is_crowd`, `groundtruth_group_of` and
-                `groundtruth_area`.
+                `groundtruth_difficult`, `groundtruth_is_crowd`, `groundtruth_group_of`,
+                `groundtruth_area` and, [V], `groundtruth_image_classes`.
         """
         if image_id in self._images:
             _logger.warning("image %r: its ground truth was already added", image_id)
@@ -58,6 +58,7 @@ class EvaluatorAdapter:
             "is_crowd": fields.groundtruth_is_crowd,
             "group_of": fields.groundtruth_group_of,
             "area": fields.groundtruth_area,
+            "image_classes": fields.groundtruth_image_classes,
         }
         given = {name: _array(groundtruth_dict.get(key)) for name, key in optional.items()}
         self._evaluator.add_groundtruth(

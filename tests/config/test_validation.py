@@ -184,7 +184,7 @@ def test_a_job_is_refused_for_fields_that_it_reads(override, needed):
         ("train_input_reader.input_type=TF_SEQUENCE_EXAMPLE", "must be TF_EXAMPLE"),
         ("train_config.merge_multiple_label_boxes=true", "must be false: every box has one class"),
         ("train_input_reader.num_additional_channels=1", "must be 0: images have three channels"),
-        ("eval_config.metrics_set=oid_challenge_detection_metrics", "image-level labels"),
+        ("eval_config.metrics_set=oid_challenge_segmentation_metrics", "needs masks"),
     ],
 )
 def test_what_would_change_the_model_without_a_word_is_an_error(override, message):

@@ -68,11 +68,18 @@ def test_a_whole_record():
         Groundtruth.group_of: [True, True],
         Groundtruth.area: [7, 8],
         Groundtruth.weights: [0.5, 0],
+        Groundtruth.image_classes: [],
     }
     for key, value in expected.items():
         np.testing.assert_allclose(result[key].numpy(), value, rtol=1e-6)
     assert result[Groundtruth.classes].dtype == tf.int32
     assert set(result) == {"image", Batch.image_id, Batch.issues, *expected}
+
+
+def test_classes_that_annotators_looked_for():
+    record = example("x.png", boxes=[[0.1, 0.2, 0.5, 0.6]], classes=[3], texts=["cat"])
+    record.features.feature["image/class/label"].int64_list.value[:] = [3, 1]
+    assert decode(record)[Groundtruth.image_classes].numpy().tolist() == [3, 1]
 
 
 def test_absent_details_have_the_od_apis_defaults():

@@ -85,6 +85,15 @@ def test_evaluators_get_pixels_of_the_original_image_and_one_based_classes():
     assert len(recorder.found["b"][0]) == 1
 
 
+def test_evaluators_get_the_classes_that_annotators_looked_for():
+    looked_for = np.array([[2, 1], [2, 0]])  # 0 is padding
+    batch = batch_of(["a", "b"], **{Groundtruth.image_classes: looked_for})
+    recorder = Recorder()
+    evaluate_detections([batch], detections_of, [recorder])
+    given = [flags["image_classes"].tolist() for _, _, flags in recorder.truth.values()]
+    assert given == [[2, 1], [2]]
+
+
 def test_metrics_of_all_evaluators_and_counters():
     batches = [batch_of(["a", "b"]), batch_of(["c"], ((1, 2),))]
     result = evaluate_detections(

@@ -31,6 +31,7 @@ def metrics_of(name, options=None, **extras):
         ("weighted_pascal_voc_detection_metrics", "WeightedPascalBoxes_Precision/mAP@0.5IOU"),
         ("precision_at_recall_detection_metrics", "PrecisionAtRecallBoxes_Precision/mAP@0.5IOU"),
         ("oid_V2_detection_metrics", "OpenImagesV2_Precision/mAP@0.5IOU"),
+        ("oid_challenge_detection_metrics", "OpenImagesDetectionChallenge_Precision/mAP@0.5IOU"),
         ("error_analysis", "ErrorAnalysis/TruePositive"),
     ],
 )
@@ -98,3 +99,27 @@ def test_difficult_and_groups_mean_what_they_mean_to_each_metric():
         assert value == pytest.approx(pascal_value)
         value = metrics_of("oid_V2_detection_metrics", **extras)[open_images]
         assert value == pytest.approx(open_images_value)
+
+
+def challenge(groundtruth, detections):
+    """Return the average precision of the cats by the Open Images challenge."""
+    (evaluator,) = make_evaluators(["oid_challenge_detection_metrics"], CATS)
+    for image_id, (boxes, classes, extras) in enumerate(groundtruth):
+        evaluator.add_groundtruth(image_id, boxes, classes, **extras)
+        evaluator.add_detections(image_id, *detections[image_id])
+    return evaluator.evaluate()["OpenImagesDetectionChallenge_PerformanceByCategory/AP@0.5IOU/cat"]
+
+
+@pytest.mark.parametrize(("looked_for", "expected"), [([], 1.0), ([2], 1.0), ([1], 0.5)])
+def test_the_challenge_ignores_classes_that_nobody_looked_for(looked_for, expected):
+    """The second image has no cat; a cat found there is wrong only if cats were looked for."""
+    groundtruth = [([A], [1], {}), ([B], [2], {"image_classes": looked_for})]
+    assert challenge(groundtruth, [([A], [0.8], [1]), ([A], [0.9], [1])]) == expected
+
+
+def test_in_the_challenge_a_group_counts_as_one_object():
+    """Of two detections inside the group the better one is a hit; then B is found: 2 of 2."""
+    groundtruth = [([A, B], [1, 1], {"group_of": [True, False]})]
+    inside = [[0, 0, 25, 25], [25, 25, 50, 50]]
+    assert challenge(groundtruth, [([*inside, B], [0.9, 0.8, 0.7], [1, 1, 1])]) == 1.0
+    assert challenge(groundtruth, [([B], [0.7], [1])]) == 0.5
