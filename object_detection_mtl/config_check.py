@@ -123,11 +123,12 @@ def _check_reader(check: ConfigCheck, config: Any, *, training: bool) -> None:
         f"  objects in a sample of {len(sample)} records: "
         + (", ".join(f"{names.get(i, i)} {n}" for i, n in counts.most_common(10)) or "none")
     )
-    if categories is not None and not counts:
-        check.problems.append(
-            f"{name}: the sampled records have no object of the label map's classes; is the label "
-            "map that of the records?"
-        )
+    check.attempt(
+        name,
+        lambda: input_reader_builder.examine_records(
+            reader, config.model.faster_rcnn, is_training=True
+        ),
+    )
 
 
 def _decoded(decode: Any, index: record_files.RecordIndex, number: int, name: str) -> Any:

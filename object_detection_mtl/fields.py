@@ -16,7 +16,7 @@ class Batch:
     original_images = "original_images"  # [B, H, W, 3] uint8, if retained
     image_id = "image_id"  # [B] string
     example_number = "example_number"  # [B] int64, position in the run's order of examples
-    issues = "example_issues"  # [B, 4] int64, counts by data/example_issues.py
+    issues = "example_issues"  # [B, 5] int64, counts by data/example_issues.py
 
 
 class Groundtruth:

@@ -18,6 +18,7 @@ from object_detection_mtl.builders import (
 )
 from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream
 from object_detection_mtl.config import label_map, pipeline, validation
+from object_detection_mtl.data.data_service import require_dispatcher
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.evaluation.evaluator import names_by_id
 from object_detection_mtl.evaluation.periodic_evaluator import PeriodicEvaluator
@@ -47,6 +48,7 @@ def train(
     num_workers: int = 1,
     use_tpu: bool = False,
     tpu_name: str | None = None,
+    data_service: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
     on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
     skip_nonfinite_steps: int = 0,
@@ -68,6 +70,8 @@ def train(
         num_workers: see `training.distribution.make_strategy`.
         use_tpu: as `num_workers`.
         tpu_name: as `num_workers`.
+        data_service: "grpc://host:port" of a tf.data service that reads the examples, see
+            `input_pipeline.make_pipeline`; None: this process reads them.
         strategy: instead of the one that the last three arguments describe.
         on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
             stops if the newest is corrupt.
@@ -86,10 +90,16 @@ def train(
         ConfigError, ValueError, FileNotFoundError: the config, one of its files or `model_dir`
             is unusable; the message says why.
         NonFiniteError: a loss became NaN or infinite.
+        WorkerLostError: another worker of the cluster ended or cannot be reached.
     """
     # Orbit takes seconds to import, and only training needs it.
     from object_detection_mtl.builders import mtl_builder, train_config_builder
-    from object_detection_mtl.training import distribution, first_weights, training_loop
+    from object_detection_mtl.training import (
+        distribution,
+        failures,
+        first_weights,
+        training_loop,
+    )
 
     observers = CallbackList(callbacks)
     validation.require_training(config)
@@ -111,9 +121,11 @@ def train(
     load_checkpoint = train_config_builder.build_initializer(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
     )
-    chosen_strategy = strategy or distribution.make_strategy(
-        num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
-    )
+    _check_input(config, data_service)
+    with failures.lost_worker_explained(os.fspath(model_dir), is_cluster=num_workers > 1):
+        chosen_strategy = strategy or distribution.make_strategy(
+            num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
+        )
     # Before the seed is set: the training is the same with and without it.
     evaluator = _make_periodic(config, model_dir, periodic_evaluation, observers)
     keras.utils.set_random_seed(train_config.seed)
@@ -148,6 +160,7 @@ def train(
             max_boxes=train_config_builder.max_boxes(train_config),
             labels=label_builder.build(config.model),
             input_context=context,
+            data_service=data_service,
         )
 
     def save_config() -> None:
@@ -170,6 +183,15 @@ def train(
         evaluator.on_end(result.step, result.checkpoint)
     observers.on_end(result)
     return result
+
+
+def _check_input(config: pipeline_pb2.TrainEvalPipelineConfig, data_service: str | None) -> None:
+    """Refuse training data that cannot be used, before a model is built."""
+    if data_service:
+        require_dispatcher(data_service)
+    input_reader_builder.examine_records(
+        config.train_input_reader, config.model.faster_rcnn, is_training=True
+    )
 
 
 def _class_names(config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[int, str]:

@@ -16,6 +16,7 @@ printed and written to `run/eval/<name of the input reader>`, for TensorBoard an
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from absl import flags
@@ -116,6 +117,12 @@ def define_flags() -> None:
         "1: all visible GPUs, or the CPU. More: number of workers, one process each, whose "
         "addresses are in the environment variable TF_CONFIG.",
     )
+    flags.DEFINE_string(
+        "data_service",
+        None,
+        "grpc://host:port of the dispatcher of a tf.data service, whose workers read, decode and "
+        "augment the training images. The order of the images is not repeatable then.",
+    )
     flags.DEFINE_bool(
         "jit_compile",
         False,
@@ -170,6 +177,8 @@ def _check_flags_of_modes() -> None:
                 f"--{given[0]} applies to evaluation only; give --checkpoint_dir to evaluate, or "
                 f"omit --{given[0]} to train"
             )
+    elif FLAGS.data_service:
+        raise ValueError("--data_service applies to training only; omit --checkpoint_dir")
     if FLAGS.eval_every_n is None:
         given = [name for name in ("best_metric", "patience") if FLAGS[name].value is not None]
         if given:
@@ -188,6 +197,7 @@ def _check_flags_of_modes() -> None:
 def _train(config: Any) -> int:
     _choose_kernels(config)
     import object_detection_mtl as odm
+    from object_detection_mtl.training.failures import LOST_WORKER_EXIT_CODE, WorkerLostError
     from object_detection_mtl.training.training_step import NonFiniteError
 
     try:
@@ -205,11 +215,15 @@ def _train(config: Any) -> int:
             num_workers=FLAGS.num_workers,
             use_tpu=FLAGS.use_tpu,
             tpu_name=FLAGS.tpu_name,
+            data_service=FLAGS.data_service,
             on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
             skip_nonfinite_steps=FLAGS.skip_nonfinite_steps,
         )
     except NonFiniteError as error:
         raise ValueError(str(error)) from error
+    except WorkerLostError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return LOST_WORKER_EXIT_CODE
     # The exit code that shells report after a signal, so that a scheduler restarts the run.
     return 0 if result.interrupted_by is None else 128 + result.interrupted_by
 

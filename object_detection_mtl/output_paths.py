@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+
+# gs://bucket; pathlib makes gs:/bucket of it. One letter is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(/|$)")
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path has a scheme such as gs://, so that only TensorFlow can open it."""
+    return _SCHEME.match(os.fspath(path)) is not None
+
+
+def require_local(path: str | os.PathLike[str]) -> None:
+    """Refuse an output that only TensorFlow could write.
+
+    Raises:
+        ValueError: the path has a scheme such as gs://.
+    """
+    if is_remote(path):
+        raise ValueError(
+            f"{os.fspath(path)!r} is on a remote file system, expected a local path; write to a "
+            "local directory and copy the files. Training, evaluation and export write to remote "
+            "file systems"
+        )
 
 
 def make_directory(path: str | Path) -> None:
@@ -12,10 +36,12 @@ def make_directory(path: str | Path) -> None:
         path: the directory; an empty path means the current one.
 
     Raises:
+        ValueError: it is on a remote file system.
         OSError: it cannot be created. Where the parent accepts no new directories (such as /proc),
             the system reports "no such file", which would suggest creating it first; the message
             names the parent instead.
     """
+    require_local(path)
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -40,6 +66,8 @@ def raise_if_file(flag: str, path: str | Path | None) -> None:
     if path is None:
         return
     directory = Path(path).expanduser()
+    if is_remote(path):
+        return
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"--{flag}={path} is a file; give a directory")
 

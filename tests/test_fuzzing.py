@@ -4,16 +4,28 @@
 FUZZ_EXAMPLES is the number of examples of each reader.
 """
 
+import functools
 import json
 import os
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.config import label_map, pipeline
-from object_detection_mtl.data import image_files
+from object_detection_mtl.data import (
+    example_decoder,
+    graph_errors,
+    image_files,
+    record_contents,
+    record_files,
+)
 from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations
+from object_detection_mtl.evaluation.inference_journal import InferenceJournal
+from object_detection_mtl.inference.writers.progress_log import PROGRESS_FILE, ProgressLog
+from tests.data.record_files import example
 from tests.dataset_tools.voc_files import annotation, block_image, encoded, thing
 
 pytestmark = pytest.mark.slow
@@ -30,6 +42,11 @@ SEEDS = {
     "label map": [b'item { id: 1 name: "cat" display_name: "House cat" }'],
     "config": [b"model { faster_rcnn { num_classes: 3 } } train_config { batch_size: 2 }"],
     "image": [encoded(block_image(), name) for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")],
+    "record file": [record_files.encode_record(example().SerializeToString()) * 2],
+    "example": [example().SerializeToString()],
+    "progress log": [
+        b'{"model": "m"}\n' + b"".join(b'{"image": {"id": %d}, "n": []}\n' % n for n in (1, 2, 4))
+    ],
 }
 
 
@@ -63,11 +80,49 @@ def read_image(path):
         image_files.rotate_upright(encoded_image)
 
 
+def read_record_file(path):
+    index = record_files.index_records(str(path))
+    contents = record_contents.examine_records(index, {"cat": 1}, [1])
+    record_contents.form_of_boxes(contents)
+    record_contents.no_object(contents)
+
+
+@functools.cache
+def decoder():
+    """Return a compiled decoder of serialized examples."""
+    decode = example_decoder.make_decoder(3)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
+    def read(data):
+        return decode(example_decoder.parse(data), tf.constant("place"))
+
+    return read
+
+
+def read_example(path):
+    try:
+        decoder()(tf.constant(path.read_bytes()))
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(graph_errors.explain(error)) from error
+
+
+def read_progress_log(path):
+    path.rename(path.with_name(PROGRESS_FILE))
+    with ProgressLog(path.parent, {"model": "m"}) as log:
+        assert len(list(log.entries())) == log.num_done
+        log.add({"image": {"id": 9}})
+    with ProgressLog(path.parent, {"model": "m"}) as log:
+        assert log.is_done(9)
+
+
 READERS = {
     "voc": (read_voc, voc_annotations.VocError),
     "label map": (read_label_map, label_map.ConfigError),
     "config": (read_config, label_map.ConfigError),
     "image": (read_image, image_files.ImageError),
+    "record file": (read_record_file, ValueError),
+    "example": (read_example, ValueError),
+    "progress log": (read_progress_log, ()),
 }
 fuzz = settings(
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
@@ -112,6 +167,28 @@ def test_coco(tmp_path, data):
     else:
         message = ""
     assert len(message) < 2000
+
+
+@fuzz
+@given(data=st.data())
+def test_journal(tmp_path, data):
+    """What a damaged journal has lost is computed again."""
+    path = tmp_path / "journal"
+    batches = [{"image_id": np.array([name])} for name in (b"a", b"b", b"c")]
+
+    def results(journal):
+        infer = journal.record(lambda batch: {"n": np.frombuffer(batch["image_id"], np.uint8)})
+        found = [infer(batch)["n"].tolist() for batch in batches]
+        journal.close()
+        return found
+
+    path.unlink(missing_ok=True)
+    wanted = results(InferenceJournal(str(path), "identity"))
+    path.write_bytes(data.draw(changed([path.read_bytes()])))
+    assert results(InferenceJournal(str(path), "identity")) == wanted
+    journal = InferenceJournal(str(path), "identity")
+    journal.close()
+    assert journal.num_recorded == 3
 
 
 def test_the_seeds_are_valid(tmp_path):

@@ -195,6 +195,15 @@ class TestTrain:
         for key, value in weights_of(parts.checkpoint).items():
             np.testing.assert_array_equal(value, wanted[key])
 
+    def test_a_remote_directory_is_trained_in_and_evaluated(self, records_dir):
+        """`ram://` is a file system of TensorFlow alone, as gs:// is."""
+        config = records.load(records_dir)
+        jobs.train(config, "ram://run", num_train_steps=1)
+        result = jobs.train(config, "ram://run", num_train_steps=2)
+        assert (result.step, result.checkpoint) == (2, "ram://run/ckpt-3")
+        assert pipeline.load("ram://run/pipeline.config") == config
+        assert not Path("ram:").exists()
+
     @pytest.mark.slow
     def test_another_seed_gives_other_weights(self, records_dir, tmp_path):
         runs = []

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,9 +14,11 @@ import tensorflow as tf
 
 from object_detection_mtl import jobs, model_main_tf2
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
+from object_detection_mtl.training.failures import WorkerLostError
 from object_detection_mtl.training.run_options import TrainingResult
 from object_detection_mtl.training.training_step import NonFiniteError
 from tests import command_line, records
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,6 +77,7 @@ def test_training_by_default(directory, calls):
         "num_workers": 1,
         "use_tpu": False,
         "tpu_name": None,
+        "data_service": None,
         "on_damaged_checkpoint": "fallback",
         "skip_nonfinite_steps": 0,
         "periodic_evaluation": None,
@@ -93,6 +95,7 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--jit_compile",
         "--use_tpu",
         "--tpu_name=here",
+        "--data_service=grpc://a:1",
         "--on_damaged_checkpoint=fail",
         "--skip_nonfinite_steps=6",
         "--eval_every_n=4",
@@ -114,6 +117,7 @@ def test_every_flag_of_training_arrives(directory, calls):
         "num_workers": 1,
         "use_tpu": True,
         "tpu_name": "here",
+        "data_service": "grpc://a:1",
         "on_damaged_checkpoint": "fail",
         "skip_nonfinite_steps": 6,
         "periodic_evaluation": PeriodicEvaluation(4, "Loss/total_loss", 3, at_end=True),
@@ -198,6 +202,16 @@ def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
     assert "Loss/total_loss became NaN or infinite in training step 7" in error(run(directory))
 
 
+def test_a_lost_worker_has_an_exit_code_of_its_own(directory, monkeypatch):
+    def lose(*_, **__):
+        raise WorkerLostError("another worker of the cluster ended")
+
+    monkeypatch.setattr(jobs, "train", lose)
+    done = run(directory)
+    assert done.code == 75
+    assert "error: another worker of the cluster ended\n" in done.err
+
+
 def environment(**more):
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": paths, **more}
@@ -254,16 +268,6 @@ def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(directory, tm
     wanted = model_weights(tmp_path / "whole")
     for key, value in model_weights(tmp_path / "run").items():
         np.testing.assert_allclose(value, wanted[key], rtol=1e-6, atol=1e-6, err_msg=key)
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from object_detection_mtl import output_paths
@@ -40,3 +42,12 @@ def test_an_output_directory_that_is_a_file_is_an_error(tmp_path):
         output_paths.raise_if_file("report", file)
     for path in (None, tmp_path, tmp_path / "new"):
         output_paths.raise_if_file("report", path)
+
+
+def test_remote_paths_are_told_from_local_ones(tmp_path):
+    for path in ("gs://bucket/a", Path("gs://bucket/a"), Path("gs://a").parent, "s3://b"):
+        assert output_paths.is_remote(path)
+        with pytest.raises(ValueError, match="remote file system, expected a local path"):
+            output_paths.make_directory(path)
+    for path in ("a", "/a/b", "C:/a", tmp_path, "a:b", ""):
+        assert not output_paths.is_remote(path)

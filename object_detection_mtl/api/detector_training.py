@@ -81,6 +81,7 @@ def train_detector(
     num_workers: int = 1,
     use_tpu: bool = False,
     tpu_name: str | None = None,
+    data_service: str | None = None,
     on_damaged_checkpoint: str = "fallback",
     skip_nonfinite_steps: int = 0,
 ) -> TrainingRun:
@@ -128,6 +129,8 @@ def train_detector(
             whose addresses are in the environment variable TF_CONFIG; they need records.
         use_tpu: train on a TPU.
         tpu_name: name of the TPU; auto-detected if only one exists.
+        data_service: "grpc://host:port" of a tf.data service whose workers read, decode and augment
+            the images; the order of the images is not repeatable then.
         on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint if the
             newest is corrupt; "fail" stops.
         skip_nonfinite_steps: steps that may be skipped because a loss or the gradient is not
@@ -191,6 +194,7 @@ def train_detector(
         num_workers=num_workers,
         use_tpu=use_tpu,
         tpu_name=tpu_name,
+        data_service=data_service,
         on_damaged_checkpoint=on_damaged_checkpoint,
         skip_nonfinite_steps=skip_nonfinite_steps,
         periodic_evaluation=periodic,

@@ -59,6 +59,7 @@ def build_evaluation(
     if predict is None and detector is None:
         detector = model_builder.build(config.model)
     num_classes = config.model.faster_rcnn.num_classes
+    input_reader_builder.examine_records(reader, config.model.faster_rcnn, is_training=False)
     categories = input_reader_builder.load_label_map(reader, num_classes) or [
         Category(number, str(number), str(number)) for number in range(1, num_classes + 1)
     ]

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.config import label_map
-from object_detection_mtl.data import input_pipeline
-from object_detection_mtl.data.example_decoder import ExampleLimits
+from object_detection_mtl.config.errors import listing
+from object_detection_mtl.data import input_pipeline, record_contents, record_files
+from object_detection_mtl.data.example_decoder import ExampleLimits, class_numbers
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.mtl.task_labels import LabelMaker
-from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
+from object_detection_mtl.protos import faster_rcnn_pb2, input_reader_pb2, preprocessor_pb2
 
 
 def build_dataset(input_reader: input_reader_pb2.InputReader, **options: Any) -> tf.data.Dataset:
@@ -35,6 +37,7 @@ def build_pipeline(
     retain_original_images: bool = False,
     labels: LabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
+    data_service: str | None = None,
 ) -> ExamplePipeline:
     """Build the input pipeline that an input reader describes; see data.input_pipeline.
 
@@ -56,6 +59,7 @@ def build_pipeline(
         retain_original_images: see `input_pipeline.make_pipeline`.
         labels: see `input_pipeline.make_pipeline`.
         input_context: see `input_pipeline.make_pipeline`.
+        data_service: see `input_pipeline.make_pipeline`; ignored in evaluation.
 
     Raises:
         ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
@@ -91,7 +95,53 @@ def build_pipeline(
         input_context=input_context,
         limits=ExampleLimits(input_reader.max_image_pixels, input_reader.max_boxes_per_example),
         max_corrupt_examples=input_reader.max_corrupt_examples,
+        data_service=data_service if is_training else None,
     )
+
+
+def examine_records(
+    input_reader: input_reader_pb2.InputReader,
+    model: faster_rcnn_pb2.FasterRcnn,
+    *,
+    is_training: bool,
+) -> None:
+    """Examine boxes and classes of a reader's records before they are used.
+
+    Args:
+        input_reader: the message, of a resolved configuration.
+        model: has the number of classes; classes without an object are reported, except for a model
+            of proposals alone.
+        is_training: records without a usable object are an error in training, and reported in
+            evaluation.
+
+    Raises:
+        ValueError: most boxes are not fractions of the image, or no object can be trained on.
+        FileNotFoundError: no such label map or record file.
+    """
+    by_class = model.number_of_stages != 1
+    categories = load_label_map(input_reader, model.num_classes)
+    names = {number: str(number) for number in range(1, model.num_classes + 1)}
+    numbers = None
+    if categories is not None:
+        names = {category.id: category.name for category in categories}
+        numbers = class_numbers(categories, prefer_display_name=input_reader.use_display_name)
+    patterns = list(input_reader.tf_record_input_reader.input_path)
+    index = record_files.index_records(patterns).every(input_reader.sample_1_of_n_examples)
+    contents = record_contents.examine_records(index, numbers, names if by_class else ())
+    place = listing(patterns, 2)
+    problem = record_contents.form_of_boxes(contents)
+    if problem:
+        raise ValueError(f"{place}: {problem}")
+    nothing = record_contents.no_object(contents)
+    if nothing and is_training:
+        raise ValueError(f"{place}: {nothing}")
+    if nothing:
+        logging.warning("%s: %s. Every average precision is undefined, -1.", place, nothing)
+        return
+    missing = record_contents.missing_classes(contents, names) if by_class else ""
+    if missing:
+        what = "It is not learned" if is_training else "Its average precision is undefined"
+        logging.warning("%s: %s. %s.", place, missing, what)
 
 
 def load_label_map(

@@ -99,6 +99,12 @@ def resolve_checkpoint(path: str | os.PathLike[str], *, on_damaged: str = FALLBA
     if tf.io.gfile.exists(f"{text}.index"):
         return text
     if tf.io.gfile.exists(text):
+        if os.path.basename(text) == STATE_FILE:
+            raise ValueError(
+                f"{text!r} is the state file of checkpoints; give its directory "
+                f"{os.path.dirname(text) or '.'!r} for the newest one, or a prefix such as "
+                "train/ckpt-7"
+            )
         for suffixes, what in _OTHER_FILES:
             if text.endswith(suffixes):
                 raise ValueError(f"{text!r} is {what}")
@@ -110,7 +116,10 @@ def means_one_checkpoint(path: str) -> bool:
     """Return whether a path means one checkpoint, not a directory that may appear later."""
     path = os.path.expanduser(path).rstrip("/")
     if tf.io.gfile.isdir(path):
-        return False
+        # No further checkpoints are written to an export or a downloaded model.
+        return checkpoint_directory(path) != path
+    if tf.io.gfile.exists(path) or PART_OF_CHECKPOINT.search(path):
+        return True
     has_neighbors = number_of(path) >= 0 and bool(prefixes_in(os.path.dirname(path) or "."))
     return tf.io.gfile.exists(f"{path}.index") or has_neighbors
 

@@ -145,6 +145,13 @@ def to_text(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
 
 def save(config: pipeline_pb2.TrainEvalPipelineConfig, path: str | Path) -> None:
     """Write `config` as text; create its directory and replace an existing file."""
+    if output_paths.is_remote(path):
+        import tensorflow as tf
+
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(os.fspath(path), "w") as file:
+            file.write(to_text(config))
+        return
     path = Path(path)
     output_paths.make_directory(path.parent)
     path.write_text(to_text(config), encoding="utf-8")
@@ -158,6 +165,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
             directory, or names the missing directory.
         ConfigError: `path` is a directory or not a text file.
     """
+    if output_paths.is_remote(path):
+        return _read_remote_text(os.fspath(path))
     path = Path(path).expanduser()
     if path.is_dir():
         raise ConfigError(f"{path} is a directory; expected a file")
@@ -170,5 +179,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise FileNotFoundError(f"{path} does not exist{hint}")
     try:
         return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file; expected protobuf text in UTF-8") from None
+
+
+def _read_remote_text(path: str) -> str:
+    """Return the contents of a text file on a file system that only TensorFlow can read."""
+    import tensorflow as tf
+
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read().decode("utf-8-sig")
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist") from error
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file; expected protobuf text in UTF-8") from None

@@ -8,8 +8,10 @@ Reads the same keys of a record as the OD API's decoder, as far as detection nee
   names, then among the display names. An object whose text is unknown, or whose number is -1, is
   dropped as in the OD API, and counted.
 * Absent weights are 1; absent flags are False; absent areas are computed from the boxes.
-* Boxes are clipped to the image. Boxes without area inside the image, and boxes that are not
-  finite, are dropped and counted.
+* Boxes are clipped to the image, and counted if they reached outside by more than a hundredth.
+  Boxes without area inside the image are dropped and counted, and so are boxes with a coordinate
+  that is not finite or beyond 10: those are pixels or percent, and clipping would make some of
+  them boxes of the whole image.
 * Grayscale, palette, CMYK and 16-bit images and images with alpha become 8-bit RGB; of an animation
   the first frame is decoded.
 
@@ -22,6 +24,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.data import encoded_size, example_issues
@@ -33,8 +36,13 @@ from object_detection_mtl.data.image_files import MAX_RECORD_PIXELS
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
 UNKNOWN_CLASS = -1
+CORRUPT_RECORD = "this record is corrupt, or not a tf.train.Example with the keys of the OD API:"
 # More boxes than any known dataset has in one image; labels of 100,000 would take 20 GB.
 MAX_BOXES = 10_000
+# Objects of a tile of a large image may reach far outside it, but hardly this far.
+LARGEST_COORDINATE = 10.0
+# Part of the image by which a box reaches outside before its clipping is counted.
+CLIPPED_BEYOND = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +121,8 @@ def make_decoder(
             _check_lengths(parsed, lookup is not None, label),
         ]
         with tf.control_dependencies(checks):
-            boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=-1)
-        boxes = _clipped(boxes)
+            stored_boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=-1)
+        boxes = _clipped(stored_boxes)
         groundtruth = {
             Groundtruth.boxes: boxes,
             Groundtruth.classes: _classes(parsed, lookup, num_classes, label),
@@ -125,7 +133,7 @@ def make_decoder(
         if stored is not None:
             for key, value in stored.read(parsed, label).items():
                 (groundtruth if key in stored.object_keys else example)[key] = value
-        groundtruth, example[Batch.issues] = _drop_invalid(groundtruth)
+        groundtruth, example[Batch.issues] = _drop_invalid(groundtruth, stored_boxes)
         return {**example, **groundtruth}
 
     return decode
@@ -261,6 +269,14 @@ def _check_lengths(
     )
 
 
+def is_usable(boxes: np.ndarray) -> np.ndarray:
+    """Return whether stored boxes [N, 4] are kept by the decoder, bool [N]."""
+    with np.errstate(invalid="ignore"):
+        clipped = np.clip(boxes, 0.0, 1.0)
+        has_area = np.all(clipped[:, 2:] > clipped[:, :2], axis=1)
+        return has_area & np.all(np.abs(boxes) <= LARGEST_COORDINATE, axis=1)
+
+
 def _clipped(boxes: tf.Tensor) -> tf.Tensor:
     # clip_by_value would turn NaN into a number, and _drop_invalid would not find it.
     return tf.where(tf.math.is_finite(boxes), tf.clip_by_value(boxes, 0.0, 1.0), boxes)
@@ -327,9 +343,9 @@ def _given_or(values: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
 
 
 def _drop_invalid(
-    groundtruth: dict[str, tf.Tensor],
+    groundtruth: dict[str, tf.Tensor], stored_boxes: tf.Tensor
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Drop objects of unknown class and boxes that are empty, inverted or not finite; count them.
+    """Drop objects of unknown class and unusable boxes; count them, and the clipped boxes.
 
     Returns:
         The ground truth, and counts [NUM_ISSUES] int64.
@@ -337,23 +353,32 @@ def _drop_invalid(
     boxes = groundtruth[Groundtruth.boxes]
     # Comparisons with NaN are False, so such boxes are dropped too.
     is_valid = tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=-1)
-    is_valid &= tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
+    is_valid &= tf.reduce_all(tf.abs(stored_boxes) <= LARGEST_COORDINATE, axis=-1)
+    is_clipped = tf.reduce_any(tf.abs(stored_boxes - boxes) > CLIPPED_BEYOND, axis=-1)
     is_known = tf.not_equal(groundtruth[Groundtruth.classes], UNKNOWN_CLASS)
     rows = tf.where(is_valid & is_known)[:, 0]
     counts = [tf.zeros([], tf.int64)] * example_issues.NUM_ISSUES
     counts[example_issues.UNKNOWN_CLASS] = tf.math.count_nonzero(~is_known)
     counts[example_issues.INVALID_BOX] = tf.math.count_nonzero(is_known & ~is_valid)
+    counts[example_issues.CLIPPED_BOX] = tf.math.count_nonzero(is_known & is_valid & is_clipped)
     kept = {key: tf.gather(values, rows) for key, values in groundtruth.items()}
     return kept, tf.stack(counts)
+
+
+def class_numbers(
+    label_map: Iterable[LabelMapItem], *, prefer_display_name: bool = False
+) -> dict[str, int]:
+    """Return class text -> class number, by name and by display name."""
+    items = list(label_map)
+    names = {item.name: item.id for item in items if item.name}
+    display_names = {item.display_name: item.id for item in items if item.display_name}
+    return {**names, **display_names} if prefer_display_name else {**display_names, **names}
 
 
 def _class_lookup(
     label_map: Iterable[LabelMapItem], prefer_display_name: bool
 ) -> tf.lookup.StaticHashTable:
-    items = list(label_map)
-    names = {item.name: item.id for item in items if item.name}
-    display_names = {item.display_name: item.id for item in items if item.display_name}
-    table = {**names, **display_names} if prefer_display_name else {**display_names, **names}
+    table = class_numbers(label_map, prefer_display_name=prefer_display_name)
     return tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(table), tf.string), tf.constant(list(table.values()), tf.int64)

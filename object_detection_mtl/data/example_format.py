@@ -153,6 +153,15 @@ def _feature(values: Sequence) -> tf.train.Feature:
     return tf.train.Feature()
 
 
+def feature_values(example: tf.train.Example, key: str) -> list:
+    """Return the values of a feature, of whatever type; empty if the record lacks it."""
+    if key not in example.features.feature:
+        return []
+    feature = example.features.feature[key]
+    kind = feature.WhichOneof("kind")
+    return list(getattr(feature, kind).value) if kind else []
+
+
 def parsing_spec() -> dict[str, tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature]:
     """Return the parsing specification of the keys that detection needs; absent ones become empty.
 

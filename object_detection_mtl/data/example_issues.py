@@ -13,13 +13,14 @@ import tensorflow as tf
 from absl import logging
 
 # Columns of Batch.issues.
-SKIPPED, UNKNOWN_CLASS, INVALID_BOX, SURPLUS_BOX = range(4)
-NUM_ISSUES = 4
+SKIPPED, UNKNOWN_CLASS, INVALID_BOX, SURPLUS_BOX, CLIPPED_BOX = range(5)
+NUM_ISSUES = 5
 _NAMES = (
     ("corrupt example", "corrupt examples", "skipped"),
     ("object", "objects", "of unknown class dropped"),
     ("box", "boxes", "without area or not finite dropped"),
     ("box", "boxes", "above max_number_of_boxes dropped"),
+    ("box", "boxes", "clipped to the image"),
 )
 # Names of the counts in metrics files.
 KEYS = (
@@ -27,6 +28,7 @@ KEYS = (
     "dropped_objects_of_unknown_class",
     "dropped_invalid_boxes",
     "dropped_surplus_boxes",
+    "clipped_boxes",
 )
 # Examples of each kind that are read again to say more about them.
 MAX_DESCRIBED = 20

@@ -29,11 +29,13 @@ from object_detection_mtl.data import (
     corrupt_examples,
     example_decoder,
     example_issues,
+    example_order,
     record_files,
 )
+from object_detection_mtl.data import data_service as data_service_input
 from object_detection_mtl.data.augmentation import IMAGE, MIRRORED, Augmentation, Example
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
-from object_detection_mtl.data.example_descriptions import ExampleDescriber
+from object_detection_mtl.data.example_descriptions import ExampleDescriber, ObjectDescriber
 from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -50,11 +52,13 @@ class ExamplePipeline:
         dataset: the batches.
         describe: see `example_issues.Describe`.
         num_examples: examples of one pass of this pipeline; None if the dataset is endless.
+        is_repeatable: whether the same arguments give the same examples in the same order.
     """
 
     dataset: tf.data.Dataset
     describe: example_issues.Describe
     num_examples: int | None
+    is_repeatable: bool = True
 
 
 def make_dataset(file_patterns: str | Iterable[str], **options: Any) -> tf.data.Dataset:
@@ -84,6 +88,7 @@ def make_pipeline(
     input_context: tf.distribute.InputContext | None = None,
     limits: example_decoder.ExampleLimits | None = None,
     max_corrupt_examples: int = 0,
+    data_service: str | None = None,
 ) -> ExamplePipeline:
     """Build the input pipeline of a training or evaluation run.
 
@@ -117,7 +122,10 @@ def make_pipeline(
             pipelines.
         limits: examples beyond them are corrupt; None for the defaults.
         max_corrupt_examples: number of different records that are skipped because they are
-            corrupt; one more is an error.
+            corrupt; one more is an error. Every worker of a data service has its own number.
+        data_service: "grpc://host:port", the dispatcher of a tf.data service whose workers run the
+            pipeline (training only). The order of the examples is not repeatable then, and those
+            of a worker that ends are lost.
 
     Returns:
         The pipeline; its batches are dictionaries, keys in fields.Batch and fields.Groundtruth.
@@ -139,11 +147,11 @@ def make_pipeline(
         "training" if is_training else "evaluation",
     )
     if is_training:
-        places = _training_places(len(index), shuffle, seed, start_example)
-        places = _shard_of_pipeline(places, input_context, start_example)
+        make_places = example_order.service_places if data_service else _places
+        places = make_places(len(index), shuffle, seed, start_example, input_context)
     else:
         places = tf.data.Dataset.range(len(index)).map(lambda number: (number, number))
-        places = _shard_of_pipeline(places, input_context, 0)
+        places = example_order.shard_of_pipeline(places, input_context, 0)
     stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
     object_keys = frozenset(augmentation.OBJECT_LISTS) | (
         labels.object_keys if labels else frozenset()
@@ -186,6 +194,8 @@ def make_pipeline(
     if on_the_fly is not None:
         examples = auxiliary_labels.with_labels(examples, on_the_fly, endless=is_training)
     batches = _padded_batches(examples, batch_size, max_boxes, object_keys, is_training)
+    if data_service:
+        batches = data_service_input.read_by_service(batches, data_service)
 
     def load_one(number: int, record: int) -> None:
         one = tf.data.Dataset.from_tensors((tf.constant(number, tf.int64), record))
@@ -193,17 +203,30 @@ def make_pipeline(
 
     def record_of(number: int) -> int:
         epoch, position = divmod(number, len(index))
-        order = _epoch_order(
+        order = example_order.epoch_order(
             len(index), shuffle and is_training, seed, tf.constant(epoch, tf.int64)
         )
         return int(order[position])
 
-    describer = ExampleDescriber(index, record_of, load_one, label_map, max_boxes)
+    objects = ObjectDescriber(label_map, max_boxes)
+    describer = ExampleDescriber(index, record_of, load_one, objects)
     return ExamplePipeline(
         batches.prefetch(max(1, num_prefetch_batches)).with_options(_dataset_options()),
         describer.describe,
         None if is_training else _num_examples(len(index), input_context),
+        is_repeatable=not data_service,
     )
+
+
+def _places(
+    num_records: int,
+    shuffle: bool,
+    seed: int,
+    start_example: int,
+    context: tf.distribute.InputContext | None,
+) -> tf.data.Dataset:
+    places = example_order.training_places(num_records, shuffle, seed, start_example)
+    return example_order.shard_of_pipeline(places, context, start_example)
 
 
 def _check_arguments(
@@ -227,41 +250,6 @@ def _check_arguments(
             f"{len(augmentations)} augmentations are given for evaluation, expected none; they "
             "apply to training data only"
         )
-
-
-def _training_places(
-    num_records: int, shuffle: bool, seed: int, start_example: int
-) -> tf.data.Dataset:
-    """Return an endless dataset of (example number, record number), int64, from `start_example`."""
-    first_epoch, first_position = divmod(start_example, num_records)
-
-    def epoch_places(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = _epoch_order(num_records, shuffle, seed, epoch)
-        numbers = epoch * num_records + tf.range(num_records, dtype=tf.int64)
-        begin = tf.where(tf.equal(epoch, first_epoch), first_position, 0)  # where a run resumes
-        return tf.data.Dataset.from_tensor_slices((numbers[begin:], order[begin:]))
-
-    return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_places)
-
-
-def _epoch_order(num_records: int, shuffle: bool, seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    """Return the record numbers of an epoch in their order, int64 [num_records]."""
-    order = tf.range(num_records, dtype=tf.int64)
-    if not shuffle:
-        return order
-    return tf.random.experimental.stateless_shuffle(
-        order, seed=tf.stack([tf.constant(seed, tf.int64), epoch]), alg="philox"
-    )
-
-
-def _shard_of_pipeline(
-    places: tf.data.Dataset, context: tf.distribute.InputContext | None, start_example: int
-) -> tf.data.Dataset:
-    """Return the shard of this pipeline; it does not depend on where a run resumes."""
-    if context is None or context.num_input_pipelines == 1:
-        return places
-    number = context.num_input_pipelines
-    return places.shard(number, (context.input_pipeline_id - start_example) % number)
 
 
 def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -316,10 +304,7 @@ def _make_reader(
         )
         check = tf.debugging.Assert(
             succeeded,
-            [
-                "this record is corrupt, or not a tf.train.Example with the keys of the OD API:",
-                place,
-            ],
+            [example_decoder.CORRUPT_RECORD, place],
         )
         with tf.control_dependencies([check]):
             return number, {key: tf.identity(value) for key, value in parsed.items()}, place

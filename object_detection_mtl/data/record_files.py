@@ -174,7 +174,7 @@ def scan_records(path: str) -> RecordScan:
     offsets: list[int] = []
     failure = None
     position = 0
-    with _open(path) as file:
+    with open_binary(path) as file:
         while position < size:
             file.seek(position)
             try:
@@ -201,7 +201,7 @@ def _record_end(header: bytes, path: str, position: int, size: int, number: int)
 
 def is_record_file(path: str) -> bool:
     """Return whether a file starts with a valid TFRecord header, which has its own checksum."""
-    with _open(path) as file:
+    with open_binary(path) as file:
         header = file.read(_HEADER.size)
     return len(header) == _HEADER.size and _masked_crc32c(header[:8]) == _HEADER.unpack(header)[1]
 
@@ -227,7 +227,7 @@ def record_at(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
     return tf.data.experimental.from_variant(variant, spec).take(1)
 
 
-def _open(path: str) -> BinaryIO:
+def open_binary(path: str) -> BinaryIO:
     """Open a file; Python seeks in local files ten times faster than TensorFlow."""
     if "://" in path:
         return tf.io.gfile.GFile(path, "rb")

@@ -32,6 +32,8 @@ SETS = Path("ImageSets") / "Main"
 DEFAULT_SET = "train"
 YEARS = ("VOC2007", "VOC2012", "merged")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+# Found by name too, so that the report counts them as unreadable and not as missing.
+_IMAGE_SUFFIXES += (".heic", ".heif", ".hif", ".avif")
 
 
 class VocError(DataError):

@@ -6,8 +6,10 @@ Shape letters: B batch.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -29,7 +31,8 @@ class InferenceJournal:
     record is ignored, with all that follow.
 
     Args:
-        path: of the file; missing directories are created.
+        path: of the file; missing directories are created. The journal of a remote file system is
+            in the directory for temporary files of this machine.
         identity: text that differs wherever recorded results would be wrong: checkpoint, model,
             data, runtime. A journal with another identity is replaced.
 
@@ -38,6 +41,10 @@ class InferenceJournal:
     """
 
     def __init__(self, path: str, identity: str) -> None:
+        if output_paths.is_remote(path):
+            # Appending to a remote file would write all of it again for each batch.
+            name = hashlib.sha256(path.encode()).hexdigest()[:16]
+            path = os.path.join(tempfile.gettempdir(), f"evaluation-{name}.journal")
         self._path = path
         output_paths.make_directory(os.path.dirname(path))
         records = list(_intact_records(path))

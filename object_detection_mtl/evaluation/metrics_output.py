@@ -94,12 +94,27 @@ def write_json(
     """
     values = _finite(metrics)
     path = os.fspath(path)
+    if output_paths.is_remote(path):
+        _write_remote_json(path, {**(extra or {}), "metrics": values})
+        return
     output_paths.make_directory(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump({**(extra or {}), "metrics": values}, file, indent=2, ensure_ascii=False)
         file.write("\n")
     os.replace(temporary, path)
+
+
+def _write_remote_json(path: str, content: Mapping[str, Any]) -> None:
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _open_to_append(path: str) -> Any:
+    if output_paths.is_remote(path):
+        return tf.io.gfile.GFile(path, "a")
+    return open(path, "a", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,7 @@ class EvaluationWriter:
         entries = {"step": step, **(extra or {})}
         write_json(path, metrics, entries)
         line = json.dumps({**entries, "metrics": _finite(metrics)}, ensure_ascii=False)
-        with open(os.path.join(self.directory, "metrics.jsonl"), "a", encoding="utf-8") as file:
+        with _open_to_append(os.path.join(self.directory, "metrics.jsonl")) as file:
             file.write(f"{line}\n")
         return path
 

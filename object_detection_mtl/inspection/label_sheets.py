@@ -9,13 +9,16 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
+from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from object_detection_mtl import output_paths
-from object_detection_mtl.data import example_decoder, example_issues, graph_errors
+from object_detection_mtl.data import example_decoder, graph_errors
 from object_detection_mtl.data.augmentation import IMAGE, Example
+from object_detection_mtl.data.example_descriptions import ObjectDescriber, with_place
 from object_detection_mtl.dataset_tools import label_writing
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.inspection.label_sources import LabelSource
@@ -64,7 +67,7 @@ def write_label_sheets(
     drawn: list[tuple[str, str]] = []
     first = itertools.islice(source.examples, num_images)
     for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
-        labeled = _labeled(decode(serialized, f"record {number}"), num_windows)
+        labeled = _labeled(decode(serialized, source.place(number - 1)), num_windows)
         output_paths.make_directory(output_dir)
         file_name = f"{number:04d}_{_safe(labeled.name)}.png"
         drawing.draw_label_sheet(labeled, source.names).save(output_dir / file_name)
@@ -82,18 +85,24 @@ def _make_decode(source: LabelSource, labels: LabelMaker, seed: int) -> DecodeFn
     """Return decode(serialized record, its name) -> example with stored or computed labels."""
     stored = labels if labels.from_records else None
     decode = example_decoder.make_decoder(source.num_classes, source.categories, stored=stored)
+    describer = ObjectDescriber(source.categories, None)
 
     def decode_with_labels(serialized: bytes, name: str) -> Example:
         if labels.from_records:
             _raise_without_labels(serialized, name)
         try:
             parsed = example_decoder.parse(tf.constant(serialized), stored=stored)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"{example_decoder.CORRUPT_RECORD} {name}") from error
+        try:
             example = decode(parsed, tf.constant(name))
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{name} is invalid: {graph_errors.explain(error)}") from error
-        issues = example[Batch.issues].numpy()
-        if issues.any():
-            logging.warning("%s: %s", name, example_issues.describe_totals(issues))
+            raise ValueError(with_place(graph_errors.explain(error), name)) from error
+        for kind in np.flatnonzero(example[Batch.issues].numpy()):
+            stored_example = tf.train.Example.FromString(serialized)
+            message = describer.describe(int(kind), stored_example, name)
+            if message:
+                logging.warning("%s", message)
         if labels.from_records:
             return example
         window_seed = tf.constant([seed, label_writing.number_of(_text(example[Batch.image_id]))])
@@ -103,7 +112,11 @@ def _make_decode(source: LabelSource, labels: LabelMaker, seed: int) -> DecodeFn
 
 
 def _raise_without_labels(serialized: bytes, name: str) -> None:
-    if TfExample.edgemask not in tf.train.Example.FromString(serialized).features.feature:
+    try:
+        example = tf.train.Example.FromString(serialized)
+    except DecodeError as error:
+        raise ValueError(f"{example_decoder.CORRUPT_RECORD} {name}") from error
+    if TfExample.edgemask not in example.features.feature:
         raise ValueError(
             f"{name} stores no auxiliary labels (no {TfExample.edgemask}); create_pascal_tf_record "
             "and create_coco_tf_record store them with --write_auxiliary_labels"

@@ -7,13 +7,13 @@ of a training run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
 from object_detection_mtl.config import label_map
-from object_detection_mtl.data import graph_errors, record_files
+from object_detection_mtl.data import example_decoder, record_files
 from object_detection_mtl.dataset_tools import (
     coco_annotations,
     coco_conversion,
@@ -35,11 +35,13 @@ class LabelSource:
         examples: serialized records; converted while they are read.
         categories: the classes.
         report: report of the conversion; updated while `examples` is read.
+        place: number of an example, from 0 -> where it comes from.
     """
 
     examples: Iterable[bytes]
     categories: Sequence[label_map.Category]
     report: ConversionReport
+    place: Callable[[int], str] = "record {}".format
 
     @property
     def num_classes(self) -> int:
@@ -63,8 +65,8 @@ def from_records(pattern: str, label_map_path: str) -> LabelSource:
         The source.
     """
     categories = label_map.load(label_map_path)
-    files = record_files.index_records(pattern).files
-    return LabelSource(_stored(files), categories, ConversionReport())
+    index = record_files.index_records(pattern)
+    return LabelSource(_stored(index), categories, ConversionReport(), index.place)
 
 
 def from_voc(
@@ -125,12 +127,15 @@ def _categories(label_map_path: str | None, labels: Mapping[str, int]) -> list[l
     return label_map.load(label_map_path)
 
 
-def _stored(files: Sequence[str]) -> Iterator[bytes]:
-    try:
-        for serialized in tf.data.TFRecordDataset(list(files)):
-            yield serialized.numpy()
-    except tf.errors.DataLossError as error:
-        raise ValueError(f"a record is corrupt: {graph_errors.explain(error)}") from error
+def _stored(index: record_files.RecordIndex) -> Iterator[bytes]:
+    for record, (number, offset) in enumerate(zip(index.file_numbers, index.offsets, strict=True)):
+        try:
+            data = record_files.record_at(
+                tf.constant(index.files[number]), tf.constant(offset, tf.int64)
+            )
+            yield data.get_single_element().numpy()
+        except tf.errors.DataLossError as error:
+            raise ValueError(f"{example_decoder.CORRUPT_RECORD} {index.place(record)}") from error
 
 
 def _converted(

@@ -175,7 +175,7 @@ def sample_proposals(
     predictions: Tensors,
     groundtruth: box_classifier.AbsoluteGroundtruth,
     sampling: ProposalSampling,
-    seed: tf.Tensor,
+    seed: sampler.Seed,
 ) -> Tensors:
     """Return a balanced random sample of each image's proposals, in their order.
 
@@ -183,7 +183,7 @@ def sample_proposals(
         predictions: with the proposals [B, P, 4], their scores [B, P] and number [B].
         groundtruth: decides which proposals are positive.
         sampling: size S and balance.
-        seed: int32 [2].
+        seed: see `sampler.sample_balanced`.
 
     Returns:
         The same keys: proposals [B, S, 4] and scores [B, S], zero padded, and their number [B].

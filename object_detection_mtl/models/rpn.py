@@ -108,7 +108,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         absolute_groundtruth_boxes: tf.Tensor,
         num_groundtruth: tf.Tensor,
         groundtruth_weights: tf.Tensor | None,
-        seed: tf.Tensor,
+        seed: sampler.Seed,
     ) -> dict[str, tf.Tensor]:
         """Return localization and objectness loss, means over the sample and over images.
 
@@ -118,7 +118,7 @@ class RegionProposalNetwork(keras.layers.Layer):
             absolute_groundtruth_boxes: [B, G, 4] pixels of the inputs.
             num_groundtruth: [B].
             groundtruth_weights: [B, G] or None.
-            seed: int32 [2] of the random sample.
+            seed: seed of the random sample, see `sampler.sample_balanced`.
         """
         inside = predictions[Predictions.anchors_inside]
         assigned = targets.assign_proposal_targets(

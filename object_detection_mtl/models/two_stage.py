@@ -157,7 +157,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         inputs: tf.Tensor,
         true_image_shapes: tf.Tensor,
         groundtruth: Mapping[str, tf.Tensor] | None = None,
-        seed: tf.Tensor | None = None,
+        seed: sampler.Seed | None = None,
         *,
         training: bool | None = None,
     ) -> Tensors:
@@ -167,7 +167,8 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
             inputs: [B, h, w, 3] from `preprocess`, zero padded to one size.
             true_image_shapes: [B, 3] int32.
             groundtruth: padded ground truth (`fields.Groundtruth`), needed in training.
-            seed: int32 [2] of this step's random samples; (0, 0) when None.
+            seed: int32 [2] of this step's random samples, or a `sampler.BatchSeed`; (0, 0) when
+                None.
             training: whether the predictions are for a training step; None for `is_training`.
         """
         training = self._is_training(training)
@@ -181,7 +182,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         inputs: tf.Tensor,
         true_image_shapes: tf.Tensor,
         groundtruth: Mapping[str, tf.Tensor] | None = None,
-        seed: tf.Tensor | None = None,
+        seed: sampler.Seed | None = None,
         *,
         training: bool | None = None,
     ) -> Tensors:
@@ -267,7 +268,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         self,
         predictions: Tensors,
         groundtruth: Mapping[str, tf.Tensor],
-        seed: tf.Tensor | None = None,
+        seed: sampler.Seed | None = None,
         *,
         training: bool | None = None,
     ) -> Tensors:
@@ -276,7 +277,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         Args:
             predictions: result of `predict`, in training with the same `training`.
             groundtruth: the padded ground truth that `predict` was given.
-            seed: int32 [2] of this step's random samples, as given to `predict`.
+            seed: that of `predict`.
             training: whether every auxiliary task must have its labels; otherwise tasks without
                 labels have no loss. None for `is_training`.
         """

@@ -5,16 +5,41 @@ Shape letters: B batch, N candidates (anchors or proposals).
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeAlias
+
 import tensorflow as tf
 
-from object_detection_mtl.ops.tensor_shapes import size, smallest
+from object_detection_mtl.ops.tensor_shapes import Size, size, smallest
 
 # The samples of a training step draw from different streams of its seed.
 PROPOSAL_STREAM, ANCHOR_STREAM = 1, 2
 
 
-def seed_stream(seed: tf.Tensor | None, number: int) -> tf.Tensor:
-    """Return an independent seed [2] for one purpose within a training step."""
+class BatchSeed(NamedTuple):
+    """Seed of a replica's part of a global batch.
+
+    The samples of an image depend on the seed and its row in the global batch, so that one device
+    and several devices draw the same samples.
+
+    Attributes:
+        seed: int32 [2], the same for all replicas.
+        rows: int32 [B], row of each image in the global batch.
+        num_rows: number of rows of the global batch.
+    """
+
+    seed: tf.Tensor
+    rows: tf.Tensor
+    num_rows: Size
+
+
+# int32 [2] for a whole batch, or that of a part of it.
+Seed: TypeAlias = tf.Tensor | BatchSeed
+
+
+def seed_stream(seed: Seed | None, number: int) -> Seed:
+    """Return an independent seed for one purpose within a training step."""
+    if isinstance(seed, BatchSeed):
+        return seed._replace(seed=seed_stream(seed.seed, number))
     base = tf.zeros([2], tf.int32) if seed is None else tf.cast(seed, tf.int32)
     return tf.random.experimental.stateless_fold_in(base, number, alg="philox")
 
@@ -25,7 +50,7 @@ def sample_balanced(
     *,
     batch_size: int | None,
     positive_fraction: float,
-    seed: tf.Tensor,
+    seed: Seed,
 ) -> tf.Tensor:
     """Return bool [B, N]: a random sample of each image's candidates.
 
@@ -33,7 +58,8 @@ def sample_balanced(
     At most int(batch_size * positive_fraction) positives are drawn and negatives fill up to
     batch_size, as far as there are any; so there may be fewer than batch_size, never more.
     batch_size None draws every positive and (1 - f) / f times as many negatives.
-    seed: int32 [2]; the same seed draws the same sample, eagerly, in a graph and under XLA.
+    seed: int32 [2], or a `BatchSeed`; the same seed draws the same sample, eagerly, in a graph and
+    under XLA.
     """
     if batch_size is not None and batch_size < 0:
         raise ValueError(f"sample_balanced: batch_size is {batch_size}, expected >= 0 or None.")
@@ -41,7 +67,7 @@ def sample_balanced(
         raise ValueError(
             f"sample_balanced: positive_fraction is {positive_fraction}, expected 0 to 1."
         )
-    keys = _uniform(tf.shape(indicator), seed)
+    keys = _keys(indicator, seed)
     positives = indicator & is_positive
     negatives = indicator & ~is_positive
     if batch_size is None:
@@ -60,6 +86,14 @@ def sample_balanced(
         num_negatives = batch_size - _count(drawn)
         most_negatives = batch_size
     return drawn | _draw(negatives, keys, most_negatives, num_negatives)
+
+
+def _keys(indicator: tf.Tensor, seed: Seed) -> tf.Tensor:
+    """Return a random number for each candidate, float32 [B, N]."""
+    if not isinstance(seed, BatchSeed):
+        return _uniform(tf.shape(indicator), seed)
+    of_all = _uniform(tf.stack([seed.num_rows, tf.shape(indicator)[1]]), seed.seed)
+    return tf.gather(of_all, seed.rows)
 
 
 def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from object_detection_mtl import output_paths
+
 DIRECTORY = "best"
 STATE = "best.json"
 # Metrics of which a smaller value is better.
@@ -66,7 +68,7 @@ class BestCheckpoint:
         patience: evaluations without improvement after which the run ends; None for no end.
 
     Raises:
-        ValueError: the patience is less than 1.
+        ValueError: the patience is less than 1, or the directory is on a remote file system.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class BestCheckpoint:
     ) -> None:
         if patience is not None and patience < 1:
             raise ValueError(f"patience is {patience} evaluations, expected at least 1")
+        output_paths.require_local(model_dir)  # Paths and renames below are those of Python.
         self._directory = Path(model_dir) / DIRECTORY
         self._metric = metric
         self._patience = patience

@@ -79,9 +79,14 @@ class RunCheckpoints:
 
     @property
     def newest(self) -> str | None:
-        """Prefix of the newest checkpoint that was restored or written; None if there is none."""
+        """Prefix of the newest checkpoint that was restored or written; None if there is none.
+
+        For a worker that is not the chief it is the chief's checkpoint of the same number: what the
+        worker writes is removed when it ends.
+        """
         if self._manager is not None and self._manager.latest_checkpoint:
-            return str(self._manager.latest_checkpoint)
+            name = os.path.basename(self._manager.latest_checkpoint)
+            return os.path.join(self._model_dir, name)
         return self._restored.prefix if self._restored else None
 
     def restore_newest(self, on_damaged: str = checkpoint_search.FALLBACK) -> int | None:

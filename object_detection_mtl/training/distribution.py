@@ -78,10 +78,15 @@ def _check_cluster(num_workers: int) -> None:
         )
 
 
+def is_cluster(strategy: tf.distribute.Strategy) -> bool:
+    """Return whether several processes train together."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Return whether this process writes checkpoints and summaries."""
     resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+    if not is_cluster(strategy) or resolver is None:
         return True
     if resolver.task_type in (None, "chief"):
         return True
@@ -92,7 +97,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 def worker_suffix(strategy: tf.distribute.Strategy) -> str:
     """Return a suffix of file names for each worker of a cluster; empty without a cluster."""
     resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+    if not is_cluster(strategy) or resolver is None:
         return ""
     return f"_{resolver.task_type}_{resolver.task_id:03d}"
 
@@ -100,7 +105,7 @@ def worker_suffix(strategy: tf.distribute.Strategy) -> str:
 def num_input_pipelines(strategy: tf.distribute.Strategy) -> int:
     """Return the number of input pipelines of a run, one for each worker."""
     resolver = strategy.cluster_resolver
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and resolver is not None:
+    if is_cluster(strategy) and resolver is not None:
         jobs = resolver.cluster_spec().as_dict()
         return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
     if isinstance(strategy, tf.distribute.TPUStrategy):
@@ -168,6 +173,7 @@ class RunBatches:
         self._strategy = strategy
         self._replica_batch_size = replica_batch_size
         self._context: tf.distribute.InputContext | None = None
+        self._is_repeatable = True
         self.describe: Describe | None = None
         self.pipeline = 0
 
@@ -192,6 +198,8 @@ class RunBatches:
             positions: as in `from_examples`, before the step.
         """
         assert self._context is not None, "from_examples comes first"
+        if not self._is_repeatable:
+            raise RuntimeError("the examples of a data service come in no fixed order")
         replicas = self._strategy.num_replicas_in_sync // self._context.num_input_pipelines
         batches = self._read(self._context, positions).take(replicas)
         return [dict(batch) for batch in batches.as_numpy_iterator()]
@@ -202,6 +210,6 @@ class RunBatches:
         start = positions[context.input_pipeline_id]
         made = self._make_dataset(context, self._replica_batch_size, start)
         if isinstance(made, ExamplePipeline):
-            self.describe = made.describe
+            self.describe, self._is_repeatable = made.describe, made.is_repeatable
             return made.dataset
         return made

@@ -24,11 +24,18 @@ _DATA = re.compile(r"(?P<name>.+-\d+)\.data-\d{5}-of-\d{5}$")
 
 
 def require_writable(model_dir: str) -> None:
-    """Refuse a directory that is not writable; leave no file in it.
+    """Refuse a directory that is not writable or no directory of a run; leave no file in it.
 
     Raises:
-        ValueError: it is read-only, a file, or in a directory where it cannot be created.
+        ValueError: it is an export, read-only, a file, or cannot be created.
     """
+    inner = os.path.join(model_dir, checkpoint_search.SUBDIRECTORY)
+    if tf.io.gfile.isdir(inner):
+        raise ValueError(
+            f"model_dir {model_dir!r} is an export or a downloaded model, its checkpoint is in "
+            f"{inner!r}; give another --model_dir, and this one as fine_tune_checkpoint to start "
+            "with its weights"
+        )
     existing = model_dir
     while existing and not tf.io.gfile.exists(existing) and "://" not in existing:
         existing = os.path.dirname(existing.rstrip("/"))

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
-from object_detection_mtl.training import distribution, run_directory, summary_names
+from object_detection_mtl.training import distribution, failures, run_directory, summary_names
 from object_detection_mtl.training.checkpointing import RunCheckpoints
 from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.failures import TrainingDataError
@@ -78,6 +78,7 @@ def run_training(
     Raises:
         NonFiniteError: a loss became NaN or infinite; the steps before are saved.
         TrainingDataError: an example cannot be used; the steps before are saved.
+        WorkerLostError: another worker of the cluster ended or cannot be reached.
         ValueError: a checkpoint of another model in `model_dir`, another training writes to it, and
             what the arguments raise.
     """
@@ -85,7 +86,11 @@ def run_training(
     replica_batch = distribution.per_replica_batch_size(strategy, batch_size)
     run_directory.require_writable(model_dir)
     is_chief = distribution.is_chief(strategy)
-    with run_directory.lock_run(model_dir, is_chief=is_chief), GracefulStop() as stop:
+    with (
+        failures.lost_worker_explained(model_dir, is_cluster=distribution.is_cluster(strategy)),
+        run_directory.lock_run(model_dir, is_chief=is_chief),
+        GracefulStop() as stop,
+    ):
         with strategy.scope():
             model = make_model()
             model.optimizer.build(list(model.trained.values()))
@@ -220,7 +225,7 @@ class _Run:
         self._options = options
         self._metrics: dict[str, float] = {}
         self._labels_are_drawn = False
-        self._is_cluster = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self._is_cluster = distribution.is_cluster(strategy)
         is_chief = distribution.is_chief(strategy)
         self._summaries = OrbitSummaries(
             os.path.join(model_dir, "train") if is_chief else None, step

@@ -22,7 +22,8 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.ops import lowering
+from object_detection_mtl.ops import lowering, sampler
+from object_detection_mtl.ops.tensor_shapes import size
 from object_detection_mtl.training import auxiliary_gradients, summary_names
 from object_detection_mtl.training import gradients as gradient_ops
 from object_detection_mtl.training.optimizers import DetectionOptimizer
@@ -78,7 +79,8 @@ class StepOptions:
     """Options for losses and gradients.
 
     Attributes:
-        seed: seed of the run; with the step number it is the seed of all random samples.
+        seed: seed of the run; with the step and an image's row in the global batch it is the seed
+            of the image's random samples.
         clip_norm: largest norm of a gradient, 0 for none.
         clip_per_variable: `clip_norm` holds for each variable's gradient, not for all together.
         add_regularization: add the regularization loss.
@@ -162,7 +164,7 @@ class TrainingStep:
         numbers = {key: value for key, value in batch.items() if value.dtype != tf.string}
         averages = [tf.identity(average.value) for average in self._averages]
         scalars, gradients, by_term = self._differentiate(
-            numbers, self._seed(step), self._ramp(step), replicas, measure
+            numbers, self._seed(step, numbers), self._ramp(step), replicas, measure
         )
         if measure:
             scalars |= self._measured(by_term, replicas)
@@ -180,7 +182,7 @@ class TrainingStep:
     def _losses_and_gradients(
         self,
         batch: Mapping[str, tf.Tensor],
-        seed: tf.Tensor,
+        seed: sampler.BatchSeed,
         ramp: tf.Tensor | None,
         replicas: int,
         measure: bool,
@@ -216,7 +218,7 @@ class TrainingStep:
             return self._losses_and_gradients(*args)
 
     def _losses(
-        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, ramp: tf.Tensor | None
+        self, batch: Mapping[str, tf.Tensor], seed: sampler.BatchSeed, ramp: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """Compute every term, weighted here and nowhere else, and their total."""
         predictions = self.detector.predict(
@@ -261,14 +263,23 @@ class TrainingStep:
         )
         return {name: value / replicas for name, value in measured.items()}
 
-    def _seed(self, step: tf.Tensor) -> tf.Tensor:
-        """Return int32 [2]: seed of the run, number of this replica's step in the run."""
+    def _seed(self, step: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> sampler.BatchSeed:
+        """Return the seed of the run and the step, and the rows of this replica's images.
+
+        The number of an example is its row in the global batch, whichever replica has it. Without
+        numbers the replicas have consecutive parts of the global batch.
+        """
         context = tf.distribute.get_replica_context()
-        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        number = tf.cast(step, tf.int64) * context.num_replicas_in_sync + replica
+        images = size(batch[Batch.inputs], 0)
+        num_rows = images * context.num_replicas_in_sync
+        if Batch.example_number in batch:
+            rows = tf.cast(batch[Batch.example_number] % tf.cast(num_rows, tf.int64), tf.int32)
+        else:
+            rows = context.replica_id_in_sync_group * images + tf.range(images)
         # Seeds are unsigned and 32 bits wide in a config; the bits are kept.
         run = tf.bitcast(tf.constant(self.options.seed, tf.uint32), tf.int32)
-        return tf.stack([run, tf.cast(number % 2**31, tf.int32)])
+        number = tf.cast(tf.cast(step, tf.int64) % 2**31, tf.int32)
+        return sampler.BatchSeed(tf.stack([run, number]), rows, num_rows)
 
     def _clipped(
         self, parts: Mapping[str, MaybeGradients]

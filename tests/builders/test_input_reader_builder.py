@@ -6,7 +6,7 @@ from google.protobuf import text_format
 
 from object_detection_mtl.builders import input_reader_builder
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.protos import input_reader_pb2, preprocessor_pb2
+from object_detection_mtl.protos import faster_rcnn_pb2, input_reader_pb2, preprocessor_pb2
 from tests.data.record_files import example, numbered, write
 
 LABEL_MAP = 'item { id: 1 name: "dog" } item { id: 2 name: "cat" display_name: "Tom" }'
@@ -111,3 +111,52 @@ def test_missing_files_are_named(tmp_path):
 def test_other_readers_are_refused(text):
     with pytest.raises(ValueError, match="no tf_record_input_reader"):
         build(text)
+
+
+# Examination before the first step ----------------------------------------------------------------
+
+PIXELS = [[4, 3, 12, 18], [2, 2, 15, 17]]
+MODEL = faster_rcnn_pb2.FasterRcnn(num_classes=2)
+PROPOSALS = faster_rcnn_pb2.FasterRcnn(num_classes=2, number_of_stages=1)
+
+
+def reader_of(tmp_path, *objects):
+    """Return a reader of a record with 12 images; `objects` are (class text, box)."""
+    image = example(
+        boxes=[box for _, box in objects],
+        classes=[1] * len(objects),
+        texts=[text for text, _ in objects],
+    )
+    write(tmp_path / "a.record", *[image] * 12)
+    (tmp_path / "map.pbtxt").write_text('item { id: 1 name: "cat" } item { id: 2 name: "dog" }')
+    return reader(
+        f'label_map_path: "{tmp_path}/map.pbtxt" '
+        f'tf_record_input_reader {{ input_path: "{tmp_path}/a.record" }}'
+    )
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_boxes_in_pixels_are_refused(tmp_path, is_training):
+    made = reader_of(tmp_path, *[("cat", box) for box in PIXELS])
+    with pytest.raises(ValueError, match=r"a\.record: .*they lie in 2 to 18 and look like pixels"):
+        input_reader_builder.examine_records(made, MODEL, is_training=is_training)
+
+
+def test_a_dataset_without_a_usable_object_is_refused_or_reported(tmp_path, caplog):
+    made = reader_of(tmp_path, ("cow", [0, 0, 1, 1]))
+    with pytest.raises(ValueError, match="none of the 12 objects in 12 records is usable.*'cow'"):
+        input_reader_builder.examine_records(made, MODEL, is_training=True)
+    input_reader_builder.examine_records(made, MODEL, is_training=False)
+    assert "Every average precision is undefined, -1." in caplog.text
+
+
+def test_a_class_without_an_object_is_reported(tmp_path, caplog):
+    made = reader_of(tmp_path, ("dog", [0, 0, 1, 1]))
+    input_reader_builder.examine_records(made, MODEL, is_training=True)
+    input_reader_builder.examine_records(made, MODEL, is_training=False)
+    input_reader_builder.examine_records(made, PROPOSALS, is_training=False)
+    says = f"{tmp_path}/a.record: no usable object of the class 'cat' (1) in 12 records."
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{says} It is not learned.",
+        f"{says} Its average precision is undefined.",
+    ]

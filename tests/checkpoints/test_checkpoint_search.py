@@ -270,3 +270,11 @@ def test_a_prefix_means_one_checkpoint_and_a_directory_a_run(saved, tmp_path):
     assert not checkpoint_search.means_one_checkpoint(str(run))
     assert not checkpoint_search.means_one_checkpoint(f"{run}/")
     assert not checkpoint_search.means_one_checkpoint(str(tmp_path / "run-2"))
+    assert checkpoint_search.means_one_checkpoint(f"{saved}.index")
+    assert checkpoint_search.means_one_checkpoint(f"{tmp_path}/ckpt-9.data-00000-of-00001")
+    assert checkpoint_search.means_one_checkpoint(str(run / "checkpoint"))
+    with pytest.raises(ValueError, match="is the state file of checkpoints; give its directory"):
+        checkpoint_search.resolve_checkpoint(str(run / "checkpoint"))
+    (tmp_path / "export").mkdir()
+    run.rename(tmp_path / "export/checkpoint")
+    assert checkpoint_search.means_one_checkpoint(str(tmp_path / "export"))

@@ -8,6 +8,7 @@ from object_detection_mtl.data import (
     augmentation,
     example_decoder,
     example_issues,
+    example_order,
     input_pipeline,
 )
 from object_detection_mtl.fields import Batch, Groundtruth
@@ -90,7 +91,7 @@ def test_types_of_a_batch(tmp_path):
         Batch.original_image_shapes: ([2, 3], tf.int32),
         Batch.image_id: ([2], tf.string),
         Batch.example_number: ([2], tf.int64),
-        Batch.issues: ([2, 4], tf.int64),
+        Batch.issues: ([2, 5], tf.int64),
         Groundtruth.boxes: ([2, 5, 4], tf.float32),
         Groundtruth.classes: ([2, 5], tf.int32),
         Groundtruth.num_boxes: ([2], tf.int32),
@@ -118,7 +119,7 @@ def test_surplus_boxes_are_dropped_counted_and_described_once(tmp_path):
     [batch] = made.dataset
     assert batch[Groundtruth.classes].numpy().tolist() == [[1, 2], [1, 2]]
     assert batch[Groundtruth.num_boxes].numpy().tolist() == [2, 2]
-    assert batch[Batch.issues].numpy().tolist() == [[0, 0, 0, 1]] * 2
+    assert batch[Batch.issues].numpy().tolist() == [[0, 0, 0, 1, 0]] * 2
     message = made.describe(example_issues.SURPLUS_BOX, 0)
     assert f"Image 7 ({path}, record 0, at byte 0) has 3 boxes, max_number_of_boxes is 2" in message
     assert made.describe(example_issues.SURPLUS_BOX, 1) == ""
@@ -129,9 +130,7 @@ def test_surplus_boxes_are_dropped_counted_and_described_once(tmp_path):
 
 def order(count, *args):
     """The first `count` (example number, record number)."""
-    numbers, places = (
-        input_pipeline._training_places(*args).batch(count).take(1).get_single_element()
-    )
+    numbers, places = example_order.training_places(*args).batch(count).take(1).get_single_element()
     return list(zip(numbers.numpy().tolist(), places.numpy().tolist(), strict=True))
 
 
@@ -312,7 +311,7 @@ def test_corrupt_examples_are_skipped_counted_and_described(tmp_path):
     [batch] = made.dataset
     assert ids([batch]) == list(range(9))
     assert batch[Batch.example_number].numpy().tolist() == list(range(1, 18, 2))
-    assert batch[Batch.issues].numpy().tolist() == [[1, 0, 0, 0]] * 9
+    assert batch[Batch.issues].numpy().tolist() == [[1, 0, 0, 0, 0]] * 9
     for number, (_, reason) in enumerate(CORRUPT.values()):
         message = made.describe(example_issues.SKIPPED, 2 * number)
         assert reason in message

@@ -71,7 +71,7 @@ class LinearDetector(keras.layers.Layer):
         if self.batch_norm_trainable:
             self.moving_mean.assign(0.5 * (self.moving_mean + tf.reduce_mean(color, axis=0)))
         if self.noise:
-            score += self.noise * tf.random.stateless_normal([], seed, alg="philox")
+            score += self.noise * tf.random.stateless_normal([], seed.seed, alg="philox")
         return {"score": score}
 
     def loss(self, predictions, groundtruth, seed=None, training=None):

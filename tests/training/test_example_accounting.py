@@ -29,7 +29,7 @@ def test_counts_of_two_replicas_of_one_pipeline():
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     batches = {
         Batch.example_number: tf.constant([[4, 5], [7, 9]], tf.int64),
-        Batch.issues: tf.constant([[[0, 0, 0, 0], [0, 2, 0, 0]], [[1, 0, 0, 0], [1, 0, 0, 3]]]),
+        Batch.issues: tf.constant([[[0] * 5, [0, 2, 0, 0, 0]], [[1, 0, 0, 0, 0], [1, 0, 0, 3, 0]]]),
     }
     batches[Batch.issues] = tf.cast(batches[Batch.issues], tf.int64)
     batch = {
@@ -42,7 +42,7 @@ def test_counts_of_two_replicas_of_one_pipeline():
         lambda: example_accounting.step_counts(strategy, batch, num_pipelines=1, pipeline=0)
     )()
     assert counts["consumed"].numpy().tolist() == [10]
-    assert counts["totals"].numpy().tolist() == [2, 2, 0, 3]
+    assert counts["totals"].numpy().tolist() == [2, 2, 0, 3, 0]
     described = []
     accounting = ExampleAccounting(1, 4)
     accounting.start(1, {})

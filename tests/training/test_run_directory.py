@@ -24,3 +24,11 @@ def test_a_file_in_the_way_is_refused(tmp_path):
 def test_a_file_system_that_takes_no_files_is_refused(path):
     with pytest.raises(ValueError, match=rf"model_dir '{path}' cannot be written to"):
         run_directory.require_writable(path)
+
+
+def test_an_export_is_refused_as_directory_of_a_run(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(
+        ValueError, match="is an export or a downloaded model.*fine_tune_checkpoint"
+    ):
+        run_directory.require_writable(str(tmp_path))

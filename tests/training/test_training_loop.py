@@ -185,7 +185,7 @@ def dataset_that_skips(batch_size, start_example):
                     Batch.inputs: np.stack([image(row % 5) for row, _ in rows]),
                     Batch.true_image_shapes: np.array([[2, 2, 3]] * batch_size, np.int32),
                     Batch.example_number: np.array([row for row, _ in rows]),
-                    Batch.issues: np.array([[before, 0, 0, 1] for _, before in rows]),
+                    Batch.issues: np.array([[before, 0, 0, 1, 0] for _, before in rows]),
                 }
                 rows = []
 
@@ -193,7 +193,7 @@ def dataset_that_skips(batch_size, start_example):
         Batch.inputs: tf.TensorSpec([batch_size, None, None, 3], tf.float32),
         Batch.true_image_shapes: tf.TensorSpec([batch_size, 3], tf.int32),
         Batch.example_number: tf.TensorSpec([batch_size], tf.int64),
-        Batch.issues: tf.TensorSpec([batch_size, 4], tf.int64),
+        Batch.issues: tf.TensorSpec([batch_size, 5], tf.int64),
     }
     return tf.data.Dataset.from_generator(batches, output_signature=spec)
 

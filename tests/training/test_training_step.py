@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Losses
 from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
-from object_detection_mtl.training import summary_names
+from object_detection_mtl.training import distribution, summary_names
 from object_detection_mtl.training.training_step import TrainingStep, non_finite_term
 from tests.training import tiny
 from tests.training.linear import batch, make_model, one_device
@@ -224,3 +224,46 @@ def test_trained_weights_of_auxiliary_losses():
         expected = np.exp(-0.25) * 2.2 + 0.125
         assert float(scalars["Loss/MTL/window_class_loss"]) == pytest.approx(expected)
         assert float(scalars["UnweightedLoss/MTL/window_class_loss"]) == pytest.approx(2.2)
+
+
+def numbered(batch_size):
+    """The batches of tiny.dataset, with the numbers of their examples."""
+    return (
+        tiny.dataset(batch_size)
+        .enumerate()
+        .map(
+            lambda step, batch: {
+                **batch,
+                Batch.example_number: step * batch_size + tf.range(batch_size, dtype=tf.int64),
+            }
+        )
+    )
+
+
+def three_steps(devices, make_dataset):
+    """Return the losses of three steps with two images, and the weights afterwards."""
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        detector = tiny.tiny_detector()
+        optimizer = make_model(rate=0.05).optimizer
+        optimizer.build(detector.trainable_variables)
+    step_fn = TrainingStep(
+        detector, optimizer, detector.trainable_variables, make_model().step_options
+    )
+    share = 2 // len(devices)
+    batches = iter(distribution.distribute(strategy, lambda context: make_dataset(share)))
+
+    @tf.function(autograph=False)
+    def compiled(step):
+        scalars = strategy.run(step_fn, args=(next(batches), step))
+        return strategy.reduce("SUM", scalars[summary_names.TOTAL], axis=None)
+
+    totals = [float(compiled(tf.constant(step, tf.int64))) for step in range(3)]
+    return np.concatenate([totals, *[v.numpy().ravel() for v in detector.variables]])
+
+
+@pytest.mark.parametrize("make_dataset", [tiny.dataset, numbered])
+def test_two_replicas_draw_the_random_samples_of_one(make_dataset):
+    one = three_steps(["/cpu:0"], make_dataset)
+    two = three_steps(["/cpu:0", "/cpu:1"], make_dataset)
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)

@@ -13,9 +13,25 @@ from pathlib import Path
 from object_detection_mtl.config.errors import suggestion
 from object_detection_mtl.data import record_files
 
-# Searched for in directories. A file that is named is read as an image whatever its extension.
+# Searched for in directories. HEIC cannot be decoded, nor AVIF by every Pillow: such files are
+# found so that they are counted as skipped. A file that is named is read as an image whatever its
+# extension.
 IMAGE_EXTENSIONS = frozenset(
-    (".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm")
+    (
+        ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+    )
     + (".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
 VIDEO_EXTENSIONS = frozenset(

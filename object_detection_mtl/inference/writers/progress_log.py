@@ -24,6 +24,8 @@ from absl import logging
 
 PROGRESS_FILE = "progress.jsonl"
 _NOT_DONE = -1
+# Largest number of images without entry before one that has an entry.
+_LARGEST_GAP = 10_000_000
 
 
 def run_identity(model_version: str, files: Iterable[str], **options: Any) -> dict[str, Any]:
@@ -97,12 +99,20 @@ class ProgressLog:
                     self.path,
                 )
                 return 0
-            if entry is None or (end > 0 and not is_kept(entry)):
+            if entry is None:
+                break
+            if end > 0 and not (self._is_valid(entry) and is_kept(entry)):
                 break
             if end > 0:
                 self._note_entry(entry, end)
             end += len(line)
         return end
+
+    def _is_valid(self, entry: Mapping[str, Any]) -> bool:
+        """Return whether an entry has a plausible number; a damaged one may have another."""
+        image = entry.get("image")
+        number = image.get("id") if isinstance(image, dict) else None
+        return type(number) is int and 1 <= number <= len(self._offsets) + _LARGEST_GAP
 
     def _note_entry(self, entry: Mapping[str, Any], offset: int) -> None:
         number = entry["image"]["id"]
@@ -152,8 +162,9 @@ class ProgressLog:
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """Return the entry of a line; None if the line is truncated."""
+    """Return the entry of a line; None if the line is truncated or damaged."""
     if line.endswith(b"\n"):
-        with contextlib.suppress(ValueError):
-            return json.loads(line)
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            return entry if isinstance(entry, dict) else None
     return None

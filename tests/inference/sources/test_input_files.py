@@ -29,6 +29,11 @@ def test_the_images_of_a_directory_are_sorted(tmp_path):
     assert found(tmp_path, recursive=True) == ["a.png", "b.JPG", "below/c.jpg"]
 
 
+def test_images_that_cannot_be_decoded_are_found_to_be_counted(tmp_path):
+    touch(tmp_path, "a.jpg", "b.HEIC", "c.heif", "d.avif")
+    assert found(tmp_path) == ["a.jpg", "b.HEIC", "c.heif", "d.avif"]
+
+
 def test_a_named_file_is_read_whatever_its_extension(tmp_path):
     touch(tmp_path, "image", "a.jpg")
     assert found(tmp_path / "image", tmp_path / "a.jpg") == ["image", "a.jpg"]

@@ -1,0 +1,232 @@
+"""Boxes and classes of record files, examined before training or evaluation.
+
+A run on boxes in pixels would finish without having seen an object. So some records, evenly spread
+over the files, are read first; a larger number while a class has no object yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from object_detection_mtl.config.errors import listing
+from object_detection_mtl.data.example_decoder import LARGEST_COORDINATE, is_usable
+from object_detection_mtl.data.example_format import BOX_KEYS, feature_values
+from object_detection_mtl.data.record_files import RecordIndex, open_binary
+from object_detection_mtl.fields import TfExample
+
+MAX_EXAMINED = 2000
+MAX_SEARCHED = 20_000  # while a class has no object
+# Fewer unusable boxes than these are single mistakes, which are counted during the run.
+_MANY = 10
+_SHARE = 0.2
+_HALF = 0.5
+_HEADER = struct.Struct("<QI")
+_FIX = "Boxes in records are fractions of the image, 0 to 1: "
+
+
+@dataclasses.dataclass
+class RecordContents:
+    """Contents of the examined records.
+
+    Attributes:
+        num_records: number of all records.
+        num_examined: number of records that were read.
+        boxes: of all objects, one array [N, 4] per image: ymin, xmin, ymax, xmax.
+        sizes: height and width of each image, [2]; 0 if the record does not have them.
+        usable: class number -> number of objects with a class and an area inside the image, without
+            groups (is_crowd).
+        unknown: class text that the label map lacks -> number of objects.
+    """
+
+    num_records: int
+    num_examined: int = 0
+    boxes: list[np.ndarray] = dataclasses.field(default_factory=list)
+    sizes: list[np.ndarray] = dataclasses.field(default_factory=list)
+    usable: Counter[int] = dataclasses.field(default_factory=Counter)
+    unknown: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    @property
+    def scope(self) -> str:
+        """The examined records as text."""
+        if self.num_examined < self.num_records:
+            return f"{self.num_examined} examined of {self.num_records} records"
+        return f"{self.num_records} record{'s' * (self.num_records != 1)}"
+
+    def add(self, example: tf.train.Example, numbers: Mapping[str, int] | None) -> None:
+        """Count the objects of a record.
+
+        Args:
+            example: the record.
+            numbers: class text -> class number; None: the record's class numbers are used.
+        """
+        columns = [feature_values(example, key) for key in BOX_KEYS]
+        are_numbers = all(isinstance(v, int | float) for column in columns for v in column)
+        if len({len(column) for column in columns}) != 1 or not are_numbers:
+            return  # A corrupt example; the input pipeline reports it.
+        boxes = np.array(columns, np.float64).reshape(4, -1).T
+        sides = [feature_values(example, key) for key in (TfExample.height, TfExample.width)]
+        size = [side[0] if side and isinstance(side[0], int) else 0 for side in sides]
+        self.boxes.append(boxes)
+        self.sizes.append(np.array(size, np.float64))
+        labels, texts = (
+            [value for value in feature_values(example, key) if isinstance(value, kind)]
+            for key, kind in ((TfExample.class_label, int), (TfExample.class_text, bytes))
+        )
+        if numbers is not None and texts:
+            names = [text.decode(errors="replace") for text in texts]
+            self.unknown.update(name for name in names if name not in numbers)
+            labels = [numbers.get(name, -1) for name in names]
+        crowd = feature_values(example, TfExample.is_crowd)
+        flags = crowd if len(crowd) == len(boxes) else [0] * len(boxes)
+        for label, fine, is_crowd in zip(labels, is_usable(boxes), flags, strict=False):
+            if fine and not is_crowd and label > 0:
+                self.usable[label] += 1
+
+
+def examine_records(
+    index: RecordIndex, numbers: Mapping[str, int] | None, classes: Collection[int]
+) -> RecordContents:
+    """Read boxes and classes of some records.
+
+    Args:
+        index: the records.
+        numbers: class text -> class number; None: the records' class numbers are used.
+        classes: class numbers that should occur.
+
+    Returns:
+        The contents of `MAX_EXAMINED` records, evenly spread; of up to `MAX_SEARCHED` while a class
+        has no object; of all while no object is usable. Corrupt records are skipped: the input
+        pipeline reports them.
+    """
+    contents = RecordContents(len(index))
+    step = -(-len(index) // MAX_EXAMINED)
+    first = range(0, len(index), step)
+    for example in _read(index, first):
+        contents.num_examined += 1
+        if example is not None:
+            contents.add(example, numbers)
+    for example in _read(index, (r for r in range(len(index)) if r % step)):
+        if contents.usable and contents.num_examined >= MAX_SEARCHED:
+            break
+        if contents.usable and all(contents.usable[number] for number in classes):
+            break
+        contents.num_examined += 1
+        if example is not None:
+            contents.add(example, numbers)
+    return contents
+
+
+def _read(index: RecordIndex, records: Iterable[int]) -> Iterator[tf.train.Example | None]:
+    """Yield records in the order of their numbers; None for an unreadable one."""
+    path, file = "", None
+    try:
+        for record in records:
+            wanted = index.files[index.file_numbers[record]]
+            if wanted != path or file is None:
+                if file is not None:
+                    file.close()
+                path, file = wanted, open_binary(wanted)
+            file.seek(int(index.offsets[record]))
+            length, _ = _HEADER.unpack(file.read(_HEADER.size))
+            try:
+                yield tf.train.Example.FromString(file.read(length))
+            except DecodeError:
+                yield None
+    finally:
+        if file is not None:
+            file.close()
+
+
+def form_of_boxes(contents: RecordContents) -> str:
+    """Return what is wrong with the boxes as a whole, and the fix; "" if most are usable."""
+    boxes = np.concatenate([*contents.boxes, np.zeros([0, 4])])
+    unusable = int((~is_usable(boxes)).sum())
+    share = unusable / max(1, len(boxes))
+    if share < _SHARE or (share < _HALF and unusable < _MANY):
+        return ""
+    finite = np.nan_to_num(boxes, nan=0.0, posinf=0.0, neginf=0.0)
+    extreme = f"they lie in {finite.min():g} to {finite.max():g}"
+    start = f"{unusable} of {len(boxes)} boxes in {contents.scope} cannot be used: {extreme}"
+    if np.mean(np.any(finite > LARGEST_COORDINATE, axis=1)) >= _SHARE:
+        return f"{start}{_scale_of(contents)}"
+    return f"{start}{_order_of(finite)}"
+
+
+def _scale_of(contents: RecordContents) -> str:
+    """Return which unit coordinates above 1 have: pixels, percent or thousandths."""
+    largest = max(float(boxes.max()) for boxes in contents.boxes if boxes.size)
+    # Largest coordinate as a fraction of the image, per image with a known size.
+    ratios = [
+        float((boxes[:, 2:] / size).max())
+        for boxes, size in zip(contents.boxes, contents.sizes, strict=True)
+        if boxes.size and size.all()
+    ]
+    in_image = max(ratios, default=0.0)
+    for limit, name in ((100.0, "percent"), (1000.0, "thousandths of the image")):
+        fits = largest <= 1.005 * limit
+        if fits and ratios and (in_image > 1.05 or largest / limit > in_image):
+            return f" and look like {name}. {_FIX}divide them by {limit:g}"
+    return f" and look like pixels. {_FIX}divide them by the height and width of the image"
+
+
+def _order_of(boxes: np.ndarray) -> str:
+    """Return which order of the coordinates boxes of no area seem to have."""
+    rows, columns = boxes[:, 2] < boxes[:, 0], boxes[:, 3] < boxes[:, 1]
+    if np.mean(rows & columns) >= _HALF:
+        return f" and minimum and maximum look swapped. {_FIX}exchange ymin, xmin and ymax, xmax"
+    if np.all(boxes[:, :2] + boxes[:, 2:] <= 1.001) and np.any(rows | columns):
+        return (
+            f" and ymax, xmax look like height and width of the box. {_FIX}add ymin and xmin to "
+            "them"
+        )
+    for swapped, name in ((rows, "y"), (columns, "x")):
+        if np.mean(swapped) >= _SHARE:
+            return (
+                f" and {name}min is greater than {name}max in {int(swapped.sum())} of them. {_FIX}"
+                f"exchange {name}min and {name}max"
+            )
+    return f" and have no area inside the image. {_FIX}convert the dataset again"
+
+
+def missing_classes(contents: RecordContents, names: Mapping[int, str]) -> str:
+    """Return which classes have no usable object; "" if each has one.
+
+    Args:
+        contents: the examined records.
+        names: class number -> name, of the classes that should occur.
+    """
+    missing = [
+        f"{name!r} ({number})" for number, name in names.items() if not contents.usable[number]
+    ]
+    if not missing:
+        return ""
+    noun = "class" if len(missing) == 1 else f"{len(missing)} classes"
+    return f"no usable object of the {noun} {listing(missing, 8)} in {contents.scope}"
+
+
+def no_object(contents: RecordContents) -> str:
+    """Return that no object is usable, and why; "" if one is."""
+    if contents.usable:
+        return ""
+    number = sum(len(boxes) for boxes in contents.boxes)
+    if not number:
+        return f"no object at all in {contents.scope}, expected at least one box"
+    start = f"none of the {number} objects in {contents.scope} is usable"
+    unknown = contents.unknown.most_common()
+    if unknown:
+        texts = listing([repr(text) for text, _ in unknown], 8)
+        return (
+            f"{start}: the label map lacks their classes {texts}. Give the label map that the "
+            "records were made with"
+        )
+    return (
+        f"{start}: their boxes have no area, their class numbers are not positive, or they are "
+        "groups (is_crowd)"
+    )

@@ -1,0 +1,98 @@
+"""Input from a tf.data service: addresses, blocks of examples, a killed worker."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.data import data_service, example_order
+from object_detection_mtl.fields import Batch
+from tests.data.record_files import example, numbered, write
+from tests.data.test_input_pipeline import pipeline
+from tests.ports import free_ports
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:5000", "grpc://localhost", "grpc://a:0", "http://a:1"]
+)
+def test_addresses_of_another_form_are_refused(address):
+    with pytest.raises(ValueError, match=r"expected grpc://HOST:PORT"):
+        data_service.require_dispatcher(address)
+
+
+def test_a_dispatcher_that_does_not_answer_is_reported_at_once(tmp_path):
+    [port] = free_ports(1)
+    with pytest.raises(ValueError, match=f"no tf.data service dispatcher answers at .*:{port}"):
+        pipeline(numbered(tmp_path / "a", 2), data_service=f"grpc://localhost:{port}")
+
+
+@pytest.mark.parametrize("start", [0, 7, 150])
+def test_blocks_hold_the_examples_of_the_usual_order(start):
+    places = example_order.training_places(70, True, 3, start).take(200)
+    wanted = [(int(number), int(record)) for number, record in places]
+    blocks = example_order.service_places(70, True, 3, start, None).take(200)
+    assert [(int(number), int(record)) for number, record in blocks] == wanted
+    parts = []
+    for pipeline_id in range(2):
+        context = tf.distribute.InputContext(2, pipeline_id, 2)
+        part = example_order.service_places(70, True, 3, start, context).take(100)
+        parts += [(int(number), int(record)) for number, record in part]
+    assert sorted(parts) == wanted
+
+
+def start_process(kind, port):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.data.service_process", kind, str(port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+@pytest.mark.slow
+def test_two_workers_of_which_one_is_killed(tmp_path):
+    records = [example(str(number), texts=["cat"]) for number in range(150)]
+    records[40] = b"garbage"
+    path = write(tmp_path / "a", *records)
+    [port] = free_ports(1)
+    processes = [start_process("dispatcher", port)]
+    try:
+        processes += [start_process("worker", port) for _ in range(2)]
+        made = pipeline(
+            path,
+            batch_size=5,
+            data_service=f"grpc://localhost:{port}",
+            max_corrupt_examples=1,
+            start_example=50,
+        )
+        assert not made.is_repeatable
+        batches = iter(made.dataset)
+        numbers = []
+
+        def read(count):
+            for _ in range(count):
+                batch = next(batches)
+                assert batch[Batch.inputs].shape[0] == 5
+                numbers.extend(batch[Batch.example_number].numpy().tolist())
+
+        read(60)
+        first_epoch = [number for number in numbers if number < 150]
+        assert len(first_epoch) == len(set(first_epoch))
+        # Every block of the first epoch was read; the last batch of each worker may be open.
+        assert len(first_epoch) >= 90
+        assert min(numbers) >= 50
+        processes[1].kill()
+        read(60)
+        assert len(numbers) == len(set(numbers)) == 600
+        assert max(numbers) > 450
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()

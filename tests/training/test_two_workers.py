@@ -1,0 +1,124 @@
+"""Two workers as separate processes: a killed one, a restarted one, corrupt examples."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.data import input_pipeline
+from object_detection_mtl.fields import Batch
+from object_detection_mtl.training.failures import LOST_WORKER_EXIT_CODE
+from tests.data.record_files import example, write
+from tests.ports import free_ports
+from tests.training import cluster_worker
+
+ROOT = Path(__file__).parents[2]
+NUM_STEPS = 10
+
+
+def start(directory, ports, index, seconds):
+    """Start a worker; its output goes to a file."""
+    task = {"type": "worker", "index": index}
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    environment = {
+        **os.environ,
+        "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
+        "PYTHONPATH": str(ROOT),
+    }
+    arguments = [directory / "a.record", directory / "run", str(NUM_STEPS), str(seconds)]
+    with open(directory / f"output_{index}.txt", "wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.training.cluster_worker", *arguments],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_for(condition, seconds=300):
+    """Wait until `condition` returns a true value."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the workers are too slow"
+        time.sleep(0.05)
+
+
+def interleaved(records):
+    """Return data whose batches are an example of each of two pipelines."""
+
+    def make_dataset(detector, context, batch_size, start_example):
+        assert start_example == 0
+        parts = [
+            input_pipeline.make_dataset(
+                records,
+                preprocess_fn=lambda image: tuple(p[0] for p in detector.preprocess(image[None])),
+                batch_size=1,
+                is_training=True,
+                num_classes=3,
+                input_context=tf.distribute.InputContext(2, number, 2),
+                max_corrupt_examples=2,
+            )
+            for number in range(2)
+        ]
+        return tf.data.Dataset.zip(tuple(parts)).map(
+            lambda *two: {
+                key: tf.concat([one[key] for one in two], axis=0)
+                for key in (Batch.inputs, Batch.true_image_shapes)
+            }
+        )
+
+    return make_dataset
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_path):
+    records = [example(str(number), size=(8, 8)) for number in range(7)]
+    records[2] = records[5] = b"garbage"
+    path = str(write(tmp_path / "a.record", *records))
+    ports = free_ports(2)
+    state = tmp_path / "run" / "checkpoint"
+    chief, other = (start(tmp_path, ports, index, 0.5) for index in range(2))
+    try:
+        wait_for(lambda: state.exists() and "ckpt-2" in state.read_text())  # step 4
+        other.kill()
+        assert chief.wait(timeout=300) == LOST_WORKER_EXIT_CODE
+        output = (tmp_path / "output_0.txt").read_text()
+        [line] = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert "another worker of the cluster ended, restarted or cannot be reached" in line
+        assert "Traceback" not in output
+        named = line.partition("newest checkpoint is ")[2].partition(",")[0]
+        assert Path(f"{named}.index").exists()
+
+        chief = start(tmp_path, ports, 0, 0.0)
+        time.sleep(5)
+        assert chief.poll() is None  # It waits for the other.
+        other = start(tmp_path, ports, 1, 0.0)
+        assert (chief.wait(timeout=300), other.wait(timeout=300)) == (0, 0)
+    finally:
+        for process in (chief, other):
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+    outputs = [(tmp_path / f"output_{index}.txt").read_text() for index in range(2)]
+    newest = str(tmp_path / "run/ckpt-4")
+    for output in outputs:
+        assert "continuing at step " in output
+        assert f"finished at step {NUM_STEPS}; newest checkpoint {newest}" in output
+        assert "corrupt examples skipped" in output.splitlines()[-1]
+    assert Path(f"{newest}.index").exists()
+    # One worker with the same examples in batches of two.
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    _, model = cluster_worker.train(
+        path, str(tmp_path / "one"), NUM_STEPS, strategy=strategy, data=interleaved(path)
+    )
+    reader = tf.train.load_checkpoint(newest)
+    prefix = "model/FirstStageFeatureExtractor/Linear/w/weights"
+    [key] = [k for k in reader.get_variable_to_shape_map() if k.startswith(prefix)]
+    np.testing.assert_allclose(reader.get_tensor(key), model.detector.w, rtol=1e-5)
