@@ -30,7 +30,7 @@ MAX_TO_KEEP = 2
 _ENDLESS = 10**9
 _BALLAST = 500_000  # floats, so that writing a checkpoint takes some time
 _SLICE = 1e-4  # seconds that a process runs between two looks at its directory
-_PATIENCE = 60.0  # seconds to wait for a stage
+_PATIENCE = 120.0  # seconds to wait for a stage
 _STEP_KEY = "step/.ATTRIBUTES/VARIABLE_VALUE"
 _CONTINUED = re.compile(r"^continuing at step (\d+) from", re.MULTILINE)
 
@@ -100,7 +100,9 @@ STAGES: Mapping[str, Callable[[_DirectoryState], bool]] = {
     "shard": lambda state: any("data" in name for name in state.shards),
     "merge": lambda state: max(state.with_data, default=0) > max(state.with_index, default=0),
     "index": _newest_is_unnamed,
-    "state file": lambda state: any(name.startswith("checkpoint.tmp") for name in state.names),
+    "state file": lambda state: (
+        len(state.with_index) > MAX_TO_KEEP and not _newest_is_unnamed(state)
+    ),
     "deletion": lambda state: (
         any(number < max(state.with_index) for number in state.with_data ^ state.with_index)
         if state.with_index

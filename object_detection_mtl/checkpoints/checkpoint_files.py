@@ -89,7 +89,7 @@ def read_checkpoint(prefix: str) -> CheckpointFile:
     if tf.io.gfile.exists(f"{prefix}.index"):
         require_data(prefix)
     try:
-        reader = tf.train.load_checkpoint(prefix)
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)
         shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
     except READ_ERRORS as error:
         raise corrupt_checkpoint(prefix, error) from error

@@ -80,23 +80,39 @@ def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(files)
 
 
-_SHARDS = re.compile(r"(?P<name>.*)-[?*]+-of-(?P<number>\d{5})$")
-_SHARD = re.compile(r".*-(?P<shard>\d{5})-of-\d{5}$")
+# Patterns that mean all shards of a file, not some of them.
+_ALL_SHARDS = re.compile(r"(-[?*]+-of-\d{5}|-[?*]+-of-[?*]+|\*)$")
+_SHARD = re.compile(r"(?P<name>.*)-(?P<shard>\d{5})-of-(?P<number>\d{5})$")
 
 
 def _raise_if_shard_is_missing(pattern: str, found: Sequence[str]) -> None:
-    """Raise a FileNotFoundError if a pattern states the number of shards and some are missing."""
-    stated = _SHARDS.match(pattern)
-    if stated is None:
+    """Raise an error if a pattern means all shards of a file and finds others.
+
+    Raises:
+        FileNotFoundError: shards are missing.
+        ValueError: there are shards of two conversions, with different numbers of shards.
+    """
+    if not _ALL_SHARDS.search(pattern):
         return
-    shards = {int(match["shard"]) for match in map(_SHARD.match, found) if match}
-    missing = sorted(set(range(int(stated["number"]))) - shards)
-    if missing:
-        names = [f"{stated['name']}-{shard:05d}-of-{stated['number']}" for shard in missing]
-        raise FileNotFoundError(
-            f"input_path: {pattern!r} states {int(stated['number'])} shards, but {len(missing)} "
-            f"do not exist: {listing(names, 3)}. Copy or convert them again"
-        )
+    files: dict[str, dict[str, set[int]]] = {}
+    for match in filter(None, map(_SHARD.match, found)):
+        shards = files.setdefault(match["name"], {}).setdefault(match["number"], set())
+        shards.add(int(match["shard"]))
+    for name, by_number in files.items():
+        if len(by_number) > 1:
+            raise ValueError(
+                f"input_path: {pattern!r} finds the shards of two conversions, "
+                f"{' and '.join(f'{name}-?????-of-{number}' for number in sorted(by_number))}; "
+                "their images would be read twice. Give one of the two"
+            )
+        [(number, shards)] = by_number.items()
+        missing = sorted(set(range(int(number))) - shards)
+        if missing:
+            names = [f"{name}-{shard:05d}-of-{number}" for shard in missing]
+            raise FileNotFoundError(
+                f"input_path: {pattern!r} means {int(number)} shards, but {len(missing)} do not "
+                f"exist: {listing(names, 3)}. Copy or convert them again"
+            )
 
 
 def _why_nothing_matches(pattern: str) -> str:

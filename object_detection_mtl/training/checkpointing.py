@@ -122,7 +122,7 @@ class RunCheckpoints:
         if self._restored is None:
             return {}
         contents = checkpoint_files.read_checkpoint(self._restored.prefix)
-        reader = tf.train.load_checkpoint(self._restored.prefix)
+        reader = tf.compat.v1.train.NewCheckpointReader(self._restored.prefix)
         return {
             key.split("/")[1]: int(reader.get_tensor(key))
             for key in contents.shapes

@@ -116,9 +116,10 @@ def test_lists_of_other_lengths_and_types_are_left_to_the_input_pipeline(tmp_pat
 def test_few_records_are_read_unless_something_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(record_contents, "MAX_EXAMINED", 4)
     monkeypatch.setattr(record_contents, "MAX_SEARCHED", 6)
-    records = [record(BOXES)] * 9 + [record(BOXES, classes=[2, 2, 2])]
+    records = [record(BOXES)] * 8 + [record(BOXES, classes=[2, 2, 2]), record(BOXES)]
     found = contents(tmp_path, *records, classes=[1])
     assert (found.num_examined, found.scope) == (4, "4 examined of 10 records")
     assert contents(tmp_path, *records).num_examined == 6
     empty = [record(np.zeros([0, 4]))] * 9
-    assert contents(tmp_path, *empty, record(BOXES, classes=[2, 2, 2])).usable == {2: 3}
+    last = contents(tmp_path, *empty[1:], record(BOXES, classes=[2, 2, 2]), empty[0])
+    assert (last.num_examined, last.usable) == (10, {2: 3})

@@ -124,11 +124,16 @@ def test_home_directory_of_a_pattern_is_expanded(tmp_path, monkeypatch):
 def test_a_missing_shard_and_a_list_with_commas_are_explained(tmp_path):
     for shard in (0, 2):
         (tmp_path / f"a-{shard:05d}-of-00003").write_bytes(b"")
-    for pattern in ("a-?????-of-00003", "a-*-of-00003"):
+    for pattern in ("a-?????-of-00003", "a-*-of-00003", "a-?????-of-?????", "a-*"):
         with pytest.raises(FileNotFoundError, match="3 shards, but 1 do not exist: .*-00001-of-"):
             record_files.expand_patterns(str(tmp_path / pattern))
     (tmp_path / "a-00001-of-00003").write_bytes(b"")
     assert len(record_files.expand_patterns(str(tmp_path / "a-?????-of-00003"))) == 3
     assert len(record_files.expand_patterns(str(tmp_path / "a-*"))) == 3
+    assert len(record_files.expand_patterns(str(tmp_path / "a-0000[01]-of-00003"))) == 2
+    (tmp_path / "a-00000-of-00001").write_bytes(b"")
+    with pytest.raises(ValueError, match="shards of two conversions, .*-of-00001 and .*-of-00003"):
+        record_files.expand_patterns(str(tmp_path / "a-*"))
+    assert len(record_files.expand_patterns(str(tmp_path / "a-?????-of-00003"))) == 3
     with pytest.raises(FileNotFoundError, match="not separated by commas: give one input_path"):
         record_files.expand_patterns(f"{tmp_path}/a,{tmp_path}/b")

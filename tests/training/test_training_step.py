@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch, Losses
 from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
-from object_detection_mtl.training import distribution, summary_names
+from object_detection_mtl.training import summary_names
 from object_detection_mtl.training.training_step import TrainingStep, non_finite_term
 from tests.training import tiny
 from tests.training.linear import batch, make_model, one_device
@@ -226,44 +226,58 @@ def test_trained_weights_of_auxiliary_losses():
         assert float(scalars["UnweightedLoss/MTL/window_class_loss"]) == pytest.approx(2.2)
 
 
-def numbered(batch_size):
-    """The batches of tiny.dataset, with the numbers of their examples."""
-    return (
-        tiny.dataset(batch_size)
-        .enumerate()
-        .map(
-            lambda step, batch: {
-                **batch,
-                Batch.example_number: step * batch_size + tf.range(batch_size, dtype=tf.int64),
-            }
-        )
+SAMPLING_REPLICAS = textwrap.dedent(
+    """
+    import numpy as np
+    import tensorflow as tf
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+    from object_detection_mtl.fields import Batch
+    from object_detection_mtl.training import distribution, summary_names
+    from object_detection_mtl.training.training_step import TrainingStep
+    from tests.training import tiny
+    from tests.training.linear import make_model
+
+    def numbered(batch_size):
+        rows = tf.range(batch_size, dtype=tf.int64)
+        return tiny.dataset(batch_size).enumerate().map(
+            lambda step, batch: {**batch, Batch.example_number: step * batch_size + rows})
+
+    def three_steps(count, make_dataset):
+        strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
+        with strategy.scope():
+            detector = tiny.tiny_detector()
+            optimizer = make_model(rate=0.05).optimizer
+            optimizer.build(detector.trainable_variables)
+        step_fn = TrainingStep(
+            detector, optimizer, detector.trainable_variables, make_model().step_options)
+        batches = iter(distribution.distribute(
+            strategy, lambda context: make_dataset(2 // count)))
+
+        @tf.function(autograph=False)
+        def step(number):
+            scalars = strategy.run(step_fn, args=(next(batches), number))
+            return strategy.reduce("SUM", scalars[summary_names.TOTAL], axis=None)
+
+        totals = [float(step(tf.constant(number, tf.int64))) for number in range(3)]
+        return np.concatenate([totals, *[v.numpy().ravel() for v in detector.variables]])
+
+    one = three_steps(1, tiny.dataset)
+    for make_dataset in (tiny.dataset, numbered):
+        np.testing.assert_allclose(three_steps(2, make_dataset), one, rtol=1e-4, atol=1e-6)
+    print("EQUAL")
+    """
+)
+
+
+@pytest.mark.slow
+def test_two_replicas_draw_the_random_samples_of_one():
+    """Two images on one device, or one on each of two; the detector samples at random."""
+    done = subprocess.run(
+        [sys.executable, "-c", SAMPLING_REPLICAS],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
     )
-
-
-def three_steps(devices, make_dataset):
-    """Return the losses of three steps with two images, and the weights afterwards."""
-    strategy = tf.distribute.MirroredStrategy(devices)
-    with strategy.scope():
-        detector = tiny.tiny_detector()
-        optimizer = make_model(rate=0.05).optimizer
-        optimizer.build(detector.trainable_variables)
-    step_fn = TrainingStep(
-        detector, optimizer, detector.trainable_variables, make_model().step_options
-    )
-    share = 2 // len(devices)
-    batches = iter(distribution.distribute(strategy, lambda context: make_dataset(share)))
-
-    @tf.function(autograph=False)
-    def compiled(step):
-        scalars = strategy.run(step_fn, args=(next(batches), step))
-        return strategy.reduce("SUM", scalars[summary_names.TOTAL], axis=None)
-
-    totals = [float(compiled(tf.constant(step, tf.int64))) for step in range(3)]
-    return np.concatenate([totals, *[v.numpy().ravel() for v in detector.variables]])
-
-
-@pytest.mark.parametrize("make_dataset", [tiny.dataset, numbered])
-def test_two_replicas_draw_the_random_samples_of_one(make_dataset):
-    one = three_steps(["/cpu:0"], make_dataset)
-    two = three_steps(["/cpu:0", "/cpu:1"], make_dataset)
-    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+    assert "EQUAL" in done.stdout, done.stderr[-3000:]

@@ -88,6 +88,7 @@ def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_pat
     try:
         wait_for(lambda: state.exists() and "ckpt-2" in state.read_text())  # step 4
         other.kill()
+        other.wait()
         assert chief.wait(timeout=300) == LOST_WORKER_EXIT_CODE
         output = (tmp_path / "output_0.txt").read_text()
         [line] = [line for line in output.splitlines() if line.startswith("error: ")]
