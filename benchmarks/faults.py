@@ -274,7 +274,7 @@ def _train(run: str, num_steps: int) -> None:
     from object_detection_mtl.training.run_options import LoopOptions
 
     # The model is no detector; its variables need names.
-    native.tf1_detection.name_map = lambda model: model.named_weights()
+    vars(native.tf1_detection)["name_map"] = lambda model: model.named_weights()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(2)
 

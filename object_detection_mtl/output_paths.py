@@ -29,6 +29,22 @@ def require_local(path: str | os.PathLike[str]) -> None:
         )
 
 
+def write_remote_text(path: str, text: str) -> None:
+    """Write or replace a text file on any file system of TensorFlow; it appears complete.
+
+    Args:
+        path: the file; missing directories are created.
+        text: its content.
+    """
+    import tensorflow as tf
+
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with tf.io.gfile.GFile(temporary, "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
 def make_directory(path: str | Path) -> None:
     """Create a directory and its parents unless they exist.
 

@@ -146,11 +146,7 @@ def to_text(config: pipeline_pb2.TrainEvalPipelineConfig) -> str:
 def save(config: pipeline_pb2.TrainEvalPipelineConfig, path: str | Path) -> None:
     """Write `config` as text; create its directory and replace an existing file."""
     if output_paths.is_remote(path):
-        import tensorflow as tf
-
-        tf.io.gfile.makedirs(os.path.dirname(path))
-        with tf.io.gfile.GFile(os.fspath(path), "w") as file:
-            file.write(to_text(config))
+        output_paths.write_remote_text(os.fspath(path), to_text(config))
         return
     path = Path(path)
     output_paths.make_directory(path.parent)

@@ -65,7 +65,7 @@ class ObjectDescriber:
 
     def _invalid_boxes(self, example: tf.train.Example, name: str) -> str:
         boxes = _boxes(example)
-        for number in np.flatnonzero(~example_decoder.is_usable(boxes)):
+        for number in np.flatnonzero(~example_decoder.is_usable(boxes)).tolist():
             return (
                 f"Image {name}: {_shown(boxes, number)} has no area inside the image; "
                 "boxes in records are fractions of the image, 0 to 1. Such boxes are dropped."
@@ -75,7 +75,9 @@ class ObjectDescriber:
     def _clipped_boxes(self, example: tf.train.Example, name: str) -> str:
         boxes = _boxes(example)
         outside = (boxes < -CLIPPED_BEYOND) | (boxes > 1.0 + CLIPPED_BEYOND)
-        for number in np.flatnonzero(outside.any(axis=1) & example_decoder.is_usable(boxes)):
+        for number in np.flatnonzero(
+            outside.any(axis=1) & example_decoder.is_usable(boxes)
+        ).tolist():
             return (
                 f"Image {name}: {_shown(boxes, number)} reaches outside the image, 0 to 1. Such "
                 "boxes are clipped."

@@ -75,10 +75,8 @@ class RecordContents:
         size = [side[0] if side and isinstance(side[0], int) else 0 for side in sides]
         self.boxes.append(boxes)
         self.sizes.append(np.array(size, np.float64))
-        labels, texts = (
-            [value for value in feature_values(example, key) if isinstance(value, kind)]
-            for key, kind in ((TfExample.class_label, int), (TfExample.class_text, bytes))
-        )
+        labels = [v for v in feature_values(example, TfExample.class_label) if isinstance(v, int)]
+        texts = [v for v in feature_values(example, TfExample.class_text) if isinstance(v, bytes)]
         if numbers is not None and texts:
             names = [text.decode(errors="replace") for text in texts]
             self.unknown.update(name for name in names if name not in numbers)

@@ -31,9 +31,11 @@ IMAGES = "JPEGImages"
 SETS = Path("ImageSets") / "Main"
 DEFAULT_SET = "train"
 YEARS = ("VOC2007", "VOC2012", "merged")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-# Found by name too, so that the report counts them as unreadable and not as missing.
-_IMAGE_SUFFIXES += (".heic", ".heif", ".hif", ".avif")
+# HEIC files are found too, so that the report counts them as unreadable and not as missing.
+_IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+    + (".heic", ".heif", ".hif", ".avif")
+)
 
 
 class VocError(DataError):

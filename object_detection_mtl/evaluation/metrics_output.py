@@ -95,7 +95,8 @@ def write_json(
     values = _finite(metrics)
     path = os.fspath(path)
     if output_paths.is_remote(path):
-        _write_remote_json(path, {**(extra or {}), "metrics": values})
+        content = json.dumps({**(extra or {}), "metrics": values}, indent=2, ensure_ascii=False)
+        output_paths.write_remote_text(path, content + "\n")
         return
     output_paths.make_directory(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.tmp"
@@ -103,12 +104,6 @@ def write_json(
         json.dump({**(extra or {}), "metrics": values}, file, indent=2, ensure_ascii=False)
         file.write("\n")
     os.replace(temporary, path)
-
-
-def _write_remote_json(path: str, content: Mapping[str, Any]) -> None:
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _open_to_append(path: str) -> Any:

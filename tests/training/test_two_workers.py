@@ -1,8 +1,8 @@
 """Two workers as separate processes: a killed one, a restarted one, corrupt examples."""
 
+import functools
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -50,6 +50,22 @@ def wait_for(condition, seconds=300):
         time.sleep(0.05)
 
 
+def is_newest(run, checkpoint):
+    """Return whether a run has got as far as a checkpoint."""
+    state = run / "checkpoint"
+    return state.exists() and f'model_checkpoint_path: "{checkpoint}"' in state.read_text()
+
+
+def check_output(path):
+    """Check what a worker says that has lost the other."""
+    output = path.read_text()
+    [line] = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert "another worker of the cluster ended, restarted or cannot be reached" in line
+    assert "Traceback" not in output
+    named = line.partition("newest checkpoint is ")[2].partition(",")[0]
+    assert Path(f"{named}.index").exists()
+
+
 def interleaved(records):
     """Return data whose batches are an example of each of two pipelines."""
 
@@ -83,30 +99,26 @@ def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_pat
     records[2] = records[5] = b"garbage"
     path = str(write(tmp_path / "a.record", *records))
     ports = free_ports(2)
-    state = tmp_path / "run" / "checkpoint"
-    chief, other = (start(tmp_path, ports, index, 0.5) for index in range(2))
+    workers = []
     try:
-        wait_for(lambda: state.exists() and "ckpt-2" in state.read_text())  # step 4
-        other.kill()
-        other.wait()
-        assert chief.wait(timeout=300) == LOST_WORKER_EXIT_CODE
-        output = (tmp_path / "output_0.txt").read_text()
-        [line] = [line for line in output.splitlines() if line.startswith("error: ")]
-        assert "another worker of the cluster ended, restarted or cannot be reached" in line
-        assert "Traceback" not in output
-        named = line.partition("newest checkpoint is ")[2].partition(",")[0]
-        assert Path(f"{named}.index").exists()
-
-        chief = start(tmp_path, ports, 0, 0.0)
+        # The second worker is killed after step 4, later the chief after step 8.
+        for victim, checkpoint in ((1, "ckpt-2"), (0, "ckpt-3")):
+            workers = [start(tmp_path, ports, index, 0.5) for index in range(2)]
+            wait_for(functools.partial(is_newest, tmp_path / "run", checkpoint))
+            workers[victim].kill()
+            workers[victim].wait()
+            assert workers[1 - victim].wait(timeout=300) == LOST_WORKER_EXIT_CODE
+            check_output(tmp_path / f"output_{1 - victim}.txt")
+        workers = [start(tmp_path, ports, 0, 0.0)]
         time.sleep(5)
-        assert chief.poll() is None  # It waits for the other.
-        other = start(tmp_path, ports, 1, 0.0)
-        assert (chief.wait(timeout=300), other.wait(timeout=300)) == (0, 0)
+        assert workers[0].poll() is None  # It waits for the other.
+        workers.append(start(tmp_path, ports, 1, 0.0))
+        assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
     finally:
-        for process in (chief, other):
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
     outputs = [(tmp_path / f"output_{index}.txt").read_text() for index in range(2)]
     newest = str(tmp_path / "run/ckpt-4")
     for output in outputs:
