@@ -8,8 +8,9 @@ Everything declarative is in pyproject.toml. What a build does besides it:
 * `samples/configs` (configurations and their label maps) is copied into the package, where
   `config.samples` finds it.
 
-A wheel gets both in its build directory and leaves the source tree untouched; an editable install
-compiles into the source tree. `python setup.py build_protos` does the latter alone.
+A wheel gets both in its build directory. The generated modules are also written to the source tree,
+because Python imports the package from there where a checkout is the current directory. An editable
+install and `python setup.py build_protos` write only those.
 """
 
 from __future__ import annotations
@@ -61,6 +62,25 @@ def compile_protos(target: Path) -> list[Path]:
     return sorted([*package_dir.glob("*_pb2.py"), *package_dir.glob("*_pb2.pyi")])
 
 
+def copy_protos(source: Path, target: Path) -> None:
+    """Copy generated modules; a directory that cannot be written stays as it is.
+
+    Args:
+        source: the directory that contains the package with the modules.
+        target: the directory that contains the other copy of the package.
+    """
+    package_dir = target / PROTO_PACKAGE
+    made = {path.name: path for path in (source / PROTO_PACKAGE).glob("*_pb2.py*")}
+    try:
+        for path in package_dir.glob("*_pb2.py*"):
+            if path.name not in made:
+                path.unlink()
+        for name, path in made.items():
+            shutil.copyfile(path, package_dir / name)
+    except OSError as error:
+        print(f"{package_dir} is left without generated modules: {error}")
+
+
 class BuildProtos(Command):
     """Compiles the schema into the source tree, for work on a checkout."""
 
@@ -87,6 +107,7 @@ class BuildPy(build_py):
             return
         build_lib = Path(self.build_lib)
         self._extra_outputs = compile_protos(build_lib)
+        copy_protos(build_lib, ROOT)
         samples = build_lib / "object_detection_mtl" / SAMPLES
         samples.mkdir(parents=True, exist_ok=True)
         for pattern in ("*.config", "*.pbtxt"):
