@@ -183,9 +183,13 @@ def test_a_checkout_without_compiled_schema_is_an_error_with_advice(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_a_wheel_is_complete_and_leaves_the_source_alone(source_tree, tmp_path):
+def test_a_wheel_is_complete_and_its_schema_is_in_the_source_too(source_tree, tmp_path):
+    """Python imports the package from the checkout where that is the current directory."""
+    package = source_tree / "object_detection_mtl" / "protos"
+    (package / "old_pb2.py").write_text("")
     check_wheel(build("build_wheel", source_tree, tmp_path / "wheel"), source_tree)
-    assert not list((source_tree / "object_detection_mtl" / "protos").glob("*_pb2.py"))
+    stems = sorted(path.stem.removesuffix("_pb2") for path in package.glob("*_pb2.py"))
+    assert stems == SCHEMA
 
 
 @pytest.mark.slow

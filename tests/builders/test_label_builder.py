@@ -52,6 +52,7 @@ def test_stored_labels_refuse_what_would_make_them_stale():
         "random_vertical_flip",
         "random_rotation90",
         "random_jitter_boxes",
+        "autoaugment_image",
         "random_crop_image",
         "random_pad_image",
         "random_crop_pad_image",
