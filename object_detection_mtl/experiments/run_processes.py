@@ -7,13 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from object_detection_mtl.experiments import experiment_files, machine_description
 
 COSTS, _LOG = "costs.json", "log.txt"
+# How often the cost of a running process is recorded: so much is lost if this process is killed.
+RECORD_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
@@ -46,11 +52,11 @@ class RunProcesses:
             KeyboardInterrupt: it was interrupted, as this process was.
         """
         costs = experiment_files.read_json(self._directory / COSTS, [])
-        # Kept if this process is killed: the attempt is then counted, its times are unknown.
+        # Kept if this process is killed, without an exit code and with the times known by then.
         entry: dict[str, Any] = {
             "phase": phase,
-            "wall_seconds": None,
-            "cpu_seconds": None,
+            "wall_seconds": 0.0,
+            "cpu_seconds": 0.0,
             "exit_code": None,
         }
         costs.append(entry)
@@ -69,19 +75,46 @@ class RunProcesses:
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
-            code, usage = _wait(process)
-        entry |= {
-            "wall_seconds": round(time.monotonic() - start, 1),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-            "exit_code": code,
-        }
-        experiment_files.write_json(self._directory / COSTS, costs)
+            watched = _Watch(process.pid, lambda used: self._record(costs, entry, start, used))
+            with watched:
+                code, usage = _wait(process)
+        entry["exit_code"] = code
+        self._record(costs, entry, start, usage.ru_utime + usage.ru_stime)
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM):
             raise KeyboardInterrupt
         if code:
             text = log.read_bytes()[position:].decode(errors="replace")
             end = "\n".join(text.splitlines()[-30:])
             raise StepError(f"{' '.join(arguments)} ended with exit code {code}:\n{end}")
+
+    def _record(self, costs: list, entry: dict[str, Any], start: float, used: float) -> None:
+        entry["wall_seconds"] = round(time.monotonic() - start, 1)
+        entry["cpu_seconds"] = round(used, 1)
+        experiment_files.write_json(self._directory / COSTS, costs)
+
+
+class _Watch:
+    """Context in which the CPU seconds of a running process are passed on every now and then."""
+
+    def __init__(self, pid: int, record: Callable[[float], None]) -> None:
+        self._pid, self._record = pid, record
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(RECORD_SECONDS):
+            try:
+                times = psutil.Process(self._pid).cpu_times()
+            except psutil.NoSuchProcess:
+                return
+            self._record(times.user + times.system)
 
 
 def _end_with_parent() -> None:

@@ -150,6 +150,7 @@ class TestExecution:
         code = (
             "import sys; from pathlib import Path\n"
             "from object_detection_mtl.experiments import experiment_files, run_processes\n"
+            "run_processes.RECORD_SECONDS = 0.05\n"
             "with experiment_files.lock(Path('lock').resolve()) as descriptor:\n"
             "    processes = run_processes.RunProcesses(Path.cwd(), descriptor, None)\n"
             "    processes.call('training', ['http.server', '0', '--bind', '127.0.0.1'])\n"
@@ -165,6 +166,8 @@ class TestExecution:
         wait_until(lambda: is_free(tmp_path / "lock"))
         costs = json.loads((tmp_path / "costs.json").read_text())
         assert (costs[0]["exit_code"] is None) == (number == 9)
+        assert costs[0]["wall_seconds"] >= 0.3
+        assert costs[0]["cpu_seconds"] >= 0.0
 
     def test_only_the_newest_checkpoint_stays(self, tmp_path):
         for number in (1, 9, 10):
