@@ -84,7 +84,8 @@ def _computation(num_classes: int, num_windows: int) -> Callable[..., tuple[tf.T
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([2], tf.float64),
             tf.TensorSpec([2], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def compute(
         boxes: tf.Tensor, classes: tf.Tensor, size: tf.Tensor, seed: tf.Tensor

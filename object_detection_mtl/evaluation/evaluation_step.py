@@ -178,7 +178,7 @@ class InputsModule(tf.Module):
             return served_detections({key: detections[key] for key in _RETURNED})
 
         specs = [tf.TensorSpec.from_spec(element_spec[key], name=key) for key in _INPUTS]
-        self.detect = tf.function(detect, input_signature=specs)
+        self.detect = tf.function(detect, input_signature=specs, autograph=False)
 
 
 def make_engine_infer_fn(

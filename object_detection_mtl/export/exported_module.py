@@ -54,7 +54,7 @@ class DetectionModule(tf.Module):
             outputs = served_detections(detector.postprocess(predictions, true_image_shapes))
             return outputs | {key: predictions[key] for key in auxiliary if key in predictions}
 
-        self.detect = tf.function(detect, input_signature=[input_type.spec()])
+        self.detect = tf.function(detect, input_signature=[input_type.spec()], autograph=False)
         # OD API users call the object that `tf.saved_model.load` returns.
         self.__call__ = self.detect
 

@@ -90,7 +90,9 @@ def check_batch_size(predictor: StagedPredictor, batch_size: int) -> None:
 def from_detector(detector: Any) -> StagedPredictor:
     """Return the predictor of a detector with loaded weights; it takes batches."""
     preprocess = tf.function(
-        detector.preprocess, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)]
+        detector.preprocess,
+        input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)],
+        autograph=False,
     )
     # A fixed-shape resizer makes the shape of the inputs static, and with it that of the anchors.
     inputs_shape = preprocess.get_concrete_function().outputs[0].shape
@@ -99,7 +101,8 @@ def from_detector(detector: Any) -> StagedPredictor:
         input_signature=[
             tf.TensorSpec([None, *inputs_shape[1:]], tf.float32),
             tf.TensorSpec([None, 3], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def serve(inputs: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
         predictions = detector.predict(inputs, true_image_shapes, training=False)

@@ -153,7 +153,9 @@ def _transposes(operation: tf.Operation) -> bool:
 def _measured_speed() -> float:
     """Return the floating-point operations a second of a convolution on this device."""
     images, kernel = tf.random.normal([1, 64, 64, 256]), tf.random.normal([3, 3, 256, 256])
-    convolve = tf.function(lambda: tf.reduce_sum(tf.nn.conv2d(images, kernel, 1, "SAME")))
+    convolve = tf.function(
+        lambda: tf.reduce_sum(tf.nn.conv2d(images, kernel, 1, "SAME")), autograph=False
+    )
     convolve().numpy()
     count = 3
     start = time.perf_counter()

@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from object_detection_mtl.builders import augmentation_builder
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.protos import preprocessor_pb2
+from tests.data.augmented import in_pipeline
 
 
 def step(text):
@@ -20,7 +21,7 @@ def flips(augmentation, number=40):
         Groundtruth.boxes: tf.zeros([0, 4]),
     }
     seeds = tf.data.Dataset.range(number).map(lambda index: tf.stack([1, tf.cast(index, tf.int32)]))
-    images = seeds.map(lambda seed: augmentation(example, seed)["image"])
+    images = in_pipeline(seeds, lambda seed: augmentation(example, seed)["image"])
     return sum(int(image[0, 0, 0] == 2) for image in images)
 
 
@@ -104,7 +105,7 @@ def test_every_supported_step_works_with_its_defaults(name):
     """In a graph, as the pipeline calls it."""
     augmentation = augmentation_builder.build(step(f"{name} {{ {REQUIRED.get(name, '')} }}"))
     seeds = tf.data.Dataset.from_tensors(tf.constant([3, 4]))
-    [result] = seeds.map(lambda seed: augmentation(image(), seed))
+    [result] = in_pipeline(seeds, lambda seed: augmentation(image(), seed))
     assert result["image"].dtype == tf.uint8
     assert result["image"].shape[-1] == 3
     boxes = result[Groundtruth.boxes].numpy()

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from object_detection_mtl.data import augmentation
 from object_detection_mtl.fields import Groundtruth
+from tests.data.augmented import in_pipeline
 
 
 def example(height=2, width=3, boxes=((0.0, 0.1, 0.5, 0.4),)):
@@ -48,7 +49,7 @@ def test_two_flips_cancel_and_images_without_boxes_are_flipped():
 def share_of_flips(probability, number):
     flip = augmentation.random_horizontal_flip(probability)
     dataset = tf.data.Dataset.from_tensor_slices(tf.stack(seeds(number)))
-    images = dataset.map(lambda seed: flip(example(), seed)["image"])
+    images = in_pipeline(dataset, lambda seed: flip(example(), seed)["image"])
     return np.mean([(image.numpy() != example()["image"].numpy()).any() for image in images])
 
 
@@ -63,7 +64,7 @@ def test_probability_is_kept():
 def test_the_same_seed_gives_the_same_eagerly_and_in_a_graph():
     flips = [augmentation.random_horizontal_flip(), augmentation.random_horizontal_flip(0.3)]
     dataset = tf.data.Dataset.from_tensor_slices(tf.stack(seeds(12)))
-    in_graph = dataset.map(lambda seed: augmentation.apply_all(example(), flips, seed))
+    in_graph = in_pipeline(dataset, lambda seed: augmentation.apply_all(example(), flips, seed))
     outcomes = set()
     for seed, result in zip(seeds(12), in_graph, strict=True):
         eager = augmentation.apply_all(example(), flips, seed)

@@ -35,6 +35,7 @@ def decoding(with_map=False, num_classes=3, **options):
     return tf.function(
         lambda serialized, name: decode_parsed(example_decoder.parse(serialized), name),
         input_signature=[text, text],
+        autograph=False,
     )
 
 

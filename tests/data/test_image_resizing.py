@@ -38,7 +38,7 @@ def test_static_sizes_golden(case):
     """In a graph of images of static sizes both shapes are static; nothing is computed here."""
     resizer = from_text(case.params["config"])
     images = [tf.TensorSpec([*size, 3]) for size in case.inputs["sizes"]]
-    graph = tf.function(lambda *images: [resizer(image) for image in images])
+    graph = tf.function(lambda *images: [resizer(image) for image in images], autograph=False)
     results = graph.get_concrete_function(*images).graph.structured_outputs
     for (resized, shape), output_shape, true_shape in zip(
         results, *case.expected.values(), strict=True
@@ -50,7 +50,7 @@ def test_static_sizes_golden(case):
 @each_case("image_resizer_shapes")
 def test_sizes_of_images_of_unknown_size_golden(case):
     resizer = from_text(case.params["config"])
-    graph = tf.function(resizer, input_signature=[tf.TensorSpec([None, None, 1])])
+    graph = tf.function(resizer, input_signature=[tf.TensorSpec([None, None, 1])], autograph=False)
     for (height, width), output_shape, true_shape in zip(
         case.inputs["sizes"], *case.expected.values(), strict=True
     ):
@@ -83,7 +83,9 @@ def authors_resizer(key):
 @pytest.mark.parametrize("key", [key for key in TF1 if key.endswith("_shape")])
 def test_sizes_of_the_authors_code(key):
     resizer, height, width = authors_resizer(key)
-    graph = tf.function(resizer).get_concrete_function(tf.TensorSpec([1, height, width, 3]))
+    graph = tf.function(resizer, autograph=False).get_concrete_function(
+        tf.TensorSpec([1, height, width, 3])
+    )
     assert graph.structured_outputs[0].shape == tuple(TF1[key])
 
 
@@ -216,7 +218,9 @@ def test_a_batch_is_its_images_one_by_one():
     ]
     for resizer in resizers:
         resized, shapes = resizer(images)
-        graph = tf.function(resizer, input_signature=[tf.TensorSpec([None] * 3 + [3], tf.uint8)])
+        graph = tf.function(
+            resizer, input_signature=[tf.TensorSpec([None] * 3 + [3], tf.uint8)], autograph=False
+        )
         for batch, batch_shapes in ((resized, shapes), graph(images)):
             assert batch_shapes.shape == (2, 3)
             for index in range(2):

@@ -118,7 +118,7 @@ def test_a_tf_dataset_and_a_compiled_detector():
         },
     )
 
-    @tf.function
+    @tf.function(autograph=False)
     def infer(batch):
         return {
             Detections.boxes: batch[Groundtruth.boxes],

@@ -116,6 +116,7 @@ def test_files_in_a_graph():
     function = tf.function(
         lambda encoded: serving_inputs.inputs_from_encoded(KEEP, encoded),
         input_signature=[serving_inputs.INPUT_TYPES["encoded_image_string_tensor"].spec()],
+        autograph=False,
     )
     check_padded(*function(tf.constant(ENCODED)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="the batch is empty"):
@@ -128,7 +129,9 @@ def test_a_fixed_shape_resizer_gives_a_static_shape():
     )
     spec = serving_inputs.INPUT_TYPES["encoded_image_string_tensor"].spec()
     concrete = tf.function(
-        lambda encoded: serving_inputs.inputs_from_encoded(fixed, encoded), input_signature=[spec]
+        lambda encoded: serving_inputs.inputs_from_encoded(fixed, encoded),
+        input_signature=[spec],
+        autograph=False,
     ).get_concrete_function()
     assert concrete.output_shapes[0].as_list() == [None, 6, 9, 3]
 

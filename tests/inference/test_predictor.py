@@ -76,7 +76,7 @@ def test_directories_without_a_model(tmp_path):
 class Other(tf.Module):
     """A SavedModel that is not a detector."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None], name="x")])
+    @tf.function(input_signature=[tf.TensorSpec([None], name="x")], autograph=False)
     def double(self, x):
         return {"y": 2.0 * x, "num_detections": x}
 

@@ -27,7 +27,7 @@ def operations(detector):
     """The kinds of all operations of a training step's losses."""
     batch = batch_for(detector, 0, 1)
 
-    @tf.function
+    @tf.function(autograph=False)
     def losses():
         predictions = detector.predict(batch[Batch.inputs], batch[Batch.true_image_shapes], batch)
         return detector.loss(predictions, batch)
@@ -91,7 +91,9 @@ def test_a_frozen_head_keeps_its_layers_and_the_rest_trains():
         optimizer.build(detector.trainable_variables)
         step = TrainingStep(detector, optimizer, detector.trainable_variables, StepOptions())
         batch = batch_for(detector, 0, 1)
-        tf.function(lambda: strategy.run(step, args=(batch, tf.constant(0, tf.int64))))()
+        tf.function(
+            lambda: strategy.run(step, args=(batch, tf.constant(0, tf.int64))), autograph=False
+        )()
     changed = {n for n, value in before.items() if not np.array_equal(value, variables[n].numpy())}
     assert changed == trained_names(detector)
     assert not [name for name in changed if name.startswith(frozen)]
@@ -156,7 +158,9 @@ def test_all_forms_train_and_infer():
         optimizer.build(detector.trainable_variables)
         step = TrainingStep(detector, optimizer, detector.trainable_variables, StepOptions())
         batch = batch_for(detector, 0, 1)
-        losses = tf.function(lambda: strategy.run(step, args=(batch, tf.constant(0, tf.int64))))()
+        losses = tf.function(
+            lambda: strategy.run(step, args=(batch, tf.constant(0, tf.int64))), autograph=False
+        )()
     assert all(np.isfinite(float(loss)) for loss in losses.values())
     changed = {n for n, value in before.items() if not np.array_equal(value, variables[n].numpy())}
     moments = {f"MTLClassRefiner/input_{name}" for name in ("mean", "variance", "updates")}

@@ -85,7 +85,7 @@ def run(detector, truth, images):
     inputs, shapes = detector.preprocess(images)
     variables = detector.trainable_variables
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             predictions = detector.predict(inputs, shapes, truth)

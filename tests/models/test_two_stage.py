@@ -286,7 +286,7 @@ def test_every_trainable_variable_gets_a_finite_gradient(trained):
     inputs, shapes = trained.preprocess(tiny.images(2))
     variables = [variable.value for variable in trained.trainable_variables]
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradients():
         with tf.GradientTape() as tape:
             losses = trained.loss(trained.predict(inputs, shapes, truth), truth)

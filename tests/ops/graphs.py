@@ -21,7 +21,7 @@ def call_with_unknown_sizes(function: Callable, *arrays, known_axes: int = 1):
         )
         for array in arrays
     ]
-    return tf.function(function, input_signature=signature)(*arrays)
+    return tf.function(function, input_signature=signature, autograph=False)(*arrays)
 
 
 def random_boxes(rng: np.random.RandomState, *shape: int, size: float = 1.0) -> np.ndarray:

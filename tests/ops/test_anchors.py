@@ -46,7 +46,7 @@ def test_sizes_of_the_map_may_be_tensors():
 
 def test_static_shape_in_a_graph():
     generator = GridAnchorGenerator(scales=(0.5, 1.0), aspect_ratios=(1.0, 2.0))
-    graph = tf.function(lambda: generator.generate(3, 5)).get_concrete_function()
+    graph = tf.function(lambda: generator.generate(3, 5), autograph=False).get_concrete_function()
     assert graph.structured_outputs.shape == (60, 4)
 
 

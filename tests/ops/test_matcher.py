@@ -91,7 +91,7 @@ def test_without_rows_nothing_is_matched_in_a_graph_either():
 
 
 def test_static_shape_in_a_graph():
-    @tf.function
+    @tf.function(autograph=False)
     def run(similarity):
         matches = argmax_match(similarity, matched_threshold=0.5, force_match=True)
         assert matches.shape == (2, 7)

@@ -345,7 +345,7 @@ def test_a_graph_without_known_sizes_gives_the_same():
 
 
 def test_static_shapes_in_a_graph():
-    @tf.function
+    @tf.function(autograph=False)
     def run(boxes, scores):
         result = nms.batch_multiclass_nms(
             boxes,
@@ -382,7 +382,7 @@ def test_xla_compiles_the_loop():
         )[:5]
 
     with lowering.for_xla():
-        compiled = tf.function(run, jit_compile=True)(boxes, scores)
+        compiled = tf.function(run, jit_compile=True, autograph=False)(boxes, scores)
     for actual, expected in zip(compiled, run(boxes, scores), strict=True):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 

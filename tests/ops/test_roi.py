@@ -10,7 +10,7 @@ from tests.ops.graphs import call_with_unknown_sizes
 def compiled_crop(features, boxes, crop_size):
     """`crop_and_resize` by XLA."""
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def crop(features, boxes):
         with lowering.for_xla():
             return roi.crop_and_resize(features, boxes, crop_size)
@@ -110,7 +110,7 @@ def test_no_box(crop, shape):
 
 
 def test_static_shape_in_a_graph():
-    @tf.function
+    @tf.function(autograph=False)
     def run(features, boxes):
         pooled = roi.crop_and_max_pool(features, boxes, (6, 4), 2, 2)
         assert pooled.shape == (2 * 7, 3, 2, 5)

@@ -215,7 +215,9 @@ def test_xla():
         tf.constant(random_boxes(rng, 2, 3)),
         tf.constant([3, 1]),
     )
-    compiled = tf.function(targets.assign_proposal_targets, jit_compile=True)(*arguments)
+    compiled = tf.function(targets.assign_proposal_targets, jit_compile=True, autograph=False)(
+        *arguments
+    )
     for actual, expected in zip(compiled, targets.assign_proposal_targets(*arguments), strict=True):
         check(actual, expected)
 

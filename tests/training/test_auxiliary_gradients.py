@@ -70,7 +70,8 @@ def run(steps=1, measure=False, rate=0.1, **options):
             model.detector, model.optimizer, list(model.trained.values()), model.step_options
         )
         compiled = tf.function(
-            lambda step: strategy.run(step_fn, args=(batch(1), step), kwargs={"measure": measure})
+            lambda step: strategy.run(step_fn, args=(batch(1), step), kwargs={"measure": measure}),
+            autograph=False,
         )
         for step in range(steps):
             scalars = compiled(tf.constant(step, tf.int64))

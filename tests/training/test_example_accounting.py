@@ -39,7 +39,8 @@ def test_counts_of_two_replicas_of_one_pipeline():
         for key, value in batches.items()
     }
     counts = tf.function(
-        lambda: example_accounting.step_counts(strategy, batch, num_pipelines=1, pipeline=0)
+        lambda: example_accounting.step_counts(strategy, batch, num_pipelines=1, pipeline=0),
+        autograph=False,
     )()
     assert counts["consumed"].numpy().tolist() == [10]
     assert counts["totals"].numpy().tolist() == [2, 2, 0, 3, 0]

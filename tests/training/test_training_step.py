@@ -28,7 +28,9 @@ def run(model, data, steps=1):
         step_fn = TrainingStep(
             model.detector, model.optimizer, list(model.trained.values()), model.step_options
         )
-        compiled = tf.function(lambda step: strategy.run(step_fn, args=(data, step)))
+        compiled = tf.function(
+            lambda step: strategy.run(step_fn, args=(data, step)), autograph=False
+        )
         for step in range(steps):
             scalars = compiled(tf.constant(step, tf.int64))
     return model.detector, {name: float(value) for name, value in scalars.items()}
@@ -96,7 +98,9 @@ def test_a_non_finite_term_is_named_and_changes_no_weight():
         step_fn = TrainingStep(
             model.detector, model.optimizer, list(model.trained.values()), model.step_options
         )
-        compiled = tf.function(lambda: strategy.run(step_fn, args=(data, tf.constant(0, tf.int64))))
+        compiled = tf.function(
+            lambda: strategy.run(step_fn, args=(data, tf.constant(0, tf.int64))), autograph=False
+        )
         with pytest.raises(tf.errors.InvalidArgumentError) as failure:
             compiled()
     assert non_finite_term(failure.value) in (
@@ -120,7 +124,8 @@ def test_a_gradient_that_is_not_finite_is_found_before_it_does_harm():
         model.optimizer.build(list(model.trained.values()))
         step_fn = TrainingStep(detector, model.optimizer, [detector.w], model.step_options)
         compiled = tf.function(
-            lambda: strategy.run(step_fn, args=(batch(1), tf.constant(0, tf.int64)))
+            lambda: strategy.run(step_fn, args=(batch(1), tf.constant(0, tf.int64))),
+            autograph=False,
         )
         with pytest.raises(tf.errors.InvalidArgumentError) as failure:
             compiled()
@@ -169,7 +174,7 @@ TWO_REPLICAS = textwrap.dedent(
     share = distribution.per_replica_batch_size(strategy, 4)
     batches = iter(distribution.distribute(strategy, lambda context: dataset(share)))
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         scalars = strategy.run(step_fn, args=(next(batches), tf.constant(0, tf.int64)),
                                kwargs={"measure": sys.argv[2] != "SUM"})

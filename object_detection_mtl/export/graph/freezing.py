@@ -110,7 +110,7 @@ class FrozenModule(tf.Module):
             for spec in graph.input_specs
         ]
         detect.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
-        self.detect = tf.function(detect, input_signature=graph.input_specs)
+        self.detect = tf.function(detect, input_signature=graph.input_specs, autograph=False)
         self.__call__ = self.detect
 
 

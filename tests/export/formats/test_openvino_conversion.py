@@ -24,7 +24,7 @@ class Module:
     """A function as a module that can be converted."""
 
     def __init__(self, function, *specs):
-        self.detect = tf.function(function, input_signature=specs)
+        self.detect = tf.function(function, input_signature=specs, autograph=False)
 
 
 @pytest.fixture

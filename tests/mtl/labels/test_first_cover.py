@@ -32,7 +32,7 @@ def test_any_number_of_boxes(number, share):
     counts = rng.random(number) < 0.9
     expected = one_by_one(in_y, in_x, counts)
     np.testing.assert_array_equal(first_cover(in_y, in_x, counts), expected)
-    static = tf.function(first_cover, jit_compile=True)
+    static = tf.function(first_cover, jit_compile=True, autograph=False)
     np.testing.assert_array_equal(static(*map(tf.constant, (in_y, in_x, counts))), expected)
 
 

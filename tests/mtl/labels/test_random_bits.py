@@ -19,12 +19,13 @@ def tensorflow_bits(seed, shape):
 def test_bits_are_those_of_tensorflow(how):
     calls = {
         "eager": window_sampling.uniform_bits,
-        "graph": tf.function(window_sampling.uniform_bits),
-        "jit": tf.function(window_sampling.uniform_bits, jit_compile=True),
+        "graph": tf.function(window_sampling.uniform_bits, autograph=False),
+        "jit": tf.function(window_sampling.uniform_bits, jit_compile=True, autograph=False),
         "unknown number": tf.function(
             lambda seeds, shape: window_sampling.uniform_bits(
                 tf.ensure_shape(tf.boolean_mask(seeds, seeds[:, 0] < 9), [None, 2]), shape
-            )
+            ),
+            autograph=False,
         ),
     }
     found = calls[how](tf.constant(SEEDS), (5, 2)).numpy()

@@ -151,9 +151,13 @@ def test_the_same_eagerly_in_a_graph_and_under_jit():
     boxes = tf.constant([[CORNER[0], [0.5, 0.5, 0.9, 0.6]], [[0, 0, 0, 0], [0.1, 0.1, 0.2, 0.9]]])
     sizes, seed = tf.constant([[375, 500], [333, 47]]), tf.constant([3, 4])
     eager = same_everywhere(boxes, sizes, seed).numpy()
-    graph = tf.function(same_everywhere)(boxes, sizes, seed).numpy()
-    jit = tf.function(same_everywhere, jit_compile=True)(boxes, sizes, seed).numpy()
-    fixed = tf.function(lambda: same_everywhere(boxes, sizes, seed), jit_compile=True)().numpy()
+    graph = tf.function(same_everywhere, autograph=False)(boxes, sizes, seed).numpy()
+    jit = tf.function(same_everywhere, jit_compile=True, autograph=False)(
+        boxes, sizes, seed
+    ).numpy()
+    fixed = tf.function(
+        lambda: same_everywhere(boxes, sizes, seed), jit_compile=True, autograph=False
+    )().numpy()
     for other in (graph, jit, fixed):
         np.testing.assert_array_equal(eager, other)
 
@@ -183,7 +187,7 @@ def test_with_a_seed_of_its_own_an_image_gets_the_same_windows_in_any_batch():
         tf.TensorSpec([None, 2], tf.int32),
     )
 
-    @tf.function(input_signature=unknown)
+    @tf.function(input_signature=unknown, autograph=False)
     def in_a_graph(boxes, sizes, seeds):
         return window_sampling.sample_windows(boxes, sizes, 16, seed=seeds)
 
