@@ -28,8 +28,9 @@ make_venv() {
   export PATH="$VENV/bin:$PATH"
 }
 
-# install WHAT...: pip with these arguments, quiet unless it fails.
+# install WHAT...: pip with these arguments, quiet unless it fails. Modules are compiled when they are
+# first imported: most of those in 4 GB of packages never are.
 install() {
   echo "Installing $* (a few minutes the first time)"
-  python -m pip install --quiet --disable-pip-version-check "$@"
+  python -m pip install --quiet --no-compile --disable-pip-version-check "$@"
 }

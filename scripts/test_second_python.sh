@@ -34,7 +34,7 @@ VENV="${1:-$TEMPORARY/venv}"
 make_venv
 echo "Second Python: $(python --version)"
 status=0
-timeout 240 python -m pip install --quiet --disable-pip-version-check \
+timeout 240 python -m pip install --quiet --no-compile --disable-pip-version-check \
   --editable . "pytest>=8" "hypothesis>=6.100" "ruff>=0.6" || status=$?
 if [ "$status" = 124 ]; then  # of `timeout`
   echo "Second Python skipped: the installation takes more than four minutes"
