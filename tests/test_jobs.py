@@ -130,6 +130,7 @@ def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_proposals_are_evaluated_as_one_class(records_dir, tmp_path):
     config = records.load(
         records_dir, "train_config.num_steps=1", "model.faster_rcnn.number_of_stages=1"
@@ -185,6 +186,7 @@ def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, opt
 
 @pytest.mark.usefixtures("linear")
 class TestTrain:
+    @pytest.mark.slow
     def test_a_resumed_run_equals_an_uninterrupted_run(self, records_dir, tmp_path):
         config = records.load(records_dir)
         whole = jobs.train(config, tmp_path / "whole", num_train_steps=5)

@@ -241,7 +241,7 @@ def test_ctrl_c_in_a_process_of_its_own_and_the_same_command_again(directory, tm
     On one thread: the order in which several add up a gradient is not fixed, and Adam turns the
     last digit of a gradient near zero into a whole step.
     """
-    steps = "--num_train_steps=12"
+    steps = "--num_train_steps=6"
     one_thread = environment(
         TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1"
     )

@@ -10,7 +10,21 @@ import tensorflow as tf
 
 
 def write_tf1(prefix: Path, arrays: Mapping[str, np.ndarray], *, version: int = 2) -> str:
-    """Saves `arrays` under their names; returns the prefix (of V1: the file)."""
+    """Saves `arrays` under their names; returns the prefix (of V1: the file).
+
+    Version 2 is written by the operation that the Saver runs, without a graph: its variables would
+    hold every array three more times.
+    """
+    if version == 2:
+        names = list(arrays)
+        tensors = [tf.constant(array) for array in arrays.values()]
+        tf.raw_ops.SaveV2(
+            prefix=str(prefix),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=tensors,
+        )
+        return str(prefix)
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         variables = {

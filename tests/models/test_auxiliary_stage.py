@@ -85,15 +85,11 @@ def run(detector, truth, images):
     inputs, shapes = detector.preprocess(images)
     variables = detector.trainable_variables
 
-    @tf.function(autograph=False)
-    def step():
-        with tf.GradientTape() as tape:
-            predictions = detector.predict(inputs, shapes, truth)
-            losses = detector.loss(predictions, truth)
-            total = tf.add_n([detector.loss_weights[key] * loss for key, loss in losses.items()])
-        return predictions, losses, tape.gradient(total, [v.value for v in variables])
-
-    predictions, losses, gradients = step()
+    with tf.GradientTape() as tape:
+        predictions = detector.predict(inputs, shapes, truth)
+        losses = detector.loss(predictions, truth)
+        total = tf.add_n([detector.loss_weights[key] * loss for key, loss in losses.items()])
+    gradients = tape.gradient(total, [v.value for v in variables])
     return predictions, losses, dict(zip([v.path for v in variables], gradients, strict=True))
 
 
@@ -160,9 +156,14 @@ def test_every_subset_of_tasks_and_refinement(count):
             assert len(detector.variables) == 137
 
 
-def test_an_image_without_objects_has_no_closeness_loss():
-    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
-    _, losses, gradients = run(detector, groundtruth(2), tiny.images(1))
+@pytest.fixture(scope="module")
+def trained():
+    """A detector with all tasks, built for training; no test changes it."""
+    return tiny.detector(*ALL, *WEIGHTS, is_training=True)
+
+
+def test_an_image_without_objects_has_no_closeness_loss(trained):
+    _, losses, gradients = run(trained, groundtruth(2), tiny.images(1))
     assert float(losses[Losses.closeness]) == 0.0
     assert float(losses[Losses.window]) > 0
     assert float(losses[Losses.edgemask]) > 0
@@ -170,34 +171,41 @@ def test_an_image_without_objects_has_no_closeness_loss():
         assert gradient is None or np.isfinite(tf.convert_to_tensor(gradient)).all(), path
 
 
-def test_an_image_without_windows_has_no_window_loss():
-    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
+def test_an_image_without_windows_has_no_window_loss(trained):
     truth = groundtruth(0) | {Groundtruth.num_windows: tf.constant([0])}
-    _, losses, _ = run(detector, truth, tiny.images(1))
+    inputs, shapes = trained.preprocess(tiny.images(1))
+    losses = trained.loss(trained.predict(inputs, shapes, truth), truth)
     assert float(losses[Losses.window]) == 0.0
 
 
-def detect(*overrides, images):
+@pytest.fixture(scope="module")
+def detecting():
+    """A detector with all tasks, built for inference; no test changes it."""
+    return tiny.detector(*ALL, *WEIGHTS, is_training=False)
+
+
+@pytest.fixture(scope="module")
+def everything(detecting):
+    """Its predictions for two images."""
+    return detecting.predict(*detecting.preprocess(tiny.images(2)))
+
+
+def predict(*overrides):
+    """Return the predictions for two images of a detector with other options."""
     detector = tiny.detector(*ALL, *WEIGHTS, *overrides, is_training=False)
-    inputs, shapes = detector.preprocess(images)
-    predictions = detector.predict(inputs, shapes)
-    return predictions, detector.postprocess(predictions, shapes)
+    return detector.predict(*detector.preprocess(tiny.images(2)))
 
 
-def test_chunks_change_nothing():
+def test_chunks_change_nothing(everything):
     """Beside windows that come in turn: proposals in turn, all at once (8) and in a larger one."""
-    images = tiny.images(2)
-    expected, _ = detect(images=images)
     for size in (1, 3, 8, 20):
-        predictions, _ = detect(f"model.mtl.refine_chunk_size={size}", images=images)
+        predictions = predict(f"model.mtl.refine_chunk_size={size}")
         for key in (Predictions.expanded_windows, Predictions.refined_classes):
-            np.testing.assert_allclose(predictions[key], expected[key], atol=2e-5)
+            np.testing.assert_allclose(predictions[key], everything[key], atol=2e-5)
 
 
-def test_the_best_proposals_alone_are_refined():
-    images = tiny.images(2)
-    everything, _ = detect(images=images)
-    predictions, _ = detect("model.mtl.refine_top_k=3", images=images)
+def test_the_best_proposals_alone_are_refined(everything):
+    predictions = predict("model.mtl.refine_top_k=3")
     assert predictions[Predictions.expanded_windows].shape == (2, 3, 5, 4)
     main = everything[Predictions.class_predictions].numpy()
     scores = tf.nn.softmax(main)[..., 1:].numpy().max(axis=-1)
@@ -210,14 +218,15 @@ def test_the_best_proposals_alone_are_refined():
         np.testing.assert_array_equal(refined[rest], main[i][rest])
 
 
-def test_detections_come_from_the_refined_logits():
-    predictions, detections = detect(images=tiny.images(1))
-    scores = tf.nn.softmax(predictions[Predictions.refined_classes])
+def test_detections_come_from_the_refined_logits(detecting, everything):
+    _, shapes = detecting.preprocess(tiny.images(2))
+    detections = detecting.postprocess(everything, shapes)
+    scores = tf.nn.softmax(everything[Predictions.refined_classes])
     np.testing.assert_allclose(detections[Detections.raw_scores], scores, atol=1e-6)
 
 
-def gradient_reach(*overrides, loss):
-    """Which parts of the detector a loss has a gradient for."""
+def gradient_reach(*overrides, losses):
+    """Return loss -> the parts of the detector that it has a gradient for."""
     detector = tiny.detector(*ALL, *WEIGHTS, *overrides, is_training=True)
     truth = groundtruth(0)
     inputs, shapes = detector.preprocess(tiny.images(1))
@@ -230,36 +239,59 @@ def gradient_reach(*overrides, loss):
         "closeness": detector.aux_tasks[1],
         "edgemask": detector.aux_tasks[2],
     }
+    variables = {name: [v.value for v in part.trainable_variables] for name, part in parts.items()}
     with tf.GradientTape(persistent=True) as tape:
-        value = detector.loss(detector.predict(inputs, shapes, truth), truth)[loss]
-    reached = set()
-    for name, part in parts.items():
-        gradients = tape.gradient(value, [v.value for v in part.trainable_variables])
-        if any(gradient is not None for gradient in gradients):
-            reached.add(name)
+        values = detector.loss(detector.predict(inputs, shapes, truth), truth)
+    reached = {}
+    for loss in losses:
+        gradients = tape.gradient(values[loss], variables)
+        reached[loss] = {
+            name for name, found in gradients.items() if any(g is not None for g in found)
+        }
     return reached
 
 
 @pytest.mark.parametrize(
-    ("shared", "stop", "loss", "expected"),
+    ("shared", "stop", "expected"),
     [
-        ("OWN", "false", Losses.window, {"stage1", "window"}),
-        ("OWN", "true", Losses.window, {"window"}),
-        ("SHARED", "false", Losses.window, {"stage1", "stage2", "window"}),
-        ("SHARED", "true", Losses.window, {"window"}),
-        ("OWN", "false", Losses.closeness, {"stage1", "closeness"}),
-        ("OWN", "true", Losses.closeness, {"closeness"}),
-        ("SHARED", "false", Losses.closeness, {"stage1", "stage2", "closeness"}),
-        ("SHARED", "true", Losses.closeness, {"closeness"}),
-        ("OWN", "false", Losses.edgemask, {"stage1", "edgemask"}),
-        ("OWN", "true", Losses.edgemask, {"edgemask"}),
+        (
+            mtl_builder.OWN_STAGE2,
+            "false",
+            {
+                Losses.window: {"stage1", "window"},
+                Losses.closeness: {"stage1", "closeness"},
+                Losses.edgemask: {"stage1", "edgemask"},
+            },
+        ),
+        (
+            mtl_builder.OWN_STAGE2,
+            "true",
+            {
+                Losses.window: {"window"},
+                Losses.closeness: {"closeness"},
+                Losses.edgemask: {"edgemask"},
+            },
+        ),
+        (
+            mtl_builder.SHARED_STAGE2,
+            "false",
+            {
+                Losses.window: {"stage1", "stage2", "window"},
+                Losses.closeness: {"stage1", "stage2", "closeness"},
+            },
+        ),
+        (
+            mtl_builder.SHARED_STAGE2,
+            "true",
+            {Losses.window: {"window"}, Losses.closeness: {"closeness"}},
+        ),
     ],
 )
-def test_where_the_gradient_of_a_task_ends(shared, stop, loss, expected):
+def test_where_the_gradient_of_a_task_ends(shared, stop, expected):
     assert expected == gradient_reach(
-        f"model.mtl.shared_feature={getattr(mtl_builder, shared + '_STAGE2')}",
+        f"model.mtl.shared_feature={shared}",
         f"model.mtl.stop_gradient_for_aux_tasks={stop}",
-        loss=loss,
+        losses=expected,
     )
 
 
@@ -272,23 +304,24 @@ def test_where_the_gradient_of_a_task_ends(shared, stop, loss, expected):
     ],
 )
 def test_where_the_gradient_of_the_refinement_ends(residue, stop, expected):
-    assert expected == gradient_reach(
+    loss = Losses.refined_classification
+    reached = gradient_reach(
         f"model.mtl.refine_residue={residue}",
         f"model.mtl.stop_gradient_for_prediction_org={stop}",
-        loss=Losses.refined_classification,
+        losses=[loss],
     )
+    assert reached == {loss: expected}
 
 
-def test_evaluation_reports_losses_and_metrics_of_the_tasks():
-    detector = tiny.detector(*ALL, *WEIGHTS, is_training=False)
-    inputs, shapes = detector.preprocess(tiny.images(2))
+def test_evaluation_reports_losses_and_metrics_of_the_tasks(detecting):
+    inputs, shapes = detecting.preprocess(tiny.images(2))
     batch = groundtruth(0, 1) | {
         Batch.inputs: inputs,
         Batch.true_image_shapes: shapes,
         Groundtruth.weights: tf.ones([2, 3]),
     }
     spec = {key: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for key, v in batch.items()}
-    found = evaluation_step.make_infer_fn(detector, spec, compare=True)(batch)
+    found = evaluation_step.make_infer_fn(detecting, spec, compare=True)(batch)
     for key in AUXILIARY_LOSSES.values():
         assert float(found[f"Loss/MTL/{key}"]) > 0, key
     for name in (
@@ -311,10 +344,10 @@ def test_evaluation_reports_losses_and_metrics_of_the_tasks():
     assert foreground.predicted.shape == foreground.labels.shape == (2, 64, 64)
 
 
-def test_training_without_labels_names_them():
-    detector = tiny.detector(*ALL, *WEIGHTS, is_training=True)
+def test_training_without_labels_names_them(trained):
     truth = groundtruth(0)
+    inputs, shapes = trained.preprocess(tiny.images(1))
+    predictions = trained.predict(inputs, shapes, truth)
     del truth[Groundtruth.closeness]
-    inputs, shapes = detector.preprocess(tiny.images(1))
     with pytest.raises(ValueError, match="no groundtruth_closeness"):
-        detector.loss(detector.predict(inputs, shapes, truth), truth)
+        trained.loss(predictions, truth)

@@ -288,12 +288,12 @@ class InferenceTests:
 @pytest.mark.golden
 @of_models(
     in_tier(MOBILENET),
-    in_tier(RESNET, pytest.mark.slow),
-    in_tier(RFCN, pytest.mark.slow),
-    in_tier(INCEPTION, pytest.mark.slow),
+    in_tier(RESNET, pytest.mark.long),
+    in_tier(RFCN, pytest.mark.long),
+    in_tier(INCEPTION, pytest.mark.long),
 )
 class TestInference(InferenceTests):
-    """Models without auxiliary tasks."""
+    """Models without auxiliary tasks; those with tasks have the same networks."""
 
 
 @pytest.mark.golden

@@ -83,7 +83,7 @@ def toy_batch(detector):
             voc("faster_rcnn_mobilenet_v1_voc07.config"),
             functools.partial(golden_batch, "model51"),
             1e-3,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
         pytest.param(
             voc("faster_rcnn_resnet101_voc07.config"),
