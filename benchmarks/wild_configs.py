@@ -93,6 +93,7 @@ def try_config(path: Path, directory: Path) -> Outcome:
     from object_detection_mtl import jobs
     from object_detection_mtl.builders import model_builder
     from object_detection_mtl.config import ignored_fields, pipeline, validation
+    from object_detection_mtl.training.run_options import RunOptions
 
     passed = ignored = 0
     try:
@@ -113,7 +114,7 @@ def try_config(path: Path, directory: Path) -> Outcome:
         passed += 1
         stages: tuple[Callable[[], Any], ...] = (
             lambda: model_builder.build(config.model, is_training=True),
-            lambda: jobs.train(config, directory / "model", record_summaries=False),
+            lambda: jobs.train(config, directory / "model", RunOptions(record_summaries=False)),
             lambda: jobs.export(config, str(directory / "model"), str(directory / "export")),
         )
         for stage in stages:

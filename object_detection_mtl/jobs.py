@@ -30,6 +30,7 @@ from object_detection_mtl.protos import pipeline_pb2
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 from object_detection_mtl.training.best_checkpoint import BestCheckpoint, PeriodicEvaluation
 from object_detection_mtl.training.interruption import EarlyStopError
+from object_detection_mtl.training.run_options import RunOptions
 from object_detection_mtl.training.training_callbacks import CallbackList
 
 if TYPE_CHECKING:
@@ -39,20 +40,9 @@ if TYPE_CHECKING:
 def train(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     model_dir: str | os.PathLike[str],
+    options: RunOptions | None = None,
     *,
-    num_train_steps: int | None = None,
-    checkpoint_every_n: int = 1000,
-    record_summaries: bool = True,
-    log_every_n: int = 100,
-    jit_compile: bool = False,
-    num_workers: int = 1,
-    use_tpu: bool = False,
-    tpu_name: str | None = None,
-    data_service: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    on_damaged_checkpoint: str = checkpoint_search.FALLBACK,
-    skip_nonfinite_steps: int = 0,
-    max_to_keep: int = 7,
     periodic_evaluation: PeriodicEvaluation | None = None,
     callbacks: Sequence[Any] = (),
     initialize: Callable[[TwoStageDetector], None] | None = None,
@@ -62,22 +52,8 @@ def train(
     Args:
         config: resolved; a copy is written to `model_dir`.
         model_dir: directory of the checkpoints, and of the events in `train`.
-        num_train_steps: overrides train_config.num_steps.
-        checkpoint_every_n: steps between checkpoints.
-        record_summaries: also write input images to the events.
-        log_every_n: steps between log lines, which give mean losses.
-        jit_compile: compile the training step with XLA.
-        num_workers: see `training.distribution.make_strategy`.
-        use_tpu: as `num_workers`.
-        tpu_name: as `num_workers`.
-        data_service: "grpc://host:port" of a tf.data service that reads the examples, see
-            `input_pipeline.make_pipeline`; None: this process reads them.
-        strategy: instead of the one that the last three arguments describe.
-        on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
-            stops if the newest is corrupt.
-        skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
-            is NaN or infinite.
-        max_to_keep: number of newest checkpoints that stay.
+        options: what is not in the config; None for the defaults.
+        strategy: instead of the one that the options describe.
         periodic_evaluation: evaluates in between, keeps the best checkpoint, ends the run early.
         callbacks: see `training_callbacks.TrainingCallback`.
         initialize: loads the first weights of a new run; None draws them from the seed and loads
@@ -101,30 +77,24 @@ def train(
         training_loop,
     )
 
+    options = options or RunOptions()
     observers = CallbackList(callbacks)
     validation.require_training(config)
     if periodic_evaluation:
         validation.require_evaluation(config)
-        periodic_evaluation.check(checkpoint_every_n, num_workers)
+        periodic_evaluation.check(options.checkpoint_every_n, options.num_workers)
     train_config = config.train_config
-    options = train_config_builder.build_loop_options(
-        train_config,
-        num_train_steps=num_train_steps,
-        checkpoint_every_n=checkpoint_every_n,
-        record_summaries=record_summaries,
-        class_names=_class_names(config),
-        log_every_n=log_every_n,
-        on_damaged=on_damaged_checkpoint,
-        skip_nonfinite_steps=skip_nonfinite_steps,
-        max_to_keep=max_to_keep,
+    loop_options = train_config_builder.build_loop_options(
+        train_config, options, _class_names(config)
     )
     load_checkpoint = train_config_builder.build_initializer(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
     )
-    _check_input(config, data_service)
-    with failures.lost_worker_explained(os.fspath(model_dir), is_cluster=num_workers > 1):
+    _check_input(config, options.data_service)
+    is_cluster = options.num_workers > 1
+    with failures.lost_worker_explained(os.fspath(model_dir), is_cluster=is_cluster):
         chosen_strategy = strategy or distribution.make_strategy(
-            num_workers=num_workers, use_tpu=use_tpu, tpu_name=tpu_name
+            num_workers=options.num_workers, use_tpu=options.use_tpu, tpu_name=options.tpu_name
         )
     # Before the seed is set: the training is the same with and without it.
     evaluator = _make_periodic(config, model_dir, periodic_evaluation, observers)
@@ -140,7 +110,9 @@ def train(
 
     def make_model() -> TrainableModel:
         detector = model_builder.build(config.model, is_training=True)
-        return train_config_builder.build_model(train_config, detector, jit_compile=jit_compile)
+        return train_config_builder.build_model(
+            train_config, detector, jit_compile=options.jit_compile
+        )
 
     def make_dataset(
         detector: TwoStageDetector,
@@ -160,7 +132,7 @@ def train(
             max_boxes=train_config_builder.max_boxes(train_config),
             labels=label_builder.build(config.model),
             input_context=context,
-            data_service=data_service,
+            data_service=options.data_service,
         )
 
     def save_config() -> None:
@@ -174,7 +146,7 @@ def train(
         initialize=initialize or load_first_weights,
         make_dataset=make_dataset,
         batch_size=train_config.batch_size,
-        options=options,
+        options=loop_options,
         on_start=save_config,
         on_checkpoint=None if evaluator is None else evaluator.on_checkpoint,
         on_block=on_block,

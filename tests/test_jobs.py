@@ -18,6 +18,7 @@ from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
+from object_detection_mtl.training.run_options import RunOptions
 from tests import records
 from tests.evaluation.test_metrics_output import events
 from tests.training.linear import LinearDetector
@@ -69,7 +70,7 @@ def weights_of(prefix):
 @pytest.mark.slow
 def test_a_mobilenet_trains_and_is_evaluated(records_dir, tmp_path, capsys):
     config = records.load(records_dir, "train_config.num_steps=2")
-    result = jobs.train(config, tmp_path, log_every_n=1)
+    result = jobs.train(config, tmp_path, RunOptions(log_every_n=1))
     assert result.step == 2
     assert result.checkpoint == str(tmp_path / "ckpt-2")
     assert np.isfinite(result.metrics["Loss/total_loss"])
@@ -189,9 +190,9 @@ class TestTrain:
     @pytest.mark.slow
     def test_a_resumed_run_equals_an_uninterrupted_run(self, records_dir, tmp_path):
         config = records.load(records_dir)
-        whole = jobs.train(config, tmp_path / "whole", num_train_steps=5)
-        jobs.train(config, tmp_path / "parts", num_train_steps=2)
-        parts = jobs.train(config, tmp_path / "parts", num_train_steps=5)
+        whole = jobs.train(config, tmp_path / "whole", RunOptions(num_train_steps=5))
+        jobs.train(config, tmp_path / "parts", RunOptions(num_train_steps=2))
+        parts = jobs.train(config, tmp_path / "parts", RunOptions(num_train_steps=5))
         assert parts.step == whole.step == 5
         wanted = weights_of(whole.checkpoint)
         for key, value in weights_of(parts.checkpoint).items():
@@ -200,8 +201,8 @@ class TestTrain:
     def test_a_remote_directory_is_trained_in_and_evaluated(self, records_dir):
         """`ram://` is a file system of TensorFlow alone, as gs:// is."""
         config = records.load(records_dir)
-        jobs.train(config, "ram://run", num_train_steps=1)
-        result = jobs.train(config, "ram://run", num_train_steps=2)
+        jobs.train(config, "ram://run", RunOptions(num_train_steps=1))
+        result = jobs.train(config, "ram://run", RunOptions(num_train_steps=2))
         assert (result.step, result.checkpoint) == (2, "ram://run/ckpt-3")
         assert pipeline.load("ram://run/pipeline.config") == config
         assert not Path("ram:").exists()
@@ -222,17 +223,17 @@ class TestTrain:
             "train_config.fine_tune_checkpoint_type=full",
         )
         run = tmp_path / "run"
-        jobs.train(config, run, num_train_steps=1)
+        jobs.train(config, run, RunOptions(num_train_steps=1))
         wanted = weights_of(pretrained)
         for key, value in weights_of(str(run / "ckpt-1")).items():
             np.testing.assert_array_equal(value, wanted[key])
         # A checkpoint in the directory takes precedence over fine_tune_checkpoint.
         Path(f"{pretrained}.index").unlink()
-        assert jobs.train(config, run, num_train_steps=2).step == 2
+        assert jobs.train(config, run, RunOptions(num_train_steps=2)).step == 2
 
     def test_missing_inputs_are_reported_before_training(self, records_dir, tmp_path):
         with pytest.raises(ValueError, match="num_steps is 0, expected at least 1"):
-            jobs.train(records.load(records_dir), tmp_path, num_train_steps=0)
+            jobs.train(records.load(records_dir), tmp_path, RunOptions(num_train_steps=0))
         missing = "train_input_reader.tf_record_input_reader.input_path=nowhere.record"
         with pytest.raises(FileNotFoundError, match=r"nowhere\.record"):
             jobs.train(records.load(records_dir, missing), tmp_path)
@@ -249,7 +250,7 @@ class TestTrain:
         with pytest.raises(
             ValueError, match=r"training step \d failed: .*corrupt\.record"
         ) as error:
-            jobs.train(config, tmp_path / "run", num_train_steps=9)
+            jobs.train(config, tmp_path / "run", RunOptions(num_train_steps=9))
         assert "{{" not in str(error.value)
 
 
@@ -259,7 +260,7 @@ def run(records_dir, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as monkeypatch:
         patch_builder(monkeypatch, tiny)
-        jobs.train(records.load(records_dir), directory, checkpoint_every_n=2)
+        jobs.train(records.load(records_dir), directory, RunOptions(checkpoint_every_n=2))
     return directory
 
 
@@ -384,16 +385,21 @@ def test_the_best_checkpoint_of_a_training_is_kept(records_dir, tmp_path, monkey
     monkeypatch.setattr(jobs.evaluation_builder, "build_evaluation", lambda *_: Evaluation())
     config = records.load(records_dir, "train_config.num_steps=9")
     options = PeriodicEvaluation(every_n=2, patience=2)
-    result = jobs.train(config, tmp_path, checkpoint_every_n=1, periodic_evaluation=options)
+    result = jobs.train(
+        config, tmp_path, RunOptions(checkpoint_every_n=1), periodic_evaluation=options
+    )
     assert result.step == 6
     best = json.loads((tmp_path / "best" / "best.json").read_text())
     assert (best["step"], best["value"], best["evaluations_since"]) == (2, 0.5, 2)
     assert weights_of(tf.train.latest_checkpoint(str(tmp_path / "best")))
     with pytest.raises(ValueError, match="multiple of --checkpoint_every_n=3"):
-        jobs.train(config, tmp_path, checkpoint_every_n=3, periodic_evaluation=options)
+        jobs.train(config, tmp_path, RunOptions(checkpoint_every_n=3), periodic_evaluation=options)
     with pytest.raises(ValueError, match="--num_workers=2 is unsupported"):
         jobs.train(
-            config, tmp_path, checkpoint_every_n=1, num_workers=2, periodic_evaluation=options
+            config,
+            tmp_path,
+            RunOptions(checkpoint_every_n=1, num_workers=2),
+            periodic_evaluation=options,
         )
 
 
@@ -401,13 +407,15 @@ def test_the_best_checkpoint_of_a_training_is_kept(records_dir, tmp_path, monkey
 def test_a_mobilenet_is_evaluated_during_training(records_dir, tmp_path):
     config = records.load(records_dir, "train_config.num_steps=2")
     options = PeriodicEvaluation(every_n=1, metric="Loss/total_loss")
-    jobs.train(config, tmp_path / "with", checkpoint_every_n=1, periodic_evaluation=options)
+    jobs.train(
+        config, tmp_path / "with", RunOptions(checkpoint_every_n=1), periodic_evaluation=options
+    )
     lines = (tmp_path / "with" / "eval" / "val" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
     losses = [json.loads(line)["metrics"]["Loss/total_loss"] for line in lines]
     best = json.loads((tmp_path / "with" / "best" / "best.json").read_text())
     assert best["value"] == pytest.approx(min(losses))
-    jobs.train(config, tmp_path / "without", checkpoint_every_n=1)
+    jobs.train(config, tmp_path / "without", RunOptions(checkpoint_every_n=1))
     first, second = (weights_of(str(tmp_path / name / "ckpt-3")) for name in ("with", "without"))
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name])

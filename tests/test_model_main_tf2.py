@@ -15,7 +15,7 @@ import tensorflow as tf
 from object_detection_mtl import jobs, model_main_tf2
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 from object_detection_mtl.training.failures import WorkerLostError
-from object_detection_mtl.training.run_options import TrainingResult
+from object_detection_mtl.training.run_options import RunOptions, TrainingResult
 from object_detection_mtl.training.training_step import NonFiniteError
 from tests import command_line, records
 from tests.ports import free_ports
@@ -35,9 +35,9 @@ def calls(monkeypatch):
     """Jobs that only record their arguments."""
     noted = []
 
-    def train(config, model_dir, **options):
-        del options["callbacks"]
-        noted.append(("train", config, model_dir, options))
+    def train(config, model_dir, options, **more):
+        del more["callbacks"]
+        noted.append(("train", config, model_dir, options, more))
         return TrainingResult(3, "ckpt-2", {})
 
     def evaluate(config, checkpoint_dir, model_dir, **options):
@@ -66,23 +66,10 @@ def error(done):
 
 def test_training_by_default(directory, calls):
     assert run(directory).code == 0
-    [(job, config, model_dir, options)] = calls
+    [(job, config, model_dir, options, more)] = calls
     assert (job, model_dir, config.train_config.num_steps) == ("train", "out", 3)
-    assert options == {
-        "num_train_steps": None,
-        "checkpoint_every_n": 1000,
-        "record_summaries": True,
-        "log_every_n": 100,
-        "jit_compile": False,
-        "num_workers": 1,
-        "use_tpu": False,
-        "tpu_name": None,
-        "data_service": None,
-        "on_damaged_checkpoint": "fallback",
-        "skip_nonfinite_steps": 0,
-        "periodic_evaluation": None,
-        "initialize": None,
-    }
+    assert options == RunOptions()
+    assert more == {"periodic_evaluation": None, "initialize": None}
 
 
 def test_every_flag_of_training_arrives(directory, calls):
@@ -106,20 +93,21 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--alsologtostderr",
     )
     assert done.code == 0, done.err
-    [(_, config, _, options)] = calls
+    [(_, config, _, options, more)] = calls
     assert (config.train_config.batch_size, config.train_config.seed) == (1, 9)
-    assert options == {
-        "num_train_steps": 7,
-        "checkpoint_every_n": 2,
-        "record_summaries": False,
-        "log_every_n": 3,
-        "jit_compile": True,
-        "num_workers": 1,
-        "use_tpu": True,
-        "tpu_name": "here",
-        "data_service": "grpc://a:1",
-        "on_damaged_checkpoint": "fail",
-        "skip_nonfinite_steps": 6,
+    assert options == RunOptions(
+        num_train_steps=7,
+        checkpoint_every_n=2,
+        log_every_n=3,
+        record_summaries=False,
+        jit_compile=True,
+        use_tpu=True,
+        tpu_name="here",
+        data_service="grpc://a:1",
+        on_damaged_checkpoint="fail",
+        skip_nonfinite_steps=6,
+    )
+    assert more == {
         "periodic_evaluation": PeriodicEvaluation(4, "Loss/total_loss", 3, at_end=True),
         "initialize": None,
     }
@@ -127,7 +115,7 @@ def test_every_flag_of_training_arrives(directory, calls):
 
 def test_several_workers_train_without_evaluation(directory, calls):
     assert run(directory, "--num_workers=2").code == 0
-    assert calls[0][3]["num_workers"] == 2
+    assert calls[0][3].num_workers == 2
     message = error(run(directory, "--num_workers=2", "--eval_every_n=1000"))
     assert "--eval_every_n with --num_workers=2 is unsupported" in message
 

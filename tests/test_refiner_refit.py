@@ -11,6 +11,7 @@ from object_detection_mtl.cli import refit_refiner
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.refiner_refit import RefitRequest
 from object_detection_mtl.training.refiner_fit import ClassFit
+from object_detection_mtl.training.run_options import RunOptions
 from tests import command_line, records
 
 WITH_TASKS = (
@@ -29,7 +30,7 @@ def trained(tmp_path_factory):
     """The directory of a short training on twelve images."""
     data = tmp_path_factory.mktemp("refit")
     records.write(data, num_train=12)
-    jobs.train(records.load(data, *WITH_TASKS), data / "run", record_summaries=False)
+    jobs.train(records.load(data, *WITH_TASKS), data / "run", RunOptions(record_summaries=False))
     return data / "run"
 
 
@@ -59,7 +60,7 @@ def test_a_refitted_run_evaluates_exports_and_continues(trained, tmp_path, capfd
     assert after[refined] < before[refined]
     assert after[window] == pytest.approx(before[window])
     jobs.export(config, str(tmp_path / "new"), str(tmp_path / "exported"))
-    assert jobs.train(config, tmp_path / "new", num_train_steps=3).step == 3
+    assert jobs.train(config, tmp_path / "new", RunOptions(num_train_steps=3)).step == 3
 
     done = command_line.run(refit_refiner, *flags, f"--output_dir={tmp_path}/new")
     assert done.code == 1
@@ -83,7 +84,11 @@ def test_a_refitted_run_evaluates_exports_and_continues(trained, tmp_path, capfd
 def test_a_run_without_refinement_gets_a_refiner(tmp_path, capfd):
     records.write(tmp_path, num_train=12)
     off = ("model.mtl.refine=false", "model.mtl.refine_residue=false")
-    jobs.train(records.load(tmp_path, *WITH_TASKS, *off), tmp_path / "run", record_summaries=False)
+    jobs.train(
+        records.load(tmp_path, *WITH_TASKS, *off),
+        tmp_path / "run",
+        RunOptions(record_summaries=False),
+    )
     flags = [f"--pipeline_config_path={tmp_path}/run/pipeline.config"]
     flags += [f"--checkpoint_dir={tmp_path}/run", f"--output_dir={tmp_path}/new"]
     done = command_line.run(refit_refiner, *flags)

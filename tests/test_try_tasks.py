@@ -14,32 +14,15 @@ from object_detection_mtl.experiments import (
     run_processes,
     task_trial,
 )
+from object_detection_mtl.training.run_options import RunOptions
 from tests import command_line
-from tests.dataset_tools import voc_files
-
-SMALL = (
-    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=64",
-    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.max_dimension=64",
-    "model.faster_rcnn.first_stage_max_proposals=8",
-    "model.faster_rcnn.second_stage_batch_size=4",
-    "model.faster_rcnn.feature_extractor.depth_multiplier=0.25",
-    "model.mtl.num_windows=4",
-)
+from tests.experiments import tiny_experiment
 
 
 @pytest.fixture
 def voc(tmp_path):
     """Twelve images of two classes, without lists."""
-    names = [f"image{number}" for number in range(12)]
-    objects = voc_files.thing("b", 2, 4, 28, 30) + voc_files.thing("a", 5, 20, 25, 38)
-    return voc_files.make_voc_directory(
-        tmp_path / "voc",
-        {name: voc_files.annotation(f"{name}.jpg", objects) for name in names},
-        {
-            f"{name}.jpg": voc_files.encoded(voc_files.block_image(seed=i))
-            for i, name in enumerate(names)
-        },
-    )
+    return tiny_experiment.make_voc_directory(tmp_path / "voc", 12)
 
 
 @pytest.fixture
@@ -54,7 +37,9 @@ def phases(monkeypatch):
         else:
             values = dict(argument.removeprefix("--").split("=") for argument in arguments[1:4])
             config = pipeline.load(values["pipeline_config_path"])
-            jobs.train(config, values["model_dir"], record_summaries=False, log_every_n=1)
+            jobs.train(
+                config, values["model_dir"], RunOptions(record_summaries=False, log_every_n=1)
+            )
         path = processes._directory / "costs.json"
         entry = {"phase": phase, "wall_seconds": 60.0, "cpu_seconds": 60.0, "exit_code": 0}
         experiment_files.write_json(path, [*experiment_files.read_json(path, []), entry])
@@ -74,7 +59,7 @@ def test_from_annotations_to_a_comparison(voc, tmp_path, phases):
         "--seeds=1",
         "--learning_rates=0.001",
         "--steps=2",
-        *(f"--override={override}" for override in SMALL),
+        *tiny_experiment.FLAGS,
     ]
     done = command_line.run(try_tasks, *flags, "--estimate_only")
     assert done.code == 0, done.err

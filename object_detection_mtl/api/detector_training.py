@@ -162,6 +162,7 @@ def train_detector(
     """
     from object_detection_mtl import jobs
     from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
+    from object_detection_mtl.training.run_options import RunOptions
 
     detector = config if isinstance(config, Detector) else None
     resolved = config_loading.as_config(_config_of(config))
@@ -186,17 +187,19 @@ def train_detector(
     result = jobs.train(
         resolved,
         os.path.expanduser(model_dir),
-        num_train_steps=num_steps,
-        checkpoint_every_n=checkpoint_every_n,
-        record_summaries=record_summaries,
-        log_every_n=log_every_n,
-        jit_compile=jit_compile,
-        num_workers=num_workers,
-        use_tpu=use_tpu,
-        tpu_name=tpu_name,
-        data_service=data_service,
-        on_damaged_checkpoint=on_damaged_checkpoint,
-        skip_nonfinite_steps=skip_nonfinite_steps,
+        RunOptions(
+            num_train_steps=num_steps,
+            checkpoint_every_n=checkpoint_every_n,
+            log_every_n=log_every_n,
+            record_summaries=record_summaries,
+            jit_compile=jit_compile,
+            num_workers=num_workers,
+            use_tpu=use_tpu,
+            tpu_name=tpu_name,
+            data_service=data_service,
+            on_damaged_checkpoint=on_damaged_checkpoint,
+            skip_nonfinite_steps=skip_nonfinite_steps,
+        ),
         periodic_evaluation=periodic,
         callbacks=[last, *callbacks],
         initialize=_copy_weights_of(detector),

@@ -15,7 +15,7 @@ from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.checkpoints.restore_plan import DETECTION, FIRST_STAGE, RestoreRequest
 from object_detection_mtl.protos import train_pb2
 from object_detection_mtl.training import gradients
-from object_detection_mtl.training.run_options import LoopOptions, TrainableModel
+from object_detection_mtl.training.run_options import LoopOptions, RunOptions, TrainableModel
 from object_detection_mtl.training.training_step import StepOptions
 
 # What each restore_* field of the authors' dialect loads besides the feature extractors; those of
@@ -83,22 +83,33 @@ def _rate_multipliers(detector: Any, trained: Mapping[str, keras.Variable]) -> t
 
 
 def build_loop_options(
-    config: train_pb2.TrainConfig, *, num_train_steps: int | None = None, **options: Any
+    config: train_pb2.TrainConfig,
+    options: RunOptions | None = None,
+    class_names: Mapping[int, str] | None = None,
 ) -> LoopOptions:
     """Return the options of the training loop.
 
     Args:
-        config: resolved.
-        num_train_steps: instead of the config's num_steps; None takes that. If the config has
-            none, training ends when it is stopped.
-        options: further fields of `LoopOptions`.
+        config: resolved. If neither it nor the options have a number of steps, training ends when
+            it is stopped.
+        options: of the run; None for the defaults.
+        class_names: class id -> name.
 
     Raises:
         ValueError: a number is out of range.
     """
-    num_steps = (config.num_steps or None) if num_train_steps is None else num_train_steps
+    options = options or RunOptions()
+    given = options.num_train_steps
     return LoopOptions(
-        num_steps, keep_every_n_hours=config.keep_checkpoint_every_n_hours, **options
+        num_steps=(config.num_steps or None) if given is None else given,
+        checkpoint_every_n=options.checkpoint_every_n,
+        log_every_n=options.log_every_n,
+        record_summaries=options.record_summaries,
+        class_names=class_names or {},
+        max_to_keep=options.max_to_keep,
+        keep_every_n_hours=config.keep_checkpoint_every_n_hours,
+        on_damaged=options.on_damaged_checkpoint,
+        skip_nonfinite_steps=options.skip_nonfinite_steps,
     )
 
 

@@ -12,6 +12,7 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.odapi import missing_names
 from object_detection_mtl.odapi.utils import config_util
 from object_detection_mtl.protos import pipeline_pb2
+from object_detection_mtl.training.run_options import RunOptions
 
 __getattr__ = missing_names.module_getattr(__name__)
 
@@ -57,12 +58,14 @@ def train_loop(
     jobs.train(
         config,
         model_dir,
+        RunOptions(
+            use_tpu=use_tpu,
+            checkpoint_every_n=checkpoint_every_n,
+            max_to_keep=checkpoint_max_to_keep,
+            record_summaries=record_summaries,
+            log_every_n=num_steps_per_iteration,
+        ),
         strategy=tf.distribute.get_strategy() if tf.distribute.has_strategy() else None,
-        use_tpu=use_tpu,
-        checkpoint_every_n=checkpoint_every_n,
-        max_to_keep=checkpoint_max_to_keep,
-        record_summaries=record_summaries,
-        log_every_n=num_steps_per_iteration,
     )
 
 

@@ -16,6 +16,42 @@ from object_detection_mtl.training.training_step import StepOptions
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """Options of a training run that are no fields of its config.
+
+    Attributes:
+        num_train_steps: instead of train_config.num_steps.
+        checkpoint_every_n: steps between checkpoints.
+        log_every_n: steps between log lines, which give mean losses.
+        record_summaries: also write input images to the events.
+        jit_compile: compile the training step with XLA.
+        num_workers: see `training.distribution.make_strategy`.
+        use_tpu: as `num_workers`.
+        tpu_name: as `num_workers`.
+        data_service: "grpc://host:port" of a tf.data service that reads the examples, see
+            `input_pipeline.make_pipeline`; None: this process reads them.
+        on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
+            stops if the newest is corrupt.
+        skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
+            is NaN or infinite.
+        max_to_keep: number of newest checkpoints that stay.
+    """
+
+    num_train_steps: int | None = None
+    checkpoint_every_n: int = 1000
+    log_every_n: int = 100
+    record_summaries: bool = True
+    jit_compile: bool = False
+    num_workers: int = 1
+    use_tpu: bool = False
+    tpu_name: str | None = None
+    data_service: str | None = None
+    on_damaged_checkpoint: str = FALLBACK
+    skip_nonfinite_steps: int = 0
+    max_to_keep: int = MAX_TO_KEEP
+
+
+@dataclass(frozen=True)
 class LoopOptions:
     """Options of the outer loop.
 

@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 
 from object_detection_mtl.experiments import paired_bootstrap, run_results
-from tests.dataset_tools import voc_files
+from tests.experiments import tiny_experiment
 
 ROOT = Path(__file__).parents[2]
-SMALL = (
-    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=64",
-    "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.max_dimension=64",
-    "model.faster_rcnn.first_stage_max_proposals=8",
-    "model.faster_rcnn.second_stage_batch_size=4",
-    "model.faster_rcnn.feature_extractor.depth_multiplier=0.25",
-    "model.mtl.num_windows=4",
-)
 
 
 def ablation(*arguments):
@@ -37,17 +29,9 @@ def ablation(*arguments):
 @pytest.fixture
 def voc(tmp_path):
     """Ten images of two classes, three of them test."""
-    names = [f"image{number}" for number in range(10)]
-    objects = voc_files.thing("b", 2, 4, 28, 30) + voc_files.thing("a", 5, 20, 25, 38)
-    return voc_files.make_voc_directory(
-        tmp_path / "voc",
-        {name: voc_files.annotation(f"{name}.jpg", objects) for name in names},
-        {
-            f"{name}.jpg": voc_files.encoded(voc_files.block_image(seed=i))
-            for i, name in enumerate(names)
-        },
-        {"trainval": "\n".join(names[:7]), "test": "\n".join(names[7:])},
-    )
+    names = tiny_experiment.image_names(10)
+    image_sets = {"trainval": "\n".join(names[:7]), "test": "\n".join(names[7:])}
+    return tiny_experiment.make_voc_directory(tmp_path / "voc", 10, image_sets)
 
 
 @pytest.mark.slow
@@ -62,7 +46,7 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
         "--steps=2",
         "--threads=1",
         "--evaluate_on=test",
-        *(f"--override={override}" for override in SMALL),
+        *tiny_experiment.FLAGS,
     ]
     done = ablation(*command)
     assert done.returncode == 0, done.stdout + done.stderr

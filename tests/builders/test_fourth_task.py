@@ -15,6 +15,7 @@ from object_detection_mtl.checkpoints import loading
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.mtl.task_labels import LabelMaker, LabelSpec, TaskLabels
 from object_detection_mtl.protos import model_pb2
+from object_detection_mtl.training.run_options import RunOptions
 from tests import records
 
 SIZES, COUNT = "object_sizes", "object_count"
@@ -125,7 +126,7 @@ def test_it_is_trained_evaluated_and_restored(directory, tmp_path):
     """Its loss and its metric are reported; its variables are in the checkpoint."""
     refine = ("model.mtl.refine=true", "model.mtl.refined_classification_loss_weight=1.0")
     config = load(directory, *refine)
-    result = jobs.train(config, tmp_path / "run", log_every_n=1)
+    result = jobs.train(config, tmp_path / "run", RunOptions(log_every_n=1))
     assert result.metrics["Loss/MTL/size_loss"] == pytest.approx(
         3.0 * result.metrics["UnweightedLoss/MTL/size_loss"], rel=1e-5
     )

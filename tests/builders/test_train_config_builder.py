@@ -9,6 +9,7 @@ from object_detection_mtl.builders import train_config_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.protos import train_pb2
+from object_detection_mtl.training.run_options import RunOptions
 from tests.training.tiny import tiny_detector
 
 OPTIMIZER = "optimizer { momentum_optimizer { learning_rate { constant_learning_rate {} } } }"
@@ -80,14 +81,14 @@ def test_trained_variables():
 
 def test_loop_options():
     options = train_config_builder.build_loop_options(
-        parse("num_steps: 70 keep_checkpoint_every_n_hours: 5"), checkpoint_every_n=20
+        parse("num_steps: 70 keep_checkpoint_every_n_hours: 5"), RunOptions(checkpoint_every_n=20)
     )
     assert (options.num_steps, options.checkpoint_every_n) == (70, 20)
     assert options.keep_every_n_hours == 5
-    assert train_config_builder.build_loop_options(parse(""), num_train_steps=3).num_steps == 3
+    assert train_config_builder.build_loop_options(parse(""), RunOptions(3)).num_steps == 3
     assert train_config_builder.build_loop_options(parse("")).num_steps is None
     with pytest.raises(ValueError, match="num_steps is 0"):
-        train_config_builder.build_loop_options(parse(""), num_train_steps=0)
+        train_config_builder.build_loop_options(parse(""), RunOptions(0))
 
 
 def test_forms_of_auxiliary_gradients():
