@@ -91,11 +91,13 @@ def test_files_that_are_named_exist(path):
         assert any(place.exists() for place in places), name
 
 
-def test_the_map_of_files_names_every_package():
+def test_the_map_of_files_names_every_package_and_module_beside_them():
     packages = {item.name for item in PACKAGE.iterdir() if (item / "__init__.py").is_file()}
     page = ROOT / "docs" / "explanations" / "architecture.md"
     text = page.read_text(encoding="utf-8")
     missing = [name for name in sorted(packages - {"protos"}) if f"`{name}/`" not in text]
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    missing += [name for name in sorted(modules) if f"`{name}`" not in text]
     assert not missing
 
 
