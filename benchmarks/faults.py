@@ -30,7 +30,7 @@ MAX_TO_KEEP = 2
 _ENDLESS = 10**9
 _BALLAST = 500_000  # floats, so that writing a checkpoint takes some time
 _SLICE = 1e-4  # seconds that a process runs between two looks at its directory
-_PATIENCE = 120.0  # seconds to wait for a stage
+_PATIENCE = 10.0  # seconds to wait for a stage
 _STEP_KEY = "step/.ATTRIBUTES/VARIABLE_VALUE"
 _CONTINUED = re.compile(r"^continuing at step (\d+) from", re.MULTILINE)
 
@@ -137,6 +137,7 @@ def measure_faults(kills: int, directory: Path, seed: int = 0) -> FaultCounts:
         when = "random time"
         if number % 2:
             time.sleep(rng.uniform(0.0, usual))
+            _check_running(child, log, start)
         else:
             stage = stages[number // 2 % len(stages)]
             if _stop_after(child, run, log, start, STAGES[stage]):
@@ -181,6 +182,7 @@ def _stop_after(
     deadline = time.monotonic() + _PATIENCE
     looked_at = -1
     while time.monotonic() < deadline:
+        _check_running(child, log, start)
         step = _last_step(log, start)
         is_new = not (run / "checkpoint").exists()
         if not is_new and (step % STEPS_PER_SAVE != STEPS_PER_SAVE - 1 or step == looked_at):
@@ -199,6 +201,12 @@ def _stop_after(
     return False
 
 
+def _check_running(child: int, log: Path, start: int) -> None:
+    """Raise a RuntimeError with the end of the log if a training has ended by itself."""
+    if os.waitpid(child, os.WNOHANG) != (0, 0):
+        raise RuntimeError(f"a training failed: {log.read_text()[start:][-2000:]}")
+
+
 def _last_step(log: Path, start: int) -> int:
     """Return the last step that a training has reported; 0 before the first."""
     steps = re.findall(r"^step (\d+)/", log.read_text()[start:], re.MULTILINE)
@@ -208,7 +216,9 @@ def _last_step(log: Path, start: int) -> int:
 def _time_of_two_saves(run: Path, log: Path) -> float:
     begin = time.monotonic()
     log.touch()
-    os.waitpid(_fork(run, 2 * STEPS_PER_SAVE, log), 0)
+    _, status = os.waitpid(_fork(run, 2 * STEPS_PER_SAVE, log), 0)
+    if status:
+        raise RuntimeError(f"a training failed: {log.read_text()[-2000:]}")
     return time.monotonic() - begin
 
 
@@ -338,12 +348,14 @@ def _make_model() -> Any:
             self.loss_weights = {Losses.rpn_localization: 1.0}
             self.built = True
 
-        def predict(self, inputs: tf.Tensor, *_: Any, seed: Any) -> tf.Tensor:
+        def predict(self, inputs: tf.Tensor, *_: Any, seed: Any, training: bool) -> tf.Tensor:
             response = tf.linalg.matvec(tf.reduce_mean(inputs, axis=[1, 2]), self.color.value)
             noise = tf.random.stateless_normal([], seed.seed, alg="philox")
             return tf.reduce_mean((response + noise) ** 2)
 
-        def loss(self, predictions: tf.Tensor, *_: Any, seed: Any) -> dict[str, tf.Tensor]:
+        def loss(
+            self, predictions: tf.Tensor, *_: Any, seed: Any, training: bool
+        ) -> dict[str, tf.Tensor]:
             del seed
             return {Losses.rpn_localization: predictions}
 
