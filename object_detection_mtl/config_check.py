@@ -123,12 +123,13 @@ def _check_reader(check: ConfigCheck, config: Any, *, training: bool) -> None:
         f"  objects in a sample of {len(sample)} records: "
         + (", ".join(f"{names.get(i, i)} {n}" for i, n in counts.most_common(10)) or "none")
     )
-    check.attempt(
-        name,
-        lambda: input_reader_builder.examine_records(
-            reader, config.model.faster_rcnn, is_training=True
-        ),
-    )
+    if categories is not None or not reader.label_map_path:  # else the label map is the problem
+        check.attempt(
+            name,
+            lambda: input_reader_builder.examine_records(
+                reader, config.model.faster_rcnn, is_training=training
+            ),
+        )
 
 
 def _decoded(decode: Any, index: record_files.RecordIndex, number: int, name: str) -> Any:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from object_detection_mtl.data import image_files
 from object_detection_mtl.evaluation.error_analysis import KINDS, TRUE_POSITIVE
 from object_detection_mtl.reporting import charts, confusion
 from object_detection_mtl.reporting.image_views import ViewMaker, filter_words
@@ -244,7 +244,7 @@ def _refinement(contents: ReportContents, views: ViewMaker) -> dict[str, Any] | 
 
 def _figure(caption: str, data: bytes) -> dict[str, Any]:
     """Return a PNG file for the page; its size keeps the page from moving when it is loaded."""
-    with Image.open(io.BytesIO(data)) as image:
+    with image_files.open_image(data) as image:
         width, height = image.size
     url = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
     return {"caption": caption, "url": url, "width": width, "height": height}

@@ -50,6 +50,7 @@ def test_what_is_built_is_parsed_again():
         TfExample.group_of: [0, 1],
         TfExample.area: [1.5, 2],
         TfExample.weight: [1, 0.5],
+        TfExample.image_class_label: [],
     }
     assert set(parsed) == set(expected)
     for key, value in expected.items():
