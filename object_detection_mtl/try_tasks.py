@@ -4,11 +4,12 @@ r"""Try the auxiliary tasks on your own data: what they bring, and what they cos
     python -m object_detection_mtl.try_tasks --annotations_file=instances.json --image_dir=images
 
 Converts the dataset, splits it (70 % training, 15 % validation, 15 % test), measures a few training
-steps and prints the hours that the trial takes. Then it trains a detector without tasks, with all
-tasks, and with all tasks and the refinement: each at every learning rate with the first seed, then
-at its best one on validation with the other seeds. Paired runs start from the same weights. Ends
-with a table of the differences on the test images, with intervals and costs; a difference whose
-interval contains zero is called undecided.
+steps and prints the hours that the trial takes. Then it trains a detector without tasks, one more
+without tasks for the time that tasks take, one with all tasks, and one with all tasks and the
+refinement: each at every learning rate with the first seed, then at its best one on validation with
+the other seeds. Paired runs start from the same weights. Ends with a table of the differences on
+the test images, with intervals and costs; a difference whose interval contains zero is called
+undecided.
 
 Everything is written to --output_dir. An interrupted trial continues with the same command.
 """

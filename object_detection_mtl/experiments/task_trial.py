@@ -3,6 +3,9 @@
 Every variant has the same grid of learning rates, trained with the first seed and evaluated on
 validation images. The best rate of each is trained with the other seeds, and these runs are
 evaluated on test images, which nothing was chosen by.
+
+The tasks make a training step longer, and a detector that is trained longer may be better for that
+reason alone. So one more baseline gets as many steps as fit into the training time of `all`.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from object_detection_mtl.experiments.paired_training import Experiment
 from object_detection_mtl.experiments.run_processes import RunProcesses
 from object_detection_mtl.experiments.run_results import MEAN_AP, Result
 
-VARIANTS = (BASELINE, "all", "all+refine")
+EQUAL_TIME = "equal_time"  # form: as many steps as fit into the time of `all`
+EQUAL_TIME_BASELINE = f"{BASELINE}{paired_runs.FORM_MARK}{EQUAL_TIME}"
+VARIANTS = (BASELINE, EQUAL_TIME_BASELINE, "all", "all+refine")
 TIMED_STEPS = 20
 # Every run is evaluated as trained and refitted, one with refinement from the main logits too. The
 # refiner is fitted to some images of the training.
@@ -63,7 +68,10 @@ def estimate_hours(experiment: Experiment, request: TrialRequest) -> float:
     """Return the hours that a trial takes from its start, from a few training steps per variant."""
     seconds = 0.0
     for variant in VARIANTS:
-        step = measure_step(experiment, variant, request.rates[0])
+        step = measure_step(experiment, _without_form(variant), request.rates[0])
+        steps = request.steps
+        if variant == EQUAL_TIME_BASELINE:
+            steps = equal_time_steps(experiment, request)
         sizes = experiment.dataset.sizes
         num_runs = len(request.rates) + len(request.seeds)
         images = len(request.rates) * sizes[VALIDATION] + len(request.seeds) * sizes[TEST]
@@ -71,10 +79,22 @@ def estimate_hours(experiment: Experiment, request: TrialRequest) -> float:
         images *= _EVALUATIONS_WITH_REFINEMENT if is_refined else _EVALUATIONS
         images += _FITTED_IMAGES * num_runs
         # Detection in an image takes no longer than training on it.
-        seconds += step.seconds * request.num_trainings * request.steps
+        seconds += step.seconds * request.num_trainings * steps
         seconds += step.seconds / step.batch_size * images
         seconds += _START_SECONDS * 2 * num_runs
     return seconds / 3600.0
+
+
+def equal_time_steps(experiment: Experiment, request: TrialRequest) -> int:
+    """Return the steps of the baseline that take as long as those of `all`."""
+    baseline, tasks = (
+        measure_step(experiment, variant, request.rates[0]).seconds for variant in (BASELINE, "all")
+    )
+    return max(request.steps, round(request.steps * tasks / baseline))
+
+
+def _without_form(variant: str) -> str:
+    return variant.split(paired_runs.FORM_MARK)[0]
 
 
 @dataclass(frozen=True)
@@ -129,9 +149,12 @@ def measure_step(experiment: Experiment, variant: str, rate: str) -> StepTime:
 
 def run_trial(experiment: Experiment, request: TrialRequest) -> int:
     """Train and evaluate what is missing; return the number of failed runs."""
+    forms = {}
+    if EQUAL_TIME_BASELINE in VARIANTS:
+        forms[EQUAL_TIME] = {paired_runs.STEPS: str(equal_time_steps(experiment, request))}
 
     def runs(rates: Sequence[str], variants: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-        return paired_runs.make_runs(variants, rates, seeds, steps=request.steps, forms={})
+        return paired_runs.make_runs(variants, rates, seeds, steps=request.steps, forms=forms)
 
     grid = runs(request.rates, VARIANTS, request.seeds[:1])
     failures = paired_training.execute_all(dataclasses.replace(experiment, split=VALIDATION), grid)
@@ -162,7 +185,7 @@ def trial_report(results: Sequence[Result]) -> str:
     if BASELINE not in chosen:
         raise ValueError("the baseline has no result on the test images; run the command again")
     found = {d.variant: d for d in comparison_tables.variant_differences(chosen)}
-    order = sorted(chosen, key=lambda variant: (variant != BASELINE, variant))
+    order = sorted(chosen, key=lambda variant: (not variant.startswith(BASELINE), variant))
     rows = [_row(variant, chosen, found.get(variant)) for variant in order]
     header = (
         "variant",
@@ -220,4 +243,7 @@ def _conclusion(difference: VariantDifference) -> str:
             f"- {difference.variant}: undecided, the interval contains zero. More seeds, more "
             "steps or more test images make it smaller."
         )
-    return f"- {difference.variant}: {verdict(difference)} than the baseline."
+    text = f"- {difference.variant}: {verdict(difference)} than the baseline."
+    if difference.variant == EQUAL_TIME_BASELINE:
+        text += " It was trained for the time of `all`, which has to beat it, too."
+    return text
