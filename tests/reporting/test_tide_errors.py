@@ -12,7 +12,18 @@ from object_detection_mtl.reporting.evaluated_images import (
 from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
 from object_detection_mtl.reporting.tide_errors import TIDE_KINDS, tide_errors
 from tests.evaluation.sets import GOLDEN, shared_directory
-from tests.reporting.hand_made import CAT, DOG, FAR, LOOSE_A, NEAR_A, A, B, image, recorded_set
+from tests.reporting.hand_made import (
+    CAT,
+    DOG,
+    FAR,
+    LOOSE_A,
+    NEAR_A,
+    A,
+    B,
+    image,
+    random_set,
+    recorded_set,
+)
 
 RECORDED = json.loads((GOLDEN / "tide_errors.json").read_text())
 
@@ -94,3 +105,43 @@ def test_equal_to_tidecv_on_voc_images():
             make_detections(rows[:, [3, 2, 5, 4]], rows[:, 1], rows[:, 0] + 1)
         )
     check(with_detections(truth, detected, "recorded").images, RECORDED["voc100"])
+
+
+def tidecv_data(tidecv, chosen):
+    """Return ground truth and detections of a set for tidecv."""
+    truth, found = tidecv.Data("truth"), tidecv.Data("found")
+    for number, item in enumerate(chosen.images):
+        truth.add_image(number, item.image_id)  # else tidecv skips an image without objects
+        objects, detections = item.groundtruth, item.detections
+        ignored = objects.is_crowd | objects.difficult
+        for box, class_id, is_ignored in zip(
+            xywh(objects.boxes), objects.classes.tolist(), ignored, strict=True
+        ):
+            add = truth.add_ignore_region if is_ignored else truth.add_ground_truth
+            add(number, class_id, box)
+        for box, class_id, score in zip(
+            xywh(detections.boxes), detections.classes.tolist(), detections.scores, strict=True
+        ):
+            found.add_detection(number, class_id, float(score), box)
+    return truth, found
+
+
+def xywh(boxes):
+    ymin, xmin, ymax, xmax = boxes.T
+    return np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1).tolist()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_to_tidecv_itself(seed):
+    reason = "needs pip install --no-deps tidecv==1.0.1 seaborn appdirs"
+    tidecv = pytest.importorskip("tidecv", reason=reason)
+    chosen = random_set(seed)
+    reference = tidecv.TIDE(pos_threshold=0.5, background_threshold=0.1)
+    run = reference.evaluate(*tidecv_data(tidecv, chosen), mode=tidecv.TIDE.BOX)
+    costs = reference.get_main_errors()["found"]
+    assert len({value for value in costs.values() if value}) > 3
+    made = tide_errors(chosen.images)
+    assert made.mean_ap * 100 == pytest.approx(run.ap, abs=1e-6)
+    for kind in TIDE_KINDS:
+        assert made.costs[kind] * 100 == pytest.approx(costs[kind], abs=1e-6), kind
