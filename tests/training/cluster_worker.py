@@ -22,7 +22,6 @@ from tests.training.linear import make_model
 
 def train(records, model_dir, num_steps, seconds=0.0, *, num_workers=2, strategy=None, data=None):
     """Train the linear model on records, two images a step; return the result and the model."""
-    native.tf1_detection.name_map = lambda detector: detector.tf1_variable_names()
     models = []
 
     def make():
@@ -58,6 +57,7 @@ def train(records, model_dir, num_steps, seconds=0.0, *, num_workers=2, strategy
 
 def main() -> int:
     """Train; return the exit code of model_main_tf2."""
+    native.tf1_detection.name_map = lambda detector: detector.tf1_variable_names()
     records, model_dir, num_steps, seconds = sys.argv[1:]
     try:
         train(records, model_dir, int(num_steps), float(seconds))

@@ -94,6 +94,7 @@ def interleaved(records):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("linear_names")
 def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_path):
     records = [example(str(number), size=(8, 8)) for number in range(7)]
     records[2] = records[5] = b"garbage"

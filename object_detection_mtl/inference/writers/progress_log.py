@@ -109,10 +109,12 @@ class ProgressLog:
         return end
 
     def _is_valid(self, entry: Mapping[str, Any]) -> bool:
-        """Return whether an entry has a plausible number; a damaged one may have another."""
+        """Return whether an entry has a plausible number of its own; a damaged one may not."""
         image = entry.get("image")
         number = image.get("id") if isinstance(image, dict) else None
-        return type(number) is int and 1 <= number <= len(self._offsets) + _LARGEST_GAP
+        if type(number) is not int or not 1 <= number <= len(self._offsets) + _LARGEST_GAP:
+            return False
+        return not self.is_done(number)
 
     def _note_entry(self, entry: Mapping[str, Any], offset: int) -> None:
         number = entry["image"]["id"]

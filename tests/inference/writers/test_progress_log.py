@@ -91,3 +91,12 @@ def test_two_runs_cannot_share_a_log(tmp_path):
     with ProgressLog(tmp_path, RUN), pytest.raises(ValueError, match="another run is writing to"):
         ProgressLog(tmp_path, RUN)
     ProgressLog(tmp_path, RUN).close()
+
+
+def test_entries_from_a_second_one_of_an_image_on_are_discarded(tmp_path):
+    path = write(tmp_path, 1, 2)
+    with path.open("a") as file:
+        for number in (1, 3):
+            file.write(json.dumps(entry(number)) + "\n")
+    with ProgressLog(tmp_path, RUN) as log:
+        assert (log.num_done, numbers_of(log)) == (2, [1, 2])
