@@ -169,13 +169,8 @@ def make_operation(name: str, probability: float, level: int) -> Operation:
     if name.endswith("_Only_BBoxes"):
         inside = _changes_inside_of_boxes(share)[name.removesuffix("_Only_BBoxes")]
         return _inside_of_boxes(inside, probability * _IN_BOX_SHARE)
-    pixels = _changes_of_pixels(share)
-    with_boxes = _operations_with_boxes(share)
-
-    def change(image: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if name in pixels:
-            return pixels[name](image), boxes
-        return with_boxes[name](image, boxes, seed)
+    pixels = _changes_of_pixels(share).get(name)
+    change = _operations_with_boxes(share)[name] if pixels is None else _keep_boxes(pixels)
 
     def apply(image: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         coin, own_seed = split_seed(seed)
@@ -186,6 +181,11 @@ def make_operation(name: str, probability: float, level: int) -> Operation:
         )
 
     return apply
+
+
+def _keep_boxes(change: Callable[[tf.Tensor], tf.Tensor]) -> Operation:
+    """Return the operation of a change of pixels that moves nothing."""
+    return lambda image, boxes, seed: (change(image), boxes)
 
 
 def _changes_of_pixels(share: float) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
