@@ -34,10 +34,15 @@ def read_loss_curves(directory: str | Path) -> dict[str, dict[str, LossCurve]]:
     Returns:
         Title of a chart -> name of a loss -> its curve. Empty if there are no events.
     """
+    # By the time of each event: the names of two files of the same second do not sort by age.
+    scalars = [
+        scalar
+        for path in Path(directory).glob("events.out.tfevents.*")
+        for scalar in _scalars(path)
+    ]
     values: dict[str, dict[int, float]] = {}
-    for path in sorted(Path(directory).glob("events.out.tfevents.*")):
-        for tag, step, value in _scalars(path):
-            values.setdefault(tag, {})[step] = value
+    for _, tag, step, value in sorted(scalars):
+        values.setdefault(tag, {})[step] = value
     groups: dict[str, dict[str, LossCurve]] = {}
     for tag, by_step in values.items():
         title, name = _chart_of(tag)
@@ -47,8 +52,8 @@ def read_loss_curves(directory: str | Path) -> dict[str, dict[str, LossCurve]]:
     return {title: groups[title] for title in (TOTAL, DETECTOR, AUXILIARY_TASKS) if title in groups}
 
 
-def _scalars(path: Path) -> Iterator[tuple[str, int, float]]:
-    """Yield (tag, step, value) of the losses in an events file; a truncated file ends early."""
+def _scalars(path: Path) -> Iterator[tuple[float, str, int, float]]:
+    """Yield (seconds, tag, step, value) of the losses in a file; a truncated file ends early."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util import tensor_util
 
@@ -57,7 +62,7 @@ def _scalars(path: Path) -> Iterator[tuple[str, int, float]]:
             if value.tag.startswith(_PREFIX) and value.HasField("tensor"):
                 number: Any = tensor_util.make_ndarray(value.tensor)
                 if number.ndim == 0:
-                    yield value.tag, event.step, float(number)
+                    yield event.wall_time, value.tag, event.step, float(number)
 
 
 def _chart_of(tag: str) -> tuple[str, str]:

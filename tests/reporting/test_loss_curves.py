@@ -54,8 +54,12 @@ def test_losses_are_grouped_by_chart(events):
     np.testing.assert_allclose(total.values, [5, 4.5, 4.25])
 
 
-def test_a_step_that_a_resumed_run_repeats_counts_once(events):
-    write_events(events, [4, 8], offset=10, suffix=".z")
+@pytest.mark.parametrize("new_name", [".0", ".z"], ids=["sorts-first", "sorts-last"])
+def test_a_step_that_a_resumed_run_repeats_counts_once(events, new_name):
+    (first,) = events.iterdir()
+    write_events(events, [4, 8], offset=10)
+    (second,) = set(events.iterdir()) - {first}
+    second.rename(events / f"events.out.tfevents{new_name}")
     total = read_loss_curves(events)[TOTAL]["total"]
     assert total.steps.tolist() == [1, 2, 4, 8]
     np.testing.assert_allclose(total.values, [5, 4.5, 14.25, 14.125])
