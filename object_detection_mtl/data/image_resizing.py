@@ -73,6 +73,11 @@ def keep_aspect_ratio(
     return resized, true_shape
 
 
+def short_side_600(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resize as the VOC and COCO sample configs do; see `keep_aspect_ratio`."""
+    return keep_aspect_ratio(image, min_dimension=600, max_dimension=1024, half_pixel_centers=True)
+
+
 def fixed_shape(
     image: tf.Tensor,
     *,

@@ -20,6 +20,13 @@ ClassificationLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 # (localization losses [B, P], classification losses [B, P], boxes [B, P, 4],
 # num_valid=[B], is_positive=[B, P]) -> bool [B, P]; `ops.hard_example_miner` with its options.
 HardExampleMiner = Callable[..., tf.Tensor]
+# Loss -> its weight in the sample configs.
+LOSS_WEIGHTS = {
+    Losses.rpn_localization: 2.0,
+    Losses.rpn_objectness: 1.0,
+    Losses.box_localization: 2.0,
+    Losses.box_classification: 1.0,
+}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class CropSecondStage(keras.layers.Layer):
         self,
         head: RoiHead,
         *,
-        crop_size: int,
+        crop_size: int = 7,
         pool_size: int = 1,
         pool_stride: int = 1,
         name: str = "second_stage",

@@ -46,8 +46,8 @@ class RegionProposalNetwork(keras.layers.Layer):
     def __init__(
         self,
         *,
-        anchor_generator: GridAnchorGenerator,
         in_channels: int,
+        anchor_generator: GridAnchorGenerator | None = None,
         depth: int = 512,
         kernel_size: int = 3,
         atrous_rate: int = 1,
@@ -59,6 +59,7 @@ class RegionProposalNetwork(keras.layers.Layer):
     ) -> None:
         super().__init__(name=name)
         hyperparams = hyperparams or LayerHyperparams()
+        anchor_generator = anchor_generator or GridAnchorGenerator()
         self.anchor_generator = anchor_generator
         self.sampling = sampling or RpnSampling()
         per_cell = anchor_generator.num_anchors_per_location

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from object_detection_mtl.backbones.backbone import Backbone
 from object_detection_mtl.checkpoints.object_graph import CheckpointableDetector
+from object_detection_mtl.data import image_resizing
 from object_detection_mtl.fields import Losses, Predictions
 from object_detection_mtl.models import (
     auxiliary_stage,
@@ -34,6 +35,7 @@ from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Comparison
 from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.ops import boxes as box_ops
+from object_detection_mtl.ops import losses as loss_ops
 from object_detection_mtl.ops import sampler
 from object_detection_mtl.ops.targets import Targets
 
@@ -51,15 +53,15 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         self,
         *,
         num_classes: int,
-        image_resizer: ImageResizer,
         backbone: Backbone,
-        region_proposals: rpn.RegionProposalNetwork,
         second_stage: Any,
-        proposal_selection: proposals.ProposalSelection,
-        proposal_sampling: proposals.ProposalSampling,
-        detection_selection: DetectionSelection,
-        classification_loss: box_classifier.ClassificationLoss,
-        loss_weights: Mapping[str, float],
+        region_proposals: rpn.RegionProposalNetwork | None = None,
+        image_resizer: ImageResizer = image_resizing.short_side_600,
+        proposal_selection: proposals.ProposalSelection | None = None,
+        proposal_sampling: proposals.ProposalSampling | None = None,
+        detection_selection: DetectionSelection | None = None,
+        classification_loss: box_classifier.ClassificationLoss = loss_ops.softmax_cross_entropy,
+        loss_weights: Mapping[str, float] = box_classifier.LOSS_WEIGHTS,
         is_training: bool = False,
         aux_tasks: Sequence[AuxiliaryTask] = (),
         refiner: Refiner | None = None,
@@ -72,16 +74,17 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
 
         Args:
             num_classes: K.
-            image_resizer: images [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
             backbone: stage 1, copies of stage 2 and the normalization of images.
-            region_proposals: the rest of the first stage.
             second_stage: `CropSecondStage` or `MapSecondStage`; with None the proposals are the
                 detections.
+            region_proposals: the rest of the first stage; by default with the usual 12 anchors.
+            image_resizer: images [B, H, W, 3] -> inputs [B, h, w, 3] and true shapes [B, 3].
             proposal_selection: suppression after the first stage.
             proposal_sampling: sample of the proposals that the second stage trains on.
             detection_selection: suppression after the second stage.
             classification_loss: loss function of the second stage.
-            loss_weights: loss name -> weight; tasks and refiner bring their own.
+            loss_weights: loss name -> weight, by default those of the sample configs; tasks and
+                refiner bring their own.
             is_training: default of the argument `training` of `predict` and `loss`. In training,
                 proposals are sampled and anchors that cross the image's border are dropped.
             aux_tasks: a baseline has none.
@@ -97,11 +100,13 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         self.image_resizer = image_resizer
         self.backbone = backbone
         self.feature_extractor = backbone.stage1
-        self.region_proposals = region_proposals
+        self.region_proposals = region_proposals or rpn.RegionProposalNetwork(
+            in_channels=backbone.stage1.output_shape[-1]
+        )
         self.second_stage = second_stage
-        self.proposal_selection = proposal_selection
-        self.proposal_sampling = proposal_sampling
-        self.detection_selection = detection_selection
+        self.proposal_selection = proposal_selection or proposals.ProposalSelection()
+        self.proposal_sampling = proposal_sampling or proposals.ProposalSampling()
+        self.detection_selection = detection_selection or DetectionSelection()
         self.classification_loss = classification_loss
         self.is_training = is_training
         self.aux_tasks = tuple(aux_tasks)

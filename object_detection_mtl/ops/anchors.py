@@ -20,8 +20,8 @@ class GridAnchorGenerator:
     cell (i, j) is offset + stride * (i, j).
     """
 
-    scales: tuple[float, ...]
-    aspect_ratios: tuple[float, ...]
+    scales: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     base_anchor_size: tuple[float, float] = (256.0, 256.0)
     stride: tuple[float, float] = (16.0, 16.0)
     offset: tuple[float, float] = (0.0, 0.0)

@@ -34,7 +34,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         *,
         in_channels: int,
         num_classes: int,
-        hyperparams: LayerHyperparams,
+        hyperparams: LayerHyperparams | None = None,
         spatial_size: tuple[int, int] | None = None,
         hidden_layers: int = 0,
         hidden_depth: int = 0,
@@ -61,6 +61,7 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
             name: scope of the variables.
         """
         super().__init__(name=name)
+        hyperparams = hyperparams or LayerHyperparams()
         self.num_classes = num_classes
         self.num_box_classes = 1 if share_box_across_classes else num_classes
         self.dropout = None

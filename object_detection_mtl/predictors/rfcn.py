@@ -27,7 +27,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
         *,
         in_channels: int,
         num_classes: int,
-        hyperparams: LayerHyperparams,
+        hyperparams: LayerHyperparams | None = None,
         depth: int = 1024,
         num_bins: tuple[int, int] = (3, 3),
         crop_size: tuple[int, int] = (12, 12),
@@ -49,6 +49,7 @@ class RfcnBoxPredictor(keras.layers.Layer):
             name: scope of the variables.
         """
         super().__init__(name=name)
+        hyperparams = hyperparams or LayerHyperparams()
         position_sensitive.check_bins(crop_size, num_bins)
         self.num_classes = num_classes
         self.num_bins = num_bins

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.builders import model_builder
+from object_detection_mtl.config import pipeline
 from object_detection_mtl.fields import Detections, Groundtruth, Losses, Predictions
+from object_detection_mtl.models.faster_rcnn import CropSecondStage
+from object_detection_mtl.models.two_stage import TwoStageDetector
+from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
+from object_detection_mtl.predictors.roi_head import RoiHead
 from tests.models import tiny
+from tests.training.tiny import tiny_backbone
 
 BOXES = [[0.1, 0.1, 0.6, 0.5], [0.3, 0.4, 0.9, 0.95]]
 OTHER_BOXES = [[0.5, 0.05, 0.95, 0.4]]
@@ -302,3 +309,24 @@ def test_regularization_counts_frozen_variables_too():
     names = [variable.path for variable in frozen.trainable_variables]
     assert len(names) == 10
     assert not any("Conv2d" in name for name in names)
+
+
+def test_backbone_and_second_stage_are_enough():
+    sample = model_builder.build(pipeline.load(str(tiny.SAMPLE)).model)
+    backbone = tiny_backbone()
+    predictor = MaskRcnnBoxPredictor(in_channels=backbone.stage1.output_shape[-1], num_classes=20)
+    second_stage = CropSecondStage(RoiHead(backbone.make_stage2("stage2"), predictor))
+    detector = TwoStageDetector(num_classes=20, backbone=backbone, second_stage=second_stage)
+    assert detector.loss_weights == sample.loss_weights
+    selection, wanted = detector.proposal_selection, sample.proposal_selection
+    assert selection.max_proposals == wanted.max_proposals
+    assert selection.iou_threshold == pytest.approx(wanted.iou_threshold)
+    assert detector.second_stage.crop_size == sample.second_stage.crop_size
+    anchors = detector.region_proposals.anchor_generator
+    assert anchors.aspect_ratios == (0.5, 1.0, 2.0)
+    assert anchors.scales == sample.region_proposals.anchor_generator.scales
+    assert anchors.stride == sample.region_proposals.anchor_generator.stride
+    inputs, shapes = detector.preprocess(tf.zeros([1, 300, 400, 3], tf.uint8))
+    assert shapes.numpy().tolist() == [[600, 800, 3]]
+    detections = detector.postprocess(detector.predict(inputs, shapes), shapes)
+    assert detections[Detections.boxes].shape == [1, 300, 4]

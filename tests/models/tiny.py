@@ -14,6 +14,7 @@ from object_detection_mtl.fields import Groundtruth
 from tests.golden.model_runner import SAMPLES
 from tests.golden.weight_rule import make_weight
 
+SAMPLE = SAMPLES / "faster_rcnn_mobilenet_v1_voc07.config"
 OVERRIDES = (
     "model.faster_rcnn.num_classes=3",
     "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=64",
@@ -35,8 +36,7 @@ ARCHITECTURES = {"faster_rcnn": (), "rfcn": RFCN}
 
 def config(*overrides: str) -> Any:
     """The VOC sample config at toy size."""
-    path = SAMPLES / "faster_rcnn_mobilenet_v1_voc07.config"
-    return pipeline.load(str(path), overrides=(*OVERRIDES, *overrides))
+    return pipeline.load(str(SAMPLE), overrides=(*OVERRIDES, *overrides))
 
 
 def detector(*overrides: str, is_training: bool) -> Any:
