@@ -3,9 +3,10 @@
     python -m benchmarks.faults --kills=200
 
 A small model is trained. Every other kill comes at a random time; the others come after a stage of
-a save, which is found by stopping the process again and again to look at its directory. After each
-kill the same training is started again. At the end its checkpoint is compared with that of a
-training that was never killed.
+a save. They are found by stopping the process again and again to look at its directory; the merge
+of the shards is too short for that, so the process waits for the reader of a pipe in place of the
+index. After each kill the same training is started again. At the end its checkpoint is compared
+with that of a training that was never killed.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ def measure_faults(kills: int, directory: Path, seed: int = 0) -> FaultCounts:
             _check_running(child, log, start)
         else:
             stage = stages[number // 2 % len(stages)]
-            if _stop_after(child, run, log, start, STAGES[stage]):
+            stop = _stop_before_index if stage == "merge" else _stop_after
+            if stop(child, run, log, start, STAGES[stage]):
                 when = stage
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -199,6 +201,34 @@ def _stop_after(
                 break
             time.sleep(_SLICE)
     return False
+
+
+def _stop_before_index(
+    child: int, run: Path, log: Path, start: int, stage: Callable[[_DirectoryState], bool]
+) -> bool:
+    """Hold a training between the merge of the shards and the index; return whether it was.
+
+    A pipe has the name of the index until the data are in place: opening it waits for a reader.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while not _last_step(log, start):
+        _check_running(child, log, start)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    os.kill(child, signal.SIGSTOP)
+    state = _DirectoryState.read(run)
+    index = run / f"ckpt-{max(state.with_data | state.with_index, default=0) + 1}.index"
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(index)
+    os.kill(child, signal.SIGCONT)
+    data = index.with_suffix(".data-00000-of-00001")
+    while not data.exists() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(child, signal.SIGSTOP)
+    if index.is_fifo():
+        index.unlink()
+    return stage(_DirectoryState.read(run))
 
 
 def _check_running(child: int, log: Path, start: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from object_detection_mtl.config import label_map, samples
-from object_detection_mtl.dataset_tools import voc_annotations
+from object_detection_mtl.dataset_tools import voc_annotations, voc_xml
 
 # VOC's names that COCO writes differently.
 COCO_NAMES = {
@@ -35,7 +35,7 @@ def coco_instances(data_dir: Path, names: list[str]) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):
-        annotation = voc_annotations.parse_annotation(
+        annotation = voc_xml.parse_annotation(
             data_dir / voc_annotations.ANNOTATIONS / f"{name}.xml"
         )
         with Image.open(data_dir / voc_annotations.IMAGES / annotation.filename) as image:
@@ -71,7 +71,7 @@ def make_records(data_dir: Path, work_dir: Path, num_images: int) -> dict[str, P
     directory = work_dir / f"images_{num_images}"
     listed = voc_annotations.all_annotation_files(data_dir)[:num_images]
     for path in listed:
-        image = data_dir / voc_annotations.IMAGES / voc_annotations.parse_annotation(path).filename
+        image = data_dir / voc_annotations.IMAGES / voc_xml.parse_annotation(path).filename
         _link(path, directory / voc_annotations.ANNOTATIONS / path.name)
         _link(image, directory / voc_annotations.IMAGES / image.name)
     instances = directory / "instances.json"

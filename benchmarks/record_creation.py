@@ -40,15 +40,14 @@ def draw(directory: Path, number: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from object_detection_mtl.dataset_tools import synthetic_voc, voc_annotations
+    from object_detection_mtl.dataset_tools import synthetic_voc, voc_annotations, voc_xml
 
     (directory / voc_annotations.ANNOTATIONS).mkdir(parents=True)
     (directory / voc_annotations.IMAGES).mkdir()
     rng = np.random.default_rng(0)
     images, annotations = [], []
     objects = [
-        voc_annotations.VocObject(f"class {kind}", 10 * kind + 1, 20, 200.5, 300)
-        for kind in range(3)
+        voc_xml.VocObject(f"class {kind}", 10 * kind + 1, 20, 200.5, 300) for kind in range(3)
     ]
     for index in range(number):
         name = f"{index:06d}.jpg"

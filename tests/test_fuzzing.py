@@ -22,7 +22,7 @@ from object_detection_mtl.data import (
     record_contents,
     record_files,
 )
-from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations
+from object_detection_mtl.dataset_tools import coco_annotations, voc_xml
 from object_detection_mtl.evaluation.inference_journal import InferenceJournal
 from object_detection_mtl.inference.writers.progress_log import PROGRESS_FILE, ProgressLog
 from tests.data.record_files import example
@@ -62,7 +62,7 @@ def changed(draw, seeds):
 
 
 def read_voc(path):
-    voc_annotations.parse_annotation(path)
+    voc_xml.parse_annotation(path)
 
 
 def read_label_map(path):
@@ -116,7 +116,7 @@ def read_progress_log(path):
 
 
 READERS = {
-    "voc": (read_voc, voc_annotations.VocError),
+    "voc": (read_voc, voc_xml.VocError),
     "label map": (read_label_map, label_map.ConfigError),
     "config": (read_config, label_map.ConfigError),
     "image": (read_image, image_files.ImageError),

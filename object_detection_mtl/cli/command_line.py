@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import logging as standard_logging
 import os
 import re
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from object_detection_mtl.cli import process_settings
+from object_detection_mtl.config.errors import bounded
 
 
 def run_command(
@@ -89,24 +92,47 @@ def _run_main(
     if not flags.FLAGS["verbosity"].present:
         # Commands print their output; TensorFlow's INFO messages are for developers.
         logging.set_verbosity(logging.WARNING)
+    _tolerate_any_name()
     try:
         _raise_if_flag_is_empty(defined)
         _expand_home(defined)
         return main() or 0
     except (ValueError, OSError) as error:
         logging.debug("Traceback of the error below", exc_info=True)
-        print(f"error: {_describe_error(error)}", file=sys.stderr)
+        _print_error(_describe_error(error))
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # the exit code that shells report after Ctrl-C
+    except MemoryError:
+        _print_error("out of memory; use smaller batches or smaller images")
+        return 1
     except Exception as error:
         text = _describe_tensorflow_error(error)
         if text is None:
             raise
         logging.debug("Traceback of the error below", exc_info=True)
-        print(f"error: {text}", file=sys.stderr)
+        _print_error(text)
         return 1
+
+
+def _print_error(text: str) -> None:
+    print(f"error: {bounded(text)}", file=sys.stderr)
+
+
+def _tolerate_any_name() -> None:
+    """Let no name of a file or class end a command that prints it, nor fill the terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.get_absl_handler()
+    if _bound_message not in handler.filters:
+        handler.addFilter(_bound_message)
+
+
+def _bound_message(record: standard_logging.LogRecord) -> bool:
+    record.msg, record.args = bounded(record.getMessage()), ()
+    return True
 
 
 def _raise_if_flag_is_empty(names: Iterable[str]) -> None:
@@ -123,7 +149,7 @@ def _raise_if_flag_is_empty(names: Iterable[str]) -> None:
 
 
 def _expand_home(names: Iterable[str]) -> None:
-    """Replace `~/` at the start of values, which shells do not expand in --flag=~/path."""
+    """Replace `~` or `~name` at the start of values; shells do not expand it in --flag=~/path."""
     for name in names:
         value: Any = flags.FLAGS[name].value
         if isinstance(value, list):
@@ -133,8 +159,7 @@ def _expand_home(names: Iterable[str]) -> None:
 
 
 def _home_path(value: Any) -> Any:
-    is_home = isinstance(value, str) and (value == "~" or value.startswith("~/"))
-    return os.path.expanduser(value) if is_home else value
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 # Type of an operating system's error for a path -> message.

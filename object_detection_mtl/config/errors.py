@@ -18,6 +18,23 @@ def shortened(name: str) -> str:
     return name if len(name) <= MAX_LENGTH else f"{name[:MAX_LENGTH]}..."
 
 
+def bounded(text: str, length: int = 4000) -> str:
+    """Return a message that is printed whole unless it quotes something huge: then ends only.
+
+    Characters that would move the cursor of a terminal are escaped; lines are kept.
+    """
+    if len(text) > length:
+        first, last = length * 2 // 3, length // 3
+        omitted = f" ...({len(text) - first - last} characters)... "
+        text = text[:first] + omitted + text[-last:]
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message that names the candidates nearest to `name`.
 

@@ -7,8 +7,8 @@
 
 Coordinates are pixels, (x, y) upper left; they may be fractions. Other keys are ignored. Without
 "annotations" (COCO publishes such files for its test images) no image has an object. Numbers and
-ids may be texts: an id and a text join if they are equal as texts. Values that tools leave empty
-(bbox, area, iscrowd) are replaced or skipped, and counted.
+ids may be texts: an id and a text join if they are equal as texts. An unusable entry is skipped, an
+unusable area or iscrowd is replaced; both are counted, with the first places.
 
 Files may come from untrusted sources. Loads neither TensorFlow nor images.
 """
@@ -18,22 +18,34 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.dataset_tools.annotated_images import (
     DataError,
     list_names,
-    raise_errors,
     require_pixels,
 )
+from object_detection_mtl.dataset_tools.coco_values import (
+    InvalidValueError,
+    field,
+    flag,
+    id_of,
+    integer,
+    key_of,
+    named,
+    number,
+    require_object,
+    shortened,
+)
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 
 # The largest category number that is used as a class number. A model has an output for every number
 # up to the largest, used or not.
 HIGHEST_ID = 1000
-
-_LARGEST = 2.0**53
 
 
 class CocoError(DataError):
@@ -103,54 +115,70 @@ def read_coco_file(path: str | Path) -> CocoFile:
         raise FileNotFoundError(f"--annotations_file: {str(path)!r} {what}")
     content = _load(path)
     annotations = content.get("annotations", [])
-    notes: collections.Counter[str] = collections.Counter()
+    notes = EntryNotes()
     categories = _categories(content["categories"], annotations, path, notes)
-    names = {number: name for name, number in categories.items()}
     objects: dict[str, list[CocoObject]] = collections.defaultdict(list)
-    errors = []
     for position, item in enumerate(annotations):
+        place = f"annotations[{position}]{named(item)}"
         try:
-            found = _object(item, names, notes)
+            found = _object(item, categories.names, notes, place)
             if found is not None:
-                objects[str(_id(item, "image_id"))].append(found)
-        except CocoError as error:
-            errors.append(f"{path}: annotations[{position}]{_named(item)}: {error}")
+                objects[str(id_of(item, "image_id"))].append(found)
+        except InvalidValueError as error:
+            notes.add(_NO_ANNOTATION, f"{place}: {error}")
     images = []
     for position, item in enumerate(content["images"]):
+        place = f"images[{position}]{named(item)}"
         try:
-            image = _image(item)
+            image = _image(item, notes, place)
             images.append(dataclasses.replace(image, objects=tuple(objects.pop(str(image.id), ()))))
-        except CocoError as error:
-            errors.append(f"{path}: images[{position}]{_named(item)}: {error}")
-    raise_errors(errors, CocoError)
+        except InvalidValueError as error:
+            notes.add(_NO_IMAGE, f"{place}: {error}")
+    if not images:
+        raise CocoError(f"{path}: {notes.describe_all(_NO_IMAGE)}")
+    if not objects and not any(image.objects for image in images) and _NO_ANNOTATION in notes:
+        raise CocoError(f"{path}: {notes.describe_all(_NO_ANNOTATION)}")
     _refuse_duplicates([str(image.id) for image in images], "images", "id", path)
     _refuse_duplicates([image.file_name for image in images], "images", "file_name", path)
-    _refuse_strays(images, objects, path)
+    _refuse_strays(images, objects, path, notes)
     boxes = [(o.x, o.y, o.width, o.height) for image in images for o in image.objects]
     require_pixels(boxes, path, CocoError)
-    lines = tuple(f"{note}: {count}" for note, count in notes.items())
-    return CocoFile(path, categories, tuple(images), sum(map(len, objects.values())), lines)
+    num_unlisted = sum(map(len, objects.values()))
+    return CocoFile(path, categories.numbers, tuple(images), num_unlisted, notes.lines())
+
+
+_NO_ANNOTATION, _NO_IMAGE = "annotations skipped, unusable", "entries of images skipped, unusable"
+_NO_BOX = "annotations skipped, bbox is empty"
+_NO_AREA = "areas computed from the box, the file has none or an unusable one"
+_NO_CROWD = "annotations whose iscrowd is not 0 or 1, 0 is used"
+_NO_SIZE = "images whose height or width is not a number of pixels, those of the file are used"
 
 
 def _refuse_strays(
-    images: list[CocoImage], strays: dict[str, list[CocoObject]], path: Path
+    images: list[CocoImage], strays: dict[str, list[CocoObject]], path: Path, notes: EntryNotes
 ) -> None:
     num_strays = sum(map(len, strays.values()))
     if num_strays and not any(image.objects for image in images):
+        if _NO_IMAGE in notes:
+            raise CocoError(f"{path}: {notes.describe(_NO_IMAGE)}; no other has annotations")
         raise CocoError(
             f"{path}: all {num_strays} annotations belong to images that the file does not list, "
-            f"such as image_id {_shortened(next(iter(strays)))}; its images have ids such as "
-            f"{_shortened(images[0].id)}. Give the annotations of these images"
+            f"such as image_id {shortened(next(iter(strays)))}; its images have ids such as "
+            f"{shortened(images[0].id)}. Give the annotations of these images"
         )
 
 
 def _load(path: Path) -> dict[str, Any]:
     """Return the content of the file; its top-level keys are checked."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            # Segmentations are most of a file and are not used.
-            content = json.load(file, object_pairs_hook=_drop_segmentation)
-    except (ValueError, RecursionError) as error:  # JSON, encoding, numbers of too many digits
+        # Bytes in UTF-8, UTF-16 or UTF-32. Segmentations are most of a file and are not used.
+        content = json.loads(path.read_bytes(), object_pairs_hook=_drop_segmentation)
+    except UnicodeDecodeError as error:
+        raise CocoError(
+            f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); save it in "
+            "UTF-8, unpack it if it is compressed"
+        ) from error
+    except (ValueError, RecursionError) as error:  # JSON, numbers of too many digits
         raise CocoError(f"{path} is not valid JSON (truncated?): {error}") from error
     if not isinstance(content, dict):
         kind = type(content).__name__
@@ -175,145 +203,113 @@ def _drop_segmentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if key != "segmentation"}
 
 
-def _categories(
-    items: list, annotations: list, path: Path, notes: collections.Counter[str]
-) -> dict[str, int]:
-    """Return name -> number, without unused parents and unused categories of equal names."""
-    numbers: list[tuple[int, str]] = []
+@dataclasses.dataclass(frozen=True)
+class _Categories:
+    """Categories: name -> number, and id as text -> name."""
+
+    numbers: dict[str, int]
+    names: dict[str, str]
+
+
+def _categories(items: list, annotations: list, path: Path, notes: EntryNotes) -> _Categories:
+    """Return the categories without unused parents and unused categories of equal names.
+
+    Their numbers are the ids, or 1, 2, 3... in the order of the file if an id is a text.
+    """
+    ids: list[tuple[str, str]] = []
     parents: dict[str, set[str]] = collections.defaultdict(set)
     for position, item in enumerate(items):
-        name, number = _of(item, "name"), _integer(_of(item, "id"))
-        if not isinstance(name, str) or not name.strip() or number is None:
+        name, key = field(item, "name"), key_of(field(item, "id"))
+        if not isinstance(name, str) or not name.strip() or key is None or not _is_text(name):
             raise CocoError(
-                f"{path}: categories[{position}] is {_shortened(item)}, expected a name and an id "
-                "that is an integer"
+                f"{path}: categories[{position}] is {shortened(item)}, expected a name and an id "
+                "that is an integer or a text. Correct it"
             )
-        numbers.append((number, name.strip()))
-        parents[str(_of(item, "supercategory")).strip()].add(name.strip())
-    if not numbers:
+        ids.append((key, name.strip()))
+        parents[str(field(item, "supercategory")).strip()].add(name.strip())
+    if not ids:
         raise CocoError(f"{path}: the list of categories is empty")
-    _refuse_duplicates([number for number, _ in numbers], "categories", "id", path)
-    used = {_integer(_of(item, "category_id")) for item in annotations}
+    _refuse_duplicates([key for key, _ in ids], "categories", "id", path)
+    used = {key_of(field(item, "category_id")) for item in annotations}
     kept = []
-    counts = collections.Counter(name for _, name in numbers)
-    for number, name in numbers:
+    counts = collections.Counter(name for _, name in ids)
+    for key, name in ids:
         is_parent = bool(parents.get(name, set()) - {name})
-        if annotations and number not in used and is_parent:
-            notes[f"categories dropped, parent of others without annotations ({name!r})"] += 1
-        elif annotations and number not in used and counts[name] > 1:
-            notes[f"categories dropped, unused and of the same name as another ({name!r})"] += 1
+        if annotations and key not in used and is_parent:
+            notes.add("categories dropped, parent of others without annotations", shortened(name))
+        elif annotations and key not in used and counts[name] > 1:
+            notes.add("categories dropped, unused, with the name of another", shortened(name))
         else:
-            kept.append((number, name))
+            kept.append((key, name))
     _refuse_duplicates([name for _, name in kept], "categories", "name", path)
-    return {name: number for number, name in sorted(kept)}
+    numbers = [integer(key) for key, _ in kept]
+    if None in numbers:
+        numbers = list(range(1, len(kept) + 1))
+    numbered = sorted((int(n or 0), name) for n, (_, name) in zip(numbers, kept, strict=True))
+    return _Categories({name: n for n, name in numbered}, dict(kept))
 
 
-_NO_BOX = "annotations skipped, bbox is empty"
-_NO_AREA = "areas computed from the box, the file has none or a negative one"
+def _is_text(value: str) -> bool:
+    """Return whether UTF-8 has all characters: JSON can spell half of a pair of surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _object(item: Any, names: dict[int, str], notes: collections.Counter[str]) -> CocoObject | None:
+def _object(item: Any, names: dict[str, str], notes: EntryNotes, place: str) -> CocoObject | None:
     """Return an object, or None if it has no box."""
-    if not isinstance(item, dict):
-        raise CocoError(f"it is {_shortened(item)}, expected an object")
-    if "bbox" not in item:
-        raise CocoError("it has no bbox; expected a COCO instances file, not captions or panoptic")
-    if item["bbox"] is None or item["bbox"] == []:
-        notes[_NO_BOX] += 1
-        return None
-    box = item["bbox"]
-    sides = [_number(value) for value in box] if isinstance(box, list) else []
-    if len(sides) != 4 or None in sides:
-        raise CocoError(f"bbox is {_shortened(box)}, expected four numbers x, y, width, height")
-    category = _integer(item.get("category_id"))
-    if category is None or category not in names:
-        raise CocoError(
-            f"category_id is {_shortened(item.get('category_id'))}, which is not the id of a "
-            f"category ({list_names([str(number) for number in names])})"
+    if "bbox" not in require_object(item):
+        raise InvalidValueError(
+            "it has no bbox; expected a COCO instances file, not captions or panoptic"
         )
-    crowd = 0.0 if item.get("iscrowd") is None else _number(item["iscrowd"], accept_bool=True)
-    if crowd not in (0, 1):
-        raise CocoError(f"iscrowd is {_shortened(item['iscrowd'])}, expected 0 or 1")
+    box = item["bbox"]
+    if box is None or box == []:
+        notes.add(_NO_BOX, place)
+        return None
+    sides = [number(value) for value in box] if isinstance(box, list) else []
+    if len(sides) != 4 or None in sides:
+        raise InvalidValueError(
+            f"bbox is {shortened(box)}, expected four numbers x, y, width, height"
+        )
+    category = names.get(key_of(item.get("category_id")) or "")
+    if category is None:
+        raise InvalidValueError(
+            f"category_id is {shortened(item.get('category_id'))}, which is not the id of a "
+            f"category ({list_names(list(names))})"
+        )
+    is_crowd = flag(item.get("iscrowd"))
+    if is_crowd is None:
+        notes.add(_NO_CROWD, f"{place}: {shortened(item['iscrowd'])}")
     x, y, width, height = (float(side or 0.0) for side in sides)
-    area = _number(item.get("area"))
-    if area is None and item.get("area") is not None:
-        raise CocoError(f"area is {_shortened(item['area'])}, expected a number of square pixels")
+    area = number(item.get("area"))
     if area is None or area < 0:
         if "area" in item:
-            notes[_NO_AREA] += 1
+            notes.add(_NO_AREA, f"{place}: {shortened(item['area'])}")
         area = max(width, 0.0) * max(height, 0.0)
-    return CocoObject(names[category], x, y, width, height, area, bool(crowd))
+    return CocoObject(category, x, y, width, height, area, bool(is_crowd))
 
 
-def _image(item: Any) -> CocoImage:
-    number = _id(item, "id")
+def _image(item: Any, notes: EntryNotes, place: str) -> CocoImage:
+    found_id = id_of(item, "id")
     file_name = item.get("file_name")
-    if not isinstance(file_name, str) or not file_name.strip():
-        raise CocoError(f"file_name is {_shortened(file_name)}, expected the name of an image")
+    if not isinstance(file_name, str) or not file_name.strip() or not _is_text(file_name):
+        raise InvalidValueError(
+            f"file_name is {shortened(file_name)}, expected the name of an image"
+        )
     given = [item.get(key) for key in ("height", "width")]
-    sides = [_number(side) for side in given]
-    for side, stated in zip(sides, given, strict=True):
-        if stated is not None and (side is None or side < 0):
-            raise CocoError(f"height and width are {_shortened(given)}, expected pixels")
+    sides = [number(side) for side in given]
+    if any(
+        stated is not None and (side is None or side < 0)
+        for side, stated in zip(sides, given, strict=True)
+    ):
+        notes.add(_NO_SIZE, f"{place}: {shortened(given)}")
+        sides = [None, None]
     height, width = (int(side) if side and side >= 1 else None for side in sides)
-    return CocoImage(number, file_name.strip(), height, width, ())
-
-
-def _id(item: Any, key: str) -> int | str:
-    if not isinstance(item, dict):
-        raise CocoError(f"it is {_shortened(item)}, expected an object")
-    value: Any = item.get(key)
-    if isinstance(value, str) and value:
-        return value
-    number = _integer(value)
-    if number is None:
-        raise CocoError(f"{key} is {_shortened(value)}, expected an integer")
-    return number
-
-
-def _number(value: Any, *, accept_bool: bool = False) -> float | None:
-    """Return a finite number, also one written as text; None for anything else."""
-    if isinstance(value, bool):
-        return float(value) if accept_bool else None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    # Python reads NaN and infinity in JSON.
-    if not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
-        return None
-    return float(value)
-
-
-def _integer(value: Any) -> int | None:
-    """Return an integer, also a whole float or the text of an integer; None for anything else."""
-    if isinstance(value, str):
-        is_number = value.isascii() and value.isdigit() and len(value) < 19
-        # "001" is another id than 1.
-        return int(value) if is_number and str(int(value)) == value else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if isinstance(value, int) or value.is_integer() else None
+    return CocoImage(found_id, file_name.strip(), height, width, ())
 
 
 def _refuse_duplicates(values: Iterable[Any], where: str, key: str, path: Path) -> None:
     twice = [str(value) for value, count in collections.Counter(values).items() if count > 1]
     if twice:
         raise CocoError(f"{path}: {where} have the same {key} more than once: {list_names(twice)}")
-
-
-def _of(item: Any, key: str) -> Any:
-    return item.get(key) if isinstance(item, dict) else None
-
-
-def _named(item: Any) -> str:
-    return f" (id {_shortened(item['id'])})" if isinstance(item, dict) and "id" in item else ""
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def class_numbers(file: CocoFile) -> dict[str, int]:
@@ -354,7 +350,8 @@ def find_image(image_dir: Path, file_name: str, *, by_base_name: bool = True) ->
 def find_images(image_dir: Path, file: CocoFile) -> list[Path | None]:
     """Return the path of every image of a file, None for missing ones; no path occurs twice.
 
-    An image is searched by its last component only where no other image has the same.
+    An image is searched by its last component only where no other image has the same. Names are
+    compared in Unicode's composed form too.
 
     Raises:
         CocoError: two entries name the same file.
@@ -362,16 +359,30 @@ def find_images(image_dir: Path, file: CocoFile) -> list[Path | None]:
     names = [image.file_name for image in file.images]
     counts = collections.Counter(map(_base_name, names))
     owners: dict[Path, str] = {}
+    on_disk: dict[str, Path] | None = None
     found = []
     for name in names:
         path = find_image(image_dir, name, by_base_name=counts[_base_name(name)] == 1)
+        if path is None and not name.isascii():
+            on_disk = _by_composed_name(image_dir) if on_disk is None else on_disk
+            path = on_disk.get(text_encodings.composed(name.replace("\\", "/")))
         if path is not None and owners.setdefault(path, name) != name:
             raise CocoError(
-                f"{file.path}: the entries {_shortened(owners[path])} and {_shortened(name)} of "
+                f"{file.path}: the entries {shortened(owners[path])} and {shortened(name)} of "
                 f"images both name the file {path}; expected one entry for each image"
             )
         found.append(path)
     return found
+
+
+def _by_composed_name(image_dir: Path) -> dict[str, Path]:
+    """Return the files below a directory by their names in Unicode's composed form."""
+    return {
+        text_encodings.composed((Path(place) / name).relative_to(image_dir).as_posix()): path
+        for place, _, names in os.walk(image_dir)
+        for name in names
+        if _is_file(path := Path(place) / name)
+    }
 
 
 def _base_name(file_name: str) -> str:

@@ -23,6 +23,7 @@ from object_detection_mtl.dataset_tools import (
     voc_annotations,
     voc_conversion,
 )
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 
 FLAGS = flags.FLAGS
 
@@ -82,7 +83,10 @@ def main() -> None:
         label_map_name=label_map_name,
         ignore_difficult_instances=FLAGS.ignore_difficult_instances,
     )
-    conversion_command.convert_dataset(load(), max(labels.values()), load)
+    notes = EntryNotes()
+    conversion_command.convert_dataset(load(notes=notes), max(labels.values()), load)
+    for line in notes.lines():
+        print(line)
 
 
 def run() -> None:

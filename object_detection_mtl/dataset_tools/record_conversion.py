@@ -218,6 +218,8 @@ def _stored_boxes(
             report.note(issue, annotated.origin)
         if issue in (None, conversion_report.CLIPPED):
             kept.append(row)
+            if max(item.ymax - item.ymin, item.xmax - item.xmin) <= 1.0:
+                report.note(conversion_report.TINY, annotated.origin)
     return clipped[kept], kept
 
 

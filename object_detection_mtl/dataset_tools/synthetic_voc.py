@@ -21,7 +21,12 @@ from tqdm import tqdm
 
 from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line
-from object_detection_mtl.dataset_tools import dataset_label_map, synthetic_shapes, voc_annotations
+from object_detection_mtl.dataset_tools import (
+    dataset_label_map,
+    synthetic_shapes,
+    voc_annotations,
+    voc_xml,
+)
 
 FLAGS = flags.FLAGS
 CLASSES = tuple(synthetic_shapes.DRAWINGS)
@@ -84,7 +89,7 @@ class _PlacedObject:
 
 def draw_image(
     index: int, seed: int = 0, height: int = 256, width: int = 320
-) -> tuple[Image.Image, list[voc_annotations.VocObject]]:
+) -> tuple[Image.Image, list[voc_xml.VocObject]]:
     """Draw one image of a dataset.
 
     Args:
@@ -189,7 +194,7 @@ def _covered(box1: np.ndarray, box2: np.ndarray) -> float:
 
 def _annotate(
     thing: _PlacedObject, number: int, owner: np.ndarray, rng: np.random.Generator
-) -> voc_annotations.VocObject:
+) -> voc_xml.VocObject:
     """Return the annotation of an object: its whole extent inside the image."""
     limits = np.array([*owner.shape, *owner.shape])
     alpha = np.asarray(thing.image.getchannel("A")) > 127
@@ -198,7 +203,7 @@ def _annotate(
     whole = extent + np.array([thing.top, thing.left, thing.top, thing.left])
     box = np.clip(whole, 0, limits) / _OVERSAMPLING
     ymin, xmin, ymax, xmax = (float(value) for value in box)
-    return voc_annotations.VocObject(
+    return voc_xml.VocObject(
         name=thing.name,
         ymin=ymin,
         xmin=xmin,
@@ -274,7 +279,7 @@ def _raise_if_other_data(root: Path) -> None:
 
 
 def annotation_text(
-    filename: str, height: int, width: int, objects: Iterable[voc_annotations.VocObject]
+    filename: str, height: int, width: int, objects: Iterable[voc_xml.VocObject]
 ) -> str:
     """Return the text of a VOC annotation file."""
     lines = [

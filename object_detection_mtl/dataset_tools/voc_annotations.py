@@ -14,17 +14,14 @@ Annotation files may come from untrusted sources. Loads neither TensorFlow nor i
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-import defusedxml.ElementTree
-from defusedxml.common import DefusedXmlException
 
 from object_detection_mtl.dataset_tools import text_encodings
-from object_detection_mtl.dataset_tools.annotated_images import DataError, list_names
+from object_detection_mtl.dataset_tools.annotated_images import list_names
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
+from object_detection_mtl.dataset_tools.voc_xml import VocAnnotation, VocError
 
 ANNOTATIONS = "Annotations"
 IMAGES = "JPEGImages"
@@ -36,132 +33,6 @@ _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
     + (".heic", ".heif", ".hif", ".avif")
 )
-
-
-class VocError(DataError):
-    """A VOC directory or annotation file is invalid; the message names the file."""
-
-
-@dataclasses.dataclass(frozen=True)
-class VocObject:
-    """One <object>. Coordinates are those of the file: pixels, possibly outside the image."""
-
-    name: str
-    ymin: float
-    xmin: float
-    ymax: float
-    xmax: float
-    difficult: bool = False
-    truncated: bool = False
-    pose: str = "Unspecified"
-
-
-@dataclasses.dataclass(frozen=True)
-class VocAnnotation:
-    """One annotation file. `width` and `height` are None where <size> is absent or zero."""
-
-    path: Path
-    filename: str
-    width: int | None
-    height: int | None
-    objects: tuple[VocObject, ...]
-
-
-def parse_annotation(path: str | Path) -> VocAnnotation:
-    """Parse an annotation file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The annotation.
-
-    Raises:
-        VocError: the file is not well-formed XML, declares entities (which can expand without limit
-            or read other files), or is not a VOC annotation; the message names the file and the
-            place.
-    """
-    path = Path(path)
-    try:
-        root = defusedxml.ElementTree.fromstring(text_encodings.xml_in_utf8(path.read_bytes()))
-    except ParseError as error:
-        raise VocError(f"{path} is not well-formed XML: {error}") from error
-    except DefusedXmlException as error:
-        raise VocError(
-            f"{path} is rejected: it declares XML entities or external references "
-            f"({type(error).__name__}), which annotation files do not need. Remove them"
-        ) from error
-    except (ValueError, LookupError) as error:
-        raise VocError(f"{path} is not readable as XML: {error}") from error
-    if root.tag != "annotation":
-        raise VocError(
-            f"{path} is not a VOC annotation: its root element is <{root.tag}>, "
-            "expected <annotation>"
-        )
-    try:
-        size = root.find("size")
-        return VocAnnotation(
-            path=path,
-            filename=(root.findtext("filename") or "").strip(),
-            width=_size(size, "width"),
-            height=_size(size, "height"),
-            objects=tuple(
-                _object(element, number)
-                for number, element in enumerate(root.findall("object"), start=1)
-            ),
-        )
-    except VocError as error:
-        raise VocError(f"{path}: {error}") from None
-
-
-def _object(element: Element, number: int) -> VocObject:
-    where = f"<object> number {number}"
-    name = (element.findtext("name") or "").strip()
-    if not name:
-        raise VocError(f"{where} has no <name>")
-    where += f" ({name!r})"
-    box = element.find("bndbox")
-    if box is None:
-        raise VocError(f"{where} has no <bndbox>")
-    ymin, xmin, ymax, xmax = (_number(box, key, where) for key in ("ymin", "xmin", "ymax", "xmax"))
-    return VocObject(
-        name=name,
-        ymin=ymin,
-        xmin=xmin,
-        ymax=ymax,
-        xmax=xmax,
-        difficult=_flag(element, "difficult", where),
-        truncated=_flag(element, "truncated", where),
-        pose=(element.findtext("pose") or "").strip() or "Unspecified",
-    )
-
-
-def _number(parent: Element, key: str, where: str) -> float:
-    text = (parent.findtext(key) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise VocError(f"{where}: <{key}> is {text!r}, expected a number of pixels")
-    return value
-
-
-def _flag(parent: Element, key: str, where: str) -> bool:
-    """Return a flag; absent and empty mean False, and some tools write words for 0 and 1."""
-    text = (parent.findtext(key) or "").strip().lower()
-    if text in ("", "0", "0.0", "false", "no", "unspecified"):
-        return False
-    if text in ("1", "1.0", "true", "yes"):
-        return True
-    raise VocError(f"{where}: <{key}> is {text!r}, expected 0 or 1")
-
-
-def _size(size: Element | None, key: str) -> int | None:
-    if size is None or not (size.findtext(key) or "").strip():
-        return None
-    value = _number(size, key, "<size>")
-    return int(value) if value > 0 else None
 
 
 def find_directories(data_dir: str | Path, year: str = "VOC2007") -> list[Path]:
@@ -207,12 +78,28 @@ def _has_xml(directory: Path) -> bool:
 
 
 def _is_annotation(path: Path) -> bool:
-    return path.suffix.lower() == ".xml" and not path.name.startswith(".")
+    return path.suffix.lower() == ".xml" and not path.name.startswith(".") and not path.is_dir()
 
 
 def _annotations_below(directory: Path) -> list[Path]:
     """Return the annotation files of a directory and its subdirectories, in alphabetical order."""
-    return sorted(path for path in directory.rglob("*") if _is_annotation(path))
+    return sorted(path for path in _files_below(directory) if _is_annotation(path))
+
+
+def _files_below(directory: Path) -> Iterator[Path]:
+    """Yield the files of a directory and its subdirectories, without hidden ones.
+
+    Hidden are names with a dot and what archives and file servers add: `__MACOSX`, `@eaDir`.
+    """
+    for place, directories, names in os.walk(directory):
+        directories[:] = [name for name in directories if not _is_hidden(name)]
+        for name in names:
+            if not _is_hidden(name):
+                yield Path(place) / name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def annotation_files(
@@ -237,19 +124,27 @@ def annotation_files(
         return all_annotation_files(directory, annotations_dir)
     annotations = _annotations_directory(directory, annotations_dir)
     listing = _set_file(directory, set_name or DEFAULT_SET)
-    lines = map(str.strip, text_encodings.decode_list(listing.read_bytes()).splitlines())
-    names = dict.fromkeys(text_encodings.composed(line) for line in lines if line)
-    if not names:
-        raise VocError(f"{listing} is empty, expected the name of an image on each line")
     on_disk = _by_name(annotations)
-    located = [_listed_file(on_disk, line) for line in names]
-    absent = [f"{line}.xml" for line, path in zip(names, located, strict=True) if path is None]
+    readings = map(_lines, text_encodings.decode_list(listing.read_bytes()))
+    located = min(
+        ({line: _listed_file(on_disk, line) for line in lines} for lines in readings),
+        key=lambda found: list(found.values()).count(None),
+    )
+    if not located:
+        raise VocError(f"{listing} is empty, expected the name of an image on each line")
+    absent = [f"{line}.xml" for line, path in located.items() if path is None]
     if absent:
         raise FileNotFoundError(
             f"{listing}: {len(absent)} of {len(located)} images have no annotation file in "
-            f"{annotations}: {list_names(absent)}"
+            f"{annotations}: {list_names(absent)}. Add them, or remove these lines"
         )
-    return list(dict.fromkeys(path for path in located if path is not None))
+    return list(dict.fromkeys(path for path in located.values() if path is not None))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a list that are not empty, each once."""
+    lines = map(str.strip, text.splitlines())
+    return list(dict.fromkeys(text_encodings.composed(line) for line in lines if line))
 
 
 def _by_name(annotations: Path) -> dict[str, Path]:
@@ -312,16 +207,21 @@ def _listed_file(on_disk: Mapping[str, Path], line: str) -> Path | None:
     """Return the annotation file that a line of a set's list names, or None.
 
     A line is `2007_000027`, or `2007_000027 -1` in the lists of one class; some tools keep the
-    extension. Names may contain spaces and dots, so the reading for which a file exists is used.
+    extension or write paths. Names may contain spaces and dots, so the reading for which a file
+    exists is used.
     """
-    name, _, last = line.rpartition(" ")
+    name, last = line.rsplit(maxsplit=1) if len(line.split()) > 1 else (line, "")
     readings = [line, name.strip() if last in ("-1", "0", "1") else ""]
     readings += [
         reading.rpartition(".")[0]
         for reading in readings
         if _is_image_name(reading) or reading.lower().endswith(".xml")
     ]
+    readings += [reading.rpartition("/")[2] for reading in readings]
     return next((on_disk[reading] for reading in readings if reading in on_disk), None)
+
+
+_AMBIGUOUS = "annotations that several images fit, the first was taken"
 
 
 class ImageFinder:
@@ -346,11 +246,7 @@ class ImageFinder:
             self.directory = directory
         # Of equal names, the last one is kept: the highest in the tree, the first in the alphabet.
         paths = sorted(
-            (
-                path
-                for path in self.directory.rglob("*")
-                if not path.name.startswith(".") and not path.is_dir()
-            ),
+            _files_below(self.directory),
             key=lambda path: (len(path.parts), path.name),
             reverse=True,
         )
@@ -359,17 +255,18 @@ class ImageFinder:
             self._by_name[text_encodings.composed(path.relative_to(self.directory).as_posix())] = (
                 path
             )
-        self._by_stem = {
-            text_encodings.composed(path.stem).lower(): path
-            for path in paths
-            if _is_image_name(path.name)
-        }
+        self._by_stem: dict[str, list[Path]] = {}
+        for path in reversed(paths):
+            if _is_image_name(path.name):
+                stem = text_encodings.composed(path.stem).lower()
+                self._by_stem.setdefault(stem, []).append(path)
 
-    def find(self, annotation: VocAnnotation) -> Path | None:
+    def find(self, annotation: VocAnnotation, notes: EntryNotes | None = None) -> Path | None:
         """Return the image of an annotation, or None.
 
         The annotation's <filename> is searched first, then its last component, with any image
-        extension; then the name of the annotation file.
+        extension; then the name of the annotation file. Where several images fit, the first in
+        the alphabet is taken and the others are added to `notes`.
         """
         whole = text_encodings.composed(annotation.filename.replace("\\", "/"))
         filename = whole.rpartition("/")[2]
@@ -377,8 +274,12 @@ class ImageFinder:
             if name in self._by_name:
                 return self._by_name[name]
         for stem in (filename, Path(filename).stem, text_encodings.composed(annotation.path.stem)):
-            if stem and stem.lower() in self._by_stem:
-                return self._by_stem[stem.lower()]
+            found = self._by_stem.get(stem.lower(), []) if stem else []
+            if len(found) > 1 and notes is not None:
+                names = ", ".join(path.name for path in found)
+                notes.add(_AMBIGUOUS, f"{annotation.path.name}: {names}")
+            if found:
+                return found[0]
         return None
 
 

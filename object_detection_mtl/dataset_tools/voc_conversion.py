@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from object_detection_mtl.dataset_tools import conversion_report, dataset_label_map, voc_annotations
+from object_detection_mtl.dataset_tools import (
+    conversion_report,
+    dataset_label_map,
+    voc_annotations,
+    voc_xml,
+)
 from object_detection_mtl.dataset_tools.annotated_images import (
     AnnotatedImage,
     AnnotatedObject,
-    raise_errors,
     require_pixels,
 )
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 
 
 @dataclasses.dataclass(frozen=True)
 class LocatedAnnotation:
     """An annotation and the path of its image, None if the image is missing."""
 
-    annotation: voc_annotations.VocAnnotation
+    annotation: voc_xml.VocAnnotation
     image_path: Path | None
 
 
@@ -30,6 +36,7 @@ def locate_annotations(
     set_name: str | None = None,
     annotations_dir: str = voc_annotations.ANNOTATIONS,
     images_dir: str = voc_annotations.IMAGES,
+    notes: EntryNotes | None = None,
 ) -> list[LocatedAnnotation]:
     """Read every annotation of a set and find its image.
 
@@ -38,21 +45,23 @@ def locate_annotations(
         set_name: see `voc_annotations.annotation_files`.
         annotations_dir: directory of the .xml files, relative to the VOC directory.
         images_dir: directory of the images, relative to the VOC directory.
+        notes: what was skipped or replaced is added here; None: it is logged.
 
     Returns:
         The annotations of all directories in the order of the set.
 
     Raises:
-        VocError: annotations are unreadable (all of them are named), or two belong to one image.
+        VocError: all annotations are unreadable, or two belong to one image.
         FileNotFoundError: a directory, a set, an annotation file, or all images are missing.
     """
     located: list[LocatedAnnotation] = []
+    noted = EntryNotes() if notes is None else notes
     for directory in directories:
         finder = voc_annotations.ImageFinder(directory, images_dir)
         files = voc_annotations.annotation_files(directory, set_name, annotations_dir)
         found = [
-            LocatedAnnotation(annotation, finder.find(annotation))
-            for annotation in parse_annotations(files)
+            LocatedAnnotation(annotation, finder.find(annotation, noted))
+            for annotation in parse_annotations(files, noted)
         ]
         if all(item.image_path is None for item in found):
             raise FileNotFoundError(
@@ -62,6 +71,9 @@ def locate_annotations(
             )
         located += found
     _raise_if_image_is_shared(located)
+    if notes is None:
+        for line in noted.lines():
+            logging.getLogger(__name__).warning("%s", line)
     return located
 
 
@@ -72,30 +84,41 @@ def _raise_if_image_is_shared(located: Iterable[LocatedAnnotation]) -> None:
             continue
         owner = owners.setdefault(item.image_path.name, item.annotation.path)
         if owner != item.annotation.path:
-            raise voc_annotations.VocError(
+            raise voc_xml.VocError(
                 f"{owner} and {item.annotation.path} both belong to an image named "
                 f"{item.image_path.name}. Evaluation identifies images by their names: correct "
                 "<filename>, or convert directories with equal names into separate records"
             )
 
 
-def parse_annotations(files: Sequence[Path]) -> list[voc_annotations.VocAnnotation]:
+def parse_annotations(files: Sequence[Path], notes: EntryNotes) -> list[voc_xml.VocAnnotation]:
     """Parse annotation files.
 
+    Args:
+        files: the files.
+        notes: unreadable files, unusable objects and values are added here.
+
     Raises:
-        VocError: files are unreadable, all are named; or all boxes look like fractions.
+        VocError: all files are unreadable, or all objects unusable, or all boxes look like
+            fractions.
     """
-    annotations, errors = [], []
+    annotations = []
     for path in tqdm(files, desc="annotations", unit="file", disable=None):
         try:
-            annotations.append(voc_annotations.parse_annotation(path))
-        except voc_annotations.VocError as error:
-            errors.append(str(error))
-    raise_errors(errors, voc_annotations.VocError)
+            annotations.append(voc_xml.parse_annotation(path, notes))
+        except voc_xml.VocError as error:
+            notes.add(_UNREADABLE, str(error))
+    if files and not annotations:
+        raise voc_xml.VocError(notes.describe_all(_UNREADABLE))
     found = [item for annotation in annotations for item in annotation.objects]
+    if not found and voc_xml.NO_OBJECT in notes:
+        raise voc_xml.VocError(notes.describe_all(voc_xml.NO_OBJECT))
     boxes = [(item.xmin, item.ymin, item.xmax, item.ymax) for item in found]
-    require_pixels(boxes, files[0].parent if files else "", voc_annotations.VocError)
+    require_pixels(boxes, files[0].parent if files else "", voc_xml.VocError)
     return annotations
+
+
+_UNREADABLE = "annotation files skipped, unreadable"
 
 
 def check_classes(
@@ -118,6 +141,7 @@ def load_images(
     images_dir: str = voc_annotations.IMAGES,
     label_map_name: str = "",
     ignore_difficult_instances: bool = False,
+    notes: EntryNotes | None = None,
 ) -> list[AnnotatedImage]:
     """Read VOC directories and return their annotated images.
 
@@ -129,11 +153,12 @@ def load_images(
         images_dir: see `locate_annotations`.
         label_map_name: name of the label map in messages.
         ignore_difficult_instances: drop objects that are marked as difficult.
+        notes: see `locate_annotations`.
 
     Returns:
         The annotated images.
     """
-    located = locate_annotations(directories, set_name, annotations_dir, images_dir)
+    located = locate_annotations(directories, set_name, annotations_dir, images_dir, notes)
     check_classes(located, labels, label_map_name)
     return to_annotated_images(
         located, labels, ignore_difficult_instances=ignore_difficult_instances
@@ -177,7 +202,7 @@ def _to_annotated_image(
 
 
 def _to_object(
-    item: voc_annotations.VocObject, labels: Mapping[str, int], ignore_difficult: bool
+    item: voc_xml.VocObject, labels: Mapping[str, int], ignore_difficult: bool
 ) -> AnnotatedObject:
     is_dropped = ignore_difficult and item.difficult
     return AnnotatedObject(
@@ -192,7 +217,7 @@ def _to_object(
     )
 
 
-def _image_name(annotation: voc_annotations.VocAnnotation) -> str:
+def _image_name(annotation: voc_xml.VocAnnotation) -> str:
     return annotation.filename or annotation.path.stem
 
 
@@ -214,12 +239,12 @@ def derive_label_map(directories: Iterable[Path], annotations_dir: str, path: Pa
         annotation
         for directory in directories
         for annotation in parse_annotations(
-            voc_annotations.all_annotation_files(directory, annotations_dir)
+            voc_annotations.all_annotation_files(directory, annotations_dir), EntryNotes()
         )
     ]
     names = voc_annotations.class_names(annotations)
     if not names:
-        raise voc_annotations.VocError(
+        raise voc_xml.VocError(
             "the annotations have no object, so no label map can be derived from them"
         )
     labels = {name: number for number, name in enumerate(names, start=1)}

@@ -235,7 +235,7 @@ def _read_voc_texts(directory: Path, groundtruth: EvaluationSet) -> dict[str, De
     rows: dict[str, list[tuple]] = defaultdict(list)
     for file in files:
         class_id = ids[_class_of_file(file, ids)]
-        lines = text_encodings.decode_list(file.read_bytes()).splitlines()
+        lines = next(text_encodings.decode_list(file.read_bytes())).splitlines()
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 key, score, box = _voc_line(line, f"{file}, line {number}")

@@ -15,7 +15,8 @@ import numpy as np
 from object_detection_mtl.config import label_map
 from object_detection_mtl.config.errors import counted
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations
+from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations, voc_xml
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.reporting.evaluated_images import (
     EvaluatedImage,
@@ -79,7 +80,8 @@ def read_groundtruth(
 def _read_voc(
     directory: Path, categories: list[Category] | None, set_name: str | None
 ) -> EvaluationSet:
-    annotations: list[tuple[voc_annotations.VocAnnotation, Path | None]] = []
+    annotations: list[tuple[voc_xml.VocAnnotation, Path | None]] = []
+    skipped = EntryNotes()
     try:
         parts = voc_annotations.find_directories(directory)
     except FileNotFoundError as error:
@@ -93,7 +95,7 @@ def _read_voc(
         except FileNotFoundError:
             finder = None  # The numbers need no images.
         for file in voc_annotations.annotation_files(part, set_name):
-            annotation = voc_annotations.parse_annotation(file)
+            annotation = voc_xml.parse_annotation(file, skipped)
             annotations.append((annotation, finder.find(annotation) if finder else None))
     numbered_by_name = categories is None
     if categories is None:
@@ -118,7 +120,8 @@ def _read_voc(
                 aliases=aliases_of(annotation.filename, image_path.name if image_path else ""),
             )
         )
-    return EvaluationSet("", categories, images, _notes(unknown), numbered_by_name=numbered_by_name)
+    notes = _notes(unknown) + tuple(f"{line}." for line in skipped.lines())
+    return EvaluationSet("", categories, images, notes, numbered_by_name=numbered_by_name)
 
 
 def _read_coco(

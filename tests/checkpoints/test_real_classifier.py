@@ -16,7 +16,7 @@ from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.checkpoints.restore import restore
-from object_detection_mtl.dataset_tools import voc_annotations
+from object_detection_mtl.dataset_tools import voc_xml
 from object_detection_mtl.protos import model_pb2
 from tests.checkpoints.test_slim import REAL_CHECKPOINT, SHARED
 
@@ -46,7 +46,7 @@ def images_of_one_object():
     """Path and class of every image whose largest object fills a third of it."""
     found = []
     for path in sorted((IMAGES / "Annotations").glob("*.xml")):
-        annotation = voc_annotations.parse_annotation(path)
+        annotation = voc_xml.parse_annotation(path)
         areas = {
             (box.ymax - box.ymin) * (box.xmax - box.xmin): box.name for box in annotation.objects
         }

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import pwd
+import re
 from types import ModuleType
 
 import pytest
@@ -10,6 +12,7 @@ from absl import flags, logging
 
 from object_detection_mtl.cli import command_line
 from tests import command_line as in_process
+from tests import processes
 
 
 def tool(main):
@@ -68,6 +71,45 @@ def test_home_directory_is_expanded(monkeypatch):
     main = lambda: print(*(flags.FLAGS[name].value for name in ("directory", "directories")))  # noqa: E731
     done = in_process.run(tool(main), "--directory=~/a", "--directories=~/b,c~d,~,gs://x//y")
     assert done.out == "/home/me/a ['/home/me/b', 'c~d', '/home/me', 'gs://x//y']\n"
+
+
+def test_home_of_another_user_is_expanded():
+    name = pwd.getpwuid(os.getuid()).pw_name
+    main = lambda: print(flags.FLAGS["directory"].value)  # noqa: E731
+    done = in_process.run(tool(main), f"--directory=~{name}/a")
+    assert done.out == f"{pwd.getpwnam(name).pw_dir}/a\n"
+    assert in_process.run(tool(main), "--directory=~nobody-of-this-name/a").out.startswith("~")
+
+
+def test_huge_values_and_control_characters_do_not_reach_the_terminal():
+    def main():
+        logging.warning("class %s is unknown", "y" * 3_000_000)
+        raise ValueError(
+            "class " + "x" * 3_000_000 + "\x1b[2J is unknown; name it in the label map"
+        )
+
+    done = in_process.run(tool(main))
+    assert done.code == 1
+    assert len(done.err) < 9000
+    last = done.err.splitlines()[-1]
+    assert last.startswith("error: class xxx")
+    assert re.search(r"x \.\.\.\(2996\d+ characters\)\.\.\. x", last)
+    assert last.endswith("xxx\\x1b[2J is unknown; name it in the label map")
+
+
+def test_names_that_the_terminal_cannot_show_do_not_end_a_command():
+    code = (
+        "from object_detection_mtl.cli import command_line\n"
+        "command_line.run_command(lambda: None, lambda: print('a\\udcff\\u00e9'), '')"
+    )
+    for encoding in ("ascii", "utf-8"):
+        assert processes.words(code, without=(), PYTHONIOENCODING=encoding)
+
+
+def test_out_of_memory_is_one_line():
+    done = in_process.run(tool(raising(MemoryError())))
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "out of memory" in done.err
 
 
 def test_omitted_flags_and_empty_texts_with_a_meaning_pass():

@@ -15,10 +15,11 @@ from object_detection_mtl.dataset_tools import (
     conversion_report,
     dataset_label_map,
     record_conversion,
-    voc_annotations,
     voc_conversion,
+    voc_xml,
 )
 from object_detection_mtl.dataset_tools.annotated_images import DataError
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 from tests.dataset_tools.record_contents import examples, values
 from tests.dataset_tools.voc_files import (
     SHARED,
@@ -92,6 +93,7 @@ def test_boxes_beyond_the_image_are_clipped_and_lost_ones_counted(tmp_path):
         "1 images with 2 objects written",
         "boxes clipped to the image: 1 (a.xml)",
         "boxes dropped, no area inside the image (empty, inverted or outside): 4 (a.xml)",
+        "boxes of one pixel or less, perhaps fractions of the image: 1 (a.xml)",
     ]
     np.testing.assert_allclose(values(example, "image/object/bbox/ymin"), [0, 1 / 30], rtol=1e-6)
     np.testing.assert_allclose(values(example, "image/object/bbox/xmax"), [1, 2 / 40], rtol=1e-6)
@@ -190,13 +192,23 @@ def test_unknown_classes_are_all_named_before_anything_is_written(tmp_path):
     assert not (tmp_path / "out.record").exists()
 
 
-def test_all_unreadable_annotations_are_named(tmp_path):
-    directory = make_voc_directory(
-        tmp_path / "v", {"a": "<annotation>", "b": annotation(), "c": "<svg/>"}, {}
-    )
-    with pytest.raises(
-        voc_annotations.VocError, match="(?s)a.xml is not well-formed.*c.xml is not a VOC"
-    ):
+def test_unreadable_annotations_are_skipped_and_named(tmp_path):
+    texts = {"a": "<annotation>", "b": annotation("b.jpg"), "c": "<svg/>"}
+    directory = make_voc_directory(tmp_path / "v", texts, {"b.jpg": JPEG})
+    notes = EntryNotes()
+    [located] = voc_conversion.locate_annotations([directory], notes=notes)
+    assert located.annotation.filename == "b.jpg"
+    [line] = notes.lines()
+    assert re.match(".* skipped, unreadable: 2 .*a.xml is not well.*c.xml is not", line)
+
+
+def test_annotations_of_which_none_is_usable_are_an_error(tmp_path):
+    directory = make_voc_directory(tmp_path / "v", {"a": "<annotation>"}, {"b.jpg": JPEG})
+    with pytest.raises(voc_xml.VocError, match="unreadable: all 1 .*a.xml is not .*Correct them"):
+        voc_conversion.locate_annotations([directory])
+    bad = annotation("b.jpg", thing("cat", "x", 1, 2, 2))
+    (directory / "Annotations" / "a.xml").write_text(bad)
+    with pytest.raises(voc_xml.VocError, match="objects skipped, unusable: all 1 .*a.xml"):
         voc_conversion.locate_annotations([directory])
 
 
@@ -204,7 +216,7 @@ def test_boxes_that_are_fractions_are_refused(tmp_path):
     texts = {"a": annotation("a.jpg", thing("cat", 0.1, 0.25, 0.5, 1)), "b": annotation("b.jpg")}
     directory = make_voc_directory(tmp_path / "v", texts, {"a.jpg": JPEG, "b.jpg": JPEG})
     with pytest.raises(
-        voc_annotations.VocError,
+        voc_xml.VocError,
         match=r"Annotations: all 1 boxes lie in 0..1 \(the first is \[0.25, 0.1, 1.0, 0.5\]\)",
     ):
         voc_conversion.locate_annotations([directory])
@@ -217,9 +229,7 @@ def test_boxes_that_are_fractions_are_refused(tmp_path):
 def test_two_annotations_of_one_image_are_refused(tmp_path):
     texts = {"a": annotation("a.jpg"), "b": annotation("a.jpg")}
     directory = make_voc_directory(tmp_path / "v", texts, {"a.jpg": JPEG})
-    with pytest.raises(
-        voc_annotations.VocError, match="a.xml and .*b.xml both belong to an image.*a.jpg"
-    ):
+    with pytest.raises(voc_xml.VocError, match="a.xml and .*b.xml both belong to an image.*a.jpg"):
         voc_conversion.locate_annotations([directory])
 
 

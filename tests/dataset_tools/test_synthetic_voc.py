@@ -14,6 +14,7 @@ from object_detection_mtl.dataset_tools import (
     synthetic_voc,
     voc_annotations,
     voc_conversion,
+    voc_xml,
 )
 
 
@@ -120,7 +121,7 @@ def test_the_converter_reads_it_without_a_complaint(tmp_path):
         total += summary.objects
     expected = [synthetic_voc.draw_image(index, 3, 96, 128)[1] for index in range(8)]
     assert total == sum(len(objects) for objects in expected)
-    read = voc_annotations.parse_annotation(tmp_path / "Annotations" / "synthetic_000001.xml")
+    read = voc_xml.parse_annotation(tmp_path / "Annotations" / "synthetic_000001.xml")
     assert list(read.objects) == expected[1]
 
 

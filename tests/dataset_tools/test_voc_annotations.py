@@ -1,8 +1,11 @@
 """PASCAL VOC annotation files and directories, valid and invalid."""
 
+import os
+
 import pytest
 
-from object_detection_mtl.dataset_tools import voc_annotations
+from object_detection_mtl.dataset_tools import voc_annotations, voc_xml
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 from tests.dataset_tools.voc_files import (
     SHARED,
     annotation,
@@ -17,7 +20,7 @@ from tests.dataset_tools.voc_files import (
 def parse(tmp_path, text, name="a.xml"):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return voc_annotations.parse_annotation(path)
+    return voc_xml.parse_annotation(path)
 
 
 # Annotation files ---------------------------------------------------------------------------
@@ -29,7 +32,7 @@ def test_reads_objects_in_any_element_order_with_fractions_and_flags(tmp_path):
     result = parse(tmp_path, text)
     assert (result.filename, result.width, result.height) == ("dog one.jpg", 40, 30)
     assert result.objects == (
-        voc_annotations.VocObject(
+        voc_xml.VocObject(
             "dog", 1.5, 2.0, 10.0, 20.25, difficult=True, truncated=True, pose="Left"
         ),
     )
@@ -38,7 +41,7 @@ def test_reads_objects_in_any_element_order_with_fractions_and_flags(tmp_path):
 def test_absent_details_have_defaults(tmp_path):
     result = parse(tmp_path, "<annotation>" + thing("cat", 0, 0, 1, 1) + "</annotation>")
     assert (result.filename, result.width, result.height) == ("", None, None)
-    assert result.objects[0] == voc_annotations.VocObject("cat", 0, 0, 1, 1)
+    assert result.objects[0] == voc_xml.VocObject("cat", 0, 0, 1, 1)
     assert result.objects[0].pose == "Unspecified"
     assert not result.objects[0].difficult
 
@@ -78,9 +81,89 @@ def test_encodings_of_asia_are_decoded(tmp_path, declared, codec, name):
     assert parse(tmp_path, data).objects[0].name == name
 
 
+@pytest.mark.parametrize(
+    ("declared", "codec", "name"),
+    [
+        ("windows-31j", "cp932", "ねこ①"),
+        ("x-sjis", "cp932", "ねこ"),
+        ("x-gbk", "gb18030", "猫"),
+        ("GBK", "gb18030", "猫"),
+        ("koi8-r", "koi8_r", "кот"),
+        ("utf-16", "utf-8", "猫"),  # C# writes this declaration into text in UTF-8.
+        ("unicode", "utf-8", "猫"),
+        ("ANSI", "utf-8", "猫"),
+        ("gb2312", "utf-8", "猫"),
+        ("gb2312", "utf-8-sig", "猫"),
+        ("utf-8", "utf-16", "猫"),
+        ("utf-16", "utf-16-le", "猫"),
+        ("utf-8", "utf-16-be", "猫"),
+        ("utf-8", "utf-32", "猫"),
+        ("euc-jp", "euc_jp", "ねこ"),
+    ],
+)
+def test_encodings_that_are_not_as_declared(tmp_path, declared, codec, name):
+    text = annotation(objects=thing(name, 1, 2, 3, 4))
+    data = f'<?xml version="1.0" encoding="{declared}"?>\n{text}'.encode(codec)
+    assert parse(tmp_path, data).objects[0].name == name
+
+
+def test_bytes_around_the_document_are_ignored(tmp_path):
+    text = f'\n <?xml version="1.0" encoding="utf-8"?>{annotation(objects=thing("a", 1, 2, 3, 4))}'
+    assert parse(tmp_path, text.encode() + b"\n\0\0\0").objects[0].name == "a"
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (thing("x", "1,5", 0, 1, 1), "<object> number 2 ('x'): <ymin> is '1,5', expected a number"),
+        (thing("x", 0, "nan", 1, 1), "<xmin> is 'nan'"),
+        (thing("x", 0, 0, 1, "1e400"), "<xmax> is '1e400'"),
+        ("<object><name>x</name><polygon/></object>", "number 2 ('x') has no <bndbox>"),
+        ("<object><bndbox/></object>", "number 2 has no <name>"),
+    ],
+)
+def test_an_unusable_object_is_skipped_and_named_in_notes(tmp_path, bad, says):
+    path = tmp_path / "a.xml"
+    path.write_text(annotation(objects=thing("a", 1, 2, 3, 4) + bad + thing("b", 1, 2, 3, 4)))
+    notes = EntryNotes()
+    found = voc_xml.parse_annotation(path, notes)
+    assert [item.name for item in found.objects] == ["a", "b"]
+    [line] = notes.lines()
+    assert line.startswith("objects skipped, unusable: 1 (a.xml: <object> number 2")
+    assert says in line
+
+
+def test_unusable_flags_and_sizes_are_replaced_and_named_in_notes(tmp_path):
+    path = tmp_path / "a.xml"
+    flags = "<difficult>2</difficult><truncated>Unknown</truncated>"
+    path.write_text(annotation(objects=thing("a", 1, 2, 3, 4, flags), size=("wide", 30)))
+    notes = EntryNotes()
+    found = voc_xml.parse_annotation(path, notes)
+    assert (found.width, found.height) == (None, 30)
+    assert (found.objects[0].difficult, found.objects[0].truncated) == (False, False)
+    assert sorted(notes.lines(), reverse=True) == [
+        "flags that are not 0 or 1, 0 is used: 2 (a.xml: <object> number 1 ('a'): <difficult> is "
+        "'2', expected 0 or 1; a.xml: <object> number 1 ('a'): <truncated> is 'unknown', expected "
+        "0 or 1)",
+        "annotations whose size is unusable, that of the image is used: 1 (a.xml: <size>: <width> "
+        "is 'wide', expected a number of pixels)",
+    ]
+
+
+def test_a_pipe_in_place_of_an_annotation_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.xml")
+    with pytest.raises(voc_xml.VocError, match="a.xml .*not a regular file, but a pipe"):
+        voc_xml.parse_annotation(tmp_path / "a.xml")
+    (tmp_path / "b.xml").symlink_to("nowhere")
+    with pytest.raises(voc_xml.VocError, match="b.xml is unreadable: No such file"):
+        voc_xml.parse_annotation(tmp_path / "b.xml")
+
+
 def test_bytes_that_are_not_of_the_declared_encoding_are_an_error(tmp_path):
     data = b'<?xml version="1.0" encoding="EUC-KR"?><annotation>\xff\xff</annotation>'
-    with pytest.raises(voc_annotations.VocError, match="a.xml is not readable as XML: .*decode"):
+    with pytest.raises(
+        voc_xml.VocError, match="a.xml is not readable as XML: it is not text in EUC-KR; save"
+    ):
         parse(tmp_path, data)
 
 
@@ -101,8 +184,9 @@ READS_FILES = (
         (READS_FILES, "declares XML entities"),
         ("<annotation><object>", "not well-formed"),
         ("", "not well-formed"),
-        (b"\xff\xd8\xff\xe0", "not well-formed"),
-        (b'<?xml version="1.0" encoding="no-such"?><annotation/>', "a.xml"),
+        (b"\xff\xd8\xff\xe0", "it is not text in utf-8; save it in UTF-8, or state its encoding"),
+        (b'<?xml version="1.0" encoding="no-such"?><annotation>\xff', "it is not text in no-such"),
+        (b'<?xml version="1.0" encoding="base64"?><annotation>\xff', "it is not text in base64"),
         ("<svg></svg>", "root element is <svg>, expected <annotation>"),
         (annotation(objects="<object><name>x</name></object>"), "'x'.*no <bndbox>"),
         (annotation(objects="<object><bndbox/></object>"), "number 1 has no <name>"),
@@ -118,7 +202,7 @@ READS_FILES = (
     ],
 )
 def test_an_invalid_annotation_is_an_error_that_names_the_file(tmp_path, text, says):
-    with pytest.raises(voc_annotations.VocError, match=says) as caught:
+    with pytest.raises(voc_xml.VocError, match=says) as caught:
         parse(tmp_path, text)
     assert str(tmp_path / "a.xml") in str(caught.value)
 
@@ -194,7 +278,7 @@ def test_images_and_annotations_side_by_side(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded(block_image(), "PNG"))
     assert voc_annotations.find_directories(tmp_path) == [tmp_path]
     files = voc_annotations.annotation_files(tmp_path)
-    found = voc_annotations.ImageFinder(tmp_path).find(voc_annotations.parse_annotation(files[0]))
+    found = voc_annotations.ImageFinder(tmp_path).find(voc_xml.parse_annotation(files[0]))
     assert (names(files), found) == (["a.xml"], tmp_path / "a.png")
 
 
@@ -208,12 +292,17 @@ def files_below(tmp_path, *names):
 
 def test_files_of_a_mac_subdirectories_and_extensions_in_any_case(tmp_path):
     names = ["Annotations/b.XML", "Annotations/sub/a.xml", "Annotations/._b.xml"]
-    root = files_below(tmp_path, *names, "Annotations/.DS_Store")
+    others = ["__MACOSX/b.xml", ".ipynb_checkpoints/b-checkpoint.xml", "@eaDir/b.xml", ".DS_Store"]
+    root = files_below(tmp_path, *names, *(f"Annotations/{name}" for name in others))
+    (root / "Annotations/directory.xml").mkdir()
+    (root / "Annotations/loop").symlink_to(root / "Annotations")
     found = voc_annotations.all_annotation_files(root)
     assert [path.relative_to(root).as_posix() for path in found] == names[:2]
 
 
-@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize(
+    "codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "mac-roman"]
+)
 def test_lists_of_sets_in_other_encodings_and_names_in_other_forms(tmp_path, codec):
     composed, decomposed = "B\u00e4r", "Ba\u0308r"
     root = files_below(tmp_path, f"Annotations/{decomposed}.xml", "Annotations/sub/c.xml")
@@ -225,8 +314,17 @@ def test_lists_of_sets_in_other_encodings_and_names_in_other_forms(tmp_path, cod
     image = root / voc_annotations.IMAGES / "x" / f"{decomposed}.jpg"
     image.parent.mkdir()
     image.write_bytes(b"")
-    parsed = voc_annotations.VocAnnotation(found[0], f"{composed}.jpg", None, None, ())
+    parsed = voc_xml.VocAnnotation(found[0], f"{composed}.jpg", None, None, ())
     assert voc_annotations.ImageFinder(root).find(parsed) == image
+
+
+@pytest.mark.parametrize(("codec", "name"), [("gbk", "猫"), ("cp932", "ねこ"), ("cp1252", "5€")])
+def test_lists_in_encodings_of_windows(tmp_path, codec, name):
+    root = files_below(tmp_path, f"Annotations/{name}.xml")
+    listing = root / voc_annotations.SETS / "train.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_bytes(f"{name}\t1\r\n/data/JPEGImages/{name}.jpg\n".encode(codec))
+    assert [path.stem for path in voc_annotations.annotation_files(root)] == [name]
 
 
 def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
@@ -239,7 +337,7 @@ def test_misspelt_set_and_missing_annotations_are_named(tmp_path):
         voc_annotations.annotation_files(directory, "trian")
     with pytest.raises(FileNotFoundError, match="1 of 2 images have no annotation.*b.xml"):
         voc_annotations.annotation_files(directory, "train")
-    with pytest.raises(voc_annotations.VocError, match="val.txt is empty, expected the name"):
+    with pytest.raises(voc_xml.VocError, match="val.txt is empty, expected the name"):
         voc_annotations.annotation_files(directory, "val")
     with pytest.raises(
         FileNotFoundError, match="directory '.*labels' does not exist.*--annotations_dir"
@@ -264,9 +362,20 @@ def test_the_image_is_found_by_filename_then_by_the_annotations_name(
     tmp_path, filename, on_disk, found
 ):
     directory = make_voc_directory(tmp_path / "v", {}, {name: b"" for name in on_disk})
-    item = voc_annotations.VocAnnotation(tmp_path / "stem.xml", filename, None, None, ())
+    item = voc_xml.VocAnnotation(tmp_path / "stem.xml", filename, None, None, ())
     result = voc_annotations.ImageFinder(directory).find(item)
     assert result == (directory / "JPEGImages" / found if found else None)
+
+
+def test_an_image_that_is_not_the_only_one_is_noted(tmp_path):
+    directory = make_voc_directory(tmp_path / "v", {}, {"a.jpg": b"", "a.png": b"", "b.jpg": b""})
+    finder, notes = voc_annotations.ImageFinder(directory), EntryNotes()
+    for name, found in (("a", "a.jpg"), ("a.png", "a.png"), ("b", "b.jpg")):
+        item = voc_xml.VocAnnotation(tmp_path / "stem.xml", name, None, None, ())
+        assert finder.find(item, notes) == directory / "JPEGImages" / found
+    assert notes.lines() == (
+        "annotations that several images fit, the first was taken: 1 (stem.xml: a.jpg, a.png)",
+    )
 
 
 def test_a_missing_image_directory_is_named(tmp_path):
@@ -281,8 +390,7 @@ def test_a_missing_image_directory_is_named(tmp_path):
 def test_real_directories_are_read_whole():
     directory = SHARED / "data" / "bccd"
     annotations = [
-        voc_annotations.parse_annotation(path)
-        for path in voc_annotations.all_annotation_files(directory)
+        voc_xml.parse_annotation(path) for path in voc_annotations.all_annotation_files(directory)
     ]
     finder = voc_annotations.ImageFinder(directory)
     assert len(annotations) == 364
