@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from tqdm import tqdm
@@ -44,6 +45,7 @@ class TrainingProgress:
         # The first step compiles; rates are measured from its end.
         self._rate_step: int | None = None
         self._rate_time = 0.0
+        self._paused = 0.0
         self._line_step = start_step
         self._line_time = self._started = clock()
         self._bar: tqdm | None = None
@@ -85,6 +87,16 @@ class TrainingProgress:
         if self._bar is None and step != self._line_step:
             self._line(step, loss)
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave an evaluation out of the throughput, but not out of the time left."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            if self._rate_step is not None:
+                self._paused += self._clock() - start
+
     def close(self) -> None:
         """End the bar."""
         if self._bar is not None:
@@ -92,7 +104,7 @@ class TrainingProgress:
 
     def images_per_second(self, step: int) -> float:
         """Return the throughput since the end of the first step; 0 while it is unknown."""
-        seconds = self._clock() - self._rate_time
+        seconds = self._clock() - self._rate_time - self._paused
         if self._rate_step is None or step <= self._rate_step or seconds <= 0:
             return 0.0
         return (step - self._rate_step) * self._batch_size / seconds
@@ -103,8 +115,10 @@ class TrainingProgress:
         rate = self.images_per_second(step)
         if rate > 0:
             text += f"  {rate:.1f} images/s"
-            if last is not None:
-                text += f"  {_duration((last - step) * self._batch_size / rate)} left"
+            if last is not None and self._rate_step is not None:
+                seconds = self._clock() - self._rate_time
+                left = (last - step) * seconds / (step - self._rate_step)
+                text += f"  {_duration(left)} left"
         note = self._note()
         self._write(f"{text}  {note}" if note else text)
         self._line_step, self._line_time = step, self._clock()

@@ -345,7 +345,14 @@ class _Run:
             self._progress.block_done(step, output[summary_names.TOTAL])
             self._explosion.check(step, output[summary_names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:
-            prefix = self._save()
-            if self._on_checkpoint is not None and self._on_checkpoint(step, prefix):
-                raise EarlyStopError("the metric of the best checkpoint no longer improves")
+            self._at_checkpoint(step, self._save())
         self._on_block(step, output)
+
+    def _at_checkpoint(self, step: int, prefix: str) -> None:
+        """Evaluate a new checkpoint if the run is to, and stop if it no longer improves."""
+        if self._on_checkpoint is None:
+            return
+        with self._progress.pause():
+            improves = not self._on_checkpoint(step, prefix)
+        if not improves:
+            raise EarlyStopError("the metric of the best checkpoint no longer improves")

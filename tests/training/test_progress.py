@@ -36,6 +36,19 @@ def test_lines_with_rate_and_time_left():
     ]
 
 
+def test_an_evaluation_counts_in_the_time_left_but_not_in_the_throughput():
+    progress, stream, clock = make(num_steps=20, batch_size=2)
+    progress.step_done(1, never)
+    clock.now += 10.0
+    with progress.pause():
+        clock.now += 40.0
+    # 10 steps of two images in 10 s; 9 steps are left at 5 s each.
+    progress.block_done(11, 1.0)
+    assert stream.getvalue().splitlines()[1:] == [
+        "step 11/20  loss 1.0000  2.0 images/s  0:00:45 left"
+    ]
+
+
 def test_slow_steps_get_lines_between_the_blocks():
     progress, stream, clock = make(num_steps=4, start=1)
     for step in (2, 3, 4):
