@@ -17,7 +17,7 @@ from object_detection_mtl.data.image_files import encode_png
 from object_detection_mtl.evaluation.evaluator import DetectionEvaluator
 from object_detection_mtl.evaluation.metrics_output import PrecisionRecallCounts
 from object_detection_mtl.fields import Detections
-from object_detection_mtl.reporting import groundtruth_files, html_report
+from object_detection_mtl.reporting import html_report, record_examples
 from object_detection_mtl.reporting.evaluated_images import (
     EvaluatedImage,
     EvaluationSet,
@@ -78,7 +78,7 @@ class DetectionCollector(DetectionEvaluator):
         self,
         name: str,
         categories: Sequence[Category],
-        sources: Mapping[str, groundtruth_files.ImageSource],
+        sources: Mapping[str, record_examples.ImageSource],
     ) -> EvaluationSet:
         """Return the images added so far.
 
@@ -148,7 +148,7 @@ class CheckpointReport:
             train_events: directory of the events of the training, whose losses join the page; it
                 need not exist.
         """
-        sources = groundtruth_files.image_sources(self.record_patterns)
+        sources = record_examples.image_sources(self.record_patterns)
         evaluation = self.collector.evaluation_set(name, self.categories, sources)
         more = {k: v for k, v in metrics.items() if k.startswith(("Loss/", "mtl/"))}
         contents = report_contents(

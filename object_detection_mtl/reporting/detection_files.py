@@ -25,7 +25,7 @@ from object_detection_mtl.config import label_map
 from object_detection_mtl.config.errors import listing
 from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.fields import TfExample
-from object_detection_mtl.reporting import groundtruth_files
+from object_detection_mtl.reporting import groundtruth_files, record_examples
 from object_detection_mtl.reporting.evaluated_images import (
     DetectedObjects,
     EvaluationSet,
@@ -270,28 +270,29 @@ def _read_records(pattern: str, groundtruth: EvaluationSet) -> dict[str, Detecte
     owners = owners_of_names(groundtruth.images)
     sizes = {image.image_id: (image.height, image.width) for image in groundtruth.images}
     detected: dict[str, DetectedObjects] = {}
-    for number, (example, _) in enumerate(groundtruth_files.read_examples(pattern)):
-        name = groundtruth_files.name_of_example(example)
+    for example in record_examples.read_examples(pattern):
+        name = example.name
         if not name:
-            raise ValueError(f"{pattern}: record {number} has neither source id nor file name")
+            raise ValueError(f"{example.where} has neither source id nor file name")
         if name in detected:
             raise ValueError(f"{pattern}: two records belong to image {name!r}, expected one")
-        height, width = groundtruth_files.size_of_example(example) or sizes.get(
-            owners.get(name) or "", (None, None)
-        )
+        height, width = example.size or sizes.get(owners.get(name) or "", (None, None))
         if not height or not width:
             raise ValueError(
                 f"{pattern}: image {name!r}: neither the record nor the ground truth has its size"
             )
-        sides = [np.asarray(groundtruth_files.values_of(example, key)) for key in _RECORD_BOX]
-        scores = groundtruth_files.values_of(example, TfExample.detection_score)
-        classes = groundtruth_files.values_of(example, TfExample.detection_label)
-        lengths = {len(scores), len(classes), *map(len, sides)}
-        if len(lengths) > 1:
+        boxes = example.boxes(_RECORD_BOX, height, width)
+        scores = example.numbers(TfExample.detection_score)
+        classes = example.numbers(TfExample.detection_label)
+        if not len(scores) == len(classes) == len(boxes):
             raise ValueError(
-                f"{pattern}: image {name!r}: {len(scores)} scores, {len(classes)} classes and "
-                f"{len(sides[0])} boxes; expected as many of each"
+                f"{example.where}: image {name!r} has {len(scores)} scores, {len(classes)} classes "
+                f"and {len(boxes)} boxes; expected as many of each"
             )
-        boxes = np.stack(sides, axis=1) * [height, width, height, width]
+        for values, what in ((scores, "score"), (classes, "class")):
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"{example.where}: a {what} of image {name!r} is not a finite number"
+                )
         detected[name] = DetectedObjects(make_detections(boxes, scores, classes))
     return detected

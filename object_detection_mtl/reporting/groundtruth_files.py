@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import re
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +14,15 @@ from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations, voc_xml
 from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 from object_detection_mtl.fields import TfExample
+from object_detection_mtl.reporting import record_examples
 from object_detection_mtl.reporting.evaluated_images import (
     EvaluatedImage,
     EvaluationSet,
     make_groundtruth,
 )
+from object_detection_mtl.reporting.record_examples import RecordExample
 
-# Length and checksum before the data of a TFRecord.
-_RECORD_HEADER = struct.Struct("<QI")
+_RECORD_BOX = (TfExample.ymin, TfExample.xmin, TfExample.ymax, TfExample.xmax)
 _PATTERN = re.compile(r"[*?\[,]|://")
 
 
@@ -165,145 +162,45 @@ def _read_coco(
 
 
 def _read_records(pattern: str, categories: list[Category] | None) -> EvaluationSet:
-    rows = list(read_examples(pattern))
+    examples = list(record_examples.read_examples(pattern))
     if categories is None:
-        categories = _classes_of_records((example for example, _ in rows), pattern)
+        categories = _classes_of_records(examples, pattern)
     ids = label_map.ids_by_name(categories)
     known = {category.id for category in categories}
     images, seen, unknown = [], set(), 0
-    for number, (example, read_bytes) in enumerate(rows):
-        image_id = name_of_example(example) or f"record {number}"
+    for number, example in enumerate(examples):
+        image_id = example.name or f"record {number}"
         if image_id in seen:
             raise ValueError(
                 f"{pattern}: two records belong to image {image_id!r}; detections are assigned by "
                 "image name, expected one record for each"
             )
         seen.add(image_id)
-        image, skipped = _image_of_example(example, image_id, read_bytes, ids, known)
+        image, skipped = _image_of_example(example, image_id, ids, known)
         images.append(image)
         unknown += skipped
     return EvaluationSet("", categories, images, _notes(unknown))
 
 
-def read_examples(pattern: str) -> Iterable[tuple[Any, Callable[[], bytes]]]:
-    """Yield (tf.train.Example without its image, function that reads the encoded image).
-
-    Raises:
-        ValueError, FileNotFoundError: there is no such file, or it is not a TFRecord.
-    """
-    from tensorflow.core.example.example_pb2 import Example
-
-    from object_detection_mtl.data import record_files
-
-    index = record_files.index_records(pattern)
-    for number, offset in zip(index.file_numbers, index.offsets, strict=True):
-        path = index.files[number]
-        example = Example.FromString(_record_bytes(path, int(offset)))
-        example.features.feature.pop(TfExample.encoded, None)
-        yield example, functools.partial(_encoded_image, path, int(offset))
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageSource:
-    """Size and encoded pixels of an image.
-
-    Attributes:
-        height, width: pixels; None where the record lacks them.
-        read_bytes: function that returns the encoded image.
-    """
-
-    height: int | None
-    width: int | None
-    read_bytes: Callable[[], bytes]
-
-
-def image_sources(patterns: Iterable[str]) -> dict[str, ImageSource]:
-    """Return source id (or file name) -> source of every record; records without both are skipped.
-
-    Of several records with the same name the first is used.
-    """
-    sources: dict[str, ImageSource] = {}
-    for pattern in patterns:
-        for example, read_bytes in read_examples(pattern):
-            height, width = size_of_example(example) or (None, None)
-            source = ImageSource(height, width, read_bytes)
-            sources.setdefault(name_of_example(example), source)
-    sources.pop("", None)
-    return sources
-
-
-def _record_bytes(path: str, offset: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        length, _ = _RECORD_HEADER.unpack(file.read(_RECORD_HEADER.size))
-        return file.read(length)
-
-
-def _encoded_image(path: str, offset: int) -> bytes:
-    from tensorflow.core.example.example_pb2 import Example
-
-    example = Example.FromString(_record_bytes(path, offset))
-    values = example.features.feature[TfExample.encoded].bytes_list.value
-    if not values:
-        raise ValueError(f"{path}: the record at byte {offset} has no image")
-    return bytes(values[0])
-
-
-def values_of(example: Any, key: str) -> Sequence[Any]:
-    """Return the values of a feature; none where it is absent."""
-    if key not in example.features.feature:
-        return ()
-    feature = example.features.feature[key]
-    kind = feature.WhichOneof("kind")
-    return getattr(feature, kind).value if kind else ()
-
-
-def name_of_example(example: Any) -> str:
-    """Return the record's source id, else its file name, else an empty text."""
-    for key in (TfExample.source_id, TfExample.filename):
-        for value in values_of(example, key):
-            if value:
-                return value.decode("utf-8", "replace")
-    return ""
-
-
-def size_of_example(example: Any) -> tuple[int, int] | None:
-    """Return height and width; None where the record lacks them."""
-    sides = [values_of(example, key) for key in (TfExample.height, TfExample.width)]
-    return (int(sides[0][0]), int(sides[1][0])) if all(sides) else None
-
-
 def _image_of_example(
-    example: Any,
-    image_id: str,
-    read_bytes: Callable[[], bytes],
-    ids: dict[str, int],
-    known: set[int],
+    example: RecordExample, image_id: str, ids: dict[str, int], known: set[int]
 ) -> tuple[EvaluatedImage, int]:
     """Return the image, and the number of objects of unknown classes."""
-    size = size_of_example(example) or _decoded_size(read_bytes, image_id)
-    sides = [
-        np.asarray(values_of(example, key), np.float64) * side
-        for key, side in (
-            (TfExample.ymin, size[0]),
-            (TfExample.xmin, size[1]),
-            (TfExample.ymax, size[0]),
-            (TfExample.xmax, size[1]),
-        )
-    ]
-    boxes = np.stack(sides, axis=1)
-    texts = [value.decode("utf-8", "replace") for value in values_of(example, TfExample.class_text)]
-    labels = [int(value) for value in values_of(example, TfExample.class_label)]
+    height, width = example.size or _decoded_size(example.read_image, image_id)
+    boxes = example.boxes(_RECORD_BOX, height, width)
+    texts = example.texts(TfExample.class_text)
+    labels = example.numbers(TfExample.class_label)
     classes = np.array([ids.get(text, 0) for text in texts] if texts else labels, np.int64)
     if len(classes) != len(boxes):
-        raise ValueError(f"image {image_id!r}: {len(classes)} classes for {len(boxes)} boxes")
+        raise ValueError(
+            f"{example.where}: image {image_id!r} has {len(classes)} classes for {len(boxes)} boxes"
+        )
     kept = np.isin(classes, list(known))
 
     def column(key: str) -> list | None:
-        values = np.asarray(values_of(example, key))
+        values = example.numbers(key)
         return values[kept].tolist() if len(values) == len(kept) and len(values) else None
 
-    filenames = [v.decode("utf-8", "replace") for v in values_of(example, TfExample.filename)]
     image = EvaluatedImage(
         image_id,
         make_groundtruth(
@@ -314,10 +211,10 @@ def _image_of_example(
             group_of=column(TfExample.group_of),
             area=column(TfExample.area),
         ),
-        height=size[0],
-        width=size[1],
-        read_bytes=read_bytes,
-        aliases=aliases_of(image_id, *filenames),
+        height=height,
+        width=width,
+        read_bytes=example.read_image,
+        aliases=aliases_of(image_id, *example.texts(TfExample.filename)),
     )
     return image, int(np.count_nonzero(~kept))
 
@@ -334,14 +231,14 @@ def _decoded_size(read_bytes: Callable[[], bytes], image_id: str) -> tuple[int, 
         ) from error
 
 
-def _classes_of_records(examples: Iterable[Any], source: str) -> list[Category]:
+def _classes_of_records(examples: Iterable[RecordExample], source: str) -> list[Category]:
     names: dict[int, str] = {}
     for example in examples:
-        labels = values_of(example, TfExample.class_label)
-        texts = values_of(example, TfExample.class_text)
+        labels = example.numbers(TfExample.class_label).astype(np.int64).tolist()
+        texts = example.texts(TfExample.class_text)
         for position, label in enumerate(labels):
-            text = texts[position].decode("utf-8", "replace") if position < len(texts) else ""
-            names.setdefault(int(label), text or f"class {label}")
+            text = texts[position] if position < len(texts) else ""
+            names.setdefault(label, text or f"class {label}")
     found = [Category(i, name, name) for i, name in sorted(names.items()) if i > 0]
     if not found:
         raise ValueError(f"{source}: no record has an object; name the classes: --label_map_path")

@@ -104,13 +104,16 @@ def write_voc_texts(directory):
     return directory
 
 
-def write_records(path):
-    """Write records with images, objects and detections."""
+def write_records(path, change=None):
+    """Write records with images, objects and detections; `change` edits the first example."""
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number, name in enumerate(OBJECTS):
-            writer.write(_example(tf, number, name).SerializeToString())
+            example = _example(tf, number, name)
+            if change and number == 0:
+                change(example.features.feature)
+            writer.write(example.SerializeToString())
     return path
 
 

@@ -5,7 +5,7 @@ from object_detection_mtl.reporting.checkpoint_report import (
     CheckpointReport,
     DetectionCollector,
 )
-from object_detection_mtl.reporting.groundtruth_files import image_sources
+from object_detection_mtl.reporting.record_examples import image_sources
 from object_detection_mtl.reporting.report_contents import ReportOptions
 from tests.evaluation.sets import categories
 from tests.reporting.dataset_files import HEIGHT, WIDTH, write_records

@@ -1,0 +1,90 @@
+"""Record files of a report whose values cannot be used: one line with the place."""
+
+import re
+
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.reporting.detection_files import read_detections
+from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
+from tests.reporting.dataset_files import write_records, write_voc
+
+
+def floats(key, *values):
+    """Return a function that replaces a feature by numbers."""
+    return lambda features: features[key].CopyFrom(
+        tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    )
+
+
+def texts(key, *values):
+    """Return a function that replaces a feature by texts."""
+    return lambda features: features[key].CopyFrom(
+        tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    )
+
+
+def without(*keys):
+    return lambda features: [features.pop(key) for key in keys]
+
+
+NAN = float("nan")
+SIDES = r"the sides of boxes differ in number \(2 in \S+ymin, 1 in \S+xmin, 2 in \S+ymax, "
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (floats("image/detection/score", 0.9, NAN), "a score of image 'a.jpg' is not a finite"),
+        (floats("image/detection/score", 0.9), "has 1 scores, 2 classes and 2 boxes"),
+        (floats("image/detection/label", 1.0, NAN), "a class of image 'a.jpg' is not a finite"),
+        (texts("image/detection/label", b"cat", b"dog"), "label holds texts, expected numbers"),
+        (floats("image/detection/bbox/xmin", 0.1), SIDES),
+        (floats("image/detection/bbox/xmin", 0.1, NAN), r"box 1 of image 'a.jpg' is \[.*nan"),
+        (without("image/source_id"), "has neither source id nor file name"),
+    ],
+)
+def test_detections_of_a_record(change, message, tmp_path):
+    truth = read_groundtruth(write_voc(tmp_path / "voc"))
+    path = write_records(tmp_path / "detections.record", change)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_detections(path, truth)
+    assert str(caught.value).startswith(f"{path}, record at byte 0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (floats("image/object/bbox/ymax", 0.5, 0.6, 0.7, 0.8, 0.9), "differ in number"),
+        (floats("image/object/bbox/ymax", NAN, 0.6), "box 0 of image 'a.jpg'"),
+        (texts("image/object/class/text", b"cat"), "has 1 classes for 2 boxes"),
+        (texts("image/object/class/label", b"cat"), "class/label holds texts, expected numbers"),
+        (texts("image/height", b"tall"), "image/height holds texts, expected numbers"),
+    ],
+)
+def test_groundtruth_of_a_record(change, message, tmp_path):
+    path = write_records(tmp_path / "truth.record", change)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_groundtruth(path)
+    assert str(caught.value).startswith(f"{path}, record at byte 0")
+
+
+def test_a_record_that_is_no_example(tmp_path):
+    path = tmp_path / "truth.record"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"\xff\xff not an example")
+    wanted = re.escape(f"{path}, record at byte 0: 17 bytes that are no tf.train.Example")
+    with pytest.raises(ValueError, match=wanted):
+        read_groundtruth(path)
+
+
+def test_a_number_as_source_id_is_a_name(tmp_path):
+    truth = read_groundtruth(
+        write_records(
+            tmp_path / "truth.record",
+            lambda features: features["image/source_id"].CopyFrom(
+                tf.train.Feature(int64_list=tf.train.Int64List(value=[17]))
+            ),
+        )
+    )
+    assert truth.images[0].image_id == "17"
