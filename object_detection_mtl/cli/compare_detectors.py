@@ -84,7 +84,11 @@ def main() -> int:
     if FLAGS.report:
         print(comparison_report.write_comparison(comparison, FLAGS.report, FLAGS.resamples))
     if FLAGS.figure:
-        comparison_report.write_figure(comparison, FLAGS.figure, FLAGS.figure_images)
+        if not comparison_report.write_figure(comparison, FLAGS.figure, FLAGS.figure_images):
+            print(
+                f"{comparison.differences[0].name} gains on no image (detections with a score of "
+                f"at least {FLAGS.min_score}); the figure shows the first images"
+            )
         print(FLAGS.figure)
     return 0
 

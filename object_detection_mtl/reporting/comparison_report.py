@@ -294,10 +294,14 @@ def _pair(first: ViewMaker, other: ViewMaker, difference: Difference, number: in
     }
 
 
-def write_figure(comparison: DetectorComparison, path: str | Path, num_images: int = 6) -> None:
+def write_figure(comparison: DetectorComparison, path: str | Path, num_images: int = 6) -> int:
     """Write the images on which the second detector gains most: a row each, detectors side by side.
 
-    As in the paper: the reference on the left. Images that cannot be read are skipped.
+    As in the paper: the reference on the left. Images that cannot be read are skipped. If it gains
+    on none, the figure has the first images.
+
+    Returns:
+        Number of images on which it gains.
 
     Raises:
         ValueError: no image can be read.
@@ -306,8 +310,8 @@ def write_figure(comparison: DetectorComparison, path: str | Path, num_images: i
     sets = [detector.runs[0].evaluation for detector in comparison.detectors]
     names = comparison.detectors[0].runs[0].names
     rows: list[Image.Image] = []
-    order = np.argsort(-difference.image_gains, kind="stable")
-    for number in order:
+    gaining = difference.best_images(len(sets[0].images))
+    for number in gaining or range(len(sets[0].images)):
         pixels = _pixels(sets[0].images[number])
         if pixels is None:
             continue
@@ -332,6 +336,7 @@ def write_figure(comparison: DetectorComparison, path: str | Path, num_images: i
     buffer = io.BytesIO()
     figure.save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
+    return len(gaining)
 
 
 def _pixels(image: EvaluatedImage) -> np.ndarray | None:

@@ -175,5 +175,5 @@ def _parse(path: str, offset: int) -> Any:
         return Example.FromString(data).features.feature
     except DecodeError:
         raise ValueError(
-            f"{path}, record at byte {offset}: {length} bytes that are no tf.train.Example"
+            f"{path}, record at byte {offset}: {length} bytes, not a tf.train.Example"
         ) from None

@@ -47,6 +47,17 @@ def test_two_files(files):
         assert figure.format == "PNG"
 
 
+def test_a_figure_without_a_gain_says_so(files):
+    figure = files / "figure.png"
+    results = files / "all.json"
+    done = run(results, f"same={results}", f"--groundtruth={files / 'voc'}", f"--figure={figure}")
+    assert done.out.splitlines()[-2:] == [
+        "same gains on no image (detections with a score of at least 0.5); the figure shows the "
+        "first images",
+        str(figure),
+    ]
+
+
 def test_names_and_runs(files):
     done = run(
         f"old={files / 'without.json'},{files / 'without.json'}",

@@ -64,3 +64,6 @@ def test_the_figure_has_a_row_for_each_image(comparison, tmp_path):
             sizes.append(figure.size)
     assert sizes[0][0] >= 600
     assert sizes[1] == (sizes[0][0], 2 * sizes[0][1])
+    assert write_figure(readable, tmp_path / "figure.png", 9) == 2  # The third image is equal.
+    with Image.open(tmp_path / "figure.png") as figure:
+        assert figure.size == sizes[1]

@@ -69,11 +69,11 @@ def test_groundtruth_of_a_record(change, message, tmp_path):
     assert str(caught.value).startswith(f"{path}, record at byte 0")
 
 
-def test_a_record_that_is_no_example(tmp_path):
+def test_a_record_that_is_not_an_example(tmp_path):
     path = tmp_path / "truth.record"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"\xff\xff not an example")
-    wanted = re.escape(f"{path}, record at byte 0: 17 bytes that are no tf.train.Example")
+    wanted = re.escape(f"{path}, record at byte 0: 17 bytes, not a tf.train.Example")
     with pytest.raises(ValueError, match=wanted):
         read_groundtruth(path)
 
