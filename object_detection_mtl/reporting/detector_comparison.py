@@ -93,9 +93,16 @@ class DetectorComparison:
     options: ReportOptions
 
     def notes(self) -> list[str]:
-        """Return the notes of all runs, each once."""
-        runs = [run for detector in self.detectors for run in detector.runs]
-        return list(dict.fromkeys(note for run in runs for note in run.evaluation.notes))
+        """Return the notes, each once; with the detectors, where not all have it."""
+        owners: dict[str, dict[str, None]] = {}
+        for detector in self.detectors:
+            for run in detector.runs:
+                for note in run.evaluation.notes:
+                    owners.setdefault(note, {})[detector.name] = None
+        return [
+            note if len(names) == len(self.detectors) else f"{', '.join(names)}: {note}"
+            for note, names in owners.items()
+        ]
 
 
 def compare_detectors(

@@ -46,6 +46,17 @@ def test_runs_are_averaged():
     assert made.detectors[1].metrics()["PascalBoxes_Precision/mAP@0.5IOU"] == 0.75
 
 
+def test_a_note_of_some_detectors_names_them():
+    noted = [
+        dataclasses.replace(RIGHT, notes=notes)
+        for notes in (("Seen.", "Empty."), ("Seen.",), ("Seen.", "Empty."))
+    ]
+    made = compare_detectors(
+        [("a", noted[:1]), ("b", noted[1:2]), ("c", noted[1:])], num_resamples=10
+    )
+    assert made.notes() == ["Seen.", "a, c: Empty."]
+
+
 @pytest.mark.parametrize(
     ("detectors", "message"),
     [
