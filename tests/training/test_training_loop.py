@@ -1,6 +1,8 @@
 """Whole runs of the smallest model: checkpoints, resume, summaries, interruption, failures."""
 
+import functools
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -68,6 +70,45 @@ def state(model):
     """Every number of a run."""
     variables = [*model.detector.variables, *model.optimizer.variables]
     return [variable.numpy() for variable in variables]
+
+
+def assert_same_state(found, expected):
+    for got, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, linear_names):
+    """The state of an uninterrupted run after each of nine steps: {step: state}."""
+    models, states = [], {}
+
+    def model():
+        models.append(make_model({"noise": 0.1}, optimizer=scheduled(), seed=3))
+        return models[-1]
+
+    def record(step, _):
+        states[step] = state(models[-1])
+        return False
+
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    train(directory, 9, model=model, checkpoint_every_n=1, on_checkpoint=record)
+    return states
+
+
+@pytest.fixture(scope="module")
+def copy_run(tmp_path_factory, linear_names):
+    """Return a function that gives a directory the files of a run, made once for all tests."""
+
+    @functools.cache
+    def made(num_steps, checkpoint_every_n):
+        directory = tmp_path_factory.mktemp("made")
+        train(directory, num_steps, checkpoint_every_n=checkpoint_every_n)
+        return directory
+
+    def copy(directory, num_steps, checkpoint_every_n=1000):
+        shutil.copytree(made(num_steps, checkpoint_every_n), directory)
+
+    return copy
 
 
 def checkpoint_steps(model_dir):
@@ -155,8 +196,7 @@ def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
     result, parts, starts = train(tmp_path / "parts", 9, model=model)
     assert starts == [12]
     assert result.step == 9
-    for got, wanted in zip(state(parts), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(parts), state(whole))
     assert checkpoint_steps(tmp_path / "parts") == {
         "ckpt-1": 0,
         "ckpt-2": 4,
@@ -214,8 +254,7 @@ def test_resuming_with_skipped_examples_is_the_uninterrupted_run(tmp_path, capsy
     result, parts, starts = train(tmp_path / "parts", 6, data=dataset_that_skips)
     assert starts == [10]
     assert result.skipped_examples == 4
-    for got, wanted in zip(state(parts), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(parts), state(whole))
 
 
 def test_only_a_new_run_is_initialized(tmp_path):
@@ -291,8 +330,7 @@ def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, capsys):
     end = result.step + 3
     _, continued, _ = train(tmp_path / "run", end)
     _, whole, _ = train(tmp_path / "whole", end)
-    for got, wanted in zip(state(continued), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(continued), state(whole))
 
 
 def spoiled(*steps, value=np.nan):
@@ -326,7 +364,7 @@ def averaging(**options):
     return {"model": make, **options}
 
 
-@pytest.mark.parametrize("kind", [{}, averaging()])
+@pytest.mark.parametrize("kind", [{}, averaging()], ids=["plain", "averaging"])
 def test_a_non_finite_loss_names_term_and_images_and_keeps_the_steps_before(tmp_path, kind):
     _, before, _ = train(tmp_path / "before", 4, **kind)
     says = r"became NaN or infinite in training step 5\b.*Its images: 3, 4. Its batch is saved as "
@@ -341,12 +379,12 @@ def test_a_non_finite_loss_names_term_and_images_and_keeps_the_steps_before(tmp_
         assert list(saved[Batch.image_id]) == [b"3", b"4"]
         assert np.isnan(saved[Batch.inputs]).all()
     _, model, _ = train(tmp_path / "run", 4, **kind)
-    for got, wanted in zip(state(model), state(before), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(model), state(before))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("kind", [{}, averaging()])
+@pytest.mark.parametrize(
+    ("kind", "value"), [({}, np.inf), (averaging(), np.nan)], ids=["plain", "averaging"]
+)
 def test_skipped_steps_change_nothing_and_are_counted(tmp_path, kind, value, capsys):
     def at(data, num_steps, model_dir, **options):
         result, model, _ = train(
@@ -369,15 +407,14 @@ def test_skipped_steps_change_nothing_and_are_counted(tmp_path, kind, value, cap
     data = spoiled(4, 5, 7, value=value)
     _, parts = at(data, 8, "run", skip_nonfinite_steps=3)
     _, whole = at(data, 8, "whole", skip_nonfinite_steps=3)
-    for got, wanted in zip(state(parts), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(parts), state(whole))
     with pytest.raises(NonFiniteError, match=r"step 9\b.* 3 steps were skipped before"):
         at(spoiled(9), 9, "run", skip_nonfinite_steps=3)
     result, _ = at(dataset, 9, "run")
     assert result.skipped_steps == 3
 
 
-def test_a_run_from_before_the_counters_is_continued(tmp_path, monkeypatch):
+def test_a_run_from_before_the_counters_is_continued(tmp_path, monkeypatch, uninterrupted):
     with monkeypatch.context() as patch:
         original = training_loop.RunCheckpoints
         patch.setattr(
@@ -386,10 +423,8 @@ def test_a_run_from_before_the_counters_is_continued(tmp_path, monkeypatch):
         train(tmp_path / "run", 3)
     assert "counters" not in str(tf.train.list_variables(str(tmp_path / "run")))
     _, model, starts = train(tmp_path / "run", 5)
-    _, whole, _ = train(tmp_path / "whole", 5)
     assert starts == [6]
-    for got, wanted in zip(state(model), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(model), uninterrupted[5])
 
 
 def test_a_loss_that_explodes_is_warned_of_once(tmp_path, caplog):
@@ -413,7 +448,7 @@ def test_data_that_end_are_an_error(tmp_path):
         train(tmp_path, 9, data=lambda b, s: dataset(b, s).take(2))
 
 
-def test_a_broken_example_loses_no_step(tmp_path):
+def test_a_broken_example_loses_no_step(tmp_path, uninterrupted):
     def broken(batch_size, start_example, last=4):
         def check(number, batch):
             fine = number <= last
@@ -429,9 +464,7 @@ def test_a_broken_example_loses_no_step(tmp_path):
             train(tmp_path, 9, data=broken)
         assert checkpoint_steps(tmp_path) == {"ckpt-1": 0, "ckpt-2": 4}
     _, model, _ = train(tmp_path, 9)
-    _, uninterrupted, _ = train(tmp_path / "whole", 9)
-    for value, expected in zip(state(model), state(uninterrupted), strict=True):
-        np.testing.assert_array_equal(value, expected)
+    assert_same_state(state(model), uninterrupted[9])
 
 
 def test_a_broken_first_example(tmp_path):
@@ -475,10 +508,12 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         train(tmp_path, 2, model=make_model)
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(tmp_path, kind, capsys):
-    _, whole, _ = train(tmp_path / "whole", 6)
-    train(tmp_path / "run", 4, checkpoint_every_n=2)
+# tests/checkpoints/test_checkpoint_search.py has all kinds of damage.
+@pytest.mark.parametrize("kind", ["data with a flipped bit", "index missing", "all files missing"])
+def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(
+    tmp_path, kind, capsys, copy_run, uninterrupted
+):
+    copy_run(tmp_path / "run", 4, checkpoint_every_n=2)
     DAMAGE[kind](str(tmp_path / "run/ckpt-3"))
     there = {path.name for path in (tmp_path / "run").glob("ckpt-3.*")}
     with pytest.raises(ValueError, match="newest checkpoint is corrupt: .*ckpt-3"):
@@ -486,8 +521,7 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(tmp_pa
     assert {path.name for path in (tmp_path / "run").glob("ckpt-3.*")} == there
     _, model, starts = train(tmp_path / "run", 6)
     assert starts == [4]
-    for got, wanted in zip(state(model), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(model), uninterrupted[6])
     aside = tmp_path / "run/damaged_checkpoints/ckpt-3"
     assert ({path.name for path in aside.iterdir()} if there else set()) == there
     assert checkpoint_steps(tmp_path / "run") == {"ckpt-1": 0, "ckpt-2": 2, "ckpt-3": 6}
@@ -495,9 +529,10 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(tmp_pa
     assert "continuing at step 2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", STATE_DAMAGE)
-def test_a_damaged_state_file_costs_no_step(tmp_path, kind):
-    train(tmp_path / "run", 3)
+# tests/checkpoints/test_checkpoint_search.py has all kinds of damage.
+@pytest.mark.parametrize("kind", ["missing", "not text", "naming a deleted checkpoint"])
+def test_a_damaged_state_file_costs_no_step(tmp_path, kind, copy_run):
+    copy_run(tmp_path / "run", 3)
     STATE_DAMAGE[kind](tmp_path / "run/checkpoint")
     _, _, starts = train(tmp_path / "run", 4)
     assert starts == [6]
@@ -534,10 +569,9 @@ def killed_save(run, number, stage):
 
 @pytest.mark.parametrize("stage", ["shards", "data", "index"])
 @pytest.mark.parametrize("number", [1, 2])
-def test_killed_while_saving(tmp_path, number, stage, capsys):
+def test_killed_while_saving(tmp_path, number, stage, capsys, copy_run, uninterrupted):
     run = tmp_path / "run"
-    _, whole, _ = train(tmp_path / "whole", 5)
-    train(run, 3)
+    copy_run(run, 3)
     if number == 1:
         for path in run.glob("ckpt-2.*"):
             path.unlink()
@@ -545,8 +579,7 @@ def test_killed_while_saving(tmp_path, number, stage, capsys):
     killed_save(run, number, stage)
     _, model, starts = train(run, 5)
     assert starts == [6 if (number, stage) == (2, "index") else 0]
-    for got, wanted in zip(state(model), state(whole), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_same_state(state(model), uninterrupted[5])
     left = {path.name for path in run.iterdir() if not path.name.startswith("ckpt-")}
     assert left == {"checkpoint", "train"}
     assert not list(run.glob("*temp*"))
