@@ -1,12 +1,14 @@
 """Readers of untrusted files: any bytes are read, or are an error of one line.
 
-`python -m pytest -m slow tests/test_fuzzing.py` takes about a minute; the environment variable
-FUZZ_EXAMPLES is the number of examples of each reader.
+    FUZZ_SECONDS=600 python -m pytest -m slow tests/test_fuzzing.py
+
+takes about ten minutes; without FUZZ_SECONDS one.
 """
 
 import functools
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from object_detection_mtl import output_lock
 from object_detection_mtl.config import label_map, pipeline
 from object_detection_mtl.data import (
     example_decoder,
@@ -22,9 +25,12 @@ from object_detection_mtl.data import (
     record_contents,
     record_files,
 )
-from object_detection_mtl.dataset_tools import coco_annotations, voc_xml
+from object_detection_mtl.dataset_tools import coco_annotations, text_encodings, voc_xml
+from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 from object_detection_mtl.evaluation.inference_journal import InferenceJournal
 from object_detection_mtl.inference.writers.progress_log import PROGRESS_FILE, ProgressLog
+from object_detection_mtl.reporting import detection_files, groundtruth_files
+from tests import records
 from tests.data.record_files import example
 from tests.dataset_tools.voc_files import annotation, block_image, encoded, thing
 
@@ -37,10 +43,19 @@ COCO = {
     "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12}],
     "categories": [{"id": 3, "name": "cat", "supercategory": "animal"}],
 }
+FLAGS = "<difficult>0</difficult><truncated>1</truncated>"
 SEEDS = {
-    "voc": [annotation(objects=thing("cat", 1, 2, 3, 4)).encode()],
+    "voc": [
+        annotation(objects=thing("cat", 1, 2, 3, 4, FLAGS)).encode(),
+        b'<?xml version="1.0" encoding="gb2312"?>' + annotation("猫.jpg").encode("gb2312"),
+        annotation("b.jpg").encode("utf-16"),
+    ],
+    "coco": [json.dumps(COCO).encode(), json.dumps(COCO).encode("utf-16")],
+    "list": [b"a\nb 1\nsub/c.jpg\n", "\u732b\n".encode("gbk")],
     "label map": [b'item { id: 1 name: "cat" display_name: "House cat" }'],
-    "config": [b"model { faster_rcnn { num_classes: 3 } } train_config { batch_size: 2 }"],
+    "config": [records.CONFIG.encode()],
+    "detections": [b'[{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]'],
+    "lease": [b'{"host": "a", "pid": 3, "time": 1.5, "lease": "x"}'],
     "image": [encoded(block_image(), name) for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")],
     "record file": [record_files.encode_record(example().SerializeToString()) * 2],
     "example": [example().SerializeToString()],
@@ -50,6 +65,14 @@ SEEDS = {
 }
 
 
+# What readers of text and of numbers have stumbled over.
+TOKENS = (
+    b"nan inf -inf 1e999 -1 0 9223372036854775808 0x10 1_000 null true {} [] [[]] <a> </a> &x; "
+    b"&#0; \\ud800 \\u0000 \xff\xfe \xef\xbb\xbf \xe2\x80\xae \xed\xa0\x80 %s {0} ../ ~ \x1b[2J "
+    b"<!DOCTYPE> encoding='rot13' encoding='utf-16'"
+).split(b" ")
+
+
 @st.composite
 def changed(draw, seeds):
     """Bytes of a valid file with some of them replaced, removed or repeated."""
@@ -57,12 +80,38 @@ def changed(draw, seeds):
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))
         end = draw(st.integers(start, min(len(data), start + 40)))
-        data[start:end] = draw(st.binary(max_size=8) | st.just(bytes(data[start:end]) * 3))
+        same = st.just(bytes(data[start:end]) * 3)
+        data[start:end] = draw(st.binary(max_size=8) | same | st.sampled_from(TOKENS))
     return bytes(data)
 
 
 def read_voc(path):
     voc_xml.parse_annotation(path)
+
+    voc_xml.parse_annotation(path, EntryNotes())
+
+
+def read_coco(path):
+    file = coco_annotations.read_coco_file(path)
+    coco_annotations.find_images(path.parent, file)
+    "\n".join(file.notes).encode()
+
+
+def read_list(path):
+    for text in text_encodings.decode_list(path.read_bytes()):
+        text.encode()
+
+
+def read_detections(path):
+    truth = path.with_name("truth.json")
+    truth.write_text(json.dumps(COCO))
+    found = path.rename(path.with_suffix(".json"))
+    detection_files.read_detections(found, groundtruth_files.read_groundtruth(truth))
+
+
+def read_lease(path):
+    with output_lock.hold_lease(str(path), "output", clock=lambda: 1e9):
+        pass
 
 
 def read_label_map(path):
@@ -117,6 +166,10 @@ def read_progress_log(path):
 
 READERS = {
     "voc": (read_voc, voc_xml.VocError),
+    "coco": (read_coco, coco_annotations.CocoError),
+    "list": (read_list, ()),
+    "detections": (read_detections, ValueError),
+    "lease": (read_lease, output_lock.OutputInUseError),
     "label map": (read_label_map, label_map.ConfigError),
     "config": (read_config, label_map.ConfigError),
     "image": (read_image, image_files.ImageError),
@@ -124,54 +177,68 @@ READERS = {
     "example": (read_example, ValueError),
     "progress log": (read_progress_log, ()),
 }
-fuzz = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+# Each of the readers, the two tests below included, has the same share of the time.
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "60")) / (len(READERS) + 2)
+
+
+def fuzz(check):
+    """Call `check` with drawn data until its time is over."""
+
+    @settings(
+        max_examples=50,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def check_examples(data):
+        check(data)
+
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        check_examples()
 
 
 @pytest.mark.parametrize("reader", READERS)
-@fuzz
-@given(data=st.data())
-def test_bytes(tmp_path, reader, data):
+def test_bytes(tmp_path, reader):
     read, expected = READERS[reader]
-    path = tmp_path / "file"
-    path.write_bytes(data.draw(changed(SEEDS[reader])))
-    try:
-        with image_files.ignore_size_warnings():
-            read(path)
-    except expected as error:
-        message = str(error)
-    else:
+
+    def check(data):
+        path = tmp_path / "file"
+        path.write_bytes(data.draw(changed(SEEDS[reader])))
         message = ""
-    assert len(message) < 2000
+        try:
+            with image_files.ignore_size_warnings():
+                read(path)
+        except expected as error:
+            message = str(error)
+        assert len(message) < 4000
+        assert "{{" not in message
+
+    fuzz(check)
 
 
-@fuzz
-@given(data=st.data())
-def test_coco(tmp_path, data):
-    content = json.loads(json.dumps(COCO))
-    for _ in range(data.draw(st.integers(1, 3))):
-        part = content[data.draw(st.sampled_from(sorted(COCO)))]
-        if not part or not isinstance(part[0], dict):
-            continue
-        part[0][data.draw(st.sampled_from(sorted(part[0])))] = data.draw(JSON)
-    path = tmp_path / "file.json"
-    path.write_text(json.dumps(content))
-    try:
-        file = coco_annotations.read_coco_file(path)
-        coco_annotations.find_images(tmp_path, file)
-    except coco_annotations.CocoError as error:
-        message = str(error)
-    else:
+def test_coco_values(tmp_path):
+    def check(data):
+        content = json.loads(json.dumps(COCO))
+        for _ in range(data.draw(st.integers(1, 3))):
+            part = content[data.draw(st.sampled_from(sorted(COCO)))]
+            if part and isinstance(part[0], dict):
+                part[0][data.draw(st.sampled_from(sorted(part[0])))] = data.draw(JSON)
+        path = tmp_path / "file.json"
+        path.write_text(json.dumps(content))
         message = ""
-    assert len(message) < 2000
+        try:
+            read_coco(path)
+        except coco_annotations.CocoError as error:
+            message = str(error)
+        assert len(message) < 4000
+
+    fuzz(check)
 
 
-@fuzz
-@given(data=st.data())
-def test_journal(tmp_path, data):
+def test_journal(tmp_path):
     """What a damaged journal has lost is computed again."""
     path = tmp_path / "journal"
     batches = [{"image_id": np.array([name])} for name in (b"a", b"b", b"c")]
@@ -182,17 +249,21 @@ def test_journal(tmp_path, data):
         journal.close()
         return found
 
-    path.unlink(missing_ok=True)
     wanted = results(InferenceJournal(str(path), "identity"))
-    path.write_bytes(data.draw(changed([path.read_bytes()])))
-    assert results(InferenceJournal(str(path), "identity")) == wanted
-    journal = InferenceJournal(str(path), "identity")
-    journal.close()
-    assert journal.num_recorded == 3
+    whole = path.read_bytes()
+
+    def check(data):
+        path.write_bytes(data.draw(changed([whole])))
+        assert results(InferenceJournal(str(path), "identity")) == wanted
+        journal = InferenceJournal(str(path), "identity")
+        journal.close()
+        assert journal.num_recorded == 3
+
+    fuzz(check)
 
 
 def test_the_seeds_are_valid(tmp_path):
     for reader, seeds in SEEDS.items():
-        for seed in seeds if reader != "config" else ():
+        for seed in seeds:
             (tmp_path / "file").write_bytes(seed)
             READERS[reader][0](tmp_path / "file")
