@@ -320,7 +320,12 @@ def _make_options(
 
 
 def _report(summary: DetectionSummary, output_dir: Path) -> str:
+    from object_detection_mtl.data import image_files
+
     details = f", {len(summary.failures)} skipped" if summary.failures else ""
+    camera_formats = image_files.count_camera_formats(summary.failures.values())
+    if camera_formats:
+        details += f" ({camera_formats} HEIC or AVIF: convert them to JPEG)"
     if summary.num_resumed:
         details += f", {summary.num_resumed} done by an interrupted run"
     return (

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,13 +26,14 @@ MAX_PIXELS = 2**29 // 3
 # The formats whose decoders are used, as Pillow names them. None of them starts another program.
 FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 _FORMAT_LIST = "JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000 or AVIF"
+_HEIC, _AVIF = "HEIC; convert it to JPEG", "AVIF, which this Pillow cannot decode"
 _OTHER_FILES = (
     (re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"), "PostScript"),
     (re.compile(rb"%PDF-"), "PDF"),
     (re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE), "HTML, perhaps a failed download"),
     (re.compile(rb"\s*<\?xml|\s*<svg", re.IGNORECASE), "XML or SVG"),
-    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC; convert it to JPEG"),
-    (re.compile(rb"....ftypavi[fs]", re.DOTALL), "AVIF, which this Pillow cannot decode"),
+    (re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif[12]|msf1|miaf)", re.DOTALL), _HEIC),
+    (re.compile(rb"....ftypavi[fs]", re.DOTALL), _AVIF),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS; run git lfs pull"),
 )
 _OUT_OF_MEMORY = "too large: there is not enough memory to decode it"
@@ -42,6 +43,7 @@ MAX_RECORD_PIXELS = 120_000_000
 _END_OF_JPEG = b"\xff\xd9"
 _END_OF_PNG = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _EXIF_ORIENTATION = 0x0112
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _SIDES_EXCHANGED = (5, 6, 7, 8)
 # EXIF orientation -> the operation that turns the stored image upright, and its inverse.
 _TURNS = {
@@ -57,6 +59,10 @@ _TURNS = {
 
 class ImageError(ValueError):
     """An unusable image; the message has the reason, without the name of the file."""
+
+
+class CameraFormatError(ImageError):
+    """A HEIC file, or an AVIF file where Pillow cannot decode it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +89,12 @@ class EncodedImage:
     @property
     def upright_size(self) -> tuple[int, int]:
         """Height and width as viewers show the image."""
-        if self.orientation in _SIDES_EXCHANGED:
-            return self.width, self.height
-        return self.height, self.width
+        return upright_size((self.height, self.width), self.orientation)
+
+
+def upright_size(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the height and width of an image as viewers show it."""
+    return stored[::-1] if orientation in _SIDES_EXCHANGED else stored
 
 
 def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
@@ -124,7 +133,7 @@ def read_encoded_image(path: str | Path, verify: bool = False) -> EncodedImage:
             format=format_name,
             height=image.height,
             width=image.width,
-            orientation=_orientation(image),
+            orientation=exif_orientation(image),
         )
 
 
@@ -198,6 +207,19 @@ def decode_image(data: bytes, *, apply_exif_orientation: bool = True) -> np.ndar
         return to_rgb_array(_loaded(image, upright=apply_exif_orientation))
 
 
+def size_and_orientation(data: bytes) -> tuple[tuple[int, int], int]:
+    """Return height and width of an encoded image as it is stored, and its EXIF orientation.
+
+    Raises:
+        ImageError: see `open_image`.
+    """
+    with ignore_size_warnings(), open_image(data) as image:
+        if image.format == "TIFF":  # Pillow gives the size of what viewers show.
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            return (tags[_TIFF_HEIGHT], tags[_TIFF_WIDTH]), exif_orientation(image)
+        return (image.height, image.width), exif_orientation(image)
+
+
 @contextmanager
 def open_image(data: bytes) -> Iterator[Image.Image]:
     """Open an encoded image; its header is read, its pixels are not decoded yet.
@@ -220,7 +242,7 @@ def open_image(data: bytes) -> Iterator[Image.Image]:
     try:
         image = Image.open(io.BytesIO(data), formats=_supported_formats())
     except UnidentifiedImageError as error:
-        raise ImageError(_not_an_image(data)) from error
+        raise _not_an_image(data) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Exception as error:  # decoders raise anything on corrupt data
@@ -250,12 +272,14 @@ def encode_png(image: np.ndarray) -> bytes:
 
 @contextmanager
 def ignore_size_warnings() -> Iterator[None]:
-    """Suppress Pillow's warnings of images between half of MAX_PIXELS and MAX_PIXELS.
+    """Suppress Pillow's warnings of large images (half of MAX_PIXELS and more) and of headers.
 
     Warning filters belong to the process: enter this once around threads, not in each of them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Of corrupt EXIF headers and the like, without the name of the file.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         yield
 
 
@@ -272,14 +296,20 @@ def _supported_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _not_an_image(data: bytes) -> str:
-    """Return a message without bytes of the file, which may be a link to any other file."""
+def _not_an_image(data: bytes) -> ImageError:
+    """Return an error without bytes of the file, which may be a link to any other file."""
     kind = next((kind for pattern, kind in _OTHER_FILES if pattern.match(data)), None)
     is_kind = f"it is {kind}; " if kind else ""
-    return f"not an image of a supported format ({is_kind}expected {_FORMAT_LIST})"
+    error = CameraFormatError if kind in (_HEIC, _AVIF) else ImageError
+    return error(f"not an image of a supported format ({is_kind}expected {_FORMAT_LIST})")
 
 
-def _orientation(image: Image.Image) -> int:
+def count_camera_formats(reasons: Iterable[str]) -> int:
+    """Return the number of messages of `CameraFormatError`."""
+    return sum(f"it is {_HEIC};" in reason or f"it is {_AVIF};" in reason for reason in reasons)
+
+
+def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 (upright) if there is none."""
     if "exif" not in image.info and image.format != "TIFF":
         return 1
@@ -292,12 +322,12 @@ def _orientation(image: Image.Image) -> int:
 
 def _loaded(image: Image.Image, *, upright: bool) -> Image.Image:
     """Return the decoded image, as it is stored or upright; Pillow turns TIFF by itself."""
-    orientation = _orientation(image)
+    orientation = exif_orientation(image)
     image.load()
-    orientation = max(orientation, _orientation(image))
+    orientation = max(orientation, exif_orientation(image))
     if orientation == 1:
         return image
-    is_turned = image.format == "TIFF" and _orientation(image) == 1
+    is_turned = image.format == "TIFF" and exif_orientation(image) == 1
     if upright == is_turned:
         return image
     return image.transpose(_TURNS[orientation][0 if upright else 1])
@@ -319,7 +349,7 @@ def _has_data_after_end(data: bytes, format_name: str) -> bool:
 
 def _as_png(image: Image.Image) -> EncodedImage:
     """Encode the first frame as PNG, which every reader of records decodes."""
-    orientation = _orientation(image)
+    orientation = exif_orientation(image)
     image = _loaded(image, upright=False)
     if _is_deep(image):
         image = Image.fromarray(_sixteen_bit_values(image))

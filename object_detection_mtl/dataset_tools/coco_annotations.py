@@ -35,6 +35,7 @@ from object_detection_mtl.dataset_tools.coco_values import (
     flag,
     id_of,
     integer,
+    is_text,
     key_of,
     named,
     number,
@@ -220,7 +221,7 @@ def _categories(items: list, annotations: list, path: Path, notes: EntryNotes) -
     parents: dict[str, set[str]] = collections.defaultdict(set)
     for position, item in enumerate(items):
         name, key = field(item, "name"), key_of(field(item, "id"))
-        if not isinstance(name, str) or not name.strip() or key is None or not _is_text(name):
+        if not isinstance(name, str) or not name.strip() or key is None or not is_text(name):
             raise CocoError(
                 f"{path}: categories[{position}] is {shortened(item)}, expected a name and an id "
                 "that is an integer or a text. Correct it"
@@ -247,11 +248,6 @@ def _categories(items: list, annotations: list, path: Path, notes: EntryNotes) -
         numbers = list(range(1, len(kept) + 1))
     numbered = sorted((int(n or 0), name) for n, (_, name) in zip(numbers, kept, strict=True))
     return _Categories({name: n for n, name in numbered}, dict(kept))
-
-
-def _is_text(value: str) -> bool:
-    """Return whether UTF-8 has all characters: JSON can spell half of a pair of surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _object(item: Any, names: dict[str, str], notes: EntryNotes, place: str) -> CocoObject | None:
@@ -290,7 +286,7 @@ def _object(item: Any, names: dict[str, str], notes: EntryNotes, place: str) -> 
 def _image(item: Any, notes: EntryNotes, place: str) -> CocoImage:
     found_id = id_of(item, "id")
     file_name = item.get("file_name")
-    if not isinstance(file_name, str) or not file_name.strip() or not _is_text(file_name):
+    if not isinstance(file_name, str) or not file_name.strip() or not is_text(file_name):
         raise InvalidValueError(
             f"file_name is {shortened(file_name)}, expected the name of an image"
         )

@@ -30,12 +30,17 @@ def require_object(item: Any) -> dict[str, Any]:
 def id_of(item: Any, key: str) -> int | str:
     """Return an id, an integer or a text; raise a InvalidValueError for anything else."""
     value: Any = require_object(item).get(key)
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and is_text(value):
         return value
     number = integer(value)
     if number is None:
         raise InvalidValueError(f"{key} is {shortened(value)}, expected an integer or a text")
     return number
+
+
+def is_text(value: str) -> bool:
+    """Return whether UTF-8 has all characters: JSON can spell half of a pair of surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def key_of(value: Any) -> str | None:

@@ -12,6 +12,7 @@ from object_detection_mtl.dataset_tools.annotated_images import list_names
 # Issues, in the words of the report.
 MISSING = "images skipped, file not found"
 UNREADABLE = "images skipped, unreadable"
+CAMERA_FORMAT = "of these HEIC or AVIF; convert them to JPEG"
 CLIPPED = "boxes clipped to the image"
 EMPTY = "boxes dropped, no area inside the image (empty, inverted or outside)"
 TINY = "boxes of one pixel or less, perhaps fractions of the image"
@@ -19,6 +20,7 @@ DIFFICULT = "objects dropped as difficult"
 REENCODED = "images of other formats stored as PNG"
 RESIZED = "annotations made on a copy of another size, boxes scaled"
 UPRIGHT = "images turned upright by their EXIF orientation, as annotated"
+NOT_UPRIGHT = "images kept as stored despite their EXIF orientation, as annotated"
 CONTRADICTION = "annotations whose size contradicts the image, the size of the image was used"
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from object_detection_mtl.data import image_files
+from object_detection_mtl.data import annotated_pixels, image_files
 from object_detection_mtl.dataset_tools import conversion_report, worker_pool
 from object_detection_mtl.dataset_tools.annotated_images import (
     AnnotatedImage,
@@ -128,28 +128,22 @@ def _read_image(
     try:
         image = image_files.read_encoded_image(annotated.path, verify)
         is_reencoded = image.reencoded
-        if _is_annotated_upright(annotated, image):
+        if annotated_pixels.is_annotated_upright(
+            image.orientation, (image.height, image.width), annotated.size
+        ):
             image = image_files.rotate_upright(image)
             report.note(conversion_report.UPRIGHT, annotated.path.name)
+        elif image.orientation != 1:
+            report.note(conversion_report.NOT_UPRIGHT, annotated.path.name)
     except (image_files.ImageError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         report.note(conversion_report.UNREADABLE, f"{annotated.path}: {reason}")
+        if isinstance(error, image_files.CameraFormatError):
+            report.note(conversion_report.CAMERA_FORMAT, annotated.path.name)
         return None
     if is_reencoded:
         report.note(conversion_report.REENCODED, annotated.path.name)
     return image
-
-
-def _is_annotated_upright(annotated: AnnotatedImage, image: image_files.EncodedImage) -> bool:
-    """Return whether the image was annotated as viewers show it, and is stored otherwise.
-
-    The size in the annotation decides. If it does not (none is stated, or both sizes are equal),
-    the annotation was made in a viewer that obeys the EXIF orientation, as current tools do.
-    """
-    if image.orientation == 1:
-        return False
-    stored = (image.height, image.width)
-    return annotated.size != stored or image.upright_size == stored
 
 
 def _serialize(
@@ -242,8 +236,7 @@ def _annotation_size(
     own, stated = (image.height, image.width), annotated.size
     if stated is None or stated == own:
         return own
-    ratio = (stated[0] / own[0]) / (stated[1] / own[1])
-    is_resized = 0.98 < ratio < 1.02
+    is_resized = annotated_pixels.is_resized(stated, own)
     issue = conversion_report.RESIZED if is_resized else conversion_report.CONTRADICTION
     report.note(issue, annotated.origin)
     return stated if is_resized else own

@@ -343,7 +343,7 @@ def _pixels(image: EvaluatedImage) -> np.ndarray | None:
     if image.read_bytes is None:
         return None
     try:
-        return image_files.decode_image(image.read_bytes(), apply_exif_orientation=False)
+        return image.decode()
     except (OSError, image_files.ImageError):
         return None
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from object_detection_mtl.config.errors import counted, listing
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.data import annotated_pixels, image_files
 from object_detection_mtl.dataset_tools.annotated_images import DataError, require_pixels
 from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
 
@@ -64,6 +65,8 @@ class EvaluatedImage:
         read_bytes: function that returns the encoded image; None without an image file.
         main_branch: for a model with refinement.
         aliases: further names of the image in detection files.
+        is_file: `read_bytes` reads the file that was annotated, not its copy in a record; its EXIF
+            orientation may apply.
     """
 
     image_id: str
@@ -74,6 +77,24 @@ class EvaluatedImage:
     read_bytes: Callable[[], bytes] | None = None
     main_branch: MainBranch | None = None
     aliases: tuple[str, ...] = ()
+    is_file: bool = False
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width, or None."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+    def decode(self) -> np.ndarray:
+        """Return the pixels to which the annotation refers, [H, W, 3] uint8.
+
+        Raises:
+            ImageError, OSError: the image cannot be read.
+        """
+        assert self.read_bytes is not None
+        data = self.read_bytes()
+        if self.is_file:
+            return annotated_pixels.decode_annotated(data, self.size)
+        return image_files.decode_image(data, apply_exif_orientation=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from object_detection_mtl.config import label_map
 from object_detection_mtl.config.errors import counted
 from object_detection_mtl.config.label_map import Category
+from object_detection_mtl.data import image_files
 from object_detection_mtl.dataset_tools import coco_annotations, voc_annotations, voc_xml
 from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 from object_detection_mtl.fields import TfExample
@@ -113,12 +114,17 @@ def _read_voc(
                 ),
                 height=annotation.height,
                 width=annotation.width,
-                read_bytes=image_path.read_bytes if image_path else None,
+                read_bytes=_reader(image_path),
+                is_file=True,
                 aliases=aliases_of(annotation.filename, image_path.name if image_path else ""),
             )
         )
     notes = _notes(unknown) + tuple(f"{line}." for line in skipped.lines())
     return EvaluationSet("", categories, images, notes, numbered_by_name=numbered_by_name)
+
+
+def _reader(path: Path | None) -> Callable[[], bytes] | None:
+    return None if path is None else functools.partial(image_files.read_regular_file, path)
 
 
 def _read_coco(
@@ -146,7 +152,8 @@ def _read_coco(
                 ),
                 height=item.height,
                 width=item.width,
-                read_bytes=image_path.read_bytes if image_path else None,
+                read_bytes=_reader(image_path),
+                is_file=True,
                 aliases=aliases_of(item.file_name),
             )
         )

@@ -1,8 +1,7 @@
 """Detections of a model in the images of a dataset, resumable.
 
 A progress file has a header that names model and dataset, then a line for each finished image. A
-run with the same header continues after the last complete line. Images are decoded as in training:
-without EXIF orientation.
+run with the same header continues after the last complete line. Images are decoded as in training.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from object_detection_mtl import output_paths
-from object_detection_mtl.data import image_files
+from object_detection_mtl.data import annotated_pixels
 from object_detection_mtl.reporting.evaluated_images import (
     DetectedObjects,
     EvaluatedImage,
@@ -92,11 +91,15 @@ def _detect(
             "--image_dir"
         )
     try:
-        pixels = image_files.decode_image(image.read_bytes(), apply_exif_orientation=False)
+        pixels = image.decode()
     except (OSError, ValueError) as error:
         raise ValueError(f"image {image.image_id!r}: {error}") from error
     found = predict(pixels)
-    height, width = pixels.shape[:2]
+    height, width = pixels.shape[0], pixels.shape[1]
+    if image.is_file:
+        height, width = annotated_pixels.annotation_size(
+            (height, width), (image.height, image.width)
+        )
     boxes = np.asarray(found.boxes, np.float64) * [height, width, height, width]
     return DetectedObjects(make_detections(boxes, found.scores, found.classes))
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from object_detection_mtl.data import image_files
+from object_detection_mtl.data import annotated_pixels, image_files
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 
 MAX_SIDE = 96
@@ -86,20 +86,17 @@ def _decode(item: EvaluatedImage) -> Image.Image | str:
     if item.read_bytes is None:
         return "no image file"
     try:
-        with image_files.open_image(item.read_bytes()) as image:
-            upright = ImageOps.exif_transpose(image) if _is_turned(image, item) else image
-            return upright.convert("RGB")
+        image = Image.fromarray(item.decode())
     except FileNotFoundError:
         return "the image file does not exist"
     except (OSError, image_files.ImageError):
         return "the image file is unreadable"
-
-
-def _is_turned(image: Image.Image, item: EvaluatedImage) -> bool:
-    """Return whether the annotation refers to the image rotated by its EXIF orientation."""
-    if item.height is None or item.height == item.width:
-        return False
-    return (image.height, image.width) == (item.width, item.height)
+    if not item.is_file:
+        return image
+    height, width = annotated_pixels.annotation_size(
+        (image.height, image.width), (item.height, item.width)
+    )
+    return image if (width, height) == image.size else image.resize((width, height))
 
 
 def _window(

@@ -191,9 +191,12 @@ def test_an_image_of_108_million_pixels(tmp_path):
 
 def test_the_run_fails_if_all_images_fail(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"nothing")
-    done = run(saved_model(), f"--images={tmp_path / 'a.jpg'}", f"--output_dir={tmp_path / 'out'}")
+    (tmp_path / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    os.mkfifo(tmp_path / "c.png")
+    done = run(saved_model(), f"--images={tmp_path}", f"--output_dir={tmp_path / 'out'}")
     assert done.code == 1
-    assert "0 of 1 images, 1 skipped" in done.out
+    assert "0 of 3 images, 3 skipped (1 HEIC or AVIF: convert them to JPEG): 0 det" in done.out
+    assert "c.png: skipped, not a regular file, but a pipe" in done.err
     assert read(tmp_path / "out" / "detections.json") == []
 
 

@@ -197,6 +197,20 @@ def test_orientations_in_every_format(tmp_path, format_name, orientation):
         check_pixels(image_files.decode_image(turned.data), upright)
 
 
+@pytest.mark.parametrize(
+    "header", [b"garbage", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff\1\1"]
+)
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
+def test_a_corrupt_exif_header_does_not_matter(tmp_path, format_name, header, recwarn):
+    data = encoded(block_image(40, 30), format_name, exif=b"Exif\0\0" + header)
+    with image_files.ignore_size_warnings():
+        assert read_encoded(tmp_path, data).orientation == 1
+        image = image_files.decode_image(data)
+        image_source.encoded_for_record(data, image, apply_exif_orientation=True)
+    assert image.shape == (30, 40, 3)
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 2**15])
 def test_an_invalid_orientation_is_none(tmp_path, orientation):
     exif = Image.Exif()

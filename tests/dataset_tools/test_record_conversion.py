@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from object_detection_mtl.data import annotated_pixels, image_decoding, image_files
 from object_detection_mtl.dataset_tools import conversion_report, record_conversion
 from object_detection_mtl.dataset_tools.annotated_images import AnnotatedImage, AnnotatedObject
 from object_detection_mtl.dataset_tools.conversion_options import (
@@ -102,6 +104,9 @@ def test_a_path_that_cannot_be_read_skips_the_image(tmp_path, kind):
         (6, None, True),
         (6, (40, 30), True),
         (6, (30, 40), False),
+        (6, (15, 20), False),  # a small copy of what is stored
+        (6, (80, 60), True),  # a large copy of what viewers show
+        (6, (33, 33), True),  # neither
         (3, (30, 40), True),
         (3, None, True),
         (1, (40, 30), False),
@@ -116,6 +121,42 @@ def test_the_size_of_the_annotation_or_the_viewers_decide_on_orientation(
     path.write_bytes(encoded(block_image(40, 30), exif=exif))
     _, report = convert(path, size)
     assert (conversion_report.UPRIGHT in report.issues) == is_turned
+    assert (conversion_report.NOT_UPRIGHT in report.issues) == (orientation > 1 and not is_turned)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [None, (32, 40), (40, 32)])
+def test_training_evaluation_and_detection_see_the_same_pixels(
+    tmp_path, format_name, orientation, size
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    quality = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    path = tmp_path / "a"
+    path.write_bytes(
+        encoded(block_image(40, 32), format_name, exif=exif, **quality.get(format_name, {}))
+    )
+    example = tf.train.Example.FromString(convert(path, size).serialized)
+    feature = example.features.feature
+    trained = image_decoding.decode_rgb_image(feature["image/encoded"].bytes_list.value[0]).numpy()
+    evaluated = annotated_pixels.decode_annotated(path.read_bytes(), size)
+    assert trained.shape == evaluated.shape
+    assert np.abs(trained.astype(int) - evaluated).mean() < 3
+    if size is None:  # what viewers show
+        detected = image_files.read_image(path)
+        assert np.abs(evaluated.astype(int) - detected).mean() == 0
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"mif1", b"msf1"])
+def test_heic_files_are_counted_at_the_end(tmp_path, brand):
+    report = conversion_report.ConversionReport()
+    for name, data in (("a.heic", b"\0\0\0\x18ftyp" + brand + bytes(20)), ("b.jpg", b"no image")):
+        (tmp_path / name).write_bytes(data)
+        report.add(convert(tmp_path / name).report)
+    skipped, camera_formats = report.lines()[1:]
+    assert skipped.startswith("images skipped, unreadable: 2 (")
+    assert camera_formats == "of these HEIC or AVIF; convert them to JPEG: 1 (a.heic)"
 
 
 def test_corrupt_data_in_the_middle_are_found_by_default(tmp_path):

@@ -2,9 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from object_detection_mtl.reporting.evaluated_images import make_detections
 from object_detection_mtl.reporting.model_detections import detect_in_images
+from tests.dataset_tools.voc_files import block_image, encoded
 from tests.reporting.dataset_files import HEIGHT, WIDTH, encoded_image
 from tests.reporting.hand_made import CAT, A, evaluation_set, image
 
@@ -40,6 +42,31 @@ def test_boxes_are_in_pixels():
     predictor = Predictor()
     assert detect(predictor) == BOXES
     assert predictor.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("is_file", "size", "seen", "scale"),
+    [
+        (True, (40, 30), (40, 30, 3), (40, 30)),  # annotated in a viewer
+        (True, (30, 40), (30, 40, 3), (30, 40)),  # as stored
+        (True, (20, 15), (40, 30, 3), (20, 15)),  # on a small copy of what a viewer shows
+        (True, (None, None), (40, 30, 3), (40, 30)),
+        (False, (40, 30), (30, 40, 3), (30, 40)),  # in a record, as training sees it
+    ],
+)
+def test_the_pixels_are_those_of_the_annotation(is_file, size, seen, scale):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(block_image(40, 30), exif=exif)
+    one = image([(A, CAT)], [], "a", read_bytes=lambda: data, is_file=is_file)
+    one = dataclasses.replace(one, height=size[0], width=size[1])
+
+    def predict(pixels):
+        assert pixels.shape == seen
+        return make_detections([[0, 0, 0.5, 0.5]], [0.75], [CAT])
+
+    found = detect(predict, truth=evaluation_set([one]))
+    assert found == [[[0, 0, scale[0] / 2, scale[1] / 2]]]
 
 
 def test_an_interrupted_run_continues(tmp_path):

@@ -85,7 +85,17 @@ def test_an_image_is_turned_where_its_annotation_is():
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (200, 100)).save(buffer, "JPEG", exif=exif)
-    turned = ThumbnailMaker().of_image(item(buffer.getvalue(), height=200, width=100))
+    data = buffer.getvalue()
+    turned = ThumbnailMaker().of_image(item(data, height=200, width=100, is_file=True))
     assert decoded(turned).size == (48, 96)
-    as_stored = ThumbnailMaker().of_image(item(buffer.getvalue(), height=100, width=200))
+    as_stored = ThumbnailMaker().of_image(item(data, height=100, width=200, is_file=True))
     assert decoded(as_stored).size == (96, 48)
+    in_record = ThumbnailMaker().of_image(item(data, height=200, width=100))
+    assert decoded(in_record).size == (96, 48)
+
+
+def test_a_region_is_in_the_pixels_of_the_annotation_of_a_resized_copy():
+    box = [np.array([0, 60, 10, 70])]
+    copied = item(encoded(400, 200), height=50, width=100, is_file=True)
+    made = ThumbnailMaker().of_region(copied, box)
+    assert np.asarray(decoded(made))[..., 0].min() > 200  # The right half is red.

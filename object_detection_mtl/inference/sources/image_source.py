@@ -18,9 +18,6 @@ from object_detection_mtl.data import image_files
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.inference.sources.input_files import InputFile
 
-_ORIENTATION = 0x0112  # EXIF tag
-_UPRIGHT = 1
-
 
 @dataclass(frozen=True)
 class ReadingOptions:
@@ -156,9 +153,7 @@ def encoded_for_record(data: bytes, image: np.ndarray, *, apply_exif_orientation
             apply the EXIF orientation.
     """
     with image_files.open_image(data) as original:
-        was_rotated = (
-            apply_exif_orientation and original.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
-        )
+        was_rotated = apply_exif_orientation and image_files.exif_orientation(original) != 1
         if original.format in ("JPEG", "PNG") and not was_rotated:
             return data
     return image_files.encode_png(image)

@@ -131,7 +131,7 @@ def _images_in_directory(directory: Path, recursive: bool, without: Path | None)
         for path in candidates
         if path.suffix.lower() in IMAGE_EXTENSIONS
         and not path.name.startswith(".")
-        and path.is_file()
+        and not path.is_dir()  # Dangling links and pipes are skipped and named when they are read.
         and (excluded is None or excluded not in path.resolve().parents)
     )
     if (

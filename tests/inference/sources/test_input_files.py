@@ -1,5 +1,7 @@
 """Input files of paths, directories and patterns."""
 
+import os
+
 import pytest
 
 from object_detection_mtl.inference.sources import input_files
@@ -32,6 +34,14 @@ def test_the_images_of_a_directory_are_sorted(tmp_path):
 def test_images_that_cannot_be_decoded_are_found_to_be_counted(tmp_path):
     touch(tmp_path, "a.jpg", "b.HEIC", "c.heif", "d.avif")
     assert found(tmp_path) == ["a.jpg", "b.HEIC", "c.heif", "d.avif"]
+
+
+def test_dangling_links_and_pipes_are_found_to_be_named(tmp_path):
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "c.png")
+    (tmp_path / "d.jpg").mkdir()
+    assert found(tmp_path) == ["a.jpg", "b.jpg", "c.png"]
 
 
 def test_a_named_file_is_read_whatever_its_extension(tmp_path):
