@@ -69,9 +69,11 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "precision",
         "float32",
-        ("float32", "bfloat16"),
-        "Precision of the convolutions. bfloat16 is for AVX512-BF16, AMX and GPUs.",
+        ("float32", "bfloat16", "int8"),
+        "Precision of the convolutions. bfloat16 is for AVX512-BF16, AMX and GPUs. int8 is for "
+        "--format=openvino on CPUs with VNNI, and needs --calibration and the extra quantize.",
     )
+    _define_quantization_flags()
     flags.DEFINE_enum(
         "format",
         "saved_model",
@@ -94,11 +96,33 @@ def define_flags() -> None:
     )
 
 
+def _define_quantization_flags() -> None:
+    flags.DEFINE_multi_string(
+        "calibration",
+        [],
+        "--precision=int8: TFRecords, images or directories of images like those that the detector "
+        "will see, such as the training records. Can be given repeatedly.",
+    )
+    flags.DEFINE_integer(
+        "calibration_images", 300, "Maximum number of images of --calibration.", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "max_drop",
+        None,
+        "--precision=int8: maximum drop of mAP@0.5 on the validation set, in points (hundredths). "
+        "Layers return to float32 until it holds, which evaluates the detector many times.",
+        lower_bound=0,
+    )
+    flags.DEFINE_multi_string(
+        "validation", [], "TFRecords of --max_drop. Default: eval_input_reader of the config."
+    )
+
+
 def main() -> None:
     """Export the detector that the flags select."""
     _raise_if_side_inputs()
     import object_detection_mtl as odm
-    from object_detection_mtl.api import detector_export
+    from object_detection_mtl.api import detector_export, quantization
     from object_detection_mtl.config import pipeline
 
     options = detector_export.make_options(
@@ -110,9 +134,13 @@ def main() -> None:
         format=FLAGS.format,
         auxiliary_outputs=FLAGS.export_auxiliary_outputs,
     )
+    request = quantization.QuantizationRequest(
+        FLAGS.calibration, FLAGS.calibration_images, FLAGS.max_drop, FLAGS.validation or None
+    )
+    request.check(options)
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
     detector = odm.load_detector(FLAGS.trained_checkpoint_dir, config=config)
-    detector_export.export_with_options(detector, FLAGS.output_directory, options)
+    detector_export.export_with_options(detector, FLAGS.output_directory, options, request)
     print(f"exported {detector.source} to {FLAGS.output_directory} (input: {FLAGS.input_type})")
 
 

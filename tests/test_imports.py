@@ -19,6 +19,7 @@ LEVELS = {
     "output_paths": 0,
     "output_lock": 0,
     "beam_runtime": 0,
+    "cpu_features": 0,
     "cli.command_line": 0,
     "cli.process_settings": 0,
     "protos": 0,

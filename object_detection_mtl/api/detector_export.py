@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from object_detection_mtl.api import model_search
+from object_detection_mtl.api.quantization import Paths, QuantizationRequest
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.dataset_tools import dataset_label_map
 
@@ -26,6 +27,10 @@ def export_detector(
     optimize: bool = True,
     precision: str = "float32",
     auxiliary_outputs: bool = False,
+    calibration: Paths | None = None,
+    calibration_images: int = 300,
+    max_drop: float | None = None,
+    validation: Any = None,
 ) -> str:
     """Export the present weights of a detector, with the Object Detection API's files.
 
@@ -41,13 +46,22 @@ def export_detector(
             "encoded_image_string_tensor" (image files, [batch] strings) or "tf_example".
         dynamic_batch: let image_tensor take any number of images of one size.
         optimize: freeze and fold the graph; otherwise weights stay variables.
-        precision: "float32", or "bfloat16" for CPUs and GPUs with instructions for it.
+        precision: "float32"; "bfloat16" for CPUs and GPUs with instructions for it; or, in format
+            "openvino" and with `calibration`, "int8" for CPUs with VNNI (extra `quantize`).
         auxiliary_outputs: add the predictions of the auxiliary tasks to the outputs.
+        calibration: of "int8": records, images or directories of images like those that the
+            detector will see, such as the training records.
+        calibration_images: maximum number of images of the calibration.
+        max_drop: of "int8": maximum drop of mAP@0.5, in points (hundredths). Layers return to
+            float32 until it holds, which evaluates the detector many times. None for no limit.
+        validation: dataset of `max_drop`, as for `evaluate_detector`; None for the validation
+            records of the configuration.
 
     Returns:
         The path of the model: the directory saved_model, or the file. `load_detector` takes it.
 
     Raises:
+        FileNotFoundError: a file of the calibration does not exist, or a directory has no image.
         ValueError: the detector is an export, an option is unsupported, a package is not
             installed, or `output_dir` is a file or the directory of a training.
 
@@ -66,7 +80,8 @@ def export_detector(
         format=format,
         auxiliary_outputs=auxiliary_outputs,
     )
-    return export_with_options(detector, output_dir, options)
+    request = QuantizationRequest(calibration, calibration_images, max_drop, validation)
+    return export_with_options(detector, output_dir, options, request)
 
 
 def make_options(output_dir: str | os.PathLike[str], **options: Any) -> ExportOptions:
@@ -87,7 +102,10 @@ def make_options(output_dir: str | os.PathLike[str], **options: Any) -> ExportOp
 
 
 def export_with_options(
-    detector: Detector, output_dir: str | os.PathLike[str], options: ExportOptions
+    detector: Detector,
+    output_dir: str | os.PathLike[str],
+    options: ExportOptions,
+    quantization: QuantizationRequest | None = None,
 ) -> str:
     """Export a detector; see `export_detector`.
 
@@ -95,13 +113,18 @@ def export_with_options(
         detector: see `export_detector`.
         output_dir: see `export_detector`.
         options: result of `make_options`.
+        quantization: calibration of precision "int8".
     """
     from object_detection_mtl.export import saved_model
 
     model = detector.require_model("export it")
     assert detector.config is not None
     directory = os.path.expanduser(os.fspath(output_dir))
-    with tempfile.TemporaryDirectory() as scratch:
+    request = quantization or QuantizationRequest()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        request.prepared(detector, options) as calibration,
+    ):
         saved_model.export_detector(
             model,
             directory,
@@ -109,6 +132,7 @@ def export_with_options(
             options=options,
             label_map_path=_label_map_of(detector, Path(scratch)),
             checkpoint=detector.source,
+            calibration=calibration,
         )
     return os.path.join(directory, saved_model.FILES[options.format][0])
 

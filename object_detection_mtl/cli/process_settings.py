@@ -16,6 +16,8 @@ import os
 import sys
 from pathlib import Path
 
+from object_detection_mtl import cpu_features
+
 MALLOC_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 # Parameters of mallopt in glibc's malloc.h: free memory at the end of the heap beyond the first is
 # returned to the system; allocations larger than the second get pages of their own, which are
@@ -25,7 +27,6 @@ _NEVER = 2**31 - 1
 
 LOG_LEVEL_SETTING = "TF_CPP_MIN_LOG_LEVEL"
 ONEDNN_SETTING = "TF_ENABLE_ONEDNN_OPTS"
-_CPU_INFO = Path("/proc/cpuinfo")
 # Abseil's function SetMinLogLevel in TensorFlow 2.20.
 _FRAMEWORK_LIBRARY = "libtensorflow_framework.so.2"
 _SET_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
@@ -69,7 +70,7 @@ def use_onednn() -> bool:
     """
     if ONEDNN_SETTING in os.environ or "tensorflow" in sys.modules:
         return False
-    if not _cpu_has(_REQUIRED_FEATURE):
+    if not cpu_features.cpu_has(_REQUIRED_FEATURE):
         return False
     os.environ[ONEDNN_SETTING] = "1"
     return True
@@ -142,12 +143,3 @@ def _has_gpu_driver() -> bool:
     except OSError:
         return False
     return True
-
-
-def _cpu_has(feature: str) -> bool:
-    """Return whether /proc/cpuinfo lists the feature; False where there is no such file."""
-    try:
-        lines = _CPU_INFO.read_text().splitlines()
-    except OSError:
-        return False
-    return any(feature in line.split() for line in lines if line.startswith("flags"))

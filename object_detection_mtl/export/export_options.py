@@ -10,7 +10,8 @@ from object_detection_mtl.export.serving_inputs import InputType, find_input_typ
 
 FLOAT32 = "float32"
 BFLOAT16 = "bfloat16"
-PRECISIONS = (FLOAT32, BFLOAT16)
+INT8 = "int8"
+PRECISIONS = (FLOAT32, BFLOAT16, INT8)
 SAVED_MODEL = "saved_model"
 ONNX = "onnx"
 OPENVINO = "openvino"
@@ -27,7 +28,8 @@ class ExportOptions:
         dynamic_batch: Let image_tensor take any number of images of one size, not just one.
         optimize: Freeze and fold the graph (`freezing`); otherwise it is the detector's own graph,
             with variables.
-        precision: Precision of the convolutions, one of PRECISIONS (`bfloat16_convolutions`).
+        precision: Precision of the convolutions, one of PRECISIONS (`bfloat16_convolutions`,
+            `openvino_quantization`); INT8 for OpenVINO only.
         format: One of FORMATS. ONNX (`onnx_conversion`) and OpenVINO (`openvino_conversion`) are
             converted from the frozen graph, ONNX in float32, and take arrays.
         auxiliary_outputs: Also serve the predictions of the auxiliary tasks, by their names.
@@ -64,6 +66,11 @@ class ExportOptions:
             )
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}, expected one of {', '.join(FORMATS)}")
+        if self.precision == INT8 and self.format != OPENVINO:
+            raise ValueError(
+                f"precision {INT8!r} is unsupported in format {self.format!r}; export it with "
+                f"--format={OPENVINO} (in Python: format={OPENVINO!r})"
+            )
         if self.format != SAVED_MODEL:
             self._check_converted_format(input_type)
 

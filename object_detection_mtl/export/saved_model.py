@@ -16,6 +16,7 @@ one operation where the file system has it. Other files of the directory are kep
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import uuid
@@ -28,16 +29,22 @@ from absl import logging
 from object_detection_mtl import output_lock, output_paths
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.export import directory_exchange
+from object_detection_mtl.export.calibration import Calibration
 from object_detection_mtl.export.export_metadata import describe_export, write_metadata
 from object_detection_mtl.export.export_options import (
-    FLOAT32,
+    BFLOAT16,
+    INT8,
     ONNX,
     OPENVINO,
     SAVED_MODEL,
     ExportOptions,
 )
 from object_detection_mtl.export.exported_module import DetectionModule
-from object_detection_mtl.export.formats import onnx_conversion, openvino_conversion
+from object_detection_mtl.export.formats import (
+    onnx_conversion,
+    openvino_conversion,
+    openvino_quantization,
+)
 from object_detection_mtl.export.graph.freezing import optimize_module
 from object_detection_mtl.export.warmup_request import write_warmup_request
 
@@ -68,6 +75,7 @@ def export_detector(
     options: ExportOptions | None = None,
     label_map_path: str | None = None,
     checkpoint: str = "",
+    calibration: Calibration | None = None,
 ) -> None:
     """Export a detector.
 
@@ -78,6 +86,7 @@ def export_detector(
         options: Options of the export; None for the default.
         label_map_path: Label map to copy into the SavedModel, or None.
         checkpoint: Prefix of the checkpoint of the weights, for the metadata.
+        calibration: Of precision INT8.
 
     Raises:
         ValueError: The output directory belongs to a training run or is a file.
@@ -89,6 +98,8 @@ def export_detector(
     options = options or ExportOptions()
     if options.format in _CONVERTED_FORMATS:
         _CONVERTED_FORMATS[options.format].require_converter()
+    if options.precision == INT8:
+        openvino_quantization.require_quantizer()
     module = DetectionModule(detector, options)
     if "://" not in output_directory:
         # The directory itself is replaced, not a link to it.
@@ -105,6 +116,7 @@ def export_detector(
             options=options,
             label_map_path=label_map_path,
             checkpoint=checkpoint,
+            calibration=calibration,
         )
 
 
@@ -178,6 +190,7 @@ def _write_parts(
     options: ExportOptions,
     label_map_path: str | None,
     checkpoint: str,
+    calibration: Calibration | None,
 ) -> None:
     _write_checkpoint(detector, directory, config_text)
     description = describe_export(
@@ -189,10 +202,16 @@ def _write_parts(
     )
     if options.format in _CONVERTED_FORMATS:
         conversion = _CONVERTED_FORMATS[options.format]
-        precision = {} if options.precision == FLOAT32 else {"precision": options.precision}
-        conversion.write_model(
-            conversion.convert_module(module, **precision), directory, description
-        )
+        precision = {"precision": BFLOAT16} if options.precision == BFLOAT16 else {}
+        converted = conversion.convert_module(module, **precision)
+        if options.precision == INT8:
+            assert calibration is not None
+            converted, summary = openvino_quantization.quantize_model(converted, calibration)
+            description["quantization"] = dataclasses.asdict(summary)
+            print(summary, flush=True)
+            if warning := openvino_quantization.describe_cpu():
+                print(f"warning: {warning}", flush=True)
+        conversion.write_model(converted, directory, description)
         return
     served: Any = module
     if options.optimize:

@@ -43,6 +43,11 @@ def from_exported_model(path: str) -> StagedPredictor:
     return _staged_predictor(model.run, spec.dtype, batching_error)
 
 
+def from_function(run: ModelFunction) -> StagedPredictor:
+    """Return the predictor of a model as a function of arrays, which takes uint8 images."""
+    return _staged_predictor(run)
+
+
 def from_detector_in_engine(
     detector: Any, engine: str, precision: str, image: Callable[[], np.ndarray]
 ) -> StagedPredictor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from object_detection_mtl import jobs, model_main_tf2
+from object_detection_mtl import cpu_features, jobs, model_main_tf2
 from object_detection_mtl.cli import process_settings
 from object_detection_mtl.training.run_options import TrainingResult
 from tests import command_line, processes
@@ -185,9 +185,9 @@ def test_cpu_without_avx2(tmp_path, monkeypatch, text):
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     path = tmp_path / "cpuinfo"
     path.write_text(text)
-    monkeypatch.setattr(process_settings, "_CPU_INFO", path)
+    monkeypatch.setattr(cpu_features, "CPU_INFO", path)
     assert not process_settings.use_onednn()
-    monkeypatch.setattr(process_settings, "_CPU_INFO", tmp_path / "none")
+    monkeypatch.setattr(cpu_features, "CPU_INFO", tmp_path / "none")
     assert not process_settings.use_onednn()
     assert process_settings.ONEDNN_SETTING not in os.environ
 
@@ -198,7 +198,7 @@ def test_cpu_with_avx2(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nflags\t\t: fpu avx avx2 fma\n")
-    monkeypatch.setattr(process_settings, "_CPU_INFO", path)
+    monkeypatch.setattr(cpu_features, "CPU_INFO", path)
     assert process_settings.use_onednn()
     assert os.environ[process_settings.ONEDNN_SETTING] == "1"
 

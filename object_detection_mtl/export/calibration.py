@@ -1,0 +1,71 @@
+"""Images and limits by which an exported model is quantized to int8.
+
+Shape letters: H W an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
+
+DEFAULT_IMAGES = 300
+
+
+@dataclass(frozen=True)
+class AccuracyControl:
+    """Limit of the loss of accuracy; layers return to float32 until it holds.
+
+    Attributes:
+        max_drop: Maximum drop of the score.
+        examples: Examples of the validation set; iterated over several times.
+        score: A model and some of the examples -> score, the higher the better.
+    """
+
+    max_drop: float
+    examples: Iterable[Any]
+    score: Callable[[ModelFunction, Iterable[Any]], float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration of a model: the ranges of its feature maps are measured on these images.
+
+    Attributes:
+        images: Images [H, W, 3] uint8; iterated over several times.
+        source: Where the images are from, for messages.
+        max_images: Maximum number of images.
+        accuracy: Limit of the loss of accuracy; None for no limit.
+    """
+
+    images: Iterable[np.ndarray]
+    source: str
+    max_images: int = DEFAULT_IMAGES
+    accuracy: AccuracyControl | None = None
+
+
+@dataclass(frozen=True)
+class QuantizationSummary:
+    """What a quantization did.
+
+    Attributes:
+        images: Number of images of the calibration.
+        int8_layers: Number of convolutions and matrix products in int8.
+        float32_layers: Number of those in float32.
+        seconds: Wall-clock time.
+    """
+
+    images: int
+    int8_layers: int
+    float32_layers: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"int8: calibrated on {self.images} images in {self.seconds:.0f} s; "
+            f"{self.int8_layers} layers are int8, {self.float32_layers} float32"
+        )
