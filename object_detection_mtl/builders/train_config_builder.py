@@ -64,6 +64,7 @@ def build_model(
         auxiliary_warmup_steps=config.auxiliary_warmup_steps,
         measure_every_n=config.log_gradient_norms_every_n,
         is_shared=[name.startswith(FIRST_STAGE) for name in trained],
+        num_micro_batches=config.num_micro_batches,
     )
     optimizer = optimizer_builder.build(config.optimizer)
     optimizer.rate_multipliers = _rate_multipliers(detector, trained)

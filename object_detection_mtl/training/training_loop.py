@@ -18,7 +18,13 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
-from object_detection_mtl.training import distribution, failures, run_directory, summary_names
+from object_detection_mtl.training import (
+    distribution,
+    failures,
+    micro_batches,
+    run_directory,
+    summary_names,
+)
 from object_detection_mtl.training.checkpointing import RunCheckpoints
 from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.failures import TrainingDataError
@@ -93,6 +99,7 @@ def run_training(
     ):
         with strategy.scope():
             model = make_model()
+            micro_batches.check_divisible(replica_batch, model.step_options.num_micro_batches)
             model.optimizer.build(list(model.trained.values()))
             step = orbit.utils.create_global_step()
             skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name=SKIPPED)

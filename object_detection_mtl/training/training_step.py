@@ -24,7 +24,7 @@ import tensorflow as tf
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.ops import lowering, sampler
 from object_detection_mtl.ops.tensor_shapes import size
-from object_detection_mtl.training import auxiliary_gradients, summary_names
+from object_detection_mtl.training import auxiliary_gradients, micro_batches, summary_names
 from object_detection_mtl.training import gradients as gradient_ops
 from object_detection_mtl.training.optimizers import DetectionOptimizer
 
@@ -95,6 +95,8 @@ class StepOptions:
         measure_every_n: measure the gradients of the loss terms at every n-th step; 0 for none.
         is_shared: whether a trained variable belongs to the shared features, for measuring; one
             for each.
+        num_micro_batches: parts in which losses and gradients of a batch are computed, see
+            `micro_batches`.
     """
 
     seed: int = 0
@@ -109,6 +111,7 @@ class StepOptions:
     auxiliary_warmup_steps: int = 0
     measure_every_n: int = 0
     is_shared: Sequence[bool] = ()
+    num_micro_batches: int = 1
 
 
 class TrainingStep:
@@ -163,8 +166,12 @@ class TrainingStep:
         # No part of the step reads strings (the images' names), and XLA does not support them.
         numbers = {key: value for key, value in batch.items() if value.dtype != tf.string}
         averages = [tf.identity(average.value) for average in self._averages]
-        scalars, gradients, by_term = self._differentiate(
-            numbers, self._seed(step, numbers), self._ramp(step), replicas, measure
+        ramp = self._ramp(step)
+        scalars, gradients, by_term = micro_batches.mean_over_parts(
+            lambda part, seed: self._differentiate(part, seed, ramp, replicas, measure),
+            numbers,
+            self._seed(step, numbers),
+            self.options.num_micro_batches,
         )
         if measure:
             scalars |= self._measured(by_term, replicas)
