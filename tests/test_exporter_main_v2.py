@@ -146,7 +146,7 @@ def test_help_names_every_flag_of_the_od_api():
         [sys.executable, "-m", "object_detection_mtl.exporter_main_v2", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     for flag in (
         "input_type",

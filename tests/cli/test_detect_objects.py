@@ -275,7 +275,7 @@ def test_help_explains_the_output():
         [sys.executable, "-m", "object_detection_mtl.cli.detect_objects", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     for words in ("--images:", "--saved_model_dir:", "detections.json", "The exit code is 1 if"):
         assert words in done.stdout

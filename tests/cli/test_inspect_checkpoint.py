@@ -130,7 +130,7 @@ def test_help():
         [sys.executable, "-m", "object_detection_mtl.cli.inspect_checkpoint", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     for word in ("inspect_checkpoint resnet_v1_101.ckpt", "--pipeline_config_path", "--[no]json"):
         assert word in done.stdout

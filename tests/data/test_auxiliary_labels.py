@@ -71,11 +71,12 @@ def test_labels_are_those_of_the_flipped_boxes(tmp_path):
 
 def test_new_windows_every_epoch_and_the_same_after_a_resume(tmp_path):
     path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
-    epochs = [batch[Groundtruth.window_boxes].numpy() for batch in dataset(path, SMALL).take(3)]
+    windows = LabelMaker((WINDOWS_ONLY,), K)
+    epochs = [batch[Groundtruth.window_boxes].numpy() for batch in dataset(path, windows).take(3)]
     assert not np.array_equal(epochs[0], epochs[1])
-    resumed = first(dataset(path, SMALL, start_example=2))[Groundtruth.window_boxes]
+    resumed = first(dataset(path, windows, start_example=2))[Groundtruth.window_boxes]
     np.testing.assert_array_equal(resumed, epochs[2])
-    other_seed = first(dataset(path, SMALL, seed=1))[Groundtruth.window_boxes]
+    other_seed = first(dataset(path, windows, seed=1))[Groundtruth.window_boxes]
     assert not np.array_equal(other_seed, epochs[0])
 
 
@@ -128,7 +129,7 @@ def test_labels_do_not_depend_on_the_images_that_they_are_made_with(tmp_path):
 def test_surplus_boxes_still_make_labels(tmp_path):
     """max_number_of_boxes cuts the list; what lies in the image stays there."""
     path = write(tmp_path / "a", example("0", **TWO))
-    batch = first(dataset(path, SMALL, max_boxes=1))
+    batch = first(dataset(path, LabelMaker((CLOSENESS_ONLY, MASK_ONLY), K), max_boxes=1))
     assert batch[Groundtruth.closeness].shape == (1, 1, K + 1)
     np.testing.assert_allclose(batch[Groundtruth.closeness][0, 0], [0, 0, 0, 1])
     assert batch[Groundtruth.edgemask][0, 0].sum() > 16
@@ -143,13 +144,16 @@ def test_only_requested_labels_are_made(tmp_path):
         Groundtruth.closeness,
         Groundtruth.edgemask,
     }
-    assert not everything & first(dataset(path, None)).keys()
+    assert not everything & dataset(path, None).element_spec.keys()
     for task, keys in (
         (WINDOWS_ONLY, everything - {Groundtruth.closeness, Groundtruth.edgemask}),
         (CLOSENESS_ONLY, {Groundtruth.closeness}),
         (MASK_ONLY, {Groundtruth.edgemask}),
     ):
-        assert everything & first(dataset(path, LabelMaker((task,), K))).keys() == keys
+        made = LabelMaker((task,), K).label(decoded(), SIZE, tf.constant([1, 2]))
+        assert made.keys() == keys
+    spec = dataset(path, LabelMaker((CLOSENESS_ONLY,), K)).element_spec
+    assert everything & spec.keys() == {Groundtruth.closeness}
 
 
 @pytest.mark.parametrize("flag", ["crowd", "difficult"])
@@ -197,15 +201,6 @@ def test_an_unknown_source_of_windows_is_refused():
         LabelMaker((WindowLabels(source="GRID"),), K).label(decoded(), SIZE, tf.constant([0, 0]))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20, 20), (31, 200)])
-def test_images_smaller_than_a_window(tmp_path, size):
-    path = write(tmp_path / "a", example("0", size=size, boxes=[[0, 0, 1, 1]]))
-    batch = first(dataset(path, SMALL))
-    for key in (Groundtruth.window_boxes, Groundtruth.window_classes, Groundtruth.edgemask):
-        assert np.isfinite(batch[key]).all()
-    np.testing.assert_allclose(batch[Groundtruth.window_classes][0], [[0, 1, 0, 0]] * 5)
-
-
 BAD_BOXES = {
     "no width": [0.2, 0.3, 0.4, 0.3],
     "inverted": [0.4, 0.3, 0.2, 0.5],
@@ -214,47 +209,61 @@ BAD_BOXES = {
     "not a number": [0.2, float("nan"), 0.4, 0.5],
     "infinite": [0.2, 0.1, float("inf"), 0.5],
 }
+GOOD_BOX = [0.25, 0.25, 0.75, 0.5]
+SMALL_SIZES = [(1, 1), (20, 20), (31, 200)]
 
 
-def test_rows_that_are_not_objects_make_no_label(tmp_path):
-    """A bad box beside a good one changes nothing; alone it leaves an image without object."""
-    good = [0.25, 0.25, 0.75, 0.5]
-    items = [example("good", size=(80, 60), boxes=[good], classes=[2])]
+@pytest.fixture(scope="module")
+def unusual(tmp_path_factory):
+    """Name -> example, of small images and of boxes that are no objects, from one pipeline."""
+    items = [example("good", size=(80, 60), boxes=[GOOD_BOX], classes=[2])]
     for name, bad in BAD_BOXES.items():
-        items.append(example(name, size=(80, 60), boxes=[bad, good], classes=[1, 2]))
+        items.append(example(name, size=(80, 60), boxes=[bad, GOOD_BOX], classes=[1, 2]))
         items.append(example(f"{name} alone", size=(80, 60), boxes=[bad]))
-    path = write(tmp_path / "a", *items)
-    batches = dataset(path, SMALL, is_training=False)
-    wanted, *others = ({key: value.numpy()[0] for key, value in b.items()} for b in batches)
-    assert len(others) == 2 * len(BAD_BOXES)  # No image is lost.
-    for beside, alone in zip(others[::2], others[1::2], strict=True):
-        for key in (Groundtruth.boxes, Groundtruth.closeness, Groundtruth.edgemask):
-            np.testing.assert_array_equal(beside[key], wanted[key])
-        assert beside[Groundtruth.num_windows] == 5
-        expected = labels.window_labels([good], [2], beside[Groundtruth.window_boxes], K)
-        np.testing.assert_allclose(beside[Groundtruth.window_classes], expected, atol=1e-6)
-        assert alone[Groundtruth.num_boxes] == 0
-        assert alone[Groundtruth.num_windows] == 1
-        np.testing.assert_array_equal(alone[Groundtruth.window_classes], [[1, 0, 0, 0]] * 5)
-        assert not alone[Groundtruth.edgemask][0].any()
+    items += [example(f"{size}", size=size, boxes=[[0, 0, 1, 1]]) for size in SMALL_SIZES]
+    for name, corner in (("inside", [0, 0]), ("beyond", [-0.5, -9])):
+        items.append(example(name, size=(80, 60), boxes=[[*corner, 0.5, 0.25]], classes=[2]))
+    path = write(tmp_path_factory.mktemp("unusual") / "a", *items)
+    batches = [
+        {key: value.numpy()[0] for key, value in batch.items()}
+        for batch in dataset(path, SMALL, is_training=False)
+    ]
+    assert len(batches) == len(items)  # No image is lost.
+    return {batch[Batch.image_id].decode(): batch for batch in batches}
 
 
-def test_a_box_that_reaches_beyond_the_image_counts_with_its_inside(tmp_path):
-    path = write(
-        tmp_path / "a",
-        example("inside", size=(80, 60), boxes=[[0, 0, 0.5, 0.25]], classes=[2]),
-        example("beyond", size=(80, 60), boxes=[[-0.5, -9, 0.5, 0.25]], classes=[2]),
-    )
-    batch = first(dataset(path, SMALL, batch_size=2, shuffle=False))
+@pytest.mark.parametrize("size", SMALL_SIZES)
+def test_images_smaller_than_a_window(unusual, size):
+    found = unusual[f"{size}"]
+    for key in (Groundtruth.window_boxes, Groundtruth.window_classes, Groundtruth.edgemask):
+        assert np.isfinite(found[key]).all()
+    np.testing.assert_allclose(found[Groundtruth.window_classes], [[0, 1, 0, 0]] * 5)
+
+
+@pytest.mark.parametrize("name", BAD_BOXES)
+def test_rows_that_are_not_objects_make_no_label(unusual, name):
+    """A bad box beside a good one changes nothing; alone it leaves an image without object."""
+    beside, alone = unusual[name], unusual[f"{name} alone"]
     for key in (Groundtruth.boxes, Groundtruth.closeness, Groundtruth.edgemask):
-        np.testing.assert_array_equal(batch[key][1], batch[key][0])
+        np.testing.assert_array_equal(beside[key], unusual["good"][key])
+    assert beside[Groundtruth.num_windows] == 5
+    expected = labels.window_labels([GOOD_BOX], [2], beside[Groundtruth.window_boxes], K)
+    np.testing.assert_allclose(beside[Groundtruth.window_classes], expected, atol=1e-6)
+    assert alone[Groundtruth.num_boxes] == 0
+    assert alone[Groundtruth.num_windows] == 1
+    np.testing.assert_array_equal(alone[Groundtruth.window_classes], [[1, 0, 0, 0]] * 5)
+    assert not alone[Groundtruth.edgemask][0].any()
 
 
-@pytest.mark.parametrize("number", [0, K + 1, -3])
-def test_a_class_out_of_range_is_named(tmp_path, number):
-    path = write(tmp_path / "a", example("7", boxes=TWO["boxes"], classes=[1, number]))
+def test_a_box_that_reaches_beyond_the_image_counts_with_its_inside(unusual):
+    for key in (Groundtruth.boxes, Groundtruth.closeness, Groundtruth.edgemask):
+        np.testing.assert_array_equal(unusual["beyond"][key], unusual["inside"][key])
+
+
+def test_a_class_out_of_range_is_named(tmp_path):
+    path = write(tmp_path / "a", example("7", boxes=TWO["boxes"], classes=[1, K + 1]))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"outside 1\.\.3(?s:.*)7"):
-        first(dataset(path, SMALL))
+        first(dataset(path, LabelMaker((CLOSENESS_ONLY,), K)))
 
 
 def test_labels_after_crops_are_those_of_what_is_left(tmp_path):

@@ -238,7 +238,7 @@ def test_two_annotations_of_one_image_are_refused(tmp_path):
 
 def run(*arguments):
     command = [sys.executable, "-m", "object_detection_mtl.dataset_tools.create_pascal_tf_record"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_help_answers_at_once_and_lists_the_flags():

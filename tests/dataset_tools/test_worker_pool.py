@@ -128,7 +128,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     assert parent.pid not in workers
     parent.kill()
     parent.communicate()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LONG_WAIT
     while time.monotonic() < deadline and any(map(is_alive, workers)):
         time.sleep(0.05)
     assert not any(map(is_alive, workers))

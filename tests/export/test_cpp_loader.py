@@ -30,7 +30,7 @@ def run(directory, request, answer):
     request_path.write_text(json.dumps(request | names))
     arguments = [cpp_loader.__file__, LIBRARY, directory, request_path, answer]
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=300
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=600
     )
     return np.load(answer) if done.returncode == 0 else done.stderr
 

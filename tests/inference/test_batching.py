@@ -117,7 +117,7 @@ def test_results_are_in_the_order_of_the_items():
 
 
 def test_several_threads_work_in_parallel():
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     results = batching.map_in_threads(iter(range(4)), lambda item: both.wait() >= 0, 2)
     assert [result for _, result in results] == [True] * 4
 

@@ -367,7 +367,7 @@ detect_files(killed, files, options)
 def test_a_killed_run_is_resumed(tmp_path):
     record = write_record(tmp_path / "a.record", [11, 12, 14, 15])
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(record), str(tmp_path / "out")], timeout=120
+        [sys.executable, "-c", KILLED, str(record), str(tmp_path / "out")], timeout=600
     )
     assert killed.returncode == -signal.SIGKILL
     looked_at = []
