@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 # Without a terminal, a line at least this often besides one per logged block.
 SECONDS_BETWEEN_LINES = 30.0
+# A training that waits longer for its input is told so.
+_NOTED_INPUT_WAIT = 0.1
 
 
 class TrainingProgress:
@@ -39,7 +41,8 @@ class TrainingProgress:
         """
         self._num_steps = num_steps
         self._batch_size = batch_size
-        self._note = note
+        self._other_note = note
+        self._input_wait = 0.0
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
         # The first step compiles; rates are measured from its end.
@@ -82,8 +85,15 @@ class TrainingProgress:
         elif now - self._line_time >= SECONDS_BETWEEN_LINES:
             self._line(step, loss())
 
-    def block_done(self, step: int, loss: float) -> None:
-        """Show a logged block with its mean loss."""
+    def block_done(self, step: int, loss: float, input_wait: float = 0.0) -> None:
+        """Show a logged block.
+
+        Args:
+            step: steps done so far.
+            loss: mean loss of the block.
+            input_wait: fraction of the block's time in which its steps waited for their batch.
+        """
+        self._input_wait = input_wait
         if self._bar is None and step != self._line_step:
             self._line(step, loss)
 
@@ -108,6 +118,12 @@ class TrainingProgress:
         if self._rate_step is None or step <= self._rate_step or seconds <= 0:
             return 0.0
         return (step - self._rate_step) * self._batch_size / seconds
+
+    def _note(self) -> str:
+        waits = ""
+        if self._input_wait > _NOTED_INPUT_WAIT:
+            waits = f"waits for input {self._input_wait:.0%} of the time"
+        return "; ".join(filter(None, (waits, self._other_note())))
 
     def _line(self, step: int, loss: float) -> None:
         last = self._num_steps

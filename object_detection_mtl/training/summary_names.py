@@ -19,6 +19,8 @@ LEARNING_RATE = "learning_rate"
 NONFINITE = "nonfinite"
 SKIPPED_STEPS = "skipped_nonfinite_steps"
 SKIPPED_EXAMPLES = "skipped_corrupt_examples"
+# Fraction of the steps' time in which they waited for their batch.
+INPUT_WAIT = "input_wait"
 STEPS_PER_SECOND = "steps_per_sec"
 INPUT_IMAGES = "train_input_images"
 INPUT_LABELS = "train_input_labels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -86,6 +87,11 @@ class DetectionTrainer(orbit.StandardTrainer):
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
         self._scalars: list[dict[str, tf.Tensor]] = []
+        # Seconds that steps waited for their batch, and the seconds of these steps. The first step
+        # of a run is left out: it compiles.
+        self._waits: list[tf.Tensor] = []
+        self._seconds = 0.0
+        self._is_compiled = False
         self._first: dict[str, tf.Tensor] = {}
 
     @property
@@ -95,7 +101,7 @@ class DetectionTrainer(orbit.StandardTrainer):
 
     def train_loop_begin(self) -> None:
         """Reset the scalars of the block."""
-        self._scalars = []
+        self._scalars, self._waits, self._seconds = [], [], 0.0
 
     def create_train_loop_fn(self) -> Callable[[Any, tf.Tensor], None]:
         """Return the block as a Python loop with a callback between two steps."""
@@ -104,9 +110,13 @@ class DetectionTrainer(orbit.StandardTrainer):
             first = int(self._global_step.numpy())
             last = first + int(num_steps)
             for step in range(first, last):
+                start = time.monotonic()
                 scalars = self._guarded_step(iterator, step, is_last=step == last - 1)
                 if self._is_applied(scalars, step):
                     self._scalars.append(scalars)
+                self._seconds += time.monotonic() - start
+                if not self._is_compiled:
+                    self._waits, self._seconds, self._is_compiled = [], 0.0, True
                 self._accounting.record(step + 1, self._counts)
                 self._after_step(step + 1, functools.partial(float, scalars[summary_names.TOTAL]))
 
@@ -129,6 +139,9 @@ class DetectionTrainer(orbit.StandardTrainer):
             output[name] = float(np.mean(values))
             if not np.isfinite(output[name]):
                 raise NonFiniteError(name, step - 1)
+        if self._waits:
+            waited = sum(map(float, self._waits))
+            output[summary_names.INPUT_WAIT] = min(waited / max(self._seconds, 1e-9), 1.0)
         output[summary_names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
         if self._nonfinite_steps.allowed:
             output[summary_names.SKIPPED_STEPS] = float(self._nonfinite_steps.skipped)
@@ -158,7 +171,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         every = self._training_step.options.measure_every_n
         measure = every > 0 and step % every == 0
         try:
-            scalars, first, counts = self._compiled_step(iterator, wants_images, measure)
+            scalars, first, counts, waited = self._compiled_step(iterator, wants_images, measure)
         except graph_errors.EXPLAINED as error:
             term = non_finite_term(error)
             if term is not None:
@@ -174,6 +187,7 @@ class DetectionTrainer(orbit.StandardTrainer):
                 f"the training data ended in step {step + 1}; the records hold no example"
             ) from error
         self._counts = counts
+        self._waits.append(waited)
         if is_last and self._record_images:
             self._first = first
         return scalars
@@ -200,8 +214,12 @@ class DetectionTrainer(orbit.StandardTrainer):
 
     def _distributed_step(
         self, iterator: Any, wants_images: tf.Tensor, measure: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        batch = next(iterator)
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
+        start = tf.timestamp()
+        with tf.control_dependencies([start]):
+            batch = next(iterator)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            waited = tf.timestamp() - start
         scalars = self._strategy.run(
             self._training_step, args=(batch, self._global_step), kwargs={"measure": measure}
         )
@@ -219,7 +237,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         counts = example_accounting.step_counts(
             self._strategy, batch, self._accounting.num_pipelines, self._accounting.pipeline
         )
-        return sums, first, counts
+        return sums, first, counts, waited
 
 
 def _displayable(inputs: np.ndarray) -> np.ndarray:

@@ -349,7 +349,8 @@ class _Run:
             self._draw_labels_once()
         step = int(self._step.numpy())
         if summary_names.TOTAL in output:  # It is missing if every step was skipped.
-            self._progress.block_done(step, output[summary_names.TOTAL])
+            wait = output.get(summary_names.INPUT_WAIT, 0.0)
+            self._progress.block_done(step, output[summary_names.TOTAL], wait)
             self._explosion.check(step, output[summary_names.TOTAL])
         if step % self._options.checkpoint_every_n == 0:
             self._at_checkpoint(step, self._save())

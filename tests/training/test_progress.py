@@ -49,6 +49,17 @@ def test_an_evaluation_counts_in_the_time_left_but_not_in_the_throughput():
     ]
 
 
+def test_a_training_that_waits_for_its_input_says_so():
+    progress, stream, clock = make(num_steps=20)
+    progress.step_done(1, never)
+    for step, wait in ((3, 0.05), (5, 0.625)):
+        clock.now += 2.0
+        progress.block_done(step, 1.0, wait)
+    lines = stream.getvalue().splitlines()[1:]
+    assert lines[0].endswith("left")
+    assert lines[1].endswith("left  waits for input 62% of the time")
+
+
 def test_slow_steps_get_lines_between_the_blocks():
     progress, stream, clock = make(num_steps=4, start=1)
     for step in (2, 3, 4):

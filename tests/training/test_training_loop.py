@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,7 @@ def test_tensorboard_has_the_od_apis_names(tmp_path):
         "UnweightedLoss/RPNLoss/localization_loss",
         "UnweightedLoss/BoxClassifierLoss/classification_loss",
         "gradient_norm",
+        "input_wait",
         "learning_rate",
         "steps_per_sec",
         "train_input_images",
@@ -174,6 +176,23 @@ def test_tensorboard_has_the_od_apis_names(tmp_path):
     assert result.metrics["Loss/total_loss"] == pytest.approx(2 * means[1] + 0.5)
     # An image summary holds width, height and the images.
     assert found["train_input_images"] == {3: 2 + 2, 6: 2 + 2}
+
+
+def test_the_time_that_steps_wait_for_their_batch(tmp_path):
+    def slow(batch_size, start_example):
+        def wait(value):
+            time.sleep(0.2)
+            return value
+
+        def delayed(batch):
+            value = tf.numpy_function(wait, [batch[Batch.inputs]], tf.float32)
+            return {**batch, Batch.inputs: tf.ensure_shape(value, batch[Batch.inputs].shape)}
+
+        return dataset(batch_size, start_example).map(delayed)
+
+    result, _, _ = train(tmp_path / "slow", 4, log_every_n=2, data=slow)
+    assert result.metrics["input_wait"] > 0.5
+    assert scalars(tmp_path / "slow")["input_wait"].keys() == {2, 4}
 
 
 def test_learning_rate_and_no_images(tmp_path):
