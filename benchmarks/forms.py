@@ -12,7 +12,9 @@ import tensorflow as tf
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.export_options import ExportOptions
+from object_detection_mtl.export.calibration import Calibration
+from object_detection_mtl.export.export_options import INT8, ExportOptions
+from object_detection_mtl.export.formats import openvino_quantization
 from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
 from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
 
@@ -25,6 +27,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "onnxruntime": {"format": "onnx"},
     "openvino": {"format": "openvino"},
     "openvino bfloat16": {"format": "openvino", "precision": "bfloat16"},
+    "openvino int8": {"format": "openvino", "precision": "int8"},
 }
 FORMS = TENSORFLOW | ENGINES
 
@@ -35,6 +38,8 @@ def installed_forms() -> list[str]:
     for form in ENGINES:
         try:
             runtime_conversion.require_conversion(form.split()[0])
+            if ENGINES[form].get("precision") == INT8:
+                openvino_quantization.require_quantizer()
         except ValueError as error:
             print(f"{form}: skipped, {error}", flush=True)
         else:
@@ -71,12 +76,16 @@ def export_forms(
 
 
 def export_untrained(config: Any, root: str, forms: Sequence[str]) -> dict[str, str]:
-    """Export a config's model with random weights, as `export_forms`."""
+    """Export a config's model with random weights, as `export_forms`; int8 by images of noise."""
+    noise = [*np.random.RandomState(0).randint(0, 256, (2, 300, 400, 3)).astype(np.uint8)]
+    calibration = Calibration(noise, "noise", len(noise))
     detector = model_builder.build(config.model, is_training=False)
 
     def write(directory: str, options: ExportOptions) -> None:
         text = pipeline.to_text(config)
-        saved_model.export_detector(detector, directory, config_text=text, options=options)
+        saved_model.export_detector(
+            detector, directory, config_text=text, options=options, calibration=calibration
+        )
 
     return export_forms(write, root, forms)
 

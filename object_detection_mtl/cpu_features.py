@@ -7,6 +7,7 @@ from pathlib import Path
 CPU_INFO = Path("/proc/cpuinfo")
 # Sums of four products of 8-bit integers in one instruction, in 32 bits: x86 and Arm.
 _INT8_FEATURES = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
+_BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def cpu_has(feature: str) -> bool:
@@ -21,3 +22,8 @@ def cpu_has(feature: str) -> bool:
 def has_int8_products() -> bool:
     """Return whether the CPU has instructions for products of 8-bit integers (VNNI)."""
     return any(cpu_has(feature) for feature in _INT8_FEATURES)
+
+
+def has_bfloat16_products() -> bool:
+    """Return whether the CPU has instructions for products in bfloat16."""
+    return any(cpu_has(feature) for feature in _BFLOAT16_FEATURES)

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from object_detection_mtl.api import detector_export, model_loading
+from object_detection_mtl.api.quantization import QuantizationRequest
 from object_detection_mtl.builders import (
     evaluation_builder,
     input_reader_builder,
@@ -272,6 +273,7 @@ def export(
     checkpoint_path: str,
     output_directory: str,
     options: ExportOptions | None = None,
+    quantization: QuantizationRequest | None = None,
 ) -> str:
     """Export a trained detector; see `export.saved_model` for the layout.
 
@@ -280,6 +282,7 @@ def export(
         checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
         output_directory: output; an earlier export in it is replaced.
         options: input type and graph of the SavedModel; None for the default.
+        quantization: calibration of precision "int8".
 
     Returns:
         The prefix of the exported checkpoint.
@@ -291,5 +294,7 @@ def export(
     """
     saved_model.check_output_directory(output_directory)
     detector = model_loading.load_detector(checkpoint_path, config=config)
-    detector_export.export_with_options(detector, output_directory, options or ExportOptions())
+    detector_export.export_with_options(
+        detector, output_directory, options or ExportOptions(), quantization
+    )
     return detector.source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     SingleImage = str | os.PathLike[str] | Image.Image | np.ndarray
 
-# Return an image -> the predictor; the image is read only where the runtime is chosen by it.
-MakePredictor = Callable[[Callable[[], np.ndarray]], "StagedPredictor"]
+# Return images -> the predictor; images are read only where the runtime is chosen by them.
+MakePredictor = Callable[[Callable[[], Iterable[np.ndarray]]], "StagedPredictor"]
 
 
 class Detector:
@@ -251,18 +251,18 @@ class Detector:
         from object_detection_mtl.inference import detection_run
         from object_detection_mtl.inference.sources import image_stream
 
-        staged = self.predictor(lambda: image_stream.first_image(files))
+        staged = self.predictor(lambda: image_stream.readable_images(files))
         return detection_run.detect_files(staged, files, options)
 
-    def predictor(self, first_image: Callable[[], np.ndarray]) -> StagedPredictor:
+    def predictor(self, images: Callable[[], Iterable[np.ndarray]]) -> StagedPredictor:
         """Return the function that detects in images; made once.
 
         Args:
-            first_image: returns an image [height, width, 3] uint8, by which the engine "auto"
-                chooses a runtime.
+            images: returns images [height, width, 3] uint8, by which the engine "auto" chooses a
+                runtime.
         """
         if self._predictor is None:
-            self._predictor = self._make_predictor(first_image)
+            self._predictor = self._make_predictor(images)
         return self._predictor
 
     def require_model(self, purpose: str) -> TwoStageDetector:
@@ -286,7 +286,7 @@ class Detector:
         from object_detection_mtl.inference.predictor import check_batch_size
 
         first = next(images)
-        staged = self.predictor(lambda: first.pixels)
+        staged = self.predictor(lambda: [first.pixels])
         check_batch_size(staged, batch_size)
         stream = (
             (image, staged.prepare(image.pixels), image.pixels.nbytes)

@@ -121,7 +121,7 @@ def detector_of_config(
     if draw_weights:
         first_weights.draw(model, config.train_config.seed)
     return Detector(
-        lambda first_image: predictor.from_detector(model),
+        lambda images: predictor.from_detector(model),
         model=model,
         config=config,
         class_names=class_names,

@@ -190,7 +190,7 @@ def _evaluate(
         evaluation = evaluation_builder.build_evaluation(
             config,
             output_dir,
-            predict=lambda image: detector.predictor(lambda: image)(image),
+            predict=lambda image: detector.predictor(lambda: [image])(image),
             on_train_data=on_train_data,
             report=report,
         )

@@ -16,6 +16,7 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.config.errors import suggestion
 
 if TYPE_CHECKING:
+    from object_detection_mtl.export.runtimes.runtime_choice import AutoOptions
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 _TENSORFLOW, _FLOAT32 = "tensorflow", "float32"
@@ -28,6 +29,8 @@ def load_detector(
     class_names: Mapping[int, str] | Sequence[str] | None = None,
     engine: str | None = None,
     precision: str = _FLOAT32,
+    auto_candidates: Sequence[str | os.PathLike[str]] = (),
+    auto_max_difference: float = 0.0,
 ) -> Detector:
     """Return a trained detector.
 
@@ -44,6 +47,11 @@ def load_detector(
             image. All but TensorFlow convert the checkpoint. Default: TensorFlow, or the runtime
             of the file.
         precision: "float32", or "bfloat16" for convolutions in OpenVINO.
+        auto_candidates: of the engine "auto": further exports to compare, such as int8 ones
+            (model.xml, model.onnx or their directory). model.xml and model.onnx beside a SavedModel
+            are compared anyway.
+        auto_max_difference: of the engine "auto": the detections on the first 8 images may differ
+            so much from TensorFlow's, from 0 (equal) to 1 (nothing in common).
 
     Returns:
         The detector. One of a checkpoint can also be trained, evaluated and exported.
@@ -64,9 +72,10 @@ def load_detector(
         files = model_search.find_checkpoint(path)
     else:
         files = _find_model(path, converts=engine not in (None, _TENSORFLOW))
+    auto = _auto_options(path, engine, auto_candidates, auto_max_difference)
     if files.kind is ModelKind.CHECKPOINT:
         resolved = _config_of(files, config)
-        return _from_checkpoint(files, resolved, names, engine or _TENSORFLOW, precision)
+        return _from_checkpoint(files, resolved, names, engine or _TENSORFLOW, precision, auto)
     return _from_export(files, names, engine, precision)
 
 
@@ -145,6 +154,7 @@ def _from_checkpoint(
     class_names: Mapping[int, str] | None,
     engine: str,
     precision: str,
+    auto: AutoOptions | None,
 ) -> Detector:
     from object_detection_mtl.export.runtimes import runtime_conversion
 
@@ -156,21 +166,50 @@ def _from_checkpoint(
     if engine == _TENSORFLOW:
         return detector
     return Detector(
-        _in_engine(detector.model, engine, precision),
+        _in_engine(detector.model, engine, precision, auto),
         model=detector.model,
         config=config,
         class_names=detector.class_names,
         source=detector.source,
-        version=f"{detector.version} {engine} {precision}",
+        version=f"{detector.version} {engine} {precision}{f' {auto}' if auto else ''}",
         engine=engine,
         precision=precision,
     )
 
 
-def _in_engine(model: Any, engine: str, precision: str) -> MakePredictor:
+def _in_engine(model: Any, engine: str, precision: str, auto: AutoOptions | None) -> MakePredictor:
     from object_detection_mtl.inference import runtime_predictor
 
-    return functools.partial(runtime_predictor.from_detector_in_engine, model, engine, precision)
+    return functools.partial(
+        runtime_predictor.from_detector_in_engine, model, engine, precision, auto
+    )
+
+
+def _auto_options(
+    path: str | os.PathLike[str],
+    engine: str | None,
+    candidates: Sequence[str | os.PathLike[str]],
+    max_difference: float,
+) -> AutoOptions | None:
+    """Return the options of the engine "auto"; None for another engine.
+
+    Raises:
+        FileNotFoundError: a candidate does not exist.
+        ValueError: a candidate is no model.xml or model.onnx, or options of "auto" are given with
+            another engine.
+    """
+    if engine != "auto":
+        if candidates or max_difference:
+            name = "auto_candidates" if candidates else "auto_max_difference"
+            raise ValueError(f"{name} is for engine 'auto', not for {engine or _TENSORFLOW!r}")
+        return None
+    from object_detection_mtl.export.runtimes.runtime_choice import AutoOptions
+
+    exported = model_search.find_exported_model(path)
+    found = [model_search.find_exported_file(candidate) for candidate in candidates]
+    if exported is not None and exported.config_path is not None:
+        found += model_search.exported_files_in(exported.config_path.parent)
+    return AutoOptions(tuple(dict.fromkeys(found)), max_difference)
 
 
 def _names_beside(files: ModelFiles, config: TrainEvalPipelineConfig) -> dict[int, str]:
@@ -210,7 +249,7 @@ def _from_export(
         staged = runtime_predictor.from_exported_model(files.path)
         names = class_names or model_files.names_from_exported_model(files.path)
     return Detector(
-        lambda first_image: staged,
+        lambda images: staged,
         config=config,
         class_names=names,
         source=files.path,

@@ -81,7 +81,21 @@ def _define_model_flags() -> None:
         "Runtime that computes the detector. Default: TensorFlow, or the runtime of "
         "--exported_model. Other engines convert the model first; for a SavedModel they convert "
         "the checkpoint and pipeline.config that were exported beside it. auto takes the fastest "
-        "installed engine whose detections equal TensorFlow's on the first image.",
+        "installed engine whose detections equal TensorFlow's on the first image, or are within "
+        "--auto_max_difference of them.",
+    )
+    flags.DEFINE_multi_string(
+        "auto_candidates",
+        [],
+        "--engine=auto: further exports to compare, such as int8 and bfloat16 ones: model.xml, "
+        "model.onnx or their directory. Those beside --saved_model_dir are compared anyway.",
+    )
+    flags.DEFINE_float(
+        "auto_max_difference",
+        0.0,
+        "--engine=auto: the detections on the first 8 images may differ so much from TensorFlow's, "
+        "from 0 (equal) to 1 (nothing in common).",
+        lower_bound=0,
     )
     flags.DEFINE_enum(
         "engine_precision",
@@ -204,8 +218,19 @@ def _check_model_flags() -> None:
 
 
 def _check_engine_flags() -> None:
-    from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
+    from object_detection_mtl.api import model_search
+    from object_detection_mtl.export.runtimes import (
+        runtime_choice,
+        runtime_conversion,
+        runtime_models,
+    )
 
+    for name in ("auto_candidates", "auto_max_difference"):
+        if FLAGS[name].value and FLAGS.engine != runtime_choice.AUTO:
+            raise ValueError(f"--{name} is for --engine=auto; drop it or give --engine=auto")
+    runtime_choice.AutoOptions(max_difference=FLAGS.auto_max_difference)
+    for path in FLAGS.auto_candidates:
+        model_search.find_exported_file(path)
     if FLAGS.exported_model:
         engine = runtime_models.engine_of_file(FLAGS.exported_model)
         if FLAGS.engine not in (None, engine):
@@ -285,6 +310,8 @@ def _load_detector() -> Detector:
         class_names=_given_names(),
         engine=FLAGS.engine,
         precision=FLAGS.engine_precision,
+        auto_candidates=FLAGS.auto_candidates,
+        auto_max_difference=FLAGS.auto_max_difference,
     )
 
 

@@ -46,6 +46,6 @@ def find_model(path: str) -> LoadableModel | None:
         from object_detection_mtl.api import model_loading
 
         # Only the engine "auto" reads the first image.
-        return model_loading.load_detector(path).predictor(lambda: np.zeros((1, 1, 3), np.uint8))
+        return model_loading.load_detector(path).predictor(lambda: [np.zeros((1, 1, 3), np.uint8)])
 
     return LoadableModel(load, files.version)

@@ -203,7 +203,7 @@ def make_engine_infer_fn(
         engine,
         lambda: InputsModule(detector, dataset.element_spec),
         precision=precision,
-        sample=lambda: arrays(next(iter(dataset.take(1)))),
+        samples=lambda: (arrays(batch) for batch in dataset.take(1)),
     )
 
     def infer(batch: Mapping[str, Any]) -> Mapping[str, Any]:

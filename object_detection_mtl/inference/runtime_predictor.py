@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.exported_module import DetectionModule
 from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
-from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
+from object_detection_mtl.export.runtimes.runtime_choice import AutoOptions, ModelFunction
 from object_detection_mtl.export.runtimes.runtime_models import TENSORFLOW
 from object_detection_mtl.export.serving_inputs import INPUT_NAME
 from object_detection_mtl.inference import predictor
@@ -49,7 +49,11 @@ def from_function(run: ModelFunction) -> StagedPredictor:
 
 
 def from_detector_in_engine(
-    detector: Any, engine: str, precision: str, image: Callable[[], np.ndarray]
+    detector: Any,
+    engine: str,
+    precision: str,
+    auto: AutoOptions | None,
+    images: Callable[[], Iterable[np.ndarray]],
 ) -> StagedPredictor:
     """Return the predictor of a detector with loaded weights in an engine.
 
@@ -57,7 +61,8 @@ def from_detector_in_engine(
         detector: With loaded weights.
         engine: See `runtime_conversion.function_in_engine`.
         precision: See `runtime_conversion.function_in_engine`.
-        image: Return an image [H, W, 3] uint8 of the input, by which engine 'auto' chooses.
+        auto: See `runtime_conversion.function_in_engine`.
+        images: Return images [H, W, 3] uint8 of the input, by which engine 'auto' chooses.
 
     Raises:
         ValueError: The engine is unknown, not installed, or lacks the precision.
@@ -69,7 +74,8 @@ def from_detector_in_engine(
         engine,
         lambda: DetectionModule(detector, ExportOptions(dynamic_batch=True)),
         precision=precision,
-        sample=lambda: {INPUT_NAME: image()[np.newaxis]},
+        samples=lambda: ({INPUT_NAME: image[np.newaxis]} for image in images()),
+        auto=auto,
     )
     return _staged_predictor(run)
 

@@ -31,7 +31,7 @@ def true_detections(detector):
         return ImageDetections(boxes, np.array([0.9], np.float32), EXAMPLES[number]["labels"])
 
     return odm.Detector(
-        lambda first_image: as_staged_predictor(predict),
+        lambda images: as_staged_predictor(predict),
         config=detector.config,
         class_names=detector.class_names,
         source="model.onnx",

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from object_detection_mtl import cpu_features
 from object_detection_mtl.export.formats import onnx_conversion, openvino_conversion
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.export.runtimes import runtime_choice, runtime_models
-from object_detection_mtl.export.runtimes.runtime_choice import AUTO, ModelFunction
+from object_detection_mtl.export.runtimes.runtime_choice import AUTO, AutoOptions, ModelFunction
 from object_detection_mtl.export.runtimes.runtime_models import (
+    BFLOAT16,
     FLOAT32,
     ONNXRUNTIME,
     OPENVINO,
     TENSORFLOW,
 )
 
+# Images of the input on which AUTO measures differences.
+_COMPARED_IMAGES = 8
 OTHER_ENGINES = (OPENVINO, ONNXRUNTIME)
 _FORMATS: dict[str, Any] = {OPENVINO: openvino_conversion, ONNXRUNTIME: onnx_conversion}
 
@@ -56,7 +61,8 @@ def function_in_engine(
     make_module: MakeModule,
     *,
     precision: str = FLOAT32,
-    sample: Callable[[], Mapping[str, np.ndarray]],
+    samples: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+    auto: AutoOptions | None = None,
 ) -> tuple[str, ModelFunction]:
     """Return the name of the engine, and a module's function in it.
 
@@ -65,7 +71,8 @@ def function_in_engine(
             and the reasons.
         make_module: See `MakeModule`.
         precision: Precision of the convolutions.
-        sample: Return inputs with an image of the dataset, by which AUTO chooses.
+        samples: Return inputs with images of the dataset, by which AUTO chooses.
+        auto: Options of AUTO; None for the default.
 
     Raises:
         ValueError: See `require_conversion`.
@@ -75,12 +82,22 @@ def function_in_engine(
         return engine, _tensorflow_function(make_module())
     if engine != AUTO:
         return engine, convert_to_engine(engine, make_module, precision)
-    makers = {
+    auto = auto or AutoOptions()
+    makers: dict[str, Callable[[], ModelFunction]] = {
         other: functools.partial(_convert_if_installed, other, make_module)
         for other in OTHER_ENGINES
     }
+    if auto.max_difference and cpu_features.has_bfloat16_products():
+        name = f"{OPENVINO} {BFLOAT16}"
+        makers[name] = functools.partial(_convert_if_installed, OPENVINO, make_module, BFLOAT16)
+    for path in auto.candidates:
+        makers[path] = functools.partial(_load_candidate, path)
+    number = _COMPARED_IMAGES if auto.max_difference else 1
     choice, function = runtime_choice.choose_engine(
-        _tensorflow_function(make_module()), makers, sample()
+        _tensorflow_function(make_module()),
+        makers,
+        list(itertools.islice(samples(), number)),
+        auto.max_difference,
     )
     print(choice, flush=True)
     return choice.engine, function
@@ -97,9 +114,26 @@ def convert_to_engine(
         return runtime_models.load_model(os.path.join(directory, conversion.FILE_NAME)).run
 
 
-def _convert_if_installed(engine: str, make_module: MakeModule) -> ModelFunction:
-    require_conversion(engine)
-    return convert_to_engine(engine, make_module)
+def _convert_if_installed(
+    engine: str, make_module: MakeModule, precision: str = FLOAT32
+) -> ModelFunction:
+    require_conversion(engine, precision)
+    return convert_to_engine(engine, make_module, precision)
+
+
+def _load_candidate(path: str) -> ModelFunction:
+    """Return the function of an export, which may take one image at a time."""
+    model = runtime_models.load_model(path)
+    [(name, spec)] = model.inputs.items()
+
+    def run(inputs: Mapping[str, np.ndarray]) -> runtime_models.Arrays:
+        images = inputs[name].astype(spec.dtype)
+        if spec.batch is None:
+            return model.run({name: images})
+        parts = [model.run({name: image[np.newaxis]}) for image in images]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    return run
 
 
 def _tensorflow_function(module: Any) -> ModelFunction:

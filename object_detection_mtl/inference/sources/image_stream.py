@@ -125,24 +125,27 @@ def count_images(source: ImageSource) -> int:
     return number
 
 
-def first_image(files: Iterable[InputFile]) -> np.ndarray:
-    """Return the first readable image [H, W, 3] uint8 of some files.
+def readable_images(files: Iterable[InputFile]) -> Iterator[np.ndarray]:
+    """Yield the readable images [H, W, 3] uint8 of some files.
 
     Raises:
         ValueError: No image is readable.
     """
-    files = list(files)
+    files, is_readable = list(files), False
     labels = [str(file.path) for file in files]
     sources = open_sources(files, ReadingOptions())
     with image_files.ignore_size_warnings():
         for item in stream_images(sources, labels, lambda number: False):
             if isinstance(item, NumberedImage):
                 with contextlib.suppress(ImageError, OSError):
-                    return item.entry.load().pixels
-    raise ValueError(
-        "engine 'auto' needs one readable image to compare the engines; none of the input is "
-        "readable. Name the engine or give other images"
-    )
+                    pixels = item.entry.load().pixels
+                    is_readable = True
+                    yield pixels
+    if not is_readable:
+        raise ValueError(
+            "engine 'auto' needs one readable image to compare the engines; none of the input is "
+            "readable. Name the engine or give other images"
+        )
 
 
 def _is_position_done(is_done: Callable[[int], bool], before: int, position: int) -> bool:

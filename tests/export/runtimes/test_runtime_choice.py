@@ -44,7 +44,7 @@ def test_the_fastest_engine_with_equal_detections_is_chosen():
         "wrong": lambda: engine(0.0, [(0.9, 3, 0)]),
         "absent": unavailable,
     }
-    chosen, run = runtime_choice.choose_engine(engine(0.04), makers, {})
+    chosen, run = runtime_choice.choose_engine(engine(0.04), makers, [{}])
     assert chosen.engine == "openvino"
     assert run({})["num_detections"] == [3]
     line = str(chosen)
@@ -55,9 +55,36 @@ def test_the_fastest_engine_with_equal_detections_is_chosen():
 
 
 def test_tensorflow_is_chosen_if_it_is_the_fastest():
-    chosen, _ = runtime_choice.choose_engine(engine(0.0), {"openvino": lambda: engine(0.02)}, {})
+    chosen, _ = runtime_choice.choose_engine(engine(0.0), {"openvino": lambda: engine(0.02)}, [{}])
     assert chosen.engine == "tensorflow"
     assert chosen.seconds["tensorflow"] < chosen.seconds["openvino"]
+
+
+def test_a_faster_engine_within_the_maximum_difference_is_chosen():
+    """On the mean over all images; the difference of nearly equal scores is a tenth."""
+    near = [(0.8, 1, 0), (0.4, 2, 0.1), (0.24, 1, 0.2)]
+    makers = {
+        "equal": lambda: engine(0.02),
+        "int8": lambda: engine(0.0, near),
+        "wrong": lambda: engine(0.0, [(0.9, 3, 0)]),
+        "infinite": lambda: engine(0.0, [(np.inf, 1, 0)]),
+    }
+    chosen, _ = runtime_choice.choose_engine(engine(0.04), makers, [{}, {}], max_difference=0.2)
+    assert chosen.engine == "int8"
+    # 1 - (0.8 + 0.4 + 0.2) / (0.9 + 0.5 + 0.24)
+    assert chosen.differences == {"int8": pytest.approx(1 - 1.4 / 1.64)}
+    line = str(chosen)
+    assert "equal TensorFlow's or differ by at most 0.2 on 2 images (int8 0.0" in line
+    assert "s with difference 0.146, equal 0.0" in line
+    assert "wrong rejected, difference 1.000; infinite rejected, boxes or scores are n" in line
+    strict, _ = runtime_choice.choose_engine(engine(0.04), makers, [{}, {}])
+    assert strict.engine == "equal"
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_impossible_differences(value):
+    with pytest.raises(ValueError, match="auto_max_difference is .*, expected 0 to less than 1"):
+        runtime_choice.AutoOptions(max_difference=value)
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,13 @@ def test_an_exported_model_and_batches_of_it(tmp_path):
 @pytest.mark.slow
 @needs_openvino
 def test_auto_prints_its_choice_and_the_reasons(tmp_path):
-    _, out = detections(tmp_path / "auto", saved_model(), "--engine=auto")
+    """Installed engines, and exports that take one image at a time."""
+    candidate = exported.export("image_tensor", format="openvino")
+    flags = [f"--auto_candidates={candidate}", "--auto_max_difference=0.05"]
+    _, out = detections(tmp_path / "auto", saved_model(), "--engine=auto", *flags)
     [line, _] = out.splitlines()
-    assert "the fastest on this machine whose detections equal TensorFlow's (" in line
+    assert "detections equal TensorFlow's or differ by at most 0.05 on 3 images (" in line
+    assert re.search(rf"{candidate}/model.xml \d+\.\d+ s", line)
     assert re.search(r"tensorflow \d+\.\d+", line)
     assert re.search(r"openvino \d+\.\d+", line)
 
@@ -143,6 +147,18 @@ def test_a_missing_package(monkeypatch, tmp_path):
             "name the engine",
         ),
         ([], "--exported_model, or --pipeline_config_path and --checkpoint_dir"),
+        (
+            ["--saved_model_dir=a", "--auto_max_difference=0.1"],
+            "--auto_max_difference is for --engine=auto",
+        ),
+        (
+            ["--saved_model_dir=a", "--engine=auto", "--auto_max_difference=1"],
+            "expected 0 to less than 1",
+        ),
+        (
+            ["--saved_model_dir=a", "--engine=auto", "--auto_candidates=none"],
+            "no model.xml or model.onnx at 'none'",
+        ),
     ],
 )
 def test_contradictory_flags(arguments, words, tmp_path):
