@@ -105,7 +105,8 @@ def test_wrong_arguments_are_one_clear_error(detector, options, message):
     [
         ({"format": "onxn"}, "format is 'onxn', expected one of"),
         ({"format": "tflite"}, "is not supported"),
-        ({"precision": "int8"}, "precision is 'int8'"),
+        ({"precision": "int4"}, "precision is 'int4'"),
+        ({"precision": "int8"}, "'int8' is unsupported in format 'saved_model'"),
         ({"input_type": "image"}, "input type 'image'"),
     ],
 )
