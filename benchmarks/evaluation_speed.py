@@ -3,12 +3,14 @@
     python -m benchmarks.evaluation_speed --model_dir=bccd_model --engine=openvino
 
 The loop calls the detector for batches that are already in memory; the evaluation also reads and
-decodes them, keeps its journal, and computes the metrics. Both run in turn, in the same engine.
-Conversion for an engine is not counted.
+decodes them, keeps its journal, and computes the metrics; in TensorFlow also the losses, and those
+of auxiliary tasks. Both run in turn, in the same engine. Conversion for an engine is not counted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import statistics
@@ -60,7 +62,8 @@ def _measured(config: Any, prefix: str, directory: str) -> dict[str, list[float]
     print(f"{sum(len(batch['inputs']) for batch in batches)} images", flush=True)
     seconds: dict[str, list[float]] = {"evaluation": [], "loop": []}
     for _ in range(_ROUNDS.value + 1):
-        step, _ = evaluation.evaluate(prefix)
+        with contextlib.redirect_stdout(io.StringIO()):
+            step, _ = evaluation.evaluate(prefix)
         name = config.eval_input_reader[0].name
         path = Path(directory) / "eval" / name / f"metrics-{step}.json"
         written = json.loads(path.read_text())
@@ -75,8 +78,10 @@ def _measured(config: Any, prefix: str, directory: str) -> dict[str, list[float]
 def main(_: list[str]) -> None:
     """Print the ratio."""
     from object_detection_mtl.checkpoints import checkpoint_search
+    from object_detection_mtl.cli import process_settings
     from object_detection_mtl.config import pipeline
 
+    process_settings.quiet_tensorflow()
     config = pipeline.load(os.path.join(_MODEL_DIR.value, "pipeline.config"), _OVERRIDE.value)
     prefix = checkpoint_search.resolve_checkpoint(_MODEL_DIR.value)
     with tempfile.TemporaryDirectory() as directory:
