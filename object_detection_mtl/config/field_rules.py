@@ -144,6 +144,7 @@ RULES: dict[str, Rule] = {
     "MTL.refine_main_logits_dropout": _BELOW_ONE,
     "MaskPredictor.kernel_size": _COUNT,
     "TrainConfig.batch_size": _COUNT,
+    "TrainConfig.num_micro_batches": _COUNT,
     "TrainConfig.gradient_clipping_by_norm": _NOT_NEGATIVE,
     "TrainConfig.max_number_of_boxes": _COUNT,
     "TrainConfig.merge_multiple_label_boxes": _FALSE_ONE_LABEL,

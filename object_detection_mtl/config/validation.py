@@ -110,6 +110,11 @@ def find_training_problems(config: pipeline_pb2.TrainEvalPipelineConfig) -> list
     for index, step in enumerate(train.data_augmentation_options):
         if step.WhichOneof("preprocessing_step") is None:
             problems.append(f"train_config.data_augmentation_options[{index}]: is empty")
+    if train.num_micro_batches and train.batch_size % train.num_micro_batches:
+        problems.append(
+            f"train_config.num_micro_batches = {train.num_micro_batches}: must divide batch_size = "
+            f"{train.batch_size}"
+        )
     model = config.model.faster_rcnn
     if model.second_stage_batch_size > model.first_stage_max_proposals:
         problems.append(

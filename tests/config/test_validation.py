@@ -28,6 +28,8 @@ def check(*overrides, text=MINIMAL):
             f"{MODEL}.second_stage_batch_size=301",
             "second_stage_batch_size = 301: must be at most first_stage_max_proposals = 300",
         ),
+        ("train_config.num_micro_batches=0", "num_micro_batches = 0: must be at least 1"),
+        ("train_config.num_micro_batches=3", "num_micro_batches = 3: must divide batch_size = "),
         (f"{MODEL}.first_stage_max_proposals=32", "second_stage_batch_size = 64: must be at most"),
         (f"{MODEL}.first_stage_nms_iou_threshold=1.5", r"= 1\.5: must be in \[0, 1\]"),
         (f"{MODEL}.first_stage_nms_iou_threshold=nan", r"= nan: must be in \[0, 1\]"),
