@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from object_detection_mtl.builders import augmentation_builder
 from object_detection_mtl.data import augmentation_policies
-from object_detection_mtl.data.augmentation_policies import POLICIES, make_operation
+from object_detection_mtl.data.augmentation_policies import make_operation
+from object_detection_mtl.data.policy_rows import POLICIES
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.protos import preprocessor_pb2
 from tests.data.augmented import (

@@ -19,6 +19,7 @@ except for one division, and its result is rounded to float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -218,24 +219,34 @@ def uniform_bits(seeds: tf.Tensor, shape: list) -> tf.Tensor:
     The bits are those of `tf.random.stateless_uniform(..., alg="philox")` for each seed, which
     would take more than ten operations for each image; here an image takes one.
     """
-    key = tf.constant([_SCRAMBLING_KEY], tf.uint64)
-    counters = tf.bitcast(tf.cast(seeds, tf.int64), tf.uint64)
-    mixed = _each(lambda counter: _bits(key, counter, [2, 2], tf.uint32), counters, tf.uint32)
-    mixed = tf.bitcast(mixed, tf.uint64)  # [B, 2]
-    counters = tf.stack([tf.zeros_like(mixed[:, 1]), mixed[:, 1]], axis=-1)
-    arguments = tf.concat([mixed[:, :1], counters], axis=-1)
-    return _each(lambda one: _bits(one[:1], one[1:], shape, tf.int32), arguments, tf.int32)
+    # Made once: a graph repeats what is made for each image.
+    two_by_two, each_shape = tf.constant([2, 2]), tf.convert_to_tensor(shape, tf.int32)
+    algorithm, key = tf.constant(_PHILOX), tf.constant([_SCRAMBLING_KEY], tf.uint64)
+
+    def mix(counter: tf.Tensor) -> tf.Tensor:
+        return _random_bits(two_by_two, key, counter, algorithm, tf.uint32)
+
+    def draw(key_and_counter: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        return _random_bits(each_shape, *key_and_counter, algorithm, tf.int32)
+
+    mixed = _each(mix, tf.bitcast(tf.cast(seeds, tf.int64), tf.uint64), tf.uint32)
+    keys, counters = tf.split(tf.bitcast(mixed, tf.uint64), 2, axis=-1)  # each [B, 1]
+    return _each(draw, (keys, tf.concat([tf.zeros_like(counters), counters], axis=-1)), tf.int32)
 
 
-def _each(
-    function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dtype: tf.DType
-) -> tf.Tensor:
-    if rows.shape[0] is None:
+def _each(function: Callable[[Any], tf.Tensor], rows: Any, dtype: tf.DType) -> tf.Tensor:
+    """Return the function of each row of a tensor, or of each row of the tensors of a tuple."""
+    first = tf.nest.flatten(rows)[0]
+    if first.shape[0] is None:
         return tf.map_fn(function, rows, fn_output_signature=dtype)
+    if isinstance(rows, tuple):
+        return tf.stack([function(row) for row in zip(*map(tf.unstack, rows), strict=True)])
     return tf.stack([function(row) for row in tf.unstack(rows)])
 
 
-def _bits(key: tf.Tensor, counter: tf.Tensor, shape: list, dtype: tf.DType) -> tf.Tensor:
+def _random_bits(
+    shape: tf.Tensor, key: tf.Tensor, counter: tf.Tensor, algorithm: tf.Tensor, dtype: tf.DType
+) -> tf.Tensor:
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=shape, key=key, counter=counter, alg=_PHILOX, dtype=dtype
+        shape=shape, key=key, counter=counter, alg=algorithm, dtype=dtype
     )
