@@ -30,13 +30,14 @@ def test_a_misspelt_name_is_an_attribute_error():
         odm.load_detectors  # noqa: B018
 
 
-def test_importing_takes_no_time_and_no_tensorflow():
+def test_importing_imports_no_other_module_and_reading_a_config_no_tensorflow():
     code = (
-        "import sys, time; start = time.perf_counter(); import object_detection_mtl as odm; "
-        "seconds = time.perf_counter() - start; "
+        "import sys; import object_detection_mtl as odm; "
+        "print([m for m in sys.modules if m.startswith('object_detection_mtl')]); "
+        "print('numpy' in sys.modules); "
         "odm.load_config('faster_rcnn_mobilenet_v1_voc07'); odm.Detections; odm.load_detector; "
-        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules; print(seconds)"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.3
+    assert done.stdout == "['object_detection_mtl']\nFalse\n"

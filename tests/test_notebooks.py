@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-nbclient = pytest.importorskip("nbclient", reason="needs nbclient: install .[test]")
-pytest.importorskip("ipykernel", reason="needs ipykernel: install .[test]")
-import nbformat  # noqa: E402
+nbformat = pytest.importorskip("nbformat", reason="needs nbclient: install .[test]")
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
@@ -61,6 +59,8 @@ def test_a_notebook_is_short_and_has_no_paths_of_a_machine(path):
 @notebooks
 def test_a_notebook_runs(path, tmp_path):
     """With a toy detector and few steps; the cells are otherwise those of the file."""
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient: install .[test]")
+    pytest.importorskip("ipykernel", reason="needs ipykernel: install .[test]")
     notebook = nbformat.read(path, as_version=4)
     make_small(notebook)
     client = nbclient.NotebookClient(
