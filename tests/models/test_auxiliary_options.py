@@ -40,7 +40,7 @@ def operations(detector):
 )
 def test_a_baseline_has_no_trace_of_the_tasks(architecture):
     """Neither a variable nor an operation, though the labels are there and `mtl {}` has weights."""
-    kind = tiny.ARCHITECTURES[architecture]
+    kind = (*tiny.ARCHITECTURES[architecture], tiny.NARROW)
     baseline = tiny.detector(*kind, is_training=True)
     switched_off = tiny.detector(*kind, *WEIGHTS, *NONE, is_training=True)
     everything = native.named_variables(tiny.detector(*kind, *WEIGHTS, *ALL, is_training=True))
@@ -68,9 +68,10 @@ def trained_names(detector):
 
 def test_a_predictor_that_is_not_trainable():
     """The flag is that of the predictor's own layers; a head's copy of stage 2 trains on."""
-    everything = trained_names(tiny.detector(*ALL, *WEIGHTS, is_training=True))
+    options = (*ALL, *WEIGHTS, tiny.NARROW)
+    everything = trained_names(tiny.detector(*options, is_training=True))
     frozen = [f"{flag}=false" for flag in FLAGS]
-    rest = trained_names(tiny.detector(*ALL, *WEIGHTS, *frozen, is_training=True))
+    rest = trained_names(tiny.detector(*options, *frozen, is_training=True))
     assert rest == {name for name in everything if not name.startswith(tuple(FLAGS.values()))}
     assert len(everything) - len(rest) == 6 + 4 + 2 + 2 + 2
 
