@@ -7,6 +7,9 @@ are installed. Prints the time of loading and of the first call and the peak mem
 separate process, then the median latency of all forms, interleaved, and its ratio to that of the
 plain form, round by round.
 
+With --clock=processor the calls are timed in CPU time of all threads, which other programs on the
+machine disturb less. int8 is calibrated on noise: for times only.
+
 With --profile also the time of each kind of operation in the other engines, as they measure it
 (benchmarks/profiles.py): how much of their time is not spent in convolutions.
 """
@@ -33,6 +36,9 @@ _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the image.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the image.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each form.")
 _FORMS = flags.DEFINE_list("forms", [], "Forms besides plain; all installed ones if empty.")
+_CLOCK = flags.DEFINE_enum(
+    "clock", "wall", ["wall", "processor"], "Clock of the interleaved calls."
+)
 _PROFILE = flags.DEFINE_bool("profile", False, "Print the profiles of other engines, too.")
 
 ALONE = """
@@ -85,7 +91,9 @@ def report_interleaved(paths: dict[str, str]) -> None:
 
     inputs = make_inputs()
     calls = {form: functools.partial(forms.load_form(path), inputs) for form, path in paths.items()}
-    seconds = timing.interleaved_seconds(calls, rounds=_ROUNDS.value)
+    seconds = timing.interleaved_seconds(
+        calls, rounds=_ROUNDS.value, clock=timing.CLOCKS[_CLOCK.value]
+    )
     for form, values in seconds.items():
         ratio = timing.median_ratio(values, seconds["plain"])
         print(f"{form}: {1e3 * statistics.median(values):.0f} ms, {ratio:.2f} of plain")
