@@ -5,8 +5,8 @@ stage on proposals and on the windows of the auxiliary tasks. Preprocessing, the
 stages and of the tasks, the refining layer, box decoding, crops and suppression stay float32.
 Weights have a scale for each channel, feature maps one scale. Needs the extra `quantize`.
 
-CPUs without VNNI add products in 16 bits, which saturate if weights use all 8 bits: that cost half
-a point of mAP. So weights use 7 bits, whose sums do not.
+CPUs without VNNI add products in 16 bits, which saturate if weights use all 8 bits, and that
+costs accuracy. So weights use 7 bits, whose sums do not.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _quantize_within(model: Any, accuracy: Any, options: Mapping[str, Any]) -> A
 
     return nncf.quantize_with_accuracy_control(
         model,
-        validation_dataset=nncf.Dataset(accuracy.examples),
+        validation_dataset=nncf.Dataset(_Examples(accuracy.examples)),
         validation_fn=score,
         max_drop=accuracy.max_drop,
         drop_type=nncf.DropType.ABSOLUTE,
@@ -123,6 +123,17 @@ def as_function(compiled: Any) -> Any:
         }
 
     return run
+
+
+class _Examples:
+    """Examples without a length, which of a tf.data.Dataset is a tensor that NNCF cannot use."""
+
+    def __init__(self, examples: Iterable[Any]) -> None:
+        self._examples = examples
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the examples."""
+        return iter(self._examples)
 
 
 class _CountedImages:
