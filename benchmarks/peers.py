@@ -182,7 +182,7 @@ def load_saved_model(path: str) -> tuple[Any, str]:
     missing = [name for name in OUTPUTS if name not in serve.structured_outputs]
     if len(inputs) != 1 or missing:
         raise ValueError(
-            f"it is no detector of the OD API's signature: its inputs are {', '.join(inputs)} "
+            f"it does not have the OD API's signature: its inputs are {', '.join(inputs)} "
             f"(expected one), and it lacks the outputs {', '.join(missing) or 'none'}"
         )
     [(name, spec)] = inputs.items()
