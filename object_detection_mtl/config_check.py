@@ -137,7 +137,7 @@ def _decoded(decode: Any, index: record_files.RecordIndex, number: int, name: st
     # Inside a graph: TensorFlow's eager iterator does not take an offset.
     offsets = tf.data.Dataset.from_tensors(tf.constant(index.offsets[number], tf.int64))
     serialized = next(iter(offsets.flat_map(lambda offset: record_files.record_at(path, offset))))
-    return decode(example_decoder.parse(serialized), tf.constant(name))
+    return decode(example_decoder.parse_now(serialized, name), tf.constant(name))
 
 
 def _check_augmentation(config: Any) -> None:

@@ -113,7 +113,7 @@ def hold_lease(path: str, output: str, *, clock: Callable[[], float] = time.time
             file.write(json.dumps({**owner, "time": clock()}))
 
     existing = read()
-    if existing and clock() - float(existing.get("time", 0.0)) < STALE_SECONDS:
+    if existing and clock() - _time_of(existing) < STALE_SECONDS:
         raise _in_use(output, existing, path)
     owner = {**_owner(), "lease": uuid.uuid4().hex}
     write()
@@ -148,6 +148,12 @@ def beside(path: str | os.PathLike[str]) -> Path:
 
 def _owner() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+
+
+def _time_of(lease: Mapping[str, Any]) -> float:
+    """Return the time of a lease; 0, which is stale, if it is no number."""
+    value = lease.get("time")
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e12 else 0.0
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

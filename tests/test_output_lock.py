@@ -83,6 +83,18 @@ def test_a_lease_is_renewed_refuses_others_and_becomes_stale(tmp_path, monkeypat
             refused(lease, "process 1 on elsewhere")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 9, b"[]", b'{"time": []}', b'{"time": null, "pid": {}}', b'{"time": NaN}'],
+)
+def test_a_damaged_lease_is_stale(tmp_path, content):
+    path = tmp_path / "lease"
+    path.write_bytes(content)
+    with output_lock.hold_lease(str(path), "output", clock=lambda: 1e9):
+        assert json.loads(path.read_bytes())["time"] == 1e9
+    assert not path.exists()
+
+
 def test_two_conversions_to_one_output(tmp_path):
     output = tmp_path / "train.record"
     with ShardWriter(output, 2) as writer:

@@ -152,6 +152,34 @@ def _explain(error: str, line: str, root: Descriptor) -> str:
     return text
 
 
+# A path whose backslashes are no separators in protobuf text, but begin escapes: \t, \n, \U...
+_BACKSLASH = re.compile(
+    r"""(?:_path|checkpoint)\s*:\s*["'][^"'\n]*?(?<!\\)(?:\\\\)*\\(?![\\"'0-7])"""
+)
+_HTML = re.compile(r"\s*<(!doctype|html)", re.IGNORECASE)
+
+
+def _refuse_other_text(text: str, source: str) -> None:
+    """Refuse a web page, and paths with single backslashes.
+
+    Raises:
+        ConfigError: the text has one of them.
+    """
+    if _HTML.match(text):
+        raise ConfigError(
+            f"{source} is HTML, perhaps a failed download; expected protobuf text. Download the "
+            "file itself, not the page that shows it"
+        )
+    path = _BACKSLASH.search(text)
+    if path is not None:
+        number = text.count("\n", 0, path.start()) + 1
+        line = text.splitlines()[number - 1].strip()[:_QUOTED]
+        raise ConfigError(
+            f"{source}, line {number}: a backslash begins an escape in protobuf text; write paths "
+            f"with / or \\\\\n    {line}"
+        )
+
+
 def parse_text(text: str, message: Message, source: str) -> None:
     """Parse protobuf text into `message`.
 
@@ -167,6 +195,7 @@ def parse_text(text: str, message: Message, source: str) -> None:
         ConfigError: the message gives the source, line number, the line itself, and for an
             unknown name the nearest known one.
     """
+    _refuse_other_text(text, source)
     try:
         repeated = _parse_or_merge(text, message)
     except text_format.ParseError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.data import example_decoder, example_issues, record_files
+from object_detection_mtl.data import example_issues, graph_errors, record_files
 from object_detection_mtl.fields import Batch
 
 
@@ -39,7 +39,7 @@ def drop_corrupt(
             tried.element_spec,
         )
         tried = tried.map(lambda *loaded: (True, loaded if len(loaded) > 1 else loaded[0]))
-        succeeded, loaded = example_decoder.first_or(tried, (tf.constant(False), nothing))
+        succeeded, loaded = graph_errors.first_or(tried, (tf.constant(False), nothing))
         return succeeded, record, loaded
 
     @tf.autograph.experimental.do_not_convert

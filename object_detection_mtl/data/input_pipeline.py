@@ -30,6 +30,7 @@ from object_detection_mtl.data import (
     example_decoder,
     example_issues,
     example_order,
+    graph_errors,
     record_files,
 )
 from object_detection_mtl.data import data_service as data_service_input
@@ -297,7 +298,7 @@ def _make_reader(
         attempt = record_files.record_at(path, offset).map(
             lambda data: (True, example_decoder.parse(data, stored=stored))
         )
-        succeeded, parsed = example_decoder.first_or(attempt, (tf.constant(False), nothing))
+        succeeded, parsed = graph_errors.first_or(attempt, (tf.constant(False), nothing))
         position = tf.strings.as_string(positions[record])
         place = tf.strings.join(
             [path, ", record ", position, ", at byte ", tf.strings.as_string(offset)]

@@ -90,10 +90,7 @@ def _make_decode(source: LabelSource, labels: LabelMaker, seed: int) -> DecodeFn
     def decode_with_labels(serialized: bytes, name: str) -> Example:
         if labels.from_records:
             _raise_without_labels(serialized, name)
-        try:
-            parsed = example_decoder.parse(tf.constant(serialized), stored=stored)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{example_decoder.CORRUPT_RECORD} {name}") from error
+        parsed = example_decoder.parse_now(tf.constant(serialized), name, stored=stored)
         try:
             example = decode(parsed, tf.constant(name))
         except tf.errors.InvalidArgumentError as error:

@@ -57,6 +57,28 @@ class GracefulStop:
         if self._received is not None:
             raise TrainingInterruptedError(self._received)
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether this process received a signal."""
+        return self._received is not None
+
+    def check_cluster(self, num_requests: int) -> None:
+        """Raise an error if any worker of a cluster received a signal.
+
+        All workers stop after the same step, since saving takes all of them.
+
+        Args:
+            num_requests: number of replicas whose worker received one, the same in all workers.
+
+        Raises:
+            TrainingInterruptedError: there is such a worker.
+        """
+        if not num_requests:
+            return
+        if self._received is None:
+            print("another worker received a signal to stop: saving a checkpoint", flush=True)
+        raise TrainingInterruptedError(self._received or signal.SIGTERM)
+
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._received is not None:
             raise KeyboardInterrupt

@@ -39,6 +39,8 @@ _DRAWN = (
     Groundtruth.edgemask,
 )
 
+_STOP = "stop"  # name of a count of the step
+
 # (steps done so far, a function that reads the step's total loss)
 AfterStep = Callable[[int, Callable[[], float]], None]
 
@@ -62,6 +64,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         nonfinite_steps: NonFiniteSteps,
         accounting: ExampleAccounting,
         record_images: bool = False,
+        stop_is_requested: Callable[[], bool] = bool,
     ) -> None:
         """Prepare the loop.
 
@@ -74,6 +77,7 @@ class DetectionTrainer(orbit.StandardTrainer):
             nonfinite_steps: skips steps that are not finite, up to a number.
             accounting: counts the examples.
             record_images: keep the first images of each block's last batch.
+            stop_is_requested: whether this process is to stop, for `num_stop_requests`.
         """
         super().__init__(dataset)
         self._training_step = training_step
@@ -83,6 +87,8 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._nonfinite_steps = nonfinite_steps
         self._accounting = accounting
         self._counts: dict[str, tf.Tensor] = {}
+        self._stop_is_requested = stop_is_requested
+        self._stop_requests: list[tf.Tensor] = []
         self._record_images = record_images
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
@@ -98,6 +104,14 @@ class DetectionTrainer(orbit.StandardTrainer):
     def trace_count(self) -> int:
         """Number of times that the step was compiled; 1 for any image sizes."""
         return self._compiled_step.experimental_get_tracing_count()
+
+    @property
+    def num_stop_requests(self) -> int:
+        """Replicas of a cluster whose process was to stop before the second to last step.
+
+        It is the same in all processes. The value of the last step would have to be waited for.
+        """
+        return int(self._stop_requests[-2]) if len(self._stop_requests) > 1 else 0
 
     def train_loop_begin(self) -> None:
         """Reset the scalars of the block."""
@@ -171,7 +185,10 @@ class DetectionTrainer(orbit.StandardTrainer):
         every = self._training_step.options.measure_every_n
         measure = every > 0 and step % every == 0
         try:
-            scalars, first, counts, waited = self._compiled_step(iterator, wants_images, measure)
+            stop = tf.constant(int(self._stop_is_requested()), tf.int64)
+            scalars, first, counts, waited = self._compiled_step(
+                iterator, wants_images, measure, stop
+            )
         except graph_errors.EXPLAINED as error:
             term = non_finite_term(error)
             if term is not None:
@@ -186,6 +203,8 @@ class DetectionTrainer(orbit.StandardTrainer):
             raise ValueError(
                 f"the training data ended in step {step + 1}; the records hold no example"
             ) from error
+        if _STOP in counts:
+            self._stop_requests = [*self._stop_requests[-1:], counts.pop(_STOP)]
         self._counts = counts
         self._waits.append(waited)
         if is_last and self._record_images:
@@ -213,7 +232,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._training_step.optimizer.iterations.assign(step)
 
     def _distributed_step(
-        self, iterator: Any, wants_images: tf.Tensor, measure: bool
+        self, iterator: Any, wants_images: tf.Tensor, measure: bool, stop: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
         start = tf.timestamp()
         with tf.control_dependencies([start]):
@@ -237,6 +256,9 @@ class DetectionTrainer(orbit.StandardTrainer):
         counts = example_accounting.step_counts(
             self._strategy, batch, self._accounting.num_pipelines, self._accounting.pipeline
         )
+        if self._accounting.num_pipelines > 1:
+            flags = self._strategy.run(tf.identity, args=(stop,))
+            counts[_STOP] = self._strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None)
         return sums, first, counts, waited
 
 

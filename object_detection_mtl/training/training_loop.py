@@ -252,6 +252,7 @@ class _Run:
             nonfinite_steps=nonfinite_steps,
             accounting=accounting,
             record_images=options.record_summaries,
+            stop_is_requested=lambda: stop.is_requested,
         )
         self._controller = orbit.Controller(
             global_step=step,
@@ -339,7 +340,10 @@ class _Run:
 
     def _after_step(self, step: int, loss: Callable[[], float]) -> None:
         self._progress.step_done(step, loss)
-        self._stop.check()
+        if self._is_cluster:
+            self._stop.check_cluster(self._trainer.num_stop_requests)
+        else:
+            self._stop.check()
 
     def _after_block(self, output: Mapping[str, float]) -> None:
         self._metrics = {**self._metrics, **output}

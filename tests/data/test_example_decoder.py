@@ -120,6 +120,14 @@ def classes(texts, labels, with_map=True, **options):
     return decode(record, with_map=with_map, **options)[Groundtruth.classes].numpy().tolist()
 
 
+def test_a_corrupt_record_of_bytes_that_cannot_be_decoded_is_named():
+    data = (
+        example("a").SerializeToString().replace(b"image/height", b"\x01mage/height")[:-3] + b"\xff"
+    )
+    with pytest.raises(ValueError, match="this record is corrupt, .* the place"):
+        example_decoder.parse_now(tf.constant(data), "the place")
+
+
 def test_texts_win_over_numbers_where_a_label_map_is_given():
     assert classes(["dog", "/m/01"], [3, 3]) == [2, 1]
     assert classes(["dog", "/m/01"], [3, 3], with_map=False) == [3, 3]

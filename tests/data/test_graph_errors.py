@@ -1,5 +1,6 @@
 """TensorFlow's own errors, raised for real."""
 
+import pytest
 import tensorflow as tf
 
 from object_detection_mtl.data import graph_errors
@@ -60,3 +61,16 @@ def test_truncated_records(tmp_path):
     text = message(lambda: list(tf.data.TFRecordDataset(str(path))))
     assert text.startswith("truncated record at 0")
     assert "{{" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"\xff\xfe", "??"),
+        (b"a\x1b[2Jb\nc", "a?[2Jb?c"),
+        (b"x" * 1000, "x" * 200),
+        ("ä".encode(), "ä"),
+    ],
+)
+def test_names_in_messages_are_short_valid_text(name, shown):
+    assert graph_errors.printable(tf.constant(name)).numpy().decode() == shown

@@ -60,11 +60,11 @@ def main() -> int:
     native.tf1_detection.name_map = lambda detector: detector.tf1_variable_names()
     records, model_dir, num_steps, seconds = sys.argv[1:]
     try:
-        train(records, model_dir, int(num_steps), float(seconds))
+        result, _ = train(records, model_dir, int(num_steps), float(seconds))
     except WorkerLostError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return LOST_WORKER_EXIT_CODE
-    return 0
+    return 0 if result.interrupted_by is None else 128 + result.interrupted_by
 
 
 if __name__ == "__main__":

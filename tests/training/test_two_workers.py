@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,30 @@ def interleaved(records):
         )
 
     return make_dataset
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("receiver", [0, 1])
+def test_a_worker_that_is_told_to_stop_stops_all_after_the_same_step(tmp_path, receiver):
+    write(tmp_path / "a.record", *[example(str(number), size=(8, 8)) for number in range(7)])
+    ports = free_ports(2)
+    workers = [start(tmp_path, ports, index, 0.5) for index in range(2)]
+    try:
+        wait_for(functools.partial(is_newest, tmp_path / "run", "ckpt-2"))
+        workers[receiver].send_signal(signal.SIGTERM)
+        codes = [worker.wait(timeout=300) for worker in workers]
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+    assert codes == [128 + signal.SIGTERM] * 2
+    outputs = [(tmp_path / f"output_{index}.txt").read_text() for index in range(2)]
+    stopped = {line for output in outputs for line in output.splitlines() if "saved as" in line}
+    [line] = stopped  # Both name the step and the chief's checkpoint.
+    assert f"saved as {tmp_path / 'run/ckpt-3'}; the same command continues from there" in line
+    assert (tmp_path / "run/ckpt-3.index").exists()
+    assert "another worker received a signal to stop" in outputs[1 - receiver]
 
 
 @pytest.mark.slow

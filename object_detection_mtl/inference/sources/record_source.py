@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from object_detection_mtl.data import example_decoder, image_files, record_files
+from object_detection_mtl.data import graph_errors, image_files, record_files
 from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.inference.sources.image_source import (
@@ -125,7 +125,7 @@ def _read_payloads(path: str, offsets: np.ndarray) -> Iterator[bytes | None]:
 
     def read(offset: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         attempt = record_files.record_at(tf.constant(path), offset).map(lambda data: (True, data))
-        return example_decoder.first_or(attempt, (tf.constant(False), tf.constant("")))
+        return graph_errors.first_or(attempt, (tf.constant(False), tf.constant("")))
 
     dataset = tf.data.Dataset.from_tensor_slices(offsets).map(read).prefetch(_READ_AHEAD)
     for is_intact, data in dataset.as_numpy_iterator():
