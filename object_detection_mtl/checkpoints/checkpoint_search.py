@@ -91,7 +91,7 @@ def resolve_checkpoint(path: str | os.PathLike[str], *, on_damaged: str = FALLBA
         raise ValueError(
             f"{text!r} is one file of a checkpoint; give the common prefix of its files: {prefix!r}"
         )
-    if tf.io.gfile.isdir(text):
+    if _is_directory(text):
         newest = find_newest(text, on_damaged=on_damaged)
         if newest is None:
             raise FileNotFoundError(_no_checkpoint_in(text))
@@ -112,10 +112,18 @@ def resolve_checkpoint(path: str | os.PathLike[str], *, on_damaged: str = FALLBA
     raise FileNotFoundError(f"no checkpoint {text!r}; {_neighbors(text)}")
 
 
+def _is_directory(path: str) -> bool:
+    """Return whether a path is a directory.
+
+    Some remote file systems call every beginning of a file's name a directory.
+    """
+    return tf.io.gfile.isdir(path) and not tf.io.gfile.exists(f"{path}.index")
+
+
 def means_one_checkpoint(path: str) -> bool:
     """Return whether a path means one checkpoint, not a directory that may appear later."""
     path = os.path.expanduser(path).rstrip("/")
-    if tf.io.gfile.isdir(path):
+    if _is_directory(path):
         # No further checkpoints are written to an export or a downloaded model.
         return checkpoint_directory(path) != path
     if tf.io.gfile.exists(path) or PART_OF_CHECKPOINT.search(path):

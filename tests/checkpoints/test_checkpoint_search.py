@@ -278,3 +278,13 @@ def test_a_prefix_means_one_checkpoint_and_a_directory_a_run(saved, tmp_path):
     (tmp_path / "export").mkdir()
     run.rename(tmp_path / "export/checkpoint")
     assert checkpoint_search.means_one_checkpoint(str(tmp_path / "export"))
+
+
+def test_a_checkpoint_on_a_file_system_of_tensorflow_alone():
+    """`ram://` calls every beginning of a file's name a directory."""
+    prefix = tf.train.Checkpoint(step=tf.Variable(3)).save("ram://search/ckpt")
+    assert prefix == "ram://search/ckpt-1"
+    for path in ("ram://search", "ram://search/", prefix):
+        assert checkpoint_search.resolve_checkpoint(path) == prefix
+    assert checkpoint_search.means_one_checkpoint(prefix)
+    assert not checkpoint_search.means_one_checkpoint("ram://search")
