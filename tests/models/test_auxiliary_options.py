@@ -40,7 +40,7 @@ def operations(detector):
 )
 def test_a_baseline_has_no_trace_of_the_tasks(architecture):
     """Neither a variable nor an operation, though the labels are there and `mtl {}` has weights."""
-    kind = (*tiny.ARCHITECTURES[architecture], tiny.NARROW)
+    kind = (*tiny.ARCHITECTURES[architecture], tiny.FEW_CHANNELS)
     baseline = tiny.detector(*kind, is_training=True)
     switched_off = tiny.detector(*kind, *WEIGHTS, *NONE, is_training=True)
     everything = native.named_variables(tiny.detector(*kind, *WEIGHTS, *ALL, is_training=True))
@@ -68,7 +68,7 @@ def trained_names(detector):
 
 def test_a_predictor_that_is_not_trainable():
     """The flag is that of the predictor's own layers; a head's copy of stage 2 trains on."""
-    options = (*ALL, *WEIGHTS, tiny.NARROW)
+    options = (*ALL, *WEIGHTS, tiny.FEW_CHANNELS)
     everything = trained_names(tiny.detector(*options, is_training=True))
     frozen = [f"{flag}=false" for flag in FLAGS]
     rest = trained_names(tiny.detector(*options, *frozen, is_training=True))

@@ -144,7 +144,7 @@ def test_every_subset_of_tasks_and_refinement(count):
     names = list(AUXILIARY_LOSSES)
     for chosen in itertools.combinations(names, count):
         fields = [f"model.mtl.{field}=true" for field in chosen]
-        detector = tiny.detector(*fields, *WEIGHTS, tiny.NARROW, is_training=True)
+        detector = tiny.detector(*fields, *WEIGHTS, tiny.FEW_CHANNELS, is_training=True)
         truth = groundtruth(0, 2)
         inputs, shapes = detector.preprocess(tiny.images(2))
         losses = detector.loss(detector.predict(inputs, shapes, truth), truth)
@@ -227,7 +227,7 @@ def test_detections_come_from_the_refined_logits(detecting, everything):
 
 def gradient_reach(*overrides, losses):
     """Return loss -> the parts of the detector that it has a gradient for."""
-    detector = tiny.detector(*ALL, *WEIGHTS, tiny.NARROW, *overrides, is_training=True)
+    detector = tiny.detector(*ALL, *WEIGHTS, tiny.FEW_CHANNELS, *overrides, is_training=True)
     truth = groundtruth(0)
     inputs, shapes = detector.preprocess(tiny.images(1))
     parts = {

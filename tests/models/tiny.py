@@ -27,7 +27,7 @@ OVERRIDES = (
 )
 
 # For tests of what is there, whatever its numbers: a quarter of the channels.
-NARROW = "model.faster_rcnn.feature_extractor.depth_multiplier=0.25"
+FEW_CHANNELS = "model.faster_rcnn.feature_extractor.depth_multiplier=0.25"
 # What makes it an R-FCN.
 RFCN = tuple(
     f"model.faster_rcnn.second_stage_box_predictor.rfcn_box_predictor.{setting}"
