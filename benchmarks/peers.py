@@ -15,17 +15,9 @@ With --image the input is an image file, resized to the size of --height and --w
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 from absl import app, flags
+
+from benchmarks import peer_models
 
 _MODELS = flags.DEFINE_list("models", None, "Exports and other SavedModels.", required=True)
 _NAMES = flags.DEFINE_list("names", [], "Names of the models in the table. Default: the paths.")
@@ -35,188 +27,22 @@ _IMAGE = flags.DEFINE_string("image", None, "An image file.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each model.")
 _WARMUP = flags.DEFINE_integer("warmup", 2, "Calls of each model before these.")
 
-OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
-
-
-class Peer:
-    """A model in a process of its own.
-
-    Attributes:
-        load: Seconds of loading.
-    """
-
-    def __init__(self, path: str, height: int, width: int, image: str | None = None) -> None:
-        """Start the process and wait until the model is loaded.
-
-        Raises:
-            ValueError: The model cannot be loaded or is not a detector.
-        """
-        arguments = ["-m", "benchmarks.peers", path, str(height), str(width), image or ""]
-        self._process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=Path(__file__).parents[1],
-            env={**os.environ, _WORKER: "1"},
-        )
-        answer = self._answer()
-        if "error" in answer:
-            self.close()
-            raise ValueError(f"model {path!r}: {answer['error']}")
-        self.load = float(answer["load"])
-
-    def call(self) -> dict[str, float]:
-        """Detect once; return `wall` and `cpu` seconds and the `number` of detections."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("call\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._process.stdout:
-            self._process.stdin.close()
-            self._process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(_MARK):
-                return json.loads(line.removeprefix(_MARK))
-        return {"error": f"its process ended with exit code {self._process.wait()}"}
-
-
-# Set in the process of a model. What TensorFlow or a model prints has not the mark.
-_WORKER, _MARK = "BENCHMARKS_PEER_WORKER", "peer: "
-
-
-def measure(peers: Mapping[str, Peer], rounds: int, warmup: int) -> dict[str, list[dict]]:
-    """Call the peers in turn; return the answers of every peer: the first, then `rounds` warm."""
-    answers: dict[str, list[dict]] = {name: [] for name in peers}
-    for turn in range(1 + warmup + rounds):
-        for name, peer in peers.items():
-            answer = peer.call()
-            if turn == 0 or turn > warmup:
-                answers[name].append(answer)
-    return answers
-
-
-def table(loads: Mapping[str, float], answers: Mapping[str, Sequence[Mapping]]) -> str:
-    """Return the table of all peers; ratios are to the first one."""
-    from benchmarks import timing
-
-    first = next(iter(answers))
-    heads = ["model", "load, s", "first call, s", "warm call, ms", f"of {first}"]
-    heads += ["CPU time, ms", f"of {first}", "detections"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for name, (cold, *warm) in answers.items():
-        cells = [f"{loads[name]:.2f}", f"{cold['wall']:.2f}"]
-        for clock in ("wall", "cpu"):
-            own = [answer[clock] for answer in warm]
-            others = [answer[clock] for answer in answers[first][1:]]
-            cells += [f"{1e3 * statistics.median(own):.0f}"]
-            cells += [f"{timing.median_ratio(own, others):.2f}"]
-        cells += [f"{warm[-1]['number']:.0f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def serve_calls(path: str, height: int, width: int, image: str) -> None:
-    """Load a model and detect at every line of the standard input; the process of a `Peer`."""
-    try:
-        start = time.perf_counter()
-        run, inputs = _load(path, height, width, image)
-    except Exception as error:  # Of TensorFlow or another runtime; the parent reports it.
-        _tell({"error": str(error).strip().splitlines()[0]})
-        return
-    _tell({"load": time.perf_counter() - start})
-    for _ in sys.stdin:
-        clocks = time.perf_counter(), time.process_time()
-        outputs = run(inputs)
-        wall, cpu = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
-        _tell({"wall": wall, "cpu": cpu, "number": float(outputs["num_detections"].ravel()[0])})
-
-
-def _tell(answer: Mapping[str, Any]) -> None:
-    print(_MARK + json.dumps(answer), flush=True)
-
-
-def _load(path: str, height: int, width: int, image: str) -> tuple[Any, dict[str, Any]]:
-    """Return a model as a function of arrays by name, and its input."""
-    import numpy as np
-
-    run, name = load_saved_model(path) if Path(path).is_dir() else _load_file(path)
-    if image:
-        from PIL import Image
-
-        with Image.open(image) as opened:
-            pixels = np.asarray(opened.convert("RGB").resize((width, height)))
-    else:
-        pixels = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
-    return run, {name: pixels[np.newaxis]}
-
-
-def _load_file(path: str) -> tuple[Any, str]:
-    from object_detection_mtl.export.runtimes import runtime_models
-
-    model = runtime_models.load_model(path)
-    [name] = model.inputs
-    return model.run, name
-
-
-def load_saved_model(path: str) -> tuple[Any, str]:
-    """Return a SavedModel as a function of arrays by name, and the name of its input.
-
-    Raises:
-        ValueError: It has not the OD API's signature.
-    """
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(path)
-    serve = loaded.signatures["serving_default"]
-    inputs = serve.structured_input_signature[1]
-    missing = [name for name in OUTPUTS if name not in serve.structured_outputs]
-    if len(inputs) != 1 or missing:
-        raise ValueError(
-            f"it does not have the OD API's signature: its inputs are {', '.join(inputs)} "
-            f"(expected one), and it lacks the outputs {', '.join(missing) or 'none'}"
-        )
-    [(name, spec)] = inputs.items()
-    if spec.dtype != tf.uint8:
-        raise ValueError(f"its input {name!r} is {spec.dtype.name}, expected uint8 (image_tensor)")
-
-    def run(arrays: Mapping[str, Any]) -> dict[str, Any]:
-        # The closure keeps `loaded`, which owns the variables, alive.
-        assert loaded is not None
-        outputs = serve(**{key: tf.constant(value) for key, value in arrays.items()})
-        return {key: value.numpy() for key, value in outputs.items()}
-
-    return run, name
-
 
 def main(_: list[str]) -> None:
     """Time all models and print the table."""
     names = _NAMES.value or _MODELS.value
     if len(set(names)) != len(_MODELS.value):
         raise app.UsageError(f"--names has {names}, expected {len(_MODELS.value)} different names")
-    peers: dict[str, Peer] = {}
+    peers: dict[str, peer_models.Peer] = {}
     try:
         for name, path in zip(names, _MODELS.value, strict=True):
-            peers[name] = Peer(path, _HEIGHT.value, _WIDTH.value, _IMAGE.value)
-        answers = measure(peers, _ROUNDS.value, _WARMUP.value)
+            peers[name] = peer_models.Peer(path, _HEIGHT.value, _WIDTH.value, _IMAGE.value)
+        answers = peer_models.measure(peers, _ROUNDS.value, _WARMUP.value)
     finally:
         for peer in peers.values():
             peer.close()
-    print(table({name: peer.load for name, peer in peers.items()}, answers))
+    print(peer_models.table({name: peer.load for name, peer in peers.items()}, answers))
 
 
 if __name__ == "__main__":
-    if os.environ.get(_WORKER):
-        path, height, width, image = sys.argv[1:]
-        serve_calls(path, int(height), int(width), image)
-    else:
-        app.run(main)
+    app.run(main)

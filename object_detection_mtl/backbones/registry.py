@@ -106,6 +106,8 @@ BACKBONES: dict[str, BackboneEntry] = {
         strides=(16,),
         is_tf1=False,
         application="MobileNetV3Large",
+        # Keras pads for even sizes: a 5x5 kernel does not fit into a padded crop of one cell.
+        smallest_crop=2,
     ),
     "faster_rcnn_resnet50": _resnet(50),
     "faster_rcnn_resnet50_keras": _resnet(50, keras_form=True),

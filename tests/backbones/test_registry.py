@@ -51,7 +51,8 @@ def test_an_entry_builds_its_network(kind):
     stage2 = backbone.make_stage2("stage2")
     side = entry.smallest_crop
     outputs = stage2(tf.zeros([2, side, side, features.shape[-1]]))
-    assert min(outputs.shape) >= 1
+    # Without oneDNN a crop that is too small gives no cell, with it more cells than it has.
+    assert 1 <= outputs.shape[1] <= side
 
 
 def test_other_strides_are_refused():

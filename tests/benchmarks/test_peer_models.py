@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import peers
+from benchmarks import peer_models
 
 OUTPUTS = {"detection_boxes": [1, 5, 4], "detection_scores": [1, 5], "detection_classes": [1, 5]}
 
@@ -25,10 +25,10 @@ def save(path, dtype=tf.uint8, **outputs):
 @pytest.mark.slow
 def test_a_saved_model_is_called_in_its_own_process(tmp_path):
     path = save(tmp_path / "peer", **OUTPUTS)
-    peer = peers.Peer(path, 4, 6)
+    peer = peer_models.Peer(path, 4, 6)
     try:
         assert peer.load > 0
-        answers = peers.measure({"peer": peer}, rounds=2, warmup=1)["peer"]
+        answers = peer_models.measure({"peer": peer}, rounds=2, warmup=1)["peer"]
     finally:
         peer.close()
     assert len(answers) == 3  # the first call and the timed ones
@@ -45,14 +45,14 @@ def test_a_saved_model_is_called_in_its_own_process(tmp_path):
 def test_other_saved_models_are_refused(tmp_path, more, words):
     path = save(tmp_path / "other", **more)
     with pytest.raises(ValueError, match=words):
-        peers.load_saved_model(path)
+        peer_models.load_saved_model(path)
 
 
 def test_ratios_are_taken_round_by_round():
     def answers(*seconds):
         return [{"wall": s, "cpu": 2 * s, "number": 7.0} for s in seconds]
 
-    found = peers.table(
+    found = peer_models.table(
         {"ours": 0.5, "peer": 8.0},
         {"ours": answers(3.0, 0.1, 0.4, 0.1), "peer": answers(9.0, 0.2, 0.8, 0.3)},
     )
