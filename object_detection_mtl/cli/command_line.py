@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import logging as standard_logging
@@ -123,8 +124,10 @@ def _print_error(text: str) -> None:
 def _tolerate_any_name() -> None:
     """Let no name of a file or class end a command that prints it, nor fill the terminal."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+            # A pipe that took the place of a file has no position, which Python asks for.
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="backslashreplace")
     handler = logging.get_absl_handler()
     if _bound_message not in handler.filters:
         handler.addFilter(_bound_message)
