@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.ops import sampler
 from object_detection_mtl.training import micro_batches, summary_names
 from object_detection_mtl.training.optimizers import Momentum
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
@@ -47,7 +48,7 @@ def test_the_update_is_that_of_the_whole_batch(num_parts, whole):
 
 def test_structure_of_a_result_with_nothing_in_places():
     batch = {"x": tf.constant([[1.0], [2.0], [3.0], [6.0]])}
-    seed = micro_batches.sampler.BatchSeed(tf.constant([1, 2]), tf.constant([0, 1, 2, 3]), 4)
+    seed = sampler.BatchSeed(tf.constant([1, 2]), tf.constant([0, 1, 2, 3]), 4)
 
     @tf.function(autograph=False)
     def mean():

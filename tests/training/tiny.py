@@ -13,13 +13,12 @@ import tensorflow as tf
 
 from object_detection_mtl.backbones.backbone import Backbone
 from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
-from object_detection_mtl.fields import Batch, Groundtruth, Losses
+from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.models import rpn
 from object_detection_mtl.models.faster_rcnn import CropSecondStage
 from object_detection_mtl.models.postprocess import DetectionSelection
 from object_detection_mtl.models.proposals import ProposalSampling, ProposalSelection
 from object_detection_mtl.models.two_stage import TwoStageDetector
-from object_detection_mtl.ops import losses
 from object_detection_mtl.ops.anchors import GridAnchorGenerator
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor
 from object_detection_mtl.predictors.predictor_layers import LayerHyperparams
@@ -87,13 +86,6 @@ def tiny_detector(
         proposal_selection=ProposalSelection(max_proposals=8),
         proposal_sampling=ProposalSampling(batch_size=4),
         detection_selection=DetectionSelection(max_per_class=4, max_total=8),
-        classification_loss=losses.softmax_cross_entropy,
-        loss_weights={
-            Losses.rpn_localization: 2.0,
-            Losses.rpn_objectness: 1.0,
-            Losses.box_localization: 2.0,
-            Losses.box_classification: 1.0,
-        },
         is_training=is_training,
     )
 
