@@ -195,7 +195,7 @@ def _check_flags_of_modes() -> None:
 
 
 def _train(config: Any) -> int:
-    _choose_kernels(config)
+    process_settings.use_training_kernels(config, jit_compile=FLAGS.jit_compile)
     import object_detection_mtl as odm
     from object_detection_mtl.training.failures import LOST_WORKER_EXIT_CODE, WorkerLostError
     from object_detection_mtl.training.training_step import NonFiniteError
@@ -226,17 +226,6 @@ def _train(config: Any) -> int:
         return LOST_WORKER_EXIT_CODE
     # The exit code that shells report after a signal, so that a scheduler restarts the run.
     return 0 if result.interrupted_by is None else 128 + result.interrupted_by
-
-
-def _choose_kernels(config: Any) -> None:
-    """Use oneDNN's kernels where they train faster: on crops of many regions, unlike R-FCN.
-
-    With XLA the default is kept; it was not measured.
-    """
-    predictor = config.model.faster_rcnn.second_stage_box_predictor
-    is_rfcn = predictor.WhichOneof("box_predictor_oneof") == "rfcn_box_predictor"
-    if not is_rfcn and not FLAGS.jit_compile:
-        process_settings.use_onednn()
 
 
 def _evaluate(config: Any) -> int:

@@ -5,7 +5,10 @@ import os
 
 import pytest
 
+from object_detection_mtl.cli import process_settings
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+process_settings.use_onednn()  # as the commands that train do
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 

@@ -16,6 +16,7 @@ from object_detection_mtl.api import (
     model_loading,
 )
 from object_detection_mtl.api.detector import Detector
+from object_detection_mtl.cli import process_settings
 from object_detection_mtl.config.errors import ConfigError
 from object_detection_mtl.training.training_callbacks import TrainingCallback
 
@@ -160,12 +161,13 @@ def train_detector(
         >>> run.step, run.detector.class_names
         (1, {1: 'square', 2: 'stripe'})
     """
+    detector = config if isinstance(config, Detector) else None
+    resolved = config_loading.as_config(_config_of(config))
+    process_settings.use_training_kernels(resolved, jit_compile=jit_compile)
     from object_detection_mtl import jobs
     from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
     from object_detection_mtl.training.run_options import RunOptions
 
-    detector = config if isinstance(config, Detector) else None
-    resolved = config_loading.as_config(_config_of(config))
     periodic = None
     if evaluate_every_n is None and validation is not None:
         evaluate_every_n = checkpoint_every_n or min(1000, num_steps or 1000)

@@ -70,20 +70,26 @@ with tempfile.TemporaryDirectory() as directory:
 print(len(detections) >= 0)
 """
 # The training command up to the choice of kernels.
-TRAIN = """
+REPORT_AND_EXIT = """
 import os, sys
-sys.argv = ["model_main_tf2", "--pipeline_config_path={config}", "--model_dir=run"]
-from object_detection_mtl import model_main_tf2
+from object_detection_mtl.cli import process_settings
+choose = process_settings.use_training_kernels
 
-choose = model_main_tf2._choose_kernels
-
-def choose_and_report(config):
-    choose(config)
+def choose_and_report(config, **arguments):
+    choose(config, **arguments)
     print("tensorflow" in sys.modules, os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
     sys.exit()
 
-model_main_tf2._choose_kernels = choose_and_report
+process_settings.use_training_kernels = choose_and_report
+"""
+TRAIN = """
+sys.argv = ["model_main_tf2", "--pipeline_config_path={config}", "--model_dir=run"]
+from object_detection_mtl import model_main_tf2
 model_main_tf2.run()
+"""
+TRAIN_IN_PYTHON = """
+import object_detection_mtl as odm
+odm.train_detector(odm.load_config("{config}"), "run")
 """
 SAMPLES = Path(__file__).parents[2] / "samples" / "configs"
 CPU_INFO = Path("/proc/cpuinfo")
@@ -129,10 +135,11 @@ def test_tensorflow_uses_onednn_and_is_silent():
 
 
 @needs_avx2
-def test_training_uses_onednn():
-    """The command reads the config and chooses the kernels before it imports TensorFlow."""
-    answer = run_code(TRAIN.format(config=SAMPLES / "faster_rcnn_mobilenet_v1_voc07.config"))
-    assert answer == ["False", "1"]
+@pytest.mark.parametrize("train", [TRAIN, TRAIN_IN_PYTHON], ids=["command", "Python"])
+def test_training_uses_onednn(train):
+    """The kernels are chosen after the config is read and before TensorFlow is imported."""
+    config = SAMPLES / "faster_rcnn_mobilenet_v1_voc07.config"
+    assert run_code(REPORT_AND_EXIT + train.format(config=config)) == ["False", "1"]
 
 
 @pytest.mark.parametrize(
