@@ -8,8 +8,9 @@ Unreadable images are skipped and reported, one line each. Until the run is comp
 is kept beside the results: the same run started again resumes where it ended and detects only on
 the images without a result.
 
-Memory does not grow with the number of images, except for the list of files and eight bytes an
-image: reading threads, batching and writing each keep a bounded number of images.
+Images are read and drawn in threads while the model runs in one of its own; results are written in
+the order of the images. Memory does not grow with the number of images, except for the list of
+files and eight bytes an image: reading, batching and drawing each keep a bounded number of images.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from tqdm import tqdm
 
@@ -27,6 +29,7 @@ from object_detection_mtl.data import image_files
 from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.inference import batching
 from object_detection_mtl.inference.detection_options import DetectionOptions
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.predictor import (
     Predictor,
     PreparedImage,
@@ -45,11 +48,13 @@ from object_detection_mtl.inference.sources.input_files import InputFile
 from object_detection_mtl.inference.writers import drawn_images, result_shards
 from object_detection_mtl.inference.writers.detection_writer import DetectionWriter
 
-# Decoding is faster than detection; more readers would only hold more images in memory.
+# Decoding and drawing are faster than detection; more threads would only hold more images.
 _MAX_READERS = 8
+_MAX_DRAWERS = 4
 
 # An image after reading, prepared for the model or its error, and its size in bytes.
 _LoadedImage = tuple[ReadImage | SourceFailure, PreparedImage | Exception, int]
+_Result = tuple[ReadImage | SourceFailure, ImageDetections | Exception]
 
 
 @dataclass
@@ -136,12 +141,21 @@ def _detect_remaining(
 
     labels = [str(file.path) for file in files]
     stream = image_stream.stream_images(sources, labels, progress.is_done)
+
+    def draw(result: _Result) -> None:
+        ticket, detections = result
+        if isinstance(detections, ImageDetections):
+            writer.draw(cast(ReadImage, ticket), detections)
+
+    num_drawers = min(os.cpu_count() or 1, _MAX_DRAWERS)
     with (
         image_files.ignore_size_warnings(),
         contextlib.closing(bar),
         contextlib.closing(_load_ahead(stream, detector, options)) as loaded,
+        contextlib.closing(_detect(detector, loaded, options)) as results,
+        contextlib.closing(batching.map_in_threads(results, draw, num_drawers)) as drawn,
     ):
-        for ticket, detections in batching.detect_in_batches(detector, loaded, options.batch_size):
+        for (ticket, detections), _ in drawn:
             if isinstance(ticket, SourceFailure):
                 report(ticket.label, ticket.reason)
                 continue
@@ -151,8 +165,18 @@ def _detect_remaining(
                 reason = image_source.with_image_size(detections, ticket.content.pixels)
                 report(ticket.label, f"skipped, {reason}")
             else:
-                writer.write(ticket, detections.best(options.max_detections))
+                writer.write(ticket, detections)
             bar.update()
+
+
+def _detect(
+    detector: StagedPredictor, loaded: Iterator[_LoadedImage], options: DetectionOptions
+) -> Generator[_Result, None, None]:
+    """Yield the best detections of each image, or the error of an unreadable one."""
+    for ticket, detections in batching.detect_in_batches(detector, loaded, options.batch_size):
+        if isinstance(detections, ImageDetections):
+            detections = detections.best(options.max_detections)
+        yield ticket, detections
 
 
 def _load_ahead(

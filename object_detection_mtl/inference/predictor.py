@@ -5,6 +5,7 @@ Shape letters: H W an image, N detections.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -25,6 +26,9 @@ from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.model_files import find_saved_model
 
 _OUTPUTS = (Detections.boxes, Detections.scores, Detections.classes, Detections.num_detections)
+
+# Side of the image that warms a model up, in pixels; models resize it.
+_GRAY_SIDE = 64
 
 # (H, W) of an image -> key; images of equal keys have one size after resizing.
 SizeKey = Callable[[tuple[int, int]], Hashable]
@@ -85,6 +89,18 @@ def check_batch_size(predictor: StagedPredictor, batch_size: int) -> None:
     """
     if batch_size > 1 and predictor.batching_error:
         raise ValueError(f"batch_size is {batch_size}, but {predictor.batching_error}")
+
+
+def warm_up(predictor: StagedPredictor) -> StagedPredictor:
+    """Return a predictor that has detected in a gray image, so that the first image is not slow.
+
+    A first call optimizes the graph and allocates memory: it takes several times as long as others.
+    An error of the model is left to the first image, which has a name to report it with.
+    """
+    gray = np.full((_GRAY_SIDE, _GRAY_SIDE, 3), 127, np.uint8)
+    with contextlib.suppress(Exception):
+        predictor(gray)
+    return predictor
 
 
 def from_detector(detector: Any) -> StagedPredictor:

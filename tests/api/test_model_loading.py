@@ -10,6 +10,7 @@ import object_detection_mtl as odm
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
+from object_detection_mtl.inference import predictor
 from tests.api import tiny_detectors
 
 IMAGE = tiny_detectors.image()
@@ -106,6 +107,13 @@ def test_checkpoints_and_exports_load(detector, exported, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no pipeline.config beside it"):
         odm.load_detector(run)
     same_weights(odm.load_detector(run, config=detector.config), detector)
+
+
+def test_an_export_is_warmed_up_when_it_is_loaded(exported, monkeypatch):
+    warmed = []
+    monkeypatch.setattr(predictor, "warm_up", warmed.append)
+    loaded = odm.load_detector(exported)
+    assert warmed == [loaded.predictor(list)]
 
 
 def test_an_exported_model_only_detects(exported):

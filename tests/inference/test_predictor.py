@@ -205,3 +205,17 @@ def test_without_metadata_only_images_of_equal_size_share_a_key(tmp_path, metada
         write_metadata(tmp_path, metadata)
     size = predictor.size_key_of_saved_model(str(tmp_path))
     assert size((64, 80)) == size((64, 80)) != size((128, 160))
+
+
+def test_a_model_is_warmed_up_by_a_gray_image():
+    seen = []
+
+    def detect(images):
+        seen.extend(images)
+        raise ValueError("left to the first image of the user, which has a name")
+
+    predict = predictor.StagedPredictor(predictor.PreparedImage, detect)
+    assert predictor.warm_up(predict) is predict
+    assert len(seen) == 1
+    assert seen[0].shape == (64, 64, 3)
+    assert seen[0].dtype == np.uint8

@@ -66,6 +66,13 @@ class DetectionWriter:
         self.num_detections += entry[_NUM_DETECTIONS]
         return True
 
+    def draw(self, image: ReadImage, detections: ImageDetections) -> None:
+        """Save the drawing of an image, if any; before `write`. Several threads may call it."""
+        if self._drawings:
+            assert image.content is not None
+            target = self._drawings[image.file_number] / image.drawing_name
+            save_drawing(image.content.pixels, detections, target, self._options)
+
     def write(self, image: ReadImage, detections: ImageDetections) -> None:
         """Write the detections of an image, which is then complete."""
         content = image.content
@@ -77,9 +84,6 @@ class DetectionWriter:
         entry[_NUM_DETECTIONS] = len(entry["detections"])
         if not self._options.writes_json:
             del entry["detections"]
-        if self._drawings:
-            target = self._drawings[image.file_number] / image.drawing_name
-            save_drawing(content.pixels, detections, target, self._options)
         if self._records is not None:
             assert content.example is not None
             keep = not self._options.discard_image_pixels
