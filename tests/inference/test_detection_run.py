@@ -345,7 +345,7 @@ def test_an_interrupted_record_is_resumed_with_complete_examples(tmp_path, left)
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from object_detection_mtl.inference.sources import input_files
 from object_detection_mtl.inference.detection_options import DetectionOptions
@@ -353,8 +353,11 @@ from object_detection_mtl.inference.detection_run import detect_files
 from tests.inference.test_detection_run import predictor
 
 def killed(image):
-    if image.shape[1] == 14:
-        os.kill(os.getpid(), signal.SIGKILL)
+    # Images are drawn and written while the next ones are detected on.
+    while image.shape[1] == 14:
+        if (Path(sys.argv[2]) / "progress.jsonl").read_bytes().count(b"\\n") == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.01)
     return predictor(image)
 
 files = input_files.find_input_files(sys.argv[1:2])
