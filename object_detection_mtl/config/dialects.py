@@ -57,10 +57,14 @@ _FORK_TYPES = {
     "frcnn_mobilenet_v1": "faster_rcnn_mobilenet_v1",
     _FORK_INCEPTION: "faster_rcnn_inception_resnet_v2",
 }
-# The fork's names of metrics.
-_FORK_METRICS = {
-    "pascal_voc_metrics": "pascal_voc_detection_metrics",
+# Names of metrics in the fork and in early versions of the OD API -> those of its last version.
+OLD_METRICS = {
     "coco_metrics": "coco_detection_metrics",
+    "pascal_voc_metrics": "pascal_voc_detection_metrics",
+    "weighted_pascal_voc_metrics": "weighted_pascal_voc_detection_metrics",
+    "open_images_metrics": "oid_V2_detection_metrics",
+    "open_images_detection_metrics": "oid_V2_detection_metrics",
+    "open_images_V2_detection_metrics": "oid_V2_detection_metrics",
 }
 # Fields with one default in each dialect: (Object Detection API, fork).
 DIALECT_DEFAULTS = {
@@ -217,10 +221,8 @@ def _resolve_training(config: pipeline_pb2.TrainEvalPipelineConfig) -> None:
 
 
 def _resolve_metrics(evaluation: eval_pb2.EvalConfig, dialect: int) -> None:
-    written = list(evaluation.metrics_set)
+    written = [*dict.fromkeys(OLD_METRICS.get(name, name) for name in evaluation.metrics_set)]
     is_fork = dialect == dialect_pb2.MTL_SSL
-    if is_fork:
-        written = [_FORK_METRICS.get(name, name) for name in written]
     evaluation.metrics_set[:] = written or [_DEFAULT_METRICS[is_fork]]
 
 

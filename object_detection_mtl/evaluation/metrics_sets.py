@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from object_detection_mtl.config.dialects import OLD_METRICS
 from object_detection_mtl.evaluation.coco import CocoEvaluator
 from object_detection_mtl.evaluation.error_analysis import ErrorAnalysis
 from object_detection_mtl.evaluation.evaluator import CategoryLike, DetectionEvaluator
@@ -90,17 +91,7 @@ _BUILDERS: dict[str, Callable[[Categories, MetricsOptions], DetectionEvaluator]]
     "error_analysis": _error_analysis,
 }
 
-# Names in the MTL-SSL authors' configs and in early versions of the OD API.
-_ALIASES = {
-    "coco_metrics": "coco_detection_metrics",
-    "pascal_voc_metrics": "pascal_voc_detection_metrics",
-    "weighted_pascal_voc_metrics": "weighted_pascal_voc_detection_metrics",
-    "open_images_metrics": "oid_V2_detection_metrics",
-    "open_images_detection_metrics": "oid_V2_detection_metrics",
-    "open_images_V2_detection_metrics": "oid_V2_detection_metrics",
-}
-
-KNOWN_METRICS_SETS = (*_BUILDERS, *_ALIASES)
+KNOWN_METRICS_SETS = (*_BUILDERS, *OLD_METRICS)
 
 
 def make_evaluators(
@@ -117,5 +108,5 @@ def make_evaluators(
             f"eval_config.metrics_set: got {', '.join(map(repr, unknown)) or 'no name'}; expected "
             f"one or more of {', '.join(KNOWN_METRICS_SETS)}."
         )
-    names = dict.fromkeys(_ALIASES.get(name, name) for name in metrics_sets)
+    names = dict.fromkeys(OLD_METRICS.get(name, name) for name in metrics_sets)
     return [_BUILDERS[name](categories, options or MetricsOptions()) for name in names]

@@ -302,3 +302,14 @@ def test_every_scalar_default_of_the_schema_is_the_object_detection_apis():
     for key, (odapi, fork) in dialects.DIALECT_DEFAULTS.items():
         assert fields[key].cpp_type != FieldDescriptor.CPPTYPE_MESSAGE
         assert fields[key].default_value == odapi != fork
+
+
+@pytest.mark.parametrize("dialect", ["ODAPI", "MTL_SSL"])
+def test_old_names_of_metrics_are_those_of_today(dialect):
+    names = ", ".join([*dialects.OLD_METRICS, "coco_detection_metrics"])
+    config = parse(
+        f"eval_config.metrics_set=[{names}]", text=f"{MINIMAL} config_dialect: {dialect}"
+    )
+    assert list(config.eval_config.metrics_set) == list(
+        dict.fromkeys(dialects.OLD_METRICS.values())
+    )
