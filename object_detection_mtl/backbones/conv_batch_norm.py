@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from object_detection_mtl.ops import dilated_convolution
+
 
 class ConvBatchNorm(keras.layers.Layer):
     """Convolution (full or depthwise), batch norm and activation as one layer.
@@ -141,6 +143,8 @@ class ConvBatchNorm(keras.layers.Layer):
         padding: Any = self.padding
         if padding == "SYMMETRIC":
             padding = [[0, 0], *map(self._symmetric_padding, self.kernel_size), [0, 0]]
+        if self.dilation > 1 and self.strides == 1:
+            return dilated_convolution.dilated_conv2d(inputs, kernel, padding, self.dilation)
         return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=self.dilation)
 
     def _symmetric_padding(self, size: int) -> list[int]:
