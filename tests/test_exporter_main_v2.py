@@ -34,6 +34,7 @@ def error(done):
     return line
 
 
+@pytest.mark.slow
 def test_a_run_with_changes_to_the_config(tmp_path):
     output = tmp_path / "new" / "out"
     done = export(

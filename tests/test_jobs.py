@@ -147,6 +147,7 @@ def test_proposals_are_evaluated_as_one_class(records_dir, tmp_path):
     assert written["num_detections"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("linear")
 @pytest.mark.parametrize(
     ("options", "expected"),
@@ -198,6 +199,7 @@ class TestTrain:
         for key, value in weights_of(parts.checkpoint).items():
             np.testing.assert_array_equal(value, wanted[key])
 
+    @pytest.mark.slow
     def test_a_remote_directory_is_trained_in_and_evaluated(self, records_dir):
         """`ram://` is a file system of TensorFlow alone, as gs:// is."""
         config = records.load(records_dir)
@@ -215,6 +217,7 @@ class TestTrain:
             runs.append(weights_of(jobs.train(config, tmp_path / str(seed)).checkpoint))
         assert any(np.any(runs[0][key] != runs[1][key]) for key in runs[0])
 
+    @pytest.mark.slow
     def test_first_weights_come_from_a_checkpoint(self, records_dir, tmp_path):
         pretrained = jobs.train(records.load(records_dir), tmp_path / "pretrained").checkpoint
         config = records.load(
@@ -284,11 +287,13 @@ class TestEvaluate:
     def build_tiny(self, monkeypatch):
         patch_builder(monkeypatch, tiny)
 
+    @pytest.mark.slow
     def test_continuously_until_the_last_step(self, records_dir, run, tmp_path):
         # The newest checkpoint is of step 3, the config's last: no second wait.
         jobs.evaluate(records.load(records_dir), str(run), tmp_path, timeout=600, min_interval=0)
         assert [p.name for p in (tmp_path / "eval/val").glob("*.json")] == ["metrics-3.json"]
 
+    @pytest.mark.slow
     def test_continuously_until_the_timeout(self, records_dir, run, tmp_path, caplog):
         config = records.load(records_dir)
         config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
@@ -329,6 +334,7 @@ class TestEvaluate:
         assert np.any(reader.get_tensor(KEY.format(NAME)) != average)
         np.testing.assert_array_equal(loaded[0], average)
 
+    @pytest.mark.slow
     def test_an_interrupted_evaluation_continues(
         self, records_dir, run, tmp_path, monkeypatch, capsys
     ):

@@ -67,6 +67,7 @@ def test_the_present_weights_are_evaluated_and_exported(detector, tmp_path):
         odm.export_detector(exported, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_a_model_that_finds_everything_has_the_best_metrics(detector, tmp_path):
     model = true_detections(detector)
     found = odm.evaluate_detector(model, EXAMPLES, metrics="voc", report=tmp_path / "report")

@@ -83,6 +83,7 @@ def test_a_training_detector_detects_too(detector):
         detector.model.is_training = False
 
 
+@pytest.mark.slow
 def test_checkpoints_and_exports_load(detector, exported, tmp_path):
     expected = detector.predict(IMAGE)
     sources = set()

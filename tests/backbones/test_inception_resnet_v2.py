@@ -22,6 +22,7 @@ def stage2(backbone):
     return backbone.make_stage2("stage2")
 
 
+@pytest.mark.slow
 def test_shapes(backbone, stage2):
     assert backbone.stage1(tf.zeros([1, 65, 100, 3])).shape == (1, 5, 7, 1088)
     assert stage2(tf.zeros([3, 7, 7, 1088])).shape == (3, 3, 3, 1536)

@@ -101,6 +101,7 @@ def load(directory, *overrides):
     )
 
 
+@pytest.mark.slow
 def test_its_labels_follow_augmentation_and_are_padded_with_the_boxes(directory):
     config = load(directory, "train_config.data_augmentation_options=[{random_crop_image {}}]")
     dataset = input_reader_builder.build_dataset(

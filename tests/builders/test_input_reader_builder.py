@@ -62,6 +62,7 @@ def test_label_map_and_display_names(tmp_path, label_map):
     assert batch[Groundtruth.classes].numpy().tolist() == [[2, 1]]
 
 
+@pytest.mark.slow
 def test_training_shuffles_augments_and_limits_boxes_and_evaluation_does_not(tmp_path):
     boxes = [[0, 0, 1, 0.25], [0, 0, 1, 0.5]]
     path = write(tmp_path / "a", *[example(str(i), boxes=boxes, classes=[1, 2]) for i in range(6)])

@@ -97,6 +97,7 @@ def test_inception_resnet(tmp_path):
         np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_other_files(resnet50, tmp_path):
     with pytest.raises(FileNotFoundError, match="no file '.*nothing.weights.h5'"):
         restore(resnet50, tmp_path / "nothing.weights.h5")

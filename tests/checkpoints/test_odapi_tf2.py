@@ -55,6 +55,7 @@ def saved(values, tmp_path_factory):
     return write_objects(tmp_path_factory.mktemp("resnet50") / "ckpt-0", values)
 
 
+@pytest.mark.slow
 def test_detection_takes_both_feature_extractors(resnet50, saved, values):
     before = snapshot(resnet50)
     report = restore(resnet50, saved, checkpoint_type="detection")
@@ -163,6 +164,7 @@ def test_moving_averages(resnet50, values, saved, tmp_path):
         restore(resnet50, saved, use_moving_averages=True)
 
 
+@pytest.mark.slow
 def test_another_form_or_depth(saved):
     detector = detector_of("faster_rcnn_resnet50")
     with pytest.raises(ValueError, match=r"resnet_v1_50_keras; .* resnet_v1_50\. .*\.\._keras"):

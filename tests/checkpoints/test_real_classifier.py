@@ -107,6 +107,7 @@ def hits(logits, names, best):
     return np.mean([bool(set(row) & set(IMAGENET[n])) for row, n in zip(order, names, strict=True)])
 
 
+@pytest.mark.slow
 def test_it_classifies_photographs():
     files, names = zip(*images_of_one_object(), strict=True)
     assert len(files) >= 20

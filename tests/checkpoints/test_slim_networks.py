@@ -68,6 +68,7 @@ def read_variables(prefix):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "overrides"),
     [
@@ -96,6 +97,7 @@ def test_inception_v2(tmp_path, options, overrides):
     np.testing.assert_array_equal(gamma, np.ones(gamma.shape))
 
 
+@pytest.mark.slow
 def test_inception_v2_with_stride_8_has_the_features_of_stride_16_at_every_second_cell(tmp_path):
     points = run_inception_v2(PIXELS, tmp_path / "inception.ckpt")
     detector = detector_of("faster_rcnn_inception_v2", "first_stage_features_stride=8")
@@ -121,6 +123,7 @@ def layer_of(detector, name):
     return next(layer for layer in layers if layer.name == name)
 
 
+@pytest.mark.slow
 def test_inception_v2_from_a_detector_of_tensorflow_1(tmp_path):
     """Its network has a gamma, and a batch norm after the first convolution."""
     points = run_inception_v2(PIXELS, tmp_path / "inception.ckpt", as_in_detectors=True)

@@ -13,6 +13,7 @@ def config(tmp_path_factory):
     return records.write(tmp_path_factory.mktemp("records"))
 
 
+@pytest.mark.slow
 def test_a_config_without_problems(config):
     done = command_line.run(check_config, config)
     assert done.code == 0, done.out + done.err

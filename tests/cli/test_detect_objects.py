@@ -58,6 +58,7 @@ def found(tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_a_saved_model_over_a_directory(found):
     images = read(found / "images.json")
     sizes = [(image["height"], image["width"]) for image in images["images"]]
@@ -96,6 +97,7 @@ def test_config_and_checkpoint_give_equal_detections(found, tmp_path):
         assert row["bbox"] == pytest.approx(expected["bbox"], abs=1e-2)
 
 
+@pytest.mark.slow
 def test_records_in_batches_give_equal_detections(tmp_path):
     """With and without batches, from files and from a record."""
     shapes = [(64, 80), (50, 40), (64, 80), (64, 80)]

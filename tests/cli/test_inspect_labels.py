@@ -70,6 +70,7 @@ def test_a_coco_file_and_a_number_of_images(tmp_path):
     assert sheets == ["0001_1.png"]
 
 
+@pytest.mark.slow
 def test_the_same_labels_are_drawn_from_a_directory_and_from_its_record(tmp_path, voc_directory):
     _, sheets = inspect(tmp_path, f"--data_dir={voc_directory}", "--seed=3")
     drawn = [(tmp_path / "out" / name).read_bytes() for name in sheets]

@@ -125,6 +125,7 @@ def run_code(code, **environment):
     return processes.words(code, without=[process_settings.ONEDNN_SETTING], **environment)
 
 
+@pytest.mark.slow
 @needs_avx2
 def test_tensorflow_uses_onednn_and_is_silent():
     """Without a log level of the environment nothing is written."""
@@ -212,6 +213,7 @@ def test_cpu_with_avx2(tmp_path, monkeypatch):
     assert os.environ[process_settings.ONEDNN_SETTING] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "level", "is_silent"), [("", "0", False), ("import tensorflow", "3", True)]
 )

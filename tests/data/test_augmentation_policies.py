@@ -31,6 +31,7 @@ def outcomes(name, level, boxes=None, probability=1.0, seeds=SEEDS):
     return before["image"].numpy(), [(image.numpy(), found.numpy()) for image, found in results]
 
 
+@pytest.mark.slow
 def test_objects_stay_together():
     for result in in_a_graph(augmentation_policies.autoaugment_image("v0"), 8):
         assert_objects_fit(result)

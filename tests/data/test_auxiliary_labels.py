@@ -69,6 +69,7 @@ def test_labels_are_those_of_the_flipped_boxes(tmp_path):
     np.testing.assert_allclose(batch[Groundtruth.edgemask][0], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_new_windows_every_epoch_and_the_same_after_a_resume(tmp_path):
     path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
     windows = LabelMaker((WINDOWS_ONLY,), K)
@@ -92,6 +93,7 @@ def test_a_batch_pads_rows_of_objects_and_an_empty_image_has_one_window(tmp_path
     assert (weight == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_training", [True, False])
 def test_no_image_of_a_chunk_has_a_box(tmp_path, is_training):
     path = write(tmp_path / "a", *[example(str(n), boxes=[], classes=[]) for n in range(3)])
@@ -103,6 +105,7 @@ def test_no_image_of_a_chunk_has_a_box(tmp_path, is_training):
     assert not batch[Groundtruth.edgemask][:, 0].any()
 
 
+@pytest.mark.slow
 def test_labels_do_not_depend_on_the_images_that_they_are_made_with(tmp_path):
     """Of 19 images with 0 to 18 boxes, in chunks, to the last bit; and a last chunk of three."""
     rng = np.random.default_rng(5)
@@ -266,6 +269,7 @@ def test_a_class_out_of_range_is_named(tmp_path):
         first(dataset(path, LabelMaker((CLOSENESS_ONLY,), K)))
 
 
+@pytest.mark.slow
 def test_labels_after_crops_are_those_of_what_is_left(tmp_path):
     path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
     options = augmentation_crops.CropOptions(min_object_covered=0.0, area_range=(0.05, 0.5))

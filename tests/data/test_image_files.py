@@ -320,6 +320,7 @@ def test_image_of_too_many_pixels_is_an_error_before_it_is_decoded(tmp_path):
         image_files.read_image(path)
 
 
+@pytest.mark.slow
 def test_108_million_pixels_are_decoded_without_a_warning(tmp_path):
     path = save(tmp_path / "a.png", Image.new("1", (12000, 9000), 1), "PNG")
     with warnings.catch_warnings():

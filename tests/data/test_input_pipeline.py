@@ -212,6 +212,7 @@ def test_a_resumed_run_sees_what_the_uninterrupted_one_would(five, run):
     assert flat(dataset(five, augmentations=FLIPS, start_example=4).take(4)) == run[4:]
 
 
+@pytest.mark.slow
 def test_workers_share_the_examples_between_them(five, run):
     for worker in (0, 1):
         context = tf.distribute.InputContext(
@@ -303,6 +304,7 @@ def with_corrupt(path, *kinds):
     return path
 
 
+@pytest.mark.slow
 def test_corrupt_examples_are_skipped_counted_and_described(tmp_path):
     path = with_corrupt(tmp_path / "a.record", *CORRUPT)
     made = pipeline(
@@ -320,6 +322,7 @@ def test_corrupt_examples_are_skipped_counted_and_described(tmp_path):
     assert "can be read now" in made.describe(example_issues.SKIPPED, 1)
 
 
+@pytest.mark.slow
 def test_more_corrupt_records_than_allowed_stop_the_run(tmp_path):
     path = write(tmp_path / "a.record", *[b"garbage"] * 3, example("0"))
     with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)more than 2 corrupt .*a.record"):
@@ -328,6 +331,7 @@ def test_more_corrupt_records_than_allowed_stop_the_run(tmp_path):
     assert (ids(made.dataset), made.num_examples) == ([0], 4)
 
 
+@pytest.mark.slow
 def test_a_corrupt_record_is_allowed_once_for_all_epochs_and_batches_stay_full(tmp_path):
     path = with_corrupt(tmp_path / "a.record", "undecodable")
     batches = list(dataset(path, batch_size=3, max_corrupt_examples=1, seed=5).take(4))

@@ -252,6 +252,7 @@ def test_help_answers_at_once_and_lists_the_flags():
     assert "--[no]ignore_difficult_instances" in result.stdout
 
 
+@pytest.mark.slow
 def test_from_a_directory_to_shards_by_one_command(tmp_path):
     texts = {
         name: annotation(f"{name}.jpg", thing(kind, 1, 2, 20, 30))

@@ -67,6 +67,7 @@ def test_images_of_other_sizes_need_no_new_graph(detector):
         assert float(found["Loss/total_loss"]) > 0
 
 
+@pytest.mark.slow
 def test_first_stage_losses_of_a_padded_batch():
     """The losses are means over images: the test model's features of padding are zero.
 
@@ -96,6 +97,7 @@ def test_an_image_without_objects(detector):
     assert np.isfinite(float(found["Loss/total_loss"]))
 
 
+@pytest.mark.slow
 def test_losses_of_auxiliary_tasks_where_the_labels_are():
     tasks = [f"model.mtl.{name}=true" for name in ("window", "closeness", "edgemask")]
     detector = toy.detector(*tasks, *TASK_WEIGHTS, is_training=False)

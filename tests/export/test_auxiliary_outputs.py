@@ -20,6 +20,7 @@ def outputs(detector, images, **options):
     return module, module.detect(images)
 
 
+@pytest.mark.slow
 def test_auxiliary_outputs_are_optional():
     images = tiny.images(2)
     detector = tiny.detector(*ALL, is_training=False)

@@ -173,6 +173,7 @@ def test_an_image_of_one_pixel():
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("input_type", "optimize"),
     [*((name, True) for name in INPUT_TYPES), ("image_tensor", False), ("tf_example", False)],
@@ -192,6 +193,7 @@ def test_the_graph_has_only_tensorflows_own_operations(input_type, optimize):
     assert ("Rsqrt" in operations) != optimize  # of batch norm
 
 
+@pytest.mark.slow
 def test_weights_are_written_once():
     """They are in neither the graph nor a second trace."""
     weights = sum(v.numpy().nbytes for v in native.named_variables(exported.detector()).values())
@@ -314,6 +316,7 @@ def alone(python, refused, *options):
     np.testing.assert_allclose(score, expected["detection_scores"][0, 0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_serving_imports_nothing_but_tensorflow():
     alone(sys.executable, OURS, "-I")
 

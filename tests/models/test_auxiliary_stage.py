@@ -196,6 +196,7 @@ def predict(*overrides):
     return detector.predict(*detector.preprocess(tiny.images(2)))
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing(everything):
     """Beside windows that come in turn: proposals in turn, all at once (8) and in a larger one."""
     for size in (1, 3, 8, 20):
@@ -313,6 +314,7 @@ def test_where_the_gradient_of_the_refinement_ends(residue, stop, expected):
     assert reached == {loss: expected}
 
 
+@pytest.mark.slow
 def test_evaluation_reports_losses_and_metrics_of_the_tasks(detecting):
     inputs, shapes = detecting.preprocess(tiny.images(2))
     batch = groundtruth(0, 1) | {

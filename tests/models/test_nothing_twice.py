@@ -85,6 +85,7 @@ def crops_and_stage2(*options: str) -> tuple[list[int], list[int]]:
     return sorted(crops), sorted(op.inputs[0].shape[0] for op in last)
 
 
+@pytest.mark.slow
 def test_how_many_crops_are_run():
     """Proposals, three windows between each and the image in turn, and the image's own, once."""
     everything = BATCH * PROPOSALS

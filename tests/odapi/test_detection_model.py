@@ -68,6 +68,7 @@ def test_detections(detecting, images):
     np.testing.assert_array_equal(again["detection_scores"], detections["detection_scores"])
 
 
+@pytest.mark.slow
 def test_a_function_compiled_by_the_script(detecting, images):
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
     def detect(image):
@@ -213,6 +214,7 @@ def test_both_feature_extractors_alone(model_config, training, tmp_path):
         model.restore_from_objects("classification")
 
 
+@pytest.mark.slow
 def test_saving_as_a_saved_model(detecting, images, tmp_path):
     class Module(tf.Module):
         def __init__(self, model):

@@ -63,6 +63,7 @@ def test_the_decoder_without_a_label_map(path):
         TfExampleDecoder(load_instance_masks=True)
 
 
+@pytest.mark.slow
 def test_batches_of_features_and_labels(configs):
     model = model_builder.build(configs["model"], is_training=False)
     train = inputs.train_input(

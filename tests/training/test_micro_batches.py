@@ -35,6 +35,7 @@ def whole():
     return trained(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_parts", [4])
 def test_the_update_is_that_of_the_whole_batch(num_parts, whole):
     scalars, weights = trained(num_parts)

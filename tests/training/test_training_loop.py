@@ -401,6 +401,7 @@ def test_a_non_finite_loss_names_term_and_images_and_keeps_the_steps_before(tmp_
     assert_same_state(state(model), state(before))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "value"), [({}, np.inf), (averaging(), np.nan)], ids=["plain", "averaging"]
 )

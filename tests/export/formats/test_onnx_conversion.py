@@ -29,6 +29,7 @@ def detector():
     )
 
 
+@pytest.mark.slow
 def test_the_graph_for_onnx_gives_the_same_detections(detector):
     """Lowered to the operations of ONNX, run in TensorFlow."""
     options = ExportOptions(dynamic_batch=True)

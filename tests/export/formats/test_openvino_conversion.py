@@ -165,6 +165,7 @@ def test_tflite_is_unsupported():
         ExportOptions(format="tflite")
 
 
+@pytest.mark.slow
 def test_only_convolutions_are_bfloat16(tmp_path):
     """Boxes, crops and scores are float32, as in TensorFlow's graph in bfloat16."""
     pytest.importorskip("openvino", reason=REASON)

@@ -67,6 +67,7 @@ def test_outputs_stay_float32_and_close(graphs):
         assert np.abs(actual - expected).max() > 0
 
 
+@pytest.mark.slow
 def test_a_detector_gives_similar_detections():
     # Scores of random weights hardly differ: suppression would choose between them by chance.
     detector = tiny.detector(

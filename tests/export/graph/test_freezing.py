@@ -33,6 +33,7 @@ def photograph_detector():
     )
 
 
+@pytest.mark.slow
 def test_detections_of_photographs_equal_those_of_the_plain_graph(photograph_detector):
     plain, fast = modules(photograph_detector, dynamic_batch=True)
     images = comparing.photographs()
@@ -40,6 +41,7 @@ def test_detections_of_photographs_equal_those_of_the_plain_graph(photograph_det
         comparing.check_same_detections(fast.detect(batch), plain.detect(batch))
 
 
+@pytest.mark.slow
 def test_files_of_different_sizes(photograph_detector):
     plain, fast = modules(photograph_detector, "encoded_image_string_tensor")
     files = [path.read_bytes() for path in comparing.PHOTOGRAPHS]
@@ -65,6 +67,7 @@ def test_constant_expressions_are_folded():
     assert not [node.name for node in nodes.values() if node.op == "Rsqrt"]
 
 
+@pytest.mark.slow
 def test_expanded_windows_run_one_after_the_other():
     """Crops of a window wait for the logits of the window before, to save memory."""
     module = DetectionModule(tiny.detector(*ALL, is_training=False), ExportOptions())
@@ -78,6 +81,7 @@ def test_expanded_windows_run_one_after_the_other():
     assert sorted(len(before[name] & crops) for name in crops) == [0, 0, 0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_frozen_graph_has_the_weights_at_its_creation():
     detector = tiny.detector(is_training=False)
     module = DetectionModule(detector, ExportOptions())
@@ -194,6 +198,7 @@ def test_equal_kernels_are_kept_once():
     assert read == ["a", "a", "c"]
 
 
+@pytest.mark.slow
 def test_an_export_keeps_folded_kernels_in_variables():
     module = DetectionModule(exported.detector(), ExportOptions(dynamic_batch=True))
     apart = freezing.optimize_module(module, kernels_as_variables=True)
@@ -211,6 +216,7 @@ def test_an_export_keeps_folded_kernels_in_variables():
     comparing.check_same_detections(apart.detect(images), module.detect(images))
 
 
+@pytest.mark.slow
 def test_bfloat16_kernels_are_stored_in_bfloat16():
     module = DetectionModule(exported.detector(), ExportOptions(dynamic_batch=True))
     float32 = freezing.optimize_module(module, kernels_as_variables=True)

@@ -281,6 +281,7 @@ def scenes_of_boxes(draw):
 SIZE = (64, 96)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(scenes_of_boxes(), st.randoms(use_true_random=False))
 def test_properties(scene, random):
