@@ -4,8 +4,8 @@ r"""Export a trained detector as a SavedModel, with the OD API's flags, files an
         --trained_checkpoint_dir=model_dir --output_directory=exported
 
 The output directory contains pipeline.config (complete: it can be loaded again), checkpoint/ckpt-0
-and saved_model/. An earlier export is replaced when the new one is complete. The SavedModel needs
-only TensorFlow:
+and saved_model/. An earlier export is replaced when the new one is complete; its other formats stay
+if they have the same model, else they are removed. The SavedModel needs only TensorFlow:
 
     detections = tf.saved_model.load("exported/saved_model")(images)
 

@@ -35,7 +35,8 @@ def export_detector(
     """Export the present weights of a detector, with the Object Detection API's files.
 
     Writes pipeline.config, checkpoint/ and the model: saved_model/, model.onnx, or model.xml and
-    model.bin. An earlier export in the directory is replaced when the new one is complete.
+    model.bin. An earlier export in the directory is replaced when the new one is complete; its
+    other formats are kept if they have the same weights, configuration and class names.
 
     Args:
         detector: with a network: from a checkpoint or a training, not from an export.

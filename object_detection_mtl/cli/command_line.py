@@ -15,7 +15,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from object_detection_mtl.cli import process_settings
-from object_detection_mtl.config.errors import bounded
+from object_detection_mtl.config.errors import bounded, printable
 
 
 def run_command(
@@ -97,7 +97,8 @@ def _run_main(
     try:
         _raise_if_flag_is_empty(defined)
         _expand_home(defined)
-        return main() or 0
+        with contextlib.redirect_stdout(_PrintableOutput(sys.stdout)):
+            return main() or 0
     except (ValueError, OSError) as error:
         logging.debug("Traceback of the error below", exc_info=True)
         _print_error(_describe_error(error))
@@ -131,6 +132,25 @@ def _tolerate_any_name() -> None:
     handler = logging.get_absl_handler()
     if _bound_message not in handler.filters:
         handler.addFilter(_bound_message)
+
+
+class _PrintableOutput:
+    """Text stream that escapes control characters, which names of files and classes may have.
+
+    Args:
+        stream: receives the text.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; carriage returns, with which progress bars begin, are kept."""
+        parts = text.split("\r")
+        return self._stream.write("\r".join(printable(part, breaks=True) for part in parts))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _bound_message(record: standard_logging.LogRecord) -> bool:

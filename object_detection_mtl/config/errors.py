@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -18,6 +19,24 @@ def shortened(name: str) -> str:
     return name if len(name) <= MAX_LENGTH else f"{name[:MAX_LENGTH]}..."
 
 
+# Control characters, formatting that reorders other text, line separators, lone surrogates. Joiners
+# and marks of direction belong to the spelling of some languages.
+_CONTROLS = "\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_CONTROL_OR_BREAK = re.compile(f"[{_CONTROLS}\t\n]")
+
+
+def printable(text: str, breaks: bool = False) -> str:
+    """Return a text with escapes in place of control characters.
+
+    Args:
+        text: a name of a file or class, or a text with such names.
+        breaks: keep line breaks and tabs.
+    """
+    pattern = _CONTROL if breaks else _CONTROL_OR_BREAK
+    return pattern.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
 def bounded(text: str, length: int = 4000) -> str:
     """Return a message that is printed whole unless it quotes something huge: then ends only.
 
@@ -27,12 +46,7 @@ def bounded(text: str, length: int = 4000) -> str:
         first, last = length * 2 // 3, length // 3
         omitted = f" ...({len(text) - first - last} characters)... "
         text = text[:first] + omitted + text[-last:]
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1]
-        for letter in text
-    )
+    return printable(text, breaks=True)
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:

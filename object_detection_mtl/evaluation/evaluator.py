@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from object_detection_mtl.config.errors import printable
+
 
 class CategoryLike(Protocol):
     """A class of the label map, such as `config.label_map.Category`."""
@@ -85,14 +87,17 @@ def _flags(values: Any, length: int, what: str) -> np.ndarray:
 def names_by_id(categories: Sequence[CategoryLike]) -> dict[int, str]:
     """Return the reported name of each category by id: its display name, as in the OD API.
 
-    Categories with the same name get their ids appended, so that every metric has its own name.
+    Control characters are escaped. Categories with the same name get their ids appended, so that
+    every metric has its own name.
 
     Raises:
         ValueError: there are no categories, or their ids are not unique or not positive.
     """
     if not categories:
         raise ValueError("categories: expected the classes of the label map, got none")
-    names = {int(c.id): str(getattr(c, "display_name", "") or c.name) for c in categories}
+    names = {
+        int(c.id): printable(str(getattr(c, "display_name", "") or c.name)) for c in categories
+    }
     if len(names) != len(categories):
         raise ValueError(f"category ids must be unique, got {[c.id for c in categories]}")
     if min(names) < 1:

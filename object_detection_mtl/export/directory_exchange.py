@@ -6,12 +6,13 @@ import ctypes
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 
 _RENAME_EXCHANGE = 2
 _CURRENT_DIRECTORY = -100  # AT_FDCWD: relative paths start at the current directory
 
 
-def replace_directory(old: str, new: str) -> bool:
+def replace_directory(old: str, new: str, dropped: Iterable[str] = ()) -> bool:
     """Replace a directory in one operation; a reader sees the old one or the new one.
 
     Entries of the old directory that the new one lacks are kept: the new one gets links to them, or
@@ -20,6 +21,7 @@ def replace_directory(old: str, new: str) -> bool:
     Args:
         old: the directory to replace; it may be missing.
         new: the complete new directory, on the same file system.
+        dropped: names of entries of the old directory that are not kept.
 
     Returns:
         Whether it was replaced. False leaves both as they were, but for the kept entries: the
@@ -30,7 +32,7 @@ def replace_directory(old: str, new: str) -> bool:
     if not os.path.exists(old):
         os.rename(new, old)
         return True
-    for name in sorted(set(os.listdir(old)) - set(os.listdir(new))):
+    for name in sorted(set(os.listdir(old)) - set(os.listdir(new)) - set(dropped)):
         _link(os.path.join(old, name), os.path.join(new, name))
     return exchange(old, new)
 

@@ -35,15 +35,12 @@ def describe_export(
         label_map_path: Label map with the class names; without one, classes are named by number.
         options: Options of the export.
     """
-    names = {str(number): str(number) for number in range(1, num_classes + 1)}
-    if label_map_path:
-        names |= {str(c.id): c.display_name for c in label_map.load(label_map_path)}
     return {
         "format_version": FORMAT_VERSION,
         "checkpoint": checkpoint,
         "export": dataclasses.asdict(options),
         "num_classes": num_classes,
-        "class_names": names,
+        "class_names": names_of_classes(num_classes, label_map_path),
         "versions": {
             "object_detection_mtl": __version__,
             "tensorflow": tf.__version__,
@@ -51,6 +48,14 @@ def describe_export(
         },
         "pipeline_config": config_text,
     }
+
+
+def names_of_classes(num_classes: int, label_map_path: str | None) -> dict[str, str]:
+    """Return the name of each class by its number, a text; without label map the number."""
+    names = {str(number): str(number) for number in range(1, num_classes + 1)}
+    if label_map_path:
+        names |= {str(c.id): c.display_name for c in label_map.load(label_map_path)}
+    return names
 
 
 def write_metadata(description: Mapping[str, Any], path: str) -> None:

@@ -8,7 +8,8 @@
     <output>/saved_model/assets.extra/                      see warmup_request.py
 
 Other formats have model.onnx, or model.xml and model.bin, in place of saved_model/ (see
-onnx_conversion.py and openvino_conversion.py). Metadata and label map are assets of the SavedModel:
+onnx_conversion.py and openvino_conversion.py); a directory may have one model in several formats
+(see export_formats.py). Metadata and label map are assets of the SavedModel:
 `tf.saved_model.load(...)` has them as `metadata` and `label_map`, and they are copied with it. An
 export is written beside the output directory and replaces an earlier one when it is complete, in
 one operation where the file system has it. Other files of the directory are kept.
@@ -30,13 +31,25 @@ from object_detection_mtl import output_lock, output_paths
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.export import directory_exchange
 from object_detection_mtl.export.calibration import Calibration
-from object_detection_mtl.export.export_metadata import describe_export, write_metadata
+from object_detection_mtl.export.export_formats import (
+    CHECKPOINT_NAME,
+    CHECKPOINT_NUMBER,
+    CONFIG_NAME,
+    FILES,
+    METADATA,
+    SAVED_MODEL_NAME,
+    outdated_files,
+)
+from object_detection_mtl.export.export_metadata import (
+    describe_export,
+    names_of_classes,
+    write_metadata,
+)
 from object_detection_mtl.export.export_options import (
     BFLOAT16,
     INT8,
     ONNX,
     OPENVINO,
-    SAVED_MODEL,
     ExportOptions,
 )
 from object_detection_mtl.export.exported_module import DetectionModule
@@ -48,23 +61,11 @@ from object_detection_mtl.export.formats import (
 from object_detection_mtl.export.graph.freezing import optimize_module
 from object_detection_mtl.export.warmup_request import write_warmup_request
 
-CONFIG_NAME = "pipeline.config"
-CHECKPOINT_NAME = "checkpoint"
-SAVED_MODEL_NAME = "saved_model"
 ASSETS = "assets"
 LABEL_MAP = os.path.join(ASSETS, "label_map.pbtxt")
-METADATA = os.path.join(ASSETS, "metadata.json")
 SIGNATURE = "serving_default"
 
 _CONVERTED_FORMATS: dict[str, Any] = {ONNX: onnx_conversion, OPENVINO: openvino_conversion}
-# Format -> names of the model's files and directories.
-FILES = {
-    SAVED_MODEL: (SAVED_MODEL_NAME,),
-    ONNX: onnx_conversion.FILES,
-    OPENVINO: openvino_conversion.FILES,
-}
-
-_CHECKPOINT_NUMBER = 0
 
 
 def export_detector(
@@ -81,7 +82,8 @@ def export_detector(
 
     Args:
         detector: With loaded weights.
-        output_directory: Created if it does not exist; an earlier export in it is replaced.
+        output_directory: Created if it does not exist; an earlier export in it is replaced. Of its
+            other formats those of the same model are kept.
         config_text: The resolved config, written as pipeline.config.
         options: Options of the export; None for the default.
         label_map_path: Label map to copy into the SavedModel, or None.
@@ -134,9 +136,16 @@ def _export_locked(
             scratch,
             **description,
         )
-        if not directory_exchange.replace_directory(output_directory, scratch):
-            parts = (CONFIG_NAME, CHECKPOINT_NAME, *FILES[description["options"].format])
-            _replace_parts(output_directory, scratch, parts)
+        model_format = description["options"].format
+        names = names_of_classes(getattr(detector, "num_classes", 0), description["label_map_path"])
+        outdated = outdated_files(output_directory, scratch, model_format, names)
+        if not directory_exchange.replace_directory(output_directory, scratch, outdated):
+            parts = (CONFIG_NAME, CHECKPOINT_NAME, *FILES[model_format])
+            _replace_parts(output_directory, scratch, parts, outdated)
+        if outdated:
+            print(
+                f"removed {', '.join(outdated)}, of an earlier export of another model", flush=True
+            )
     except tf.errors.OpError as error:
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
@@ -227,7 +236,7 @@ def _write_checkpoint(detector: Any, directory: str, config_text: str) -> None:
     manager = tf.train.CheckpointManager(
         checkpoint, os.path.join(directory, CHECKPOINT_NAME), max_to_keep=1
     )
-    manager.save(checkpoint_number=_CHECKPOINT_NUMBER)
+    manager.save(checkpoint_number=CHECKPOINT_NUMBER)
 
 
 def _write_saved_model(
@@ -248,9 +257,31 @@ def _write_saved_model(
     tf.io.gfile.rmtree(sources)
 
 
-def _replace_parts(output_directory: str, scratch: str, parts: Sequence[str]) -> None:
-    """Move each part to the output directory; restore the old part if that fails."""
+def _replace_parts(
+    output_directory: str, scratch: str, parts: Sequence[str], outdated: Sequence[str]
+) -> None:
+    """Remove the outdated parts, and move each new one to the directory.
+
+    Where that fails, the old part and the outdated ones are restored.
+    """
     tf.io.gfile.makedirs(output_directory)
+    removed: list[str] = []
+    try:
+        for name in outdated:
+            tf.io.gfile.rename(
+                os.path.join(output_directory, name), os.path.join(scratch, f"replaced_{name}")
+            )
+            removed.append(name)
+        _move_parts(output_directory, scratch, parts)
+    except tf.errors.OpError:
+        for name in removed:
+            tf.io.gfile.rename(
+                os.path.join(scratch, f"replaced_{name}"), os.path.join(output_directory, name)
+            )
+        raise
+
+
+def _move_parts(output_directory: str, scratch: str, parts: Sequence[str]) -> None:
     for name in parts:
         target = os.path.join(output_directory, name)
         backup = os.path.join(scratch, f"replaced_{name}")

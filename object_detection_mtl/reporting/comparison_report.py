@@ -15,7 +15,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from object_detection_mtl import visualization
-from object_detection_mtl.data import image_files
 from object_detection_mtl.evaluation.error_analysis import KINDS
 from object_detection_mtl.reporting import charts
 from object_detection_mtl.reporting.bootstrap import Interval
@@ -344,7 +343,7 @@ def _pixels(image: EvaluatedImage) -> np.ndarray | None:
         return None
     try:
         return image.decode()
-    except (OSError, image_files.ImageError):
+    except (OSError, ValueError):
         return None
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl.config import label_map
-from object_detection_mtl.config.errors import listing
+from object_detection_mtl.config.errors import counted, listing
 from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.reporting import groundtruth_files, record_examples
@@ -64,11 +64,17 @@ def read_detections(
         ValueError, FileNotFoundError: files that cannot be used; the message names the place.
     """
     source = Path(path)
+    if not source.exists() and not groundtruth_files.is_pattern(path):
+        raise FileNotFoundError(
+            f"detections {str(path)!r} do not exist; expected COCO results (.json), a directory of "
+            "PASCAL VOC texts, or records"
+        )
     if not source.is_dir():
         notes = groundtruth.notes + groundtruth.note_on_class_numbers()
         groundtruth = dataclasses.replace(groundtruth, notes=notes)
     if source.is_dir():
-        detected = _read_voc_texts(source, groundtruth)
+        detected, notes = _read_voc_texts(source, groundtruth, skip_unknown)
+        groundtruth = dataclasses.replace(groundtruth, notes=groundtruth.notes + notes)
     elif str(path).endswith(".json"):
         detected = _read_coco_results(source, groundtruth, skip_unknown)
     else:
@@ -85,8 +91,6 @@ def read_detections(
 def _read_coco_results(
     path: Path, groundtruth: EvaluationSet, skip_unknown: bool
 ) -> dict[str, DetectedObjects]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{str(path)!r} does not exist, expected COCO results")
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -224,7 +228,10 @@ def _objects(rows: list[tuple]) -> DetectedObjects:
     return DetectedObjects(make_detections(boxes, scores, classes), branch)
 
 
-def _read_voc_texts(directory: Path, groundtruth: EvaluationSet) -> dict[str, DetectedObjects]:
+def _read_voc_texts(
+    directory: Path, groundtruth: EvaluationSet, skip_unknown: bool
+) -> tuple[dict[str, DetectedObjects], tuple[str, ...]]:
+    """Return the detections, and notes on skipped files."""
     ids = label_map.ids_by_name(groundtruth.categories)
     files = sorted(directory.glob("*.txt"))
     if not files:
@@ -233,24 +240,42 @@ def _read_voc_texts(directory: Path, groundtruth: EvaluationSet) -> dict[str, De
             f"{next(iter(ids))}.txt"
         )
     rows: dict[str, list[tuple]] = defaultdict(list)
+    file_of: dict[int, Path] = {}
+    skipped = []
     for file in files:
-        class_id = ids[_class_of_file(file, ids)]
+        name = _class_of_file(file, ids)
+        if name is None and skip_unknown:
+            skipped.append(file.name)
+            continue
+        if name is None:
+            raise ValueError(
+                f"{file}: the file name does not end with a class; expected <class>.txt or "
+                f"<any>_<class>.txt, of {listing(ids)}. --skip_unknown skips the file"
+            )
+        class_id = ids[name]
+        if class_id in file_of:
+            raise ValueError(
+                f"{file_of[class_id]} and {file.name} are both detections of {name!r}, expected "
+                "one file for each class. Give a directory with the detections of one detector"
+            )
+        file_of[class_id] = file
         lines = next(text_encodings.decode_list(file.read_bytes())).splitlines()
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 key, score, box = _voc_line(line, f"{file}, line {number}")
                 rows[key].append((box, score, class_id, None, math.nan))
-    return {key: _objects(found) for key, found in rows.items()}
-
-
-def _class_of_file(file: Path, ids: dict[str, int]) -> str:
-    fitting = [name for name in ids if file.stem == name or file.stem.endswith(f"_{name}")]
-    if not fitting:
+    if len(skipped) == len(files):
         raise ValueError(
-            f"{file}: the file name does not end with a class; expected <class>.txt or "
-            f"<any>_<class>.txt, of {listing(ids)}"
+            f"{directory}: no file name ends with a class of the ground truth: "
+            f"{listing(skipped, 4)}; expected <class>.txt or <any>_<class>.txt, of {listing(ids)}"
         )
-    return max(fitting, key=len)
+    notes = [f"Skipped {counted(len(skipped), 'file')} of unknown classes: {listing(skipped, 4)}."]
+    return {key: _objects(found) for key, found in rows.items()}, tuple(notes if skipped else ())
+
+
+def _class_of_file(file: Path, ids: dict[str, int]) -> str | None:
+    fitting = [name for name in ids if file.stem == name or file.stem.endswith(f"_{name}")]
+    return max(fitting, key=len, default=None)
 
 
 def _voc_line(line: str, where: str) -> tuple[str, float, tuple]:
@@ -283,16 +308,13 @@ def _read_records(pattern: str, groundtruth: EvaluationSet) -> dict[str, Detecte
             )
         boxes = example.boxes(_RECORD_BOX, height, width)
         scores = example.numbers(TfExample.detection_score)
-        classes = example.numbers(TfExample.detection_label)
+        classes = example.integers(TfExample.detection_label)
         if not len(scores) == len(classes) == len(boxes):
             raise ValueError(
                 f"{example.where}: image {name!r} has {len(scores)} scores, {len(classes)} classes "
                 f"and {len(boxes)} boxes; expected as many of each"
             )
-        for values, what in ((scores, "score"), (classes, "class")):
-            if not np.isfinite(values).all():
-                raise ValueError(
-                    f"{example.where}: a {what} of image {name!r} is not a finite number"
-                )
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{example.where}: a score of image {name!r} is not a finite number")
         detected[name] = DetectedObjects(make_detections(boxes, scores, classes))
     return detected

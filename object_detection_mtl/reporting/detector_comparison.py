@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from object_detection_mtl.config.errors import printable
 from object_detection_mtl.reporting import mistakes
 from object_detection_mtl.reporting.bootstrap import Interval, paired_differences
 from object_detection_mtl.reporting.evaluated_images import EvaluationSet
@@ -125,6 +126,7 @@ def compare_detectors(
             different ground truth.
     """
     options = options or ReportOptions()
+    detectors = [(printable(name), runs) for name, runs in detectors]
     _check(detectors)
     reports = [
         DetectorRuns(name, [report_contents(run, options) for run in runs])

@@ -17,6 +17,8 @@ from object_detection_mtl.data import annotated_pixels, image_files
 from object_detection_mtl.dataset_tools.annotated_images import DataError, require_pixels
 from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
 
+# Pixels. Products of greater sides would overflow.
+_MAX_COORDINATE = 1e9
 NO_DETECTIONS = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
 
 
@@ -259,14 +261,18 @@ def _resolve_images(
 
 
 def _check_finite(image_id: str, found: ImageDetections, source: str) -> None:
-    for what, values in (("score", found.scores), ("box", found.boxes)):
-        finite = np.isfinite(values)
-        bad = np.flatnonzero(~(finite if finite.ndim == 1 else finite.all(axis=1)))
-        if len(bad):
-            raise ValueError(
-                f"{source}: image {image_id!r}, detection {bad[0]}: the {what} is "
-                f"{values[bad[0]]}, expected finite numbers"
-            )
+    bad = np.flatnonzero(~np.isfinite(found.scores))
+    if len(bad):
+        raise ValueError(
+            f"{source}: image {image_id!r}, detection {bad[0]}: the score is "
+            f"{found.scores[bad[0]]}, expected a finite number"
+        )
+    bad = np.flatnonzero(~(np.abs(found.boxes) <= _MAX_COORDINATE).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{source}: image {image_id!r}, detection {bad[0]}: the box is "
+            f"{found.boxes[bad[0]].tolist()}, expected pixels, finite numbers"
+        )
 
 
 def _known_classes(

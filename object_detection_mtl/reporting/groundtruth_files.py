@@ -48,7 +48,7 @@ def read_groundtruth(
         ValueError, FileNotFoundError: files that cannot be used; the message names them.
     """
     categories = label_map.load(label_map_path) if label_map_path else None
-    if not Path(path).exists() and not _PATTERN.search(str(path)):
+    if not Path(path).exists() and not is_pattern(path):
         raise FileNotFoundError(
             f"ground truth {str(path)!r} does not exist; expected a COCO instances file (.json), a "
             "PASCAL VOC directory, or records"
@@ -74,6 +74,11 @@ def read_groundtruth(
     if is_coco:
         return _read_coco(path, categories, Path(image_dir) if image_dir else None)
     return _read_records(str(path), categories)
+
+
+def is_pattern(path: str | Path) -> bool:
+    """Return whether a path of records may match files of other names, or is remote."""
+    return _PATTERN.search(str(path)) is not None
 
 
 def _read_voc(
@@ -197,7 +202,7 @@ def _image_of_example(
     height, width = example.size or _decoded_size(example.read_image, image_id)
     boxes = example.boxes(_RECORD_BOX, height, width)
     texts = example.texts(TfExample.class_text)
-    labels = example.numbers(TfExample.class_label)
+    labels = example.integers(TfExample.class_label)
     classes = np.array([ids.get(text, 0) for text in texts] if texts else labels, np.int64)
     if len(classes) != len(boxes):
         raise ValueError(
@@ -242,7 +247,7 @@ def _decoded_size(read_bytes: Callable[[], bytes], image_id: str) -> tuple[int, 
 def _classes_of_records(examples: Iterable[RecordExample], source: str) -> list[Category]:
     names: dict[int, str] = {}
     for example in examples:
-        labels = example.numbers(TfExample.class_label).astype(np.int64).tolist()
+        labels = example.integers(TfExample.class_label).tolist()
         texts = example.texts(TfExample.class_text)
         for position, label in enumerate(labels):
             text = texts[position] if position < len(texts) else ""

@@ -1,14 +1,16 @@
 """Detections of a model in the images of a dataset, resumable.
 
 A progress file has a header that names model and dataset, then a line for each finished image. A
-run with the same header continues after the last complete line. Images are decoded as in training.
+run with the same header continues after the last complete line, and detects again in images that
+changed. Images are decoded as in training.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -68,15 +70,20 @@ def detect_in_images(
     header = {"model": model, "images": [image.image_id for image in groundtruth.images]}
     detected: dict[str, DetectedObjects] = {}
     if progress_path is not None:
-        detected = _read_progress(Path(progress_path), header)
+        detected = _read_progress(Path(progress_path), header, groundtruth)
     remaining = [image for image in groundtruth.images if image.image_id not in detected]
     if remaining:
         predict = load_predictor()
-        with _ProgressFile(progress_path, header, detected) as progress:
+        finished = [
+            (image, detected[image.image_id])
+            for image in groundtruth.images
+            if image.image_id in detected
+        ]
+        with _ProgressFile(progress_path, header, finished) as progress:
             for image in tqdm(remaining, desc=name, unit="image", disable=None):
                 found = _detect(predict, image)
                 detected[image.image_id] = found
-                progress.add(image.image_id, found)
+                progress.add(image, found)
     notes = groundtruth.notes + groundtruth.note_on_class_numbers()
     groundtruth = dataclasses.replace(groundtruth, notes=notes)
     return with_detections(groundtruth, detected, name, skip_unknown=skip_unknown, source=name)
@@ -104,10 +111,25 @@ def _detect(
     return DetectedObjects(make_detections(boxes, found.scores, found.classes))
 
 
-def _read_progress(path: Path, header: dict[str, Any]) -> dict[str, DetectedObjects]:
-    """Return the detections of a progress file; none if its header differs."""
+def _content(image: EvaluatedImage) -> str | None:
+    """Return a text that changes with pixels and annotated size; None for an unreadable image."""
+    try:
+        data = image.read_bytes() if image.read_bytes else None
+    except (OSError, ValueError):
+        return None
+    return None if data is None else f"{zlib.crc32(data):08x} {image.height}x{image.width}"
+
+
+def _read_progress(
+    path: Path, header: dict[str, Any], groundtruth: EvaluationSet
+) -> dict[str, DetectedObjects]:
+    """Return the detections of a progress file in images that did not change.
+
+    There are none if its header differs. Those in images that are gone are kept.
+    """
     if not path.is_file():
         return {}
+    images = {image.image_id: image for image in groundtruth.images}
     detected = {}
     with path.open(encoding="utf-8") as file:
         if _parsed(file.readline()) != header:
@@ -116,6 +138,9 @@ def _read_progress(path: Path, header: dict[str, Any]) -> dict[str, DetectedObje
             row = _parsed(line)
             if row is None:
                 break
+            content = _content(images[row["image_id"]])
+            if content is not None and row.get("content") != content:
+                continue
             found = make_detections(row["boxes"], row["scores"], row["classes"])
             detected[row["image_id"]] = DetectedObjects(found)
     return detected
@@ -137,14 +162,14 @@ class _ProgressFile:
     Args:
         path: path of the file; None writes nothing.
         header: the first line.
-        detected: finished images.
+        finished: finished images and their detections.
     """
 
     def __init__(
         self,
         path: str | Path | None,
         header: dict[str, Any],
-        detected: dict[str, DetectedObjects],
+        finished: Sequence[tuple[EvaluatedImage, DetectedObjects]],
     ) -> None:
         self._file: TextIO | None = None
         if path is None:
@@ -153,8 +178,8 @@ class _ProgressFile:
         temporary = Path(f"{path}.incomplete")
         with temporary.open("w", encoding="utf-8") as file:
             file.write(json.dumps(header) + "\n")
-            for image_id, found in detected.items():
-                file.write(_line(image_id, found))
+            for image, found in finished:
+                file.write(_line(image, found))
         temporary.replace(path)
         self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115, see __exit__
 
@@ -165,17 +190,18 @@ class _ProgressFile:
         if self._file:
             self._file.close()
 
-    def add(self, image_id: str, found: DetectedObjects) -> None:
+    def add(self, image: EvaluatedImage, found: DetectedObjects) -> None:
         """Write a finished image."""
         if self._file:
-            self._file.write(_line(image_id, found))
+            self._file.write(_line(image, found))
             self._file.flush()
 
 
-def _line(image_id: str, found: DetectedObjects) -> str:
+def _line(image: EvaluatedImage, found: DetectedObjects) -> str:
     rows = found.detections
     values = {
-        "image_id": image_id,
+        "image_id": image.image_id,
+        "content": _content(image),
         "boxes": np.round(rows.boxes, 3).tolist(),
         "scores": np.round(rows.scores, 6).tolist(),
         "classes": rows.classes.tolist(),

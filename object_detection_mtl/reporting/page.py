@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from object_detection_mtl import output_paths
+from object_detection_mtl.config.errors import printable
 
 
 def render_page(template: str, values: Mapping[str, Any]) -> str:
-    """Return a page; texts among `values` are escaped."""
+    """Return a page; markup and control characters of texts among `values` are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("object_detection_mtl.reporting"),
         autoescape=lambda name: name is not None and ".html" in name,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(**values)
+
+
+def _printable(value: Any) -> Any:
+    """Escape the control characters of a text; a browser would show boxes, or another order."""
+    if isinstance(value, Markup):
+        return Markup(printable(value, breaks=True))
+    return printable(value, breaks=True) if isinstance(value, str) else value
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:

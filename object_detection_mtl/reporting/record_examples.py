@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 
 from object_detection_mtl.fields import TfExample
 
+_MAX_SIDE = 10**9  # pixels
+_MAX_INTEGER = 2**53  # greater ones are not exact in float64
 # Length and checksum before the data of a TFRecord.
 _RECORD_HEADER = struct.Struct("<QI")
 
@@ -44,7 +47,7 @@ class RecordExample:
     def size(self) -> tuple[int, int] | None:
         """Height and width in pixels; None where the record lacks them."""
         sides = [self.numbers(key) for key in (TfExample.height, TfExample.width)]
-        if any(len(side) == 0 or not side[0] >= 1 for side in sides):
+        if any(len(side) == 0 or not 1 <= side[0] <= _MAX_SIDE for side in sides):
             return None
         return int(sides[0][0]), int(sides[1][0])
 
@@ -58,6 +61,18 @@ class RecordExample:
         if kind == "bytes_list" and len(values):
             raise ValueError(f"{self.where}: {key} holds texts, expected numbers")
         return np.asarray(values, np.float64)
+
+    def integers(self, key: str) -> np.ndarray:
+        """Return the values of a feature, int64 [N]; none where it is absent.
+
+        Raises:
+            ValueError: the feature holds texts, or a value is not an integer.
+        """
+        values = self.numbers(key)
+        is_integer = (np.abs(values) <= _MAX_INTEGER) & (values == np.floor(values))
+        for value in values[~is_integer]:
+            raise ValueError(f"{self.where}: {key} is {value}, expected an integer")
+        return values.astype(np.int64)
 
     def texts(self, key: str) -> list[str]:
         """Return the values of a feature; numbers become texts."""
@@ -169,8 +184,11 @@ def _parse(path: str, offset: int) -> Any:
 
     with open(path, "rb") as file:
         file.seek(offset)
-        length, _ = _RECORD_HEADER.unpack(file.read(_RECORD_HEADER.size))
-        data = file.read(length)
+        header = file.read(_RECORD_HEADER.size)
+        length = _RECORD_HEADER.unpack(header)[0] if len(header) == _RECORD_HEADER.size else -1
+        data = file.read(length) if 0 <= length <= os.fstat(file.fileno()).st_size else None
+    if data is None or len(data) < length:
+        raise ValueError(f"{path}, record at byte {offset} does not exist; was the file replaced?")
     try:
         return Example.FromString(data).features.feature
     except DecodeError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from object_detection_mtl.config.errors import printable
 from object_detection_mtl.evaluation.coco import (
     PREFIX,
     SUMMARY_NAMES,
@@ -162,8 +163,8 @@ def report_contents(
     images = evaluation.images
     if not images:
         raise ValueError(f"{evaluation.name}: no image to report on; expected at least one")
-    notes = (*evaluation.notes, *_notes_on_nothing(images))
-    evaluation = dataclasses.replace(evaluation, notes=notes)
+    notes = tuple(map(printable, (*evaluation.notes, *_notes_on_nothing(images))))
+    evaluation = dataclasses.replace(evaluation, name=printable(evaluation.name), notes=notes)
     names = names_by_id(evaluation.categories)
     class_ids = list(names)
     tables = {threshold: match_images(images, threshold) for threshold in IOU_THRESHOLDS}

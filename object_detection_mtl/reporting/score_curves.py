@@ -143,7 +143,8 @@ def calibration(table: MatchTable, num_bins: int = 10) -> Calibration:
     scores, hits = table.scores[rows], table.hits[rows]
     edges = np.linspace(0.0, 1.0, num_bins + 1)
     # Half a unit in the ninth decimal: 0.3 as a score belongs to the bin that ends with 0.3.
-    bins = np.clip(np.ceil(scores * num_bins - 5e-10).astype(int) - 1, 0, num_bins - 1)
+    bins = np.ceil(np.clip(scores, 0, 1) * num_bins - 5e-10).astype(int) - 1
+    bins = np.clip(bins, 0, num_bins - 1)
     counts = np.bincount(bins, minlength=num_bins)
     with np.errstate(invalid="ignore"):
         mean_scores = np.bincount(bins, scores, num_bins) / counts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from object_detection_mtl.data import annotated_pixels, image_files
+from object_detection_mtl.data import annotated_pixels
 from object_detection_mtl.reporting.evaluated_images import EvaluatedImage
 
 MAX_SIDE = 96
@@ -89,7 +89,7 @@ def _decode(item: EvaluatedImage) -> Image.Image | str:
         image = Image.fromarray(item.decode())
     except FileNotFoundError:
         return "the image file does not exist"
-    except (OSError, image_files.ImageError):
+    except (OSError, ValueError):
         return "the image file is unreadable"
     if not item.is_file:
         return image

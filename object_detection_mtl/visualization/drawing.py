@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from object_detection_mtl.config.errors import printable
+
 Color = tuple[int, int, int]
 
 _SMALLEST_FONT = 12
@@ -94,7 +96,8 @@ def text_color(background: Color) -> Color:
 
 
 def shortened(draw: ImageDraw.ImageDraw, text: str, font: Any, width: float) -> str:
-    """Return `text` with its middle replaced by dots so that it fits into `width` pixels."""
+    """Return `text` on one line, with its middle replaced by dots so that it fits into `width`."""
+    text = printable(text)
     kept = len(text)
     short = text
     while kept > 4 and draw.textlength(short, font=font) > width:

@@ -227,6 +227,30 @@ def test_a_voc_text_of_no_class(truth, tmp_path):
     (directory / "bird.txt").write_text("")
     with pytest.raises(ValueError, match=r"bird\.txt: the file name does not end with a class"):
         read_detections(directory, truth)
+    made = read_detections(directory, truth, skip_unknown=True)
+    assert made.notes[-1] == "Skipped 1 file of unknown classes: bird.txt."
+    assert made.images[0].detections.scores.tolist() == [0.9, 0.25]
+
+
+def test_voc_texts_of_unknown_classes_alone(truth, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "bird.txt").write_text("a 0.5 1 2 3 4")
+    with pytest.raises(ValueError, match="no file name ends with a class of the ground truth: bi"):
+        read_detections(tmp_path / "texts", truth, skip_unknown=True)
+
+
+def test_two_voc_texts_of_one_class(truth, tmp_path):
+    directory = write_voc_texts(tmp_path / "texts")
+    (directory / "comp3_det_val_cat.txt").write_text("")
+    message = r"comp3_det_val_cat\.txt and comp4_det_val_cat\.txt are both detections of 'cat'"
+    with pytest.raises(ValueError, match=message):
+        read_detections(directory, truth)
+
+
+@pytest.mark.parametrize("name", ["gone.json", "gone", "gone.record"])
+def test_detections_that_do_not_exist(name, truth):
+    with pytest.raises(FileNotFoundError, match=f"detections '{name}' do not exist; expected COCO"):
+        read_detections(name, truth)
 
 
 def test_a_directory_without_texts(truth, tmp_path):

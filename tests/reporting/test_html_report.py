@@ -75,6 +75,23 @@ def test_names_with_markup_are_escaped_and_non_latin_names_are_kept():
         assert name in text
 
 
+def test_control_characters_of_names_are_escaped_in_every_file(tmp_path):
+    name = "\x1b[31m\0\u202ea\nb"
+    images = [image([(A, CAT)], [(A, 0.9, DOG)], name=name)]
+    joined = "\u06cc\u200c\u06a9"  # Persian is spelled with joiners.
+    contents = report_contents(
+        EvaluationSet(name, categories(name, joined), images, notes=(f"about {name}",))
+    )
+    write_report(contents, tmp_path)
+    for file in tmp_path.iterdir():
+        text = file.read_text()
+        assert not set(text) & set("\x1b\0\u202e"), file
+        assert "[31m" in text
+        assert joined in text
+    rows = csv.DictReader(io.StringIO((tmp_path / "classes.csv").read_text()))
+    assert next(rows)["class"] == r"\x1b[31m\x00\u202ea\nb"
+
+
 @pytest.mark.parametrize(
     "images",
     [[image([], [])], [image([(A, CAT)], [(A, 0.9, CAT)], difficult=[True])]],

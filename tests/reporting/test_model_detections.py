@@ -94,6 +94,20 @@ def test_another_model_or_dataset_begins_anew(change, tmp_path):
         assert predictor.calls == 2
 
 
+def test_an_image_that_changed_is_detected_again_and_one_that_is_gone_is_not(tmp_path):
+    def gone():
+        raise FileNotFoundError("gone")
+
+    path = tmp_path / "progress.jsonl"
+    detect(Predictor(), path)
+    changed = dataclasses.replace(TRUTH.images[1], read_bytes=lambda: encoded_image(1))
+    missing = dataclasses.replace(TRUTH.images[2], read_bytes=gone)
+    predictor = Predictor()
+    truth = dataclasses.replace(TRUTH, images=[TRUTH.images[0], changed, missing])
+    assert detect(predictor, path, truth=truth) == BOXES
+    assert predictor.calls == 1
+
+
 def test_an_image_that_cannot_be_read_is_named():
     for read_bytes, message in (
         (None, "image 'a' has no image file; .* --image_dir"),

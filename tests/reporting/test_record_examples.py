@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from object_detection_mtl.reporting.detection_files import read_detections
 from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
-from tests.reporting.dataset_files import write_records, write_voc
+from object_detection_mtl.reporting.thumbnails import ThumbnailMaker
+from tests.reporting.dataset_files import HEIGHT, WIDTH, write_records, write_voc
 
 
 def floats(key, *values):
@@ -37,7 +38,8 @@ SIDES = r"the sides of boxes differ in number \(2 in \S+ymin, 1 in \S+xmin, 2 in
     [
         (floats("image/detection/score", 0.9, NAN), "a score of image 'a.jpg' is not a finite"),
         (floats("image/detection/score", 0.9), "has 1 scores, 2 classes and 2 boxes"),
-        (floats("image/detection/label", 1.0, NAN), "a class of image 'a.jpg' is not a finite"),
+        (floats("image/detection/label", 1.0, NAN), "label is nan, expected an integer"),
+        (floats("image/detection/label", 1.5, 2.0), "label is 1.5, expected an integer"),
         (texts("image/detection/label", b"cat", b"dog"), "label holds texts, expected numbers"),
         (floats("image/detection/bbox/xmin", 0.1), SIDES),
         (floats("image/detection/bbox/xmin", 0.1, NAN), r"box 1 of image 'a.jpg' is \[.*nan"),
@@ -59,6 +61,7 @@ def test_detections_of_a_record(change, message, tmp_path):
         (floats("image/object/bbox/ymax", NAN, 0.6), "box 0 of image 'a.jpg'"),
         (texts("image/object/class/text", b"cat"), "has 1 classes for 2 boxes"),
         (texts("image/object/class/label", b"cat"), "class/label holds texts, expected numbers"),
+        (floats("image/object/class/label", 1.0, 1e30), "class/label is 1.*, expected an integer"),
         (texts("image/height", b"tall"), "image/height holds texts, expected numbers"),
     ],
 )
@@ -67,6 +70,22 @@ def test_groundtruth_of_a_record(change, message, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         read_groundtruth(path)
     assert str(caught.value).startswith(f"{path}, record at byte 0")
+
+
+@pytest.mark.parametrize("height", [NAN, float("inf"), -1.0])
+def test_an_impossible_height_is_that_of_the_image(height, tmp_path):
+    path = write_records(tmp_path / "truth.record", floats("image/height", height))
+    assert read_groundtruth(path).images[0].size == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64])
+def test_a_file_that_was_replaced_has_no_image(content, tmp_path):
+    path = write_records(tmp_path / "truth.record")
+    item = read_groundtruth(path).images[0]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="record at byte 0 does not exist; was the file replaced"):
+        item.read_bytes()
+    assert ThumbnailMaker().of_image(item).reason == "the image file is unreadable"
 
 
 def test_a_record_that_is_not_an_example(tmp_path):

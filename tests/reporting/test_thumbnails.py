@@ -64,6 +64,7 @@ def test_a_region_outside_of_the_image_is_still_a_region():
     ("data", "reason"),
     [
         (FileNotFoundError("gone"), "the image file does not exist"),
+        (ValueError("the record has no image"), "the image file is unreadable"),
         (b"no image", "the image file is unreadable"),
         (encoded(40, 40)[:60], "the image file is unreadable"),
     ],
