@@ -87,6 +87,13 @@ def define_flags() -> None:
         False,
         "Add the predictions of the auxiliary tasks to the outputs.",
     )
+    flags.DEFINE_string(
+        "model_repository",
+        None,
+        "Model repository to which the model is added, too, as the next version: of TensorFlow "
+        "Serving, or with --format=onnx or openvino of OpenVINO Model Server and Triton.",
+    )
+    flags.DEFINE_string("model_name", "detector", "--model_repository: name of the model.")
     flags.DEFINE_bool("use_side_inputs", False, "Unsupported: inputs of Context R-CNN.")
     flags.DEFINE_string("side_input_shapes", "", "Unsupported, like use_side_inputs.")
     flags.DEFINE_string("side_input_types", "", "Unsupported, like use_side_inputs.")
@@ -138,9 +145,12 @@ def main() -> None:
         FLAGS.calibration, FLAGS.calibration_images, FLAGS.max_drop, FLAGS.validation or None
     )
     request.check(options)
+    repository = (FLAGS.model_repository, FLAGS.model_name) if FLAGS.model_repository else None
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override, merge=FLAGS.config_override)
     detector = odm.load_detector(FLAGS.trained_checkpoint_dir, config=config)
-    detector_export.export_with_options(detector, FLAGS.output_directory, options, request)
+    detector_export.export_with_options(
+        detector, FLAGS.output_directory, options, request, repository=repository
+    )
     print(f"exported {detector.source} to {FLAGS.output_directory} (input: {FLAGS.input_type})")
 
 

@@ -31,6 +31,8 @@ def export_detector(
     calibration_images: int = 300,
     max_drop: float | None = None,
     validation: Any = None,
+    model_repository: str | os.PathLike[str] | None = None,
+    model_name: str = "detector",
 ) -> str:
     """Export the present weights of a detector, with the Object Detection API's files.
 
@@ -57,6 +59,10 @@ def export_detector(
             float32 until it holds, which evaluates the detector many times. None for no limit.
         validation: dataset of `max_drop`, as for `evaluate_detector`; None for the validation
             records of the configuration.
+        model_repository: also copy the model into this model repository, as the next version, for
+            TensorFlow Serving (format "saved_model"), OpenVINO Model Server or Triton (formats
+            "onnx" and "openvino"). None for no repository.
+        model_name: name by which the clients of a server ask for the model.
 
     Returns:
         The path of the model: the directory saved_model, or the file. `load_detector` takes it.
@@ -82,7 +88,8 @@ def export_detector(
         auxiliary_outputs=auxiliary_outputs,
     )
     request = QuantizationRequest(calibration, calibration_images, max_drop, validation)
-    return export_with_options(detector, output_dir, options, request)
+    repository = None if model_repository is None else (os.fspath(model_repository), model_name)
+    return export_with_options(detector, output_dir, options, request, repository=repository)
 
 
 def make_options(output_dir: str | os.PathLike[str], **options: Any) -> ExportOptions:
@@ -107,6 +114,8 @@ def export_with_options(
     output_dir: str | os.PathLike[str],
     options: ExportOptions,
     quantization: QuantizationRequest | None = None,
+    *,
+    repository: tuple[str, str] | None = None,
 ) -> str:
     """Export a detector; see `export_detector`.
 
@@ -115,9 +124,12 @@ def export_with_options(
         output_dir: see `export_detector`.
         options: result of `make_options`.
         quantization: calibration of precision "int8".
+        repository: model repository and name of the model in it; None for none.
     """
-    from object_detection_mtl.export import saved_model
+    from object_detection_mtl.export import model_repository, saved_model
 
+    if repository is not None:
+        model_repository.check_place(*repository, options.format)
     model = detector.require_model("export it")
     assert detector.config is not None
     directory = os.path.expanduser(os.fspath(output_dir))
@@ -135,7 +147,10 @@ def export_with_options(
             checkpoint=detector.source,
             calibration=calibration,
         )
-    return os.path.join(directory, saved_model.FILES[options.format][0])
+    path = os.path.join(directory, saved_model.FILES[options.format][0])
+    if repository is not None:
+        print(f"added {model_repository.add_version(path, *repository)}", flush=True)
+    return path
 
 
 def _label_map_of(detector: Detector, scratch: Path) -> str | None:
