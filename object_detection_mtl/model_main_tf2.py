@@ -191,7 +191,7 @@ def _check_flags_of_modes() -> None:
         raise ValueError(
             "--report is given without --eval_once; a report describes one checkpoint. Give both"
         )
-    output_paths.raise_if_file("report", FLAGS.report)
+    output_paths.check_output_directory("report", FLAGS.report)
 
 
 def _train(config: Any) -> int:

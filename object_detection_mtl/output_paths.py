@@ -69,23 +69,29 @@ def make_directory(path: str | Path) -> None:
         ) from error
 
 
-def raise_if_file(flag: str, path: str | Path | None) -> None:
-    """Raise an error if the directory of a flag is a file, before work starts.
+def check_output_directory(flag: str, path: str | Path | None) -> None:
+    """Raise an error before work starts if nothing can be written to the directory of a flag.
 
     Args:
         flag: name of the flag, without dashes.
         path: the directory; None passes.
 
     Raises:
-        ValueError: the path is a file.
+        ValueError: the path or its parent is a file, or has no permission to write.
     """
-    if path is None:
+    if path is None or is_remote(path):
         return
-    directory = Path(path).expanduser()
-    if is_remote(path):
-        return
+    directory = Path(path).expanduser().absolute()
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"--{flag}={path} is a file; give a directory")
+    place = next(place for place in (directory, *directory.parents) if os.path.lexists(place))
+    if not place.is_dir():
+        raise ValueError(f"--{flag}={path}: {str(place)!r} is not a directory; give another path")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--{flag}={path}: no permission to write to {str(place)!r}; choose another directory "
+            "or change the permissions"
+        )
 
 
 def shard_paths(output_path: str | Path, num_shards: int) -> list[Path]:

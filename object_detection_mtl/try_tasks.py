@@ -72,7 +72,7 @@ def define_flags() -> None:
 def main() -> int:
     """Run the trial."""
     tool_and_arguments = _annotations()
-    output_paths.raise_if_file("output_dir", FLAGS.output_dir)
+    output_paths.check_output_directory("output_dir", FLAGS.output_dir)
     from object_detection_mtl.experiments import run_results, task_trial, user_dataset
     from object_detection_mtl.experiments.dataset_splits import VALIDATION
     from object_detection_mtl.experiments.paired_training import Experiment

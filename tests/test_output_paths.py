@@ -39,9 +39,20 @@ def test_an_output_directory_that_is_a_file_is_an_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("kept")
     with pytest.raises(ValueError, match="--report=.*file is a file; give a directory"):
-        output_paths.raise_if_file("report", file)
+        output_paths.check_output_directory("report", file)
+    for path in (file / "new", file / "new" / "deep"):
+        with pytest.raises(ValueError, match="--report=.*file' is not a directory"):
+            output_paths.check_output_directory("report", path)
     for path in (None, tmp_path, tmp_path / "new"):
-        output_paths.raise_if_file("report", path)
+        output_paths.check_output_directory("report", path)
+
+
+def test_a_directory_without_permission_is_an_error_before_the_work(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(output_paths.os, "access", lambda path, mode: asked.append(path))
+    with pytest.raises(ValueError, match="no permission to write to '.*'; choose another"):
+        output_paths.check_output_directory("report", tmp_path / "a" / "b")
+    assert asked == [tmp_path]  # The nearest directory that exists.
 
 
 def test_remote_paths_are_told_from_local_ones(tmp_path):

@@ -208,7 +208,7 @@ class Detector:
         from object_detection_mtl.inference.sources import input_files
 
         output_dir = Path(output_dir).expanduser()
-        output_paths.raise_if_file("output_dir", output_dir)
+        output_paths.check_output_directory("output_dir", output_dir)
         arguments = [images] if isinstance(images, str | os.PathLike) else images
         find = functools.partial(
             input_files.find_input_files,

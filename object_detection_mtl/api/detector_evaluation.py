@@ -233,7 +233,7 @@ def _request(report: str | os.PathLike[str] | None, options: Any) -> Any:
     from object_detection_mtl.reporting.checkpoint_report import ReportRequest
     from object_detection_mtl.reporting.report_contents import ReportOptions
 
-    output_paths.raise_if_file("report", os.fspath(report))
+    output_paths.check_output_directory("report", os.fspath(report))
     return ReportRequest(os.path.expanduser(report), options or ReportOptions())
 
 

@@ -53,7 +53,11 @@ def main() -> int:
             f"{len(detectors)} detectors are given, expected at least two: compare_detectors "
             "--groundtruth=... A B"
         )
-    output_paths.raise_if_file("report", FLAGS.report)
+    output_paths.check_output_directory("report", FLAGS.report)
+    if FLAGS.figure and os.path.isdir(FLAGS.figure):
+        raise ValueError(f"--figure={FLAGS.figure} is a directory; give the path of a PNG file")
+    if FLAGS.figure:
+        output_paths.check_output_directory("figure", os.path.dirname(FLAGS.figure) or ".")
     from object_detection_mtl.reporting import (
         comparison_report,
         detector_comparison,
@@ -105,7 +109,7 @@ def _evaluated(path: str, name: str, number: int, groundtruth: EvaluationSet) ->
         )
     progress = None
     if FLAGS.report:
-        stem = "".join(letter if letter.isalnum() else "_" for letter in name)
+        stem = "".join(letter if letter.isalnum() else "_" for letter in name[:50])
         progress = Path(FLAGS.report) / f"detections-{stem}-{number}.jsonl"
     return model_detections.detect_in_images(
         model.load,

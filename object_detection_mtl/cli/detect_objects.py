@@ -173,7 +173,7 @@ def main() -> int:
     from object_detection_mtl.inference.writers import result_shards
 
     output_dir = Path(FLAGS.output_dir).expanduser()
-    output_paths.raise_if_file("output_dir", FLAGS.output_dir)
+    output_paths.check_output_directory("output_dir", FLAGS.output_dir)
     result_shards.check_directory(output_dir, FLAGS.num_shards)  # before the model is loaded
     find = functools.partial(
         input_files.find_input_files,

@@ -80,8 +80,8 @@ def main() -> int:
     """Evaluate the detections."""
     if not FLAGS.detections:
         raise ValueError("give the detections: evaluate_detections PATH --groundtruth=...")
-    output_paths.raise_if_file("report", FLAGS.report)
-    output_paths.raise_if_file("coco_export", FLAGS.coco_export)
+    output_paths.check_output_directory("report", FLAGS.report)
+    output_paths.check_output_directory("coco_export", FLAGS.coco_export)
     from object_detection_mtl.reporting import (
         coco_layout,
         detection_files,

@@ -73,7 +73,7 @@ def define_flags() -> None:
 
 def main() -> int:
     """Evaluate the checkpoint."""
-    output_paths.raise_if_file("report", FLAGS.report)
+    output_paths.check_output_directory("report", FLAGS.report)
     process_settings.keep_freed_memory()
     import object_detection_mtl as odm
     from object_detection_mtl.reporting.report_contents import ReportOptions

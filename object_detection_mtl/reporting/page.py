@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,8 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         OSError: the file cannot be written; an earlier one is unchanged.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     output_paths.make_directory(path.parent)
     data = content.encode("utf-8", "xmlcharrefreplace") if isinstance(content, str) else content
     temporary = path.with_name(f"{path.name}.{os.getpid()}.incomplete")

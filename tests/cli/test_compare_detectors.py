@@ -101,6 +101,15 @@ def test_one_detector_is_too_few(files):
     assert "1 detectors are given, expected at least two" in done.err
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("voc", "is a directory"), ("all.json/x.png", "all.json is a file")]
+)
+def test_a_figure_that_cannot_be_written_is_an_error_before_the_work(name, message, files):
+    done = run("missing.json", "also.json", "--groundtruth=gone", f"--figure={files / name}")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert message in done.err
+
+
 @pytest.mark.slow
 def test_a_training_run_detects_in_the_images(tmp_path):
     records.write(tmp_path)

@@ -10,6 +10,13 @@ def test_a_file_appears_complete(tmp_path):
     assert [item.name for item in path.parent.iterdir()] == ["report.html"]
 
 
+def test_a_directory_of_that_name_is_named(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        page.write_atomically(tmp_path / "report.html", "new")
+    assert caught.value.filename == str(tmp_path / "report.html")
+
+
 def test_an_interrupted_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("earlier")
