@@ -15,8 +15,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from object_detection_mtl.cli import process_settings
 from object_detection_mtl.odapi import eager_scalars, import_hook, missing_names
 
+process_settings.quiet_tensorflow()  # before eager_scalars imports it
 if missing_names.MissingModuleFinder not in sys.meta_path:
     sys.meta_path.append(missing_names.MissingModuleFinder)
 eager_scalars.allow_one_element()

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
 
 def _from_item(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def converted(tensor: Any) -> Any:
@@ -25,6 +23,8 @@ def _from_item(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def allow_one_element() -> None:
     """Let eager tensors of one element convert to int and float, whatever their rank."""
+    import tensorflow as tf
+
     eager_tensor: Any = type(tf.constant(0))
     eager_tensor.__int__ = _from_item(int)
     eager_tensor.__float__ = _from_item(float)

@@ -228,3 +228,15 @@ def test_log_level_of_the_environment_applies_to_the_graph_optimizer(before, lev
 def test_python_functions_write_no_messages_of_tensorflow():
     words = processes.words(DETECT_AND_EXPORT, without=["TF_CPP_MIN_LOG_LEVEL"])
     assert words == ["True"]
+
+
+@pytest.mark.slow
+def test_the_names_of_the_od_api_write_no_messages_of_tensorflow():
+    code = """
+import os
+os.dup2(1, 2)
+import object_detection_mtl.odapi
+import tensorflow as tf
+print(len(tf.config.list_physical_devices("GPU")))
+"""
+    assert processes.words(code, without=["TF_CPP_MIN_LOG_LEVEL"]) == ["0"]
