@@ -144,8 +144,8 @@ def variant_differences(
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:
-    """Return an interval in points."""
-    return "no detections" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
+    """Return an interval in points; that of runs without detections on disk is unknown."""
+    return "unknown" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
 
 
 def _pairs(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:

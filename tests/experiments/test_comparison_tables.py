@@ -48,7 +48,7 @@ def test_differences_are_paired_by_seed(tmp_path):
     chosen = {key[0]: members for key, members in run_results.group(results).items()}
     # +2 and +6 points: mean 4, deviation 2.828, standard error 2.
     assert rows(comparison_tables.differences_table(chosen)) == [
-        ["all", "0.1", "1, 2", "+4.00 ± 2.00", "+2.00 ± 1.00", "no detections"]
+        ["all", "0.1", "1, 2", "+4.00 ± 2.00", "+2.00 ± 1.00", "unknown"]
     ]
 
 

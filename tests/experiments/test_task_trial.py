@@ -89,7 +89,7 @@ def test_report(tmp_path):
     assert list(by_variant) == [*variants, "all+refine, main logits"]
     assert by_variant["baseline@equal_time"][3] == "+10.00"
     assert by_variant["baseline"][1:3] == ["0.1", "0.500 ± 0.000"]
-    assert by_variant["all"][1:6] == ["0.1", "0.520 ± 0.000", "+2.00", "no detections", "undecided"]
+    assert by_variant["all"][1:6] == ["0.1", "0.520 ± 0.000", "+2.00", "unknown", "undecided"]
     assert by_variant["all+refine, main logits"][3] == "+5.00"
     assert by_variant["all"][6:] == ["2.0 ± 0.0", "unknown"]
     assert "- all: undecided, the interval contains zero." in text
