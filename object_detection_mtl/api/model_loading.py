@@ -105,6 +105,8 @@ def load_weights(detector: Detector, prefix: str) -> None:
 
 def _find_model(path: str | os.PathLike[str], *, converts: bool) -> ModelFiles:
     """Return the model at a path; to convert a SavedModel, the checkpoint that it was made of."""
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"path has the type {type(path).__name__}; expected a path of a model")
     text = os.fspath(path)
     if not text:
         raise ValueError("the path of the detector is empty; give a directory or a checkpoint")

@@ -164,3 +164,5 @@ def test_a_path_without_a_model_is_one_clear_error(tmp_path):
         odm.load_detector(tmp_path / "none" / "ckpt-3")
     with pytest.raises(ValueError, match="is empty"):
         odm.load_detector("")
+    with pytest.raises(ValueError, match="path has the type NoneType"):
+        odm.load_detector(None)

@@ -142,14 +142,24 @@ def optimize_module(
 def freeze_module(module: Any) -> FrozenGraph:
     """Return the graph of a `DetectionModule`, or one with more inputs, with present weights."""
     concrete = module.detect.get_concrete_function()
+    _forget_tables(concrete.graph)
     names = sorted(concrete.structured_outputs)  # The order of the flat outputs, too.
     shapes = {name: concrete.structured_outputs[name].shape for name in names}
     # Loops and conditions are not lowered to switches, which could not be imported again.
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     outputs = dict(zip(names, (tensor.name for tensor in frozen.outputs), strict=True))
     inputs = tuple(tensor.name for tensor in frozen.inputs)
+    _forget_tables(frozen.graph)
     definition = _run_grappler(frozen.graph, [*inputs, *outputs.values()])
     return FrozenGraph(definition, module.detect.input_signature, inputs, outputs, shapes)
+
+
+def _forget_tables(graph: tf.Graph) -> None:
+    """Remove the tables of other parts of the process, such as input pipelines, from a graph.
+
+    Their initializers have no operation, of which TensorFlow warns when it serializes the graph.
+    """
+    graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
 
 
 def extract_kernels(definition: Any) -> tuple[Any, dict[str, np.ndarray]]:

@@ -67,6 +67,24 @@ def test_constant_expressions_are_folded():
     assert not [node.name for node in nodes.values() if node.op == "Rsqrt"]
 
 
+def test_tables_of_the_process_are_no_part_of_the_graph(caplog):
+    pairs = tf.lookup.KeyValueTensorInitializer(["a"], [1])
+    table = tf.lookup.StaticHashTable(pairs, 0)
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([], tf.float32)], autograph=False)
+        def detect(self, value):
+            return {"sum": value + 1.0}
+
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        freezing.freeze_module(Module())
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert int(table.lookup(tf.constant("a"))) == 1
+    assert not caplog.records
+
+
 @pytest.mark.slow
 def test_expanded_windows_run_one_after_the_other():
     """Crops of a window wait for the logits of the window before, to save memory."""
