@@ -67,7 +67,7 @@ def test_constant_expressions_are_folded():
     assert not [node.name for node in nodes.values() if node.op == "Rsqrt"]
 
 
-def test_tables_of_the_process_are_no_part_of_the_graph(caplog):
+def test_tables_of_the_process_stay_out_of_the_graph(caplog):
     pairs = tf.lookup.KeyValueTensorInitializer(["a"], [1])
     table = tf.lookup.StaticHashTable(pairs, 0)
 
