@@ -162,7 +162,9 @@ def _check(detectors: Sequence[tuple[str, Sequence[EvaluationSet]]]) -> None:
     if len(detectors) < 2:
         raise ValueError(f"a comparison of {len(detectors)} detectors; expected at least two")
     if len(set(names)) < len(names):
-        raise ValueError(f"detectors have the names {names}; expected unique names")
+        raise ValueError(
+            f"detectors have the names {names}; expected unique names. The command takes NAME=PATH"
+        )
     empty = [name for name, runs in detectors if not runs]
     if empty:
         raise ValueError(f"detector {empty[0]!r} has no run; expected at least one")

@@ -180,7 +180,7 @@ def _read_records(pattern: str, categories: list[Category] | None) -> Evaluation
         categories = _classes_of_records(examples, pattern)
     ids = label_map.ids_by_name(categories)
     known = {category.id for category in categories}
-    images, seen, unknown = [], set(), 0
+    images, seen, unknown, unusable = [], set(), 0, 0
     for number, example in enumerate(examples):
         image_id = example.name or f"record {number}"
         if image_id in seen:
@@ -189,16 +189,25 @@ def _read_records(pattern: str, categories: list[Category] | None) -> Evaluation
                 "image name, expected one record for each"
             )
         seen.add(image_id)
-        image, skipped = _image_of_example(example, image_id, ids, known)
+        image, num_unknown, num_unusable = _image_of_example(example, image_id, ids, known)
         images.append(image)
-        unknown += skipped
-    return EvaluationSet("", categories, images, _notes(unknown))
+        unknown += num_unknown
+        unusable += num_unusable
+    notes = _notes(unknown)
+    if unusable:
+        notes += (f"Skipped {counted(unusable, 'object')} without area inside of the image.",)
+    return EvaluationSet("", categories, images, notes)
 
 
 def _image_of_example(
     example: RecordExample, image_id: str, ids: dict[str, int], known: set[int]
-) -> tuple[EvaluatedImage, int]:
-    """Return the image, and the number of objects of unknown classes."""
+) -> tuple[EvaluatedImage, int, int]:
+    """Return the image, and the numbers of objects of unknown classes and of unusable boxes.
+
+    Boxes are clipped and dropped as in training, so that the numbers are those of its evaluation.
+    """
+    from object_detection_mtl.data.example_decoder import is_usable
+
     height, width = example.size or _decoded_size(example.read_image, image_id)
     boxes = example.boxes(_RECORD_BOX, height, width)
     texts = example.texts(TfExample.class_text)
@@ -208,7 +217,9 @@ def _image_of_example(
         raise ValueError(
             f"{example.where}: image {image_id!r} has {len(classes)} classes for {len(boxes)} boxes"
         )
-    kept = np.isin(classes, list(known))
+    is_known = np.isin(classes, list(known))
+    size = np.array([height, width, height, width])
+    kept = is_known & is_usable(boxes / size)
 
     def column(key: str) -> list | None:
         values = example.numbers(key)
@@ -217,7 +228,7 @@ def _image_of_example(
     image = EvaluatedImage(
         image_id,
         make_groundtruth(
-            boxes[kept],
+            np.clip(boxes[kept], 0, size),
             classes[kept].tolist(),
             difficult=column(TfExample.difficult),
             is_crowd=column(TfExample.is_crowd),
@@ -229,7 +240,7 @@ def _image_of_example(
         read_bytes=example.read_image,
         aliases=aliases_of(image_id, *example.texts(TfExample.filename)),
     )
-    return image, int(np.count_nonzero(~kept))
+    return image, int(np.count_nonzero(~is_known)), int(np.count_nonzero(is_known & ~kept))
 
 
 def _decoded_size(read_bytes: Callable[[], bytes], image_id: str) -> tuple[int, int]:

@@ -88,6 +88,16 @@ def test_a_file_that_was_replaced_has_no_image(content, tmp_path):
     assert ThumbnailMaker().of_image(item).reason == "the image file is unreadable"
 
 
+def test_boxes_of_a_record_are_dropped_and_clipped_as_in_training(tmp_path):
+    change = floats("image/object/bbox/xmin", 0.9, -0.5)  # The first one ends at 22 / 60.
+    made = read_groundtruth(write_records(tmp_path / "truth.record", change))
+    assert made.notes == ("Skipped 1 object without area inside of the image.",)
+    truth = made.images[0].groundtruth
+    assert truth.classes.tolist() == [2]
+    assert truth.difficult.tolist() == [True]
+    assert truth.boxes.round(3).tolist() == [[10, 0, 30, 50]]
+
+
 def test_a_record_that_is_not_an_example(tmp_path):
     path = tmp_path / "truth.record"
     with tf.io.TFRecordWriter(str(path)) as writer:
