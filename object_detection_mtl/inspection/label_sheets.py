@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from object_detection_mtl import output_paths
+from object_detection_mtl.config.errors import printable
 from object_detection_mtl.data import example_decoder, graph_errors
 from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.data.example_descriptions import ObjectDescriber, with_place
@@ -164,7 +165,7 @@ def make_page(drawn: Sequence[tuple[str, str]], remarks: Sequence[str]) -> str:
         for number, (name, file_name) in enumerate(drawn, 1)
     )
     notes = "".join(f"<p>{html.escape(remark)}</p>\n" for remark in remarks)
-    return _PAGE.format(links=links, sheets=sheets, notes=notes)
+    return printable(_PAGE.format(links=links, sheets=sheets, notes=notes), breaks=True)
 
 
 _PAGE = """<!DOCTYPE html>

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from object_detection_mtl import output_paths
+from object_detection_mtl.config.errors import printable
 from object_detection_mtl.data import annotated_pixels
 from object_detection_mtl.reporting.evaluated_images import (
     DetectedObjects,
@@ -80,7 +81,7 @@ def detect_in_images(
             if image.image_id in detected
         ]
         with _ProgressFile(progress_path, header, finished) as progress:
-            for image in tqdm(remaining, desc=name, unit="image", disable=None):
+            for image in tqdm(remaining, desc=printable(name), unit="image", disable=None):
                 found = _detect(predict, image)
                 detected[image.image_id] = found
                 progress.add(image, found)

@@ -25,11 +25,13 @@ class RecordExample:
     Attributes:
         path: record file.
         offset: byte at which the record begins.
+        position: number of the record in its file, from 0.
         features: name -> tf.train.Feature.
     """
 
     path: str
     offset: int
+    position: int
     features: Any
 
     @property
@@ -42,6 +44,11 @@ class RecordExample:
         """The source id, else the file name, else an empty text."""
         names = self.texts(TfExample.source_id) + self.texts(TfExample.filename)
         return next(filter(None, names), "")
+
+    @property
+    def evaluated_name(self) -> str:
+        """The name of the image in an evaluation: of a record without name its place."""
+        return self.name or f"{self.path}, record {self.position}, at byte {self.offset}"
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -138,11 +145,13 @@ def read_examples(pattern: str) -> Iterator[RecordExample]:
     from object_detection_mtl.data import record_files
 
     index = record_files.index_records(pattern)
-    for number, offset in zip(index.file_numbers, index.offsets, strict=True):
+    for number, offset, position in zip(
+        index.file_numbers, index.offsets, index.positions, strict=True
+    ):
         path = index.files[number]
         features = _parse(path, int(offset))
         features.pop(TfExample.encoded, None)
-        yield RecordExample(path, int(offset), features)
+        yield RecordExample(path, int(offset), int(position), features)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +173,7 @@ class ImageSource:
 
 
 def image_sources(patterns: Iterable[str]) -> dict[str, ImageSource]:
-    """Return source id (or file name) -> source of every record; records without both are skipped.
+    """Return the name of the image in an evaluation -> its source, of every record.
 
     Of several records with the same name the first is used.
     """
@@ -172,8 +181,7 @@ def image_sources(patterns: Iterable[str]) -> dict[str, ImageSource]:
     for pattern in patterns:
         for example in read_examples(pattern):
             height, width = example.size or (None, None)
-            sources.setdefault(example.name, ImageSource(height, width, example))
-    sources.pop("", None)
+            sources.setdefault(example.evaluated_name, ImageSource(height, width, example))
     return sources
 
 

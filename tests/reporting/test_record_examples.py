@@ -5,10 +5,13 @@ import re
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.data import input_pipeline
+from object_detection_mtl.fields import Batch
 from object_detection_mtl.reporting.detection_files import read_detections
 from object_detection_mtl.reporting.groundtruth_files import read_groundtruth
+from object_detection_mtl.reporting.record_examples import image_sources
 from object_detection_mtl.reporting.thumbnails import ThumbnailMaker
-from tests.reporting.dataset_files import HEIGHT, WIDTH, write_records, write_voc
+from tests.reporting.dataset_files import HEIGHT, WIDTH, encoded_image, write_records, write_voc
 
 
 def floats(key, *values):
@@ -70,6 +73,20 @@ def test_groundtruth_of_a_record(change, message, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         read_groundtruth(path)
     assert str(caught.value).startswith(f"{path}, record at byte 0")
+
+
+def test_the_image_of_a_record_without_name_is_found_by_the_name_of_the_pipeline(tmp_path):
+    path = write_records(tmp_path / "val.record", without("image/source_id"))
+    dataset = input_pipeline.make_dataset(
+        str(path),
+        preprocess_fn=lambda image: (tf.cast(image, tf.float32), tf.shape(image)),
+        batch_size=1,
+        is_training=False,
+        num_classes=2,
+    )
+    batch = next(iter(dataset))
+    [name] = batch[Batch.image_id].numpy()
+    assert image_sources([str(path)])[name.decode()].read_bytes() == encoded_image(0)
 
 
 @pytest.mark.parametrize("height", [NAN, float("inf"), -1.0])
