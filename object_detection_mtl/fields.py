@@ -17,6 +17,8 @@ class Batch:
     image_id = "image_id"  # [B] string
     example_number = "example_number"  # [B] int64, position in the run's order of examples
     issues = "example_issues"  # [B, 5] int64, counts by data/example_issues.py
+    # [B, S] int64, 1 + number of each corrupt example skipped before this one; 0 = padding.
+    skipped = "skipped_example_numbers"
 
 
 class Groundtruth:

@@ -9,6 +9,44 @@ from pathlib import Path
 # gs://bucket; pathlib makes gs:/bucket of it. One letter is a drive of Windows.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(/|$)")
 
+_ROOT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_LOCAL_SCHEME = "file://"
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """Return directory and name of a path, without slashes at its end.
+
+    `os.path.split` makes `gs:` of the directory of `gs://bucket`, here it is `gs://`.
+    """
+    match = _ROOT.match(path)
+    root = match[0] if match else ""
+    directory, name = os.path.split(strip_slashes(path)[len(root) :])
+    return root + directory, name
+
+
+def directory_of(path: str) -> str:
+    """Return the directory of a path; "." for a bare name."""
+    return split_path(path)[0] or "."
+
+
+def strip_slashes(path: str) -> str:
+    """Return a path without slashes at its end; `/` and `gs://` stay as they are."""
+    match = _ROOT.match(path)
+    root = match[0] if match else ""
+    rest = path[len(root) :]
+    return root + (rest.rstrip("/") or rest[:1])
+
+
+def is_top_level(path: str) -> bool:
+    """Return whether a path has no directory above it, as `gs://bucket`."""
+    match = _ROOT.match(path)
+    return match is not None and "/" not in strip_slashes(path)[match.end() :]
+
+
+def without_file_scheme(path: str) -> str:
+    """Return a path as the operating system knows it: `/a` for `file:///a`, others unchanged."""
+    return path.removeprefix(_LOCAL_SCHEME) if path.startswith(f"{_LOCAL_SCHEME}/") else path
+
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Return whether a path has a scheme such as gs://, so that only TensorFlow can open it."""
@@ -38,7 +76,7 @@ def write_remote_text(path: str, text: str) -> None:
     """
     import tensorflow as tf
 
-    tf.io.gfile.makedirs(os.path.dirname(path))
+    tf.io.gfile.makedirs(split_path(path)[0])
     temporary = f"{path}.{os.getpid()}.tmp"
     with tf.io.gfile.GFile(temporary, "w") as file:
         file.write(text)

@@ -22,6 +22,7 @@ LEVELS = {
     "cpu_features": 0,
     "cli.command_line": 0,
     "cli.process_settings": 0,
+    "cli.terminal_text": 0,
     "protos": 0,
     "config": 0,
     "backbones.registry": 0,

@@ -62,3 +62,31 @@ def test_remote_paths_are_told_from_local_ones(tmp_path):
             output_paths.make_directory(path)
     for path in ("a", "/a/b", "C:/a", tmp_path, "a:b", ""):
         assert not output_paths.is_remote(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "directory", "name"),
+    [
+        ("gs://bucket", "gs://", "bucket"),
+        ("gs://bucket/", "gs://", "bucket"),
+        ("gs://bucket/a/b/", "gs://bucket/a", "b"),
+        ("ram://", "ram://", ""),
+        ("file:///tmp/x", "file:///tmp", "x"),
+        ("file:///x", "file:///", "x"),
+        ("/a/b/", "/a", "b"),
+        ("/a", "/", "a"),
+        ("a", "", "a"),
+    ],
+)
+def test_directory_and_name_of_a_path(path, directory, name):
+    assert output_paths.split_path(path) == (directory, name)
+    assert output_paths.directory_of(path) == (directory or ".")
+    assert output_paths.strip_slashes(path) == (path.rstrip("/") if name else path)
+    is_top_level = path.startswith(("gs://bucket", "ram://")) and "a/b" not in path
+    assert output_paths.is_top_level(path) == is_top_level
+
+
+def test_the_scheme_of_local_files():
+    assert output_paths.without_file_scheme("file:///tmp/x") == "/tmp/x"
+    for path in ("file://host/x", "/tmp/x", "gs://b", "a"):
+        assert output_paths.without_file_scheme(path) == path

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.builders import mtl_builder, optimizer_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.keras_applications import IMAGENET
@@ -139,7 +140,7 @@ def build_initializer(
     path = os.path.expanduser(config.fine_tune_checkpoint)
     if path != IMAGENET and os.path.realpath(model_dir) in (
         os.path.realpath(path),
-        os.path.realpath(_directory_of(path)),
+        os.path.realpath(output_paths.directory_of(path)),
     ):
         raise ValueError(
             f"fine_tune_checkpoint {path!r} lies in the model directory of this run, which would "
@@ -186,7 +187,3 @@ def restore_request(
     )
     include += mtl_builder.restored_scopes(config)
     return RestoreRequest(checkpoint_type, include, fresh_scopes, use_moving_averages, load_all)
-
-
-def _directory_of(path: str) -> str:
-    return os.path.dirname(path) or "."

@@ -18,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.checkpoints.checkpoint_files import (
     PART_OF_CHECKPOINT,
     CheckpointFile,
@@ -82,7 +83,7 @@ def resolve_checkpoint(path: str | os.PathLike[str], *, on_damaged: str = FALLBA
     """
     text = os.path.expanduser(os.fspath(path))
     # Shells complete the name of a directory with a slash.
-    text = text.rstrip("/") or text
+    text = output_paths.strip_slashes(text)
     if not text:
         raise ValueError("the checkpoint path is empty; give a prefix such as train/ckpt-7")
     part = PART_OF_CHECKPOINT.search(text)
@@ -102,7 +103,7 @@ def resolve_checkpoint(path: str | os.PathLike[str], *, on_damaged: str = FALLBA
         if os.path.basename(text) == STATE_FILE:
             raise ValueError(
                 f"{text!r} is the state file of checkpoints; give its directory "
-                f"{os.path.dirname(text) or '.'!r} for the newest one, or a prefix such as "
+                f"{output_paths.directory_of(text)!r} for the newest one, or a prefix such as "
                 "train/ckpt-7"
             )
         for suffixes, what in _OTHER_FILES:
@@ -122,13 +123,13 @@ def _is_directory(path: str) -> bool:
 
 def means_one_checkpoint(path: str) -> bool:
     """Return whether a path means one checkpoint, not a directory that may appear later."""
-    path = os.path.expanduser(path).rstrip("/")
+    path = output_paths.strip_slashes(os.path.expanduser(path))
     if _is_directory(path):
         # No further checkpoints are written to an export or a downloaded model.
         return checkpoint_directory(path) != path
     if tf.io.gfile.exists(path) or PART_OF_CHECKPOINT.search(path):
         return True
-    has_neighbors = number_of(path) >= 0 and bool(prefixes_in(os.path.dirname(path) or "."))
+    has_neighbors = number_of(path) >= 0 and bool(prefixes_in(output_paths.directory_of(path)))
     return tf.io.gfile.exists(f"{path}.index") or has_neighbors
 
 
@@ -309,7 +310,7 @@ def _no_checkpoint_in(directory: str) -> str:
 
 
 def _neighbors(path: str) -> str:
-    directory = os.path.dirname(path) or "."
+    directory = output_paths.directory_of(path)
     if not tf.io.gfile.isdir(directory):
         return f"directory {directory!r} does not exist"
     prefixes = prefixes_in(directory)

@@ -15,7 +15,8 @@ from typing import Any
 from absl import app, flags, logging
 
 from object_detection_mtl.cli import process_settings
-from object_detection_mtl.config.errors import bounded, printable
+from object_detection_mtl.cli.terminal_text import escape_output
+from object_detection_mtl.config.errors import bounded
 
 
 def run_command(
@@ -71,7 +72,7 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         missing = [f"--{name}" for name in _MISSING.findall(str(error))]
         verb = "is" if len(missing) == 1 else "are"
         text = f"{', '.join(missing)} {verb} required" if missing else " ".join(str(error).split())
-        print(f"error: {text}; --help lists the flags", file=sys.stderr)
+        _print_error(f"{text}; --help lists the flags")
         raise SystemExit(1) from None
 
 
@@ -88,17 +89,21 @@ def _run_main(
         flags.FLAGS[positional].present = 1
         surplus = [] if takes_all else surplus[1:]
     if surplus:
-        print(f"error: unexpected arguments {surplus}; expected only --flags", file=sys.stderr)
+        _print_error(f"unexpected arguments {surplus}; expected only --flags")
         return 1
     if not flags.FLAGS["verbosity"].present:
         # Commands print their output; TensorFlow's INFO messages are for developers.
         logging.set_verbosity(logging.WARNING)
     _tolerate_any_name()
+    with escape_output():
+        return _run_escaped(main, defined)
+
+
+def _run_escaped(main: Callable[[], int | None], defined: Iterable[str]) -> int:
     try:
         _raise_if_flag_is_empty(defined)
         _expand_home(defined)
-        with contextlib.redirect_stdout(_PrintableOutput(sys.stdout)):
-            return main() or 0
+        return main() or 0
     except (ValueError, OSError) as error:
         logging.debug("Traceback of the error below", exc_info=True)
         _print_error(_describe_error(error))
@@ -132,25 +137,6 @@ def _tolerate_any_name() -> None:
     handler = logging.get_absl_handler()
     if _bound_message not in handler.filters:
         handler.addFilter(_bound_message)
-
-
-class _PrintableOutput:
-    """Text stream that escapes control characters, which names of files and classes may have.
-
-    Args:
-        stream: receives the text.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text; carriage returns, with which progress bars begin, are kept."""
-        parts = text.split("\r")
-        return self._stream.write("\r".join(printable(part, breaks=True) for part in parts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 def _bound_message(record: standard_logging.LogRecord) -> bool:

@@ -6,11 +6,14 @@ places are found here: the few examples concerned are read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+
+from object_detection_mtl.fields import Batch
 
 # Columns of Batch.issues.
 SKIPPED, UNKNOWN_CLASS, INVALID_BOX, SURPLUS_BOX, CLIPPED_BOX = range(5)
@@ -42,6 +45,14 @@ def count_of(issue: int, number: tf.Tensor) -> tf.Tensor:
     return tf.one_hot(issue, NUM_ISSUES, dtype=tf.int64) * tf.cast(number, tf.int64)
 
 
+def skipped_numbers(batch: Mapping[str, Any]) -> np.ndarray:
+    """Return the numbers of the corrupt examples that were skipped before those of a batch."""
+    if Batch.skipped not in batch:
+        return np.zeros(0, np.int64)
+    padded = np.asarray(batch[Batch.skipped]).ravel()
+    return padded[padded > 0] - 1
+
+
 class IssueLog:
     """Totals of a run, and a message about the first examples of each kind.
 
@@ -61,22 +72,25 @@ class IssueLog:
         self._described: list[set[int]] = [set() for _ in range(NUM_ISSUES)]
         self._messages: set[str] = set()
 
-    def add(self, numbers: Sequence[int] | np.ndarray, issues: np.ndarray, stride: int = 1) -> None:
+    def add(
+        self,
+        numbers: Sequence[int] | np.ndarray,
+        issues: np.ndarray,
+        skipped: Sequence[int] | np.ndarray = (),
+    ) -> None:
         """Count the issues of examples, and log messages about the first ones.
 
         Args:
             numbers: number of each example.
             issues: their rows of Batch.issues, [B, NUM_ISSUES].
-            stride: difference between two consecutive numbers of one input pipeline.
+            skipped: numbers of the corrupt examples that were skipped before them.
         """
         self.totals += issues.sum(axis=0)
         for row, kind in np.argwhere(issues):
-            number = int(numbers[row])
             if kind != SKIPPED:
-                self._log(int(kind), number)
-                continue
-            for back in range(int(issues[row, SKIPPED]), 0, -1):
-                self._log(SKIPPED, number - back * stride)
+                self._log(int(kind), int(numbers[row]))
+        for number in skipped:
+            self._log(SKIPPED, int(number))
 
     def add_skipped(self, number: int) -> None:
         """Count a skipped example that no later one of its pipeline reports."""

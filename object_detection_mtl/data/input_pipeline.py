@@ -54,12 +54,16 @@ class ExamplePipeline:
         describe: see `example_issues.Describe`.
         num_examples: examples of one pass of this pipeline; None if the dataset is endless.
         is_repeatable: whether the same arguments give the same examples in the same order.
+        corrupt_limit: limit of the corrupt records of a training; None if there may be none.
+        data_service: address of the dispatcher of the tf.data service that reads it, if one does.
     """
 
     dataset: tf.data.Dataset
     describe: example_issues.Describe
     num_examples: int | None
     is_repeatable: bool = True
+    corrupt_limit: corrupt_examples.CorruptLimit | None = None
+    data_service: str | None = None
 
 
 def make_dataset(file_patterns: str | Iterable[str], **options: Any) -> tf.data.Dataset:
@@ -123,7 +127,8 @@ def make_pipeline(
             pipelines.
         limits: examples beyond them are corrupt; None for the defaults.
         max_corrupt_examples: number of different records that are skipped because they are
-            corrupt; one more is an error. Every worker of a data service has its own number.
+            corrupt; one more is an error. Each worker of a cluster or of a data service counts its
+            own here; `ExamplePipeline.corrupt_limit` is for the caller that counts all of them.
         data_service: "grpc://host:port", the dispatcher of a tf.data service whose workers run the
             pipeline (training only). The order of the examples is not repeatable then, and those
             of a worker that ends are lost.
@@ -216,6 +221,8 @@ def make_pipeline(
         describer.describe,
         None if is_training else _num_examples(len(index), input_context),
         is_repeatable=not data_service,
+        data_service=data_service,
+        corrupt_limit=corrupt_examples.make_limit(max_corrupt_examples, index, record_of),
     )
 
 

@@ -16,19 +16,15 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from object_detection_mtl.config.errors import listing
-from object_detection_mtl.data.example_decoder import LARGEST_COORDINATE, is_usable
+from object_detection_mtl.data import box_forms
+from object_detection_mtl.data.example_decoder import is_usable
 from object_detection_mtl.data.example_format import BOX_KEYS, feature_values
 from object_detection_mtl.data.record_files import RecordIndex, open_binary
 from object_detection_mtl.fields import TfExample
 
 MAX_EXAMINED = 2000
 MAX_SEARCHED = 20_000  # while a class has no object
-# Fewer unusable boxes than these are single mistakes, which are counted during the run.
-_MANY = 10
-_SHARE = 0.2
-_HALF = 0.5
 _HEADER = struct.Struct("<QI")
-_FIX = "Boxes in records are fractions of the image, 0 to 1: "
 
 
 @dataclasses.dataclass
@@ -144,53 +140,7 @@ def _read(index: RecordIndex, records: Iterable[int]) -> Iterator[tf.train.Examp
 
 def form_of_boxes(contents: RecordContents) -> str:
     """Return what is wrong with the boxes as a whole, and the fix; "" if most are usable."""
-    boxes = np.concatenate([*contents.boxes, np.zeros([0, 4])])
-    unusable = int((~is_usable(boxes)).sum())
-    share = unusable / max(1, len(boxes))
-    if share < _SHARE or (share < _HALF and unusable < _MANY):
-        return ""
-    finite = np.nan_to_num(boxes, nan=0.0, posinf=0.0, neginf=0.0)
-    extreme = f"they lie in {finite.min():g} to {finite.max():g}"
-    start = f"{unusable} of {len(boxes)} boxes in {contents.scope} cannot be used: {extreme}"
-    if np.mean(np.any(finite > LARGEST_COORDINATE, axis=1)) >= _SHARE:
-        return f"{start}{_scale_of(contents)}"
-    return f"{start}{_order_of(finite)}"
-
-
-def _scale_of(contents: RecordContents) -> str:
-    """Return which unit coordinates above 1 have: pixels, percent or thousandths."""
-    largest = max(float(boxes.max()) for boxes in contents.boxes if boxes.size)
-    # Largest coordinate as a fraction of the image, per image with a known size.
-    ratios = [
-        float((boxes[:, 2:] / size).max())
-        for boxes, size in zip(contents.boxes, contents.sizes, strict=True)
-        if boxes.size and size.all()
-    ]
-    in_image = max(ratios, default=0.0)
-    for limit, name in ((100.0, "percent"), (1000.0, "thousandths of the image")):
-        fits = largest <= 1.005 * limit
-        if fits and ratios and (in_image > 1.05 or largest / limit > in_image):
-            return f" and look like {name}. {_FIX}divide them by {limit:g}"
-    return f" and look like pixels. {_FIX}divide them by the height and width of the image"
-
-
-def _order_of(boxes: np.ndarray) -> str:
-    """Return which order of the coordinates boxes of no area seem to have."""
-    rows, columns = boxes[:, 2] < boxes[:, 0], boxes[:, 3] < boxes[:, 1]
-    if np.mean(rows & columns) >= _HALF:
-        return f" and minimum and maximum look swapped. {_FIX}exchange ymin, xmin and ymax, xmax"
-    if np.all(boxes[:, :2] + boxes[:, 2:] <= 1.001) and np.any(rows | columns):
-        return (
-            f" and ymax, xmax look like height and width of the box. {_FIX}add ymin and xmin to "
-            "them"
-        )
-    for swapped, name in ((rows, "y"), (columns, "x")):
-        if np.mean(swapped) >= _SHARE:
-            return (
-                f" and {name}min is greater than {name}max in {int(swapped.sum())} of them. {_FIX}"
-                f"exchange {name}min and {name}max"
-            )
-    return f" and have no area inside the image. {_FIX}convert the dataset again"
+    return box_forms.describe_form(contents.boxes, contents.sizes, contents.scope)
 
 
 def missing_classes(contents: RecordContents, names: Mapping[int, str]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.checkpoints import checkpoint_contents, loading
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.data import example_issues, graph_errors
@@ -164,7 +165,8 @@ class CheckpointEvaluation:
             nonlocal drawn, following
             if Batch.issues in batch:
                 numbers = np.asarray(batch[Batch.example_number])
-                issues.add(numbers, np.asarray(batch[Batch.issues]))
+                skipped = example_issues.skipped_numbers(batch)
+                issues.add(numbers, np.asarray(batch[Batch.issues]), skipped)
                 following = int(numbers[-1]) + 1
             bar.update()
             for collector in collectors:
@@ -266,9 +268,8 @@ class CheckpointEvaluation:
         print(f"written to {path}", flush=True)
         if self._report_writer:
             name = f"{prefix}, step {step}"
-            page, curves = self._report_writer.write(
-                name, result.metrics, figures, os.path.join(os.path.dirname(prefix), "train")
-            )
+            events = os.path.join(output_paths.split_path(prefix)[0], "train")
+            page, curves = self._report_writer.write(name, result.metrics, figures, events)
             self._writer.write_curves(step, curves)
             print(f"report written to {page}", flush=True)
 

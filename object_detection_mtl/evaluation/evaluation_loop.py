@@ -20,6 +20,7 @@ from object_detection_mtl.evaluation.evaluator import (
 from object_detection_mtl.fields import Batch, Detections, Groundtruth, Metrics
 
 _INFINITE_CARDINALITY = -1  # of tf.data
+_MAX_ID = 80  # characters of an image id in a message
 
 # A batch or the detections of one: key -> tensor (anything np.asarray takes).
 Tensors = Mapping[str, Any]
@@ -129,24 +130,44 @@ class _UniqueImageIds:
     """Generator of unique image ids: records may have an empty id, or the same id twice."""
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._warned = False
+        self._given: set[str] = set()
+        self._made: set[str] = set()
+        self._num_empty = self._num_repeated = 0
+        self._first_repeated = ""
 
     def __call__(self, image_id: str) -> str:
-        name = image_id
-        if not name or name in self._seen:
-            if not self._warned:
-                logging.warning(
-                    "image id %r is empty or occurs in several records; these records are "
-                    "evaluated as separate images",
-                    image_id,
-                )
-                self._warned = True
-            number = len(self._seen)
-            while (name := f"{image_id}#{number}") in self._seen:
-                number += 1
-        self._seen.add(name)
+        if not image_id:
+            self._num_empty += 1
+        elif image_id in self._given:
+            self._num_repeated += 1
+            self._first_repeated = self._first_repeated or image_id
+        elif image_id not in self._made:
+            self._given.add(image_id)
+            return image_id
+        self._given.add(image_id)
+        number = len(self._given) + len(self._made)
+        while (name := f"{image_id}#{number}") in self._given or name in self._made:
+            number += 1
+        self._made.add(name)
         return name
+
+    def report(self) -> None:
+        """Log how many records have no id of their own."""
+        parts = []
+        if self._num_repeated:
+            records = "record repeats" if self._num_repeated == 1 else "records repeat"
+            first = self._first_repeated[:_MAX_ID]
+            parts.append(
+                f"{self._num_repeated} {records} the image id of an earlier one, the first "
+                f"{first!r}"
+            )
+        if self._num_empty:
+            records = "record has" if self._num_empty == 1 else "records have"
+            parts.append(f"{self._num_empty} {records} no image id")
+        if parts:
+            logging.warning(
+                "%s; each record is evaluated as an image of its own", " and ".join(parts)
+            )
 
 
 class _Means:
@@ -227,6 +248,7 @@ def evaluate_detections(
             observe(number, batch, detections)
         if progress:
             progress(num_images)
+    unique.report()
     detected = time.perf_counter()
     metrics: dict[str, float] = {}
     for evaluator in evaluators:

@@ -6,14 +6,19 @@ import ctypes
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterable
 
 _RENAME_EXCHANGE = 2
+_ASIDE = ".replaced-"
 _CURRENT_DIRECTORY = -100  # AT_FDCWD: relative paths start at the current directory
 
 
 def replace_directory(old: str, new: str, dropped: Iterable[str] = ()) -> bool:
     """Replace a directory in one operation; a reader sees the old one or the new one.
+
+    Where the system cannot exchange directories, these are two operations, and in between the old
+    directory has the name that `aside` returns; `restore` undoes that.
 
     Entries of the old directory that the new one lacks are kept: the new one gets links to them, or
     copies. The old directory has the path of the new one afterwards.
@@ -24,8 +29,8 @@ def replace_directory(old: str, new: str, dropped: Iterable[str] = ()) -> bool:
         dropped: names of entries of the old directory that are not kept.
 
     Returns:
-        Whether it was replaced. False leaves both as they were, but for the kept entries: the
-        operating system or the file system cannot exchange directories.
+        Whether it was replaced. False leaves both as they were, but for the kept entries: the path
+        is not local, or the file system cannot rename directories.
     """
     if "://" in old:
         return False
@@ -34,7 +39,41 @@ def replace_directory(old: str, new: str, dropped: Iterable[str] = ()) -> bool:
         return True
     for name in sorted(set(os.listdir(old)) - set(os.listdir(new)) - set(dropped)):
         _link(os.path.join(old, name), os.path.join(new, name))
-    return exchange(old, new)
+    return exchange(old, new) or _rename_twice(old, new)
+
+
+def restore(directory: str) -> str | None:
+    """Complete or undo the replacement of a directory by a process that was killed.
+
+    Args:
+        directory: `old` of `replace_directory`, local.
+
+    Returns:
+        The name that the old directory had; None if there is nothing to restore.
+    """
+    parent, name = os.path.split(directory)
+    if os.path.lexists(directory) or not os.path.isdir(parent or "."):
+        return None
+    for found in sorted(os.listdir(parent or ".")):
+        if found.startswith(f"{name}{_ASIDE}"):
+            os.rename(os.path.join(parent, found), directory)
+            return found
+    return None
+
+
+def _rename_twice(old: str, new: str) -> bool:
+    aside = f"{old}{_ASIDE}{uuid.uuid4().hex[:8]}"
+    try:
+        os.rename(old, aside)
+    except OSError:  # A mount point, for example.
+        return False
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(aside, old)
+        return False
+    os.rename(aside, new)
+    return True
 
 
 def exchange(first: str, second: str) -> bool:

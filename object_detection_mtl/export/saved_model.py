@@ -12,7 +12,8 @@ onnx_conversion.py and openvino_conversion.py); a directory may have one model i
 (see export_formats.py). Metadata and label map are assets of the SavedModel:
 `tf.saved_model.load(...)` has them as `metadata` and `label_map`, and they are copied with it. An
 export is written beside the output directory and replaces an earlier one when it is complete, in
-one operation where the file system has it. Other files of the directory are kept.
+one operation where the file system has it. In a mount point and on remote file systems, the parts
+are replaced one after another. Other files of the directory are kept.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def export_detector(
         OSError: The directory cannot be written.
         OutputInUseError: Another export writes to it.
     """
-    output_directory = output_directory.rstrip("/") or output_directory
+    output_directory = output_paths.strip_slashes(
+        output_paths.without_file_scheme(output_directory)
+    )
     check_output_directory(output_directory)
     options = options or ExportOptions()
     if options.format in _CONVERTED_FORMATS:
@@ -107,9 +110,11 @@ def export_detector(
         # The directory itself is replaced, not a link to it.
         output_directory = os.path.realpath(output_directory)
         output_paths.make_directory(os.path.dirname(output_directory))
-    with output_lock.hold_lock(
-        _beside(output_directory, ".lock"), f"the output directory {output_directory!r}"
-    ):
+    workplace, name = output_paths.split_path(_working_path(output_directory))
+    if workplace:
+        tf.io.gfile.makedirs(workplace)
+    lock = os.path.join(workplace, f".{name}.lock")
+    with output_lock.hold_lock(lock, f"the output directory {output_directory!r}"):
         _export_locked(
             module,
             detector,
@@ -127,7 +132,8 @@ def _export_locked(
 ) -> None:
     """Write an export beside the output directory, and replace that when it is complete."""
     _remove_leftovers(output_directory)
-    scratch = f"{output_directory}.incomplete-{uuid.uuid4().hex[:8]}"
+    working_path = _working_path(output_directory)
+    scratch = f"{working_path}.incomplete-{uuid.uuid4().hex[:8]}"
     try:
         tf.io.gfile.makedirs(scratch)
         _write_parts(
@@ -139,7 +145,10 @@ def _export_locked(
         model_format = description["options"].format
         names = names_of_classes(getattr(detector, "num_classes", 0), description["label_map_path"])
         outdated = outdated_files(output_directory, scratch, model_format, names)
-        if not directory_exchange.replace_directory(output_directory, scratch, outdated):
+        is_inside = working_path != output_directory
+        if is_inside or not directory_exchange.replace_directory(
+            output_directory, scratch, outdated
+        ):
             parts = (CONFIG_NAME, CHECKPOINT_NAME, *FILES[model_format])
             _replace_parts(output_directory, scratch, parts, outdated)
         if outdated:
@@ -150,23 +159,32 @@ def _export_locked(
         raise OSError(f"cannot write to {output_directory!r}: {error.message}") from error
     finally:
         if tf.io.gfile.exists(scratch):
-            tf.io.gfile.rmtree(scratch)
+            _remove_directory(scratch)
 
 
-def _beside(output_directory: str, extension: str) -> str:
-    directory, name = os.path.split(output_directory)
-    return os.path.join(directory, f".{name}{extension}")
+def _working_path(output_directory: str) -> str:
+    """Return the path beside which an export is written: the output directory, mostly.
+
+    Nothing can be moved there if it is a mount point, and `gs://bucket` has nothing beside it; then
+    an export is written inside, and its parts are replaced one after another.
+    """
+    if os.path.ismount(output_directory) or output_paths.is_top_level(output_directory):
+        return os.path.join(output_directory, "export")
+    return output_directory
 
 
 def _remove_leftovers(output_directory: str) -> None:
-    """Remove what killed exports left beside the output directory."""
-    pattern = re.compile(
-        re.escape(os.path.basename(output_directory)) + r"\.incomplete-[0-9a-f]{8}"
-    )
-    parent = os.path.dirname(output_directory) or "."
+    """Remove what killed exports left, and restore an export that one had moved aside."""
+    parent, base = output_paths.split_path(_working_path(output_directory))
+    parent = parent or "."
+    if not output_paths.is_remote(parent):
+        found = directory_exchange.restore(output_directory)
+        if found:
+            print(f"{found}, left by an interrupted export, is {output_directory} again")
+    pattern = re.compile(re.escape(base) + r"\.(incomplete|replaced)-[0-9a-f]{8}")
     for name in tf.io.gfile.listdir(parent):
         if pattern.fullmatch(name.rstrip("/")):
-            tf.io.gfile.rmtree(os.path.join(parent, name.rstrip("/")))
+            _remove_directory(os.path.join(parent, name.rstrip("/")))
             print(f"removed {name.rstrip('/')}, left by an interrupted export", flush=True)
 
 
@@ -268,16 +286,12 @@ def _replace_parts(
     removed: list[str] = []
     try:
         for name in outdated:
-            tf.io.gfile.rename(
-                os.path.join(output_directory, name), os.path.join(scratch, f"replaced_{name}")
-            )
+            _move(os.path.join(output_directory, name), os.path.join(scratch, f"replaced_{name}"))
             removed.append(name)
         _move_parts(output_directory, scratch, parts)
     except tf.errors.OpError:
         for name in removed:
-            tf.io.gfile.rename(
-                os.path.join(scratch, f"replaced_{name}"), os.path.join(output_directory, name)
-            )
+            _move(os.path.join(scratch, f"replaced_{name}"), os.path.join(output_directory, name))
         raise
 
 
@@ -289,12 +303,38 @@ def _move_parts(output_directory: str, scratch: str, parts: Sequence[str]) -> No
             continue
         is_replaced = tf.io.gfile.exists(target)
         if is_replaced:
-            tf.io.gfile.rename(target, backup)
+            _move(target, backup)
         try:
-            tf.io.gfile.rename(os.path.join(scratch, name), target)
+            _move(os.path.join(scratch, name), target)
         except tf.errors.OpError:
             if is_replaced:
-                tf.io.gfile.rename(backup, target)
+                _move(backup, target)
             raise
         if is_replaced:
             logging.info("replaced %s", target)
+
+
+def _move(source: str, target: str) -> None:
+    """Rename a file or directory; on remote file systems every file, as not all rename more."""
+    if not output_paths.is_remote(source) or not tf.io.gfile.isdir(source):
+        tf.io.gfile.rename(source, target)
+        return
+    for directory, _, names in list(tf.io.gfile.walk(source)):
+        below = directory[len(source) :].strip("/")
+        new_directory = os.path.join(target, below) if below else target
+        tf.io.gfile.makedirs(new_directory)
+        for name in names:
+            path = os.path.join(directory, name)
+            # `ram://` lists files of `assets.extra` in `assets`, too.
+            if tf.io.gfile.exists(path):
+                tf.io.gfile.rename(path, os.path.join(new_directory, name))
+    _remove_directory(source)
+
+
+def _remove_directory(path: str) -> None:
+    """Remove a directory; `ram://` does not find all that it lists, which ends no export."""
+    try:
+        tf.io.gfile.rmtree(path)
+    except tf.errors.NotFoundError:
+        if not output_paths.is_remote(path):
+            raise

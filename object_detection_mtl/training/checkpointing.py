@@ -118,15 +118,18 @@ class RunCheckpoints:
         return self._saved_step
 
     def restored_counters(self) -> dict[str, int]:
-        """Return name -> number of the counters in the restored checkpoint; empty without one."""
+        """Return name -> number of the counters in the restored checkpoint; empty without one.
+
+        Those that are lists are not among them.
+        """
         if self._restored is None:
             return {}
         contents = checkpoint_files.read_checkpoint(self._restored.prefix)
         reader = tf.compat.v1.train.NewCheckpointReader(self._restored.prefix)
         return {
             key.split("/")[1]: int(reader.get_tensor(key))
-            for key in contents.shapes
-            if key.startswith(f"{COUNTERS}/")
+            for key, shape in contents.shapes.items()
+            if key.startswith(f"{COUNTERS}/") and not shape
         }
 
     def prepare(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from object_detection_mtl.data.corrupt_examples import CorruptLimit
 from object_detection_mtl.data.example_issues import Describe
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 
@@ -151,6 +152,8 @@ class RunBatches:
     Attributes:
         describe: see `example_issues.Describe`; None if the data cannot describe its examples.
         pipeline: number of the input pipeline of this process.
+        corrupt_limit: limit of the corrupt records of the run, if the data have one.
+        data_service: address of the dispatcher of a tf.data service, if one reads the data.
     """
 
     def __init__(
@@ -176,6 +179,8 @@ class RunBatches:
         self._is_repeatable = True
         self.describe: Describe | None = None
         self.pipeline = 0
+        self.corrupt_limit: CorruptLimit | None = None
+        self.data_service: str | None = None
 
     def from_examples(self, positions: Sequence[int]) -> tf.data.Dataset:
         """Return distributed batches.
@@ -211,5 +216,6 @@ class RunBatches:
         made = self._make_dataset(context, self._replica_batch_size, start)
         if isinstance(made, ExamplePipeline):
             self.describe, self._is_repeatable = made.describe, made.is_repeatable
+            self.corrupt_limit, self.data_service = made.corrupt_limit, made.data_service
             return made.dataset
         return made

@@ -28,8 +28,16 @@ class TrainingDataError(ValueError):
     """An unusable example: a corrupt record, a class outside the label map."""
 
 
+class CorruptLimitError(TrainingDataError):
+    """Too many corrupt records in a training; every worker stops after the same step."""
+
+
 class WorkerLostError(RuntimeError):
     """Another worker of the cluster ended, restarted or cannot be reached."""
+
+
+class DataServiceLostError(WorkerLostError):
+    """The dispatcher of a tf.data service does not answer any more."""
 
 
 def is_from_data(error: tf.errors.OpError) -> bool:

@@ -12,6 +12,7 @@ import orbit
 import tensorflow as tf
 
 from object_detection_mtl.data import graph_errors
+from object_detection_mtl.data.data_service import DispatcherWatch
 from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.training import example_accounting, failures, summary_names
 from object_detection_mtl.training.example_accounting import ExampleAccounting
@@ -65,6 +66,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         accounting: ExampleAccounting,
         record_images: bool = False,
         stop_is_requested: Callable[[], bool] = bool,
+        watch: DispatcherWatch | None = None,
     ) -> None:
         """Prepare the loop.
 
@@ -78,6 +80,7 @@ class DetectionTrainer(orbit.StandardTrainer):
             accounting: counts the examples.
             record_images: keep the first images of each block's last batch.
             stop_is_requested: whether this process is to stop, for `num_stop_requests`.
+            watch: on the dispatcher of a tf.data service, if one reads the dataset.
         """
         super().__init__(dataset)
         self._training_step = training_step
@@ -89,6 +92,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._counts: dict[str, tf.Tensor] = {}
         self._stop_is_requested = stop_is_requested
         self._stop_requests: list[tf.Tensor] = []
+        self._watch = watch or DispatcherWatch(None)
         self._record_images = record_images
         # The step is written in graph terms; AutoGraph's rewriting would only take time.
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
@@ -159,7 +163,8 @@ class DetectionTrainer(orbit.StandardTrainer):
         output[summary_names.LEARNING_RATE] = float(self._training_step.optimizer.learning_rate)
         if self._nonfinite_steps.allowed:
             output[summary_names.SKIPPED_STEPS] = float(self._nonfinite_steps.skipped)
-        self._accounting.flush()
+        self._accounting.share_corrupt()
+        self._accounting.check_limit()
         if self._accounting.num_skipped:
             output[summary_names.SKIPPED_EXAMPLES] = float(self._accounting.num_skipped)
         return output
@@ -186,9 +191,15 @@ class DetectionTrainer(orbit.StandardTrainer):
         measure = every > 0 and step % every == 0
         try:
             stop = tf.constant(int(self._stop_is_requested()), tf.int64)
-            scalars, first, counts, waited = self._compiled_step(
-                iterator, wants_images, measure, stop
-            )
+            with self._watch.cancels():
+                scalars, first, counts, waited = self._compiled_step(
+                    iterator, wants_images, measure, stop
+                )
+        except tf.errors.CancelledError as error:
+            if not self._watch.problem:
+                raise
+            self._uncount(step)
+            raise failures.DataServiceLostError(self._watch.problem) from error
         except graph_errors.EXPLAINED as error:
             term = non_finite_term(error)
             if term is not None:
@@ -239,8 +250,10 @@ class DetectionTrainer(orbit.StandardTrainer):
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             waited = tf.timestamp() - start
+        # The number of skipped examples differs, and the step may be compiled for every shape.
+        used = {key: value for key, value in batch.items() if key != Batch.skipped}
         scalars = self._strategy.run(
-            self._training_step, args=(batch, self._global_step), kwargs={"measure": measure}
+            self._training_step, args=(used, self._global_step), kwargs={"measure": measure}
         )
         self._global_step.assign_add(1)
         sums = {

@@ -16,7 +16,9 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from object_detection_mtl import output_paths
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.data.data_service import DispatcherWatch
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.training import (
     distribution,
@@ -27,7 +29,11 @@ from object_detection_mtl.training import (
 )
 from object_detection_mtl.training.checkpointing import RunCheckpoints
 from object_detection_mtl.training.example_accounting import ExampleAccounting
-from object_detection_mtl.training.failures import TrainingDataError
+from object_detection_mtl.training.failures import (
+    CorruptLimitError,
+    DataServiceLostError,
+    TrainingDataError,
+)
 from object_detection_mtl.training.interruption import (
     EarlyStopError,
     GracefulStop,
@@ -84,11 +90,12 @@ def run_training(
     Raises:
         NonFiniteError: a loss became NaN or infinite; the steps before are saved.
         TrainingDataError: an example cannot be used; the steps before are saved.
-        WorkerLostError: another worker of the cluster ended or cannot be reached.
+        WorkerLostError: another worker of the cluster ended or cannot be reached, or the dispatcher
+            of the tf.data service.
         ValueError: a checkpoint of another model in `model_dir`, another training writes to it, and
             what the arguments raise.
     """
-    model_dir = os.fspath(model_dir)
+    model_dir = output_paths.without_file_scheme(os.fspath(model_dir))
     replica_batch = distribution.per_replica_batch_size(strategy, batch_size)
     run_directory.require_writable(model_dir)
     is_chief = distribution.is_chief(strategy)
@@ -103,7 +110,9 @@ def run_training(
             model.optimizer.build(list(model.trained.values()))
             step = orbit.utils.create_global_step()
             skipped = tf.Variable(0, dtype=tf.int64, trainable=False, name=SKIPPED)
-            accounting = ExampleAccounting(distribution.num_input_pipelines(strategy), batch_size)
+            accounting = ExampleAccounting(
+                distribution.num_input_pipelines(strategy), batch_size, strategy
+            )
         counters = {SKIPPED: skipped, **accounting.counters}
         checkpoints = _checkpoints(model_dir, model, step, counters, strategy, options)
         try:
@@ -125,6 +134,7 @@ def run_training(
             )
             dataset = batches.from_examples(accounting.positions_before(start))
             accounting.log.describe, accounting.pipeline = batches.describe, batches.pipeline
+            accounting.limit_corrupt(batches.corrupt_limit)
             on_start()
             checkpoints.prepare()
             checkpoints.save()
@@ -143,6 +153,7 @@ def run_training(
                     filter(None, (nonfinite_steps.summary(), accounting.summary()))
                 ),
             )
+            watch = DispatcherWatch(batches.data_service)
             run = _Run(
                 model_dir,
                 model,
@@ -157,8 +168,10 @@ def run_training(
                 options,
                 on_checkpoint,
                 on_block,
+                watch,
             )
-            return run.to_end()
+            with watch:
+                return run.to_end()
         finally:
             checkpoints.close()
 
@@ -219,6 +232,7 @@ class _Run:
         options: LoopOptions,
         on_checkpoint: Callable[[int, str], bool] | None,
         on_block: Callable[[int, Mapping[str, float]], None],
+        watch: DispatcherWatch,
     ) -> None:
         self._step = step
         self._on_block = on_block
@@ -253,6 +267,7 @@ class _Run:
             accounting=accounting,
             record_images=options.record_summaries,
             stop_is_requested=lambda: stop.is_requested,
+            watch=watch,
         )
         self._controller = orbit.Controller(
             global_step=step,
@@ -276,19 +291,22 @@ class _Run:
         except EarlyStopError as stop:
             print(f"stopped early: {stop}", flush=True)
         except TrainingDataError as error:
-            raise TrainingDataError(f"{error}.{self._rescue()}") from error
+            can_save = not self._is_cluster or isinstance(error, CorruptLimitError)
+            raise TrainingDataError(f"{error}.{self._rescue(can_save)}") from error
+        except DataServiceLostError as error:
+            raise DataServiceLostError(f"{error}.{self._rescue(not self._is_cluster)}") from error
         except NonFiniteError as error:
             saved = f" The newest checkpoint, {self._checkpoints.newest}, is from an earlier step."
             if error.weights_are_kept:
-                saved = self._rescue() + "."
+                saved = self._rescue(not self._is_cluster) + "."
             raise self._nonfinite_steps.explained(error, saved) from error
         finally:
             self._progress.close()
         return self._finish(interrupted_by)
 
-    def _rescue(self) -> str:
+    def _rescue(self, can_save: bool) -> str:
         """Save the steps before a failed one; return a sentence about it."""
-        if self._is_cluster:  # Saving takes all processes, and the others did not stop here.
+        if not can_save:  # Saving takes all processes, and the others did not stop here.
             return f" The newest checkpoint is {self._checkpoints.newest}"
         step, prefix = int(self._step.numpy()), self._save()
         if not step:
@@ -296,7 +314,7 @@ class _Run:
         return f" The {step} steps before are saved as {prefix}; the same command continues there"
 
     def _save(self) -> str:
-        self._accounting.flush()
+        self._accounting.share_corrupt()
         return self._checkpoints.save()
 
     def _finish(self, interrupted_by: int | None) -> TrainingResult:

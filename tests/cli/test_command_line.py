@@ -99,7 +99,7 @@ def test_huge_values_and_control_characters_do_not_reach_the_terminal():
 
 def test_control_characters_of_printed_names_are_escaped():
     done = in_process.run(tool(lambda: print("\x1b[2J\u202e\x9b:", "\u200f\u05d0\n\tb\rc")))
-    assert done.out == "\\x1b[2J\\u202e\\x9b: \u200f\u05d0\n\tb\rc\n"
+    assert done.out == "\\x1b[2J\\u202e\\x9b: \u200f\u05d0\n\tb\\rc\n"
 
 
 def test_names_that_the_terminal_cannot_show_do_not_end_a_command():

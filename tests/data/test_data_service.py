@@ -1,5 +1,6 @@
 """Input from a tf.data service: addresses, blocks of examples, a killed worker."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data import data_service, example_order
+from object_detection_mtl.data import data_service, example_issues, example_order
 from object_detection_mtl.fields import Batch
 from tests.data.record_files import example, numbered, write
 from tests.data.test_input_pipeline import pipeline
@@ -28,6 +29,27 @@ def test_a_dispatcher_that_does_not_answer_is_reported_at_once(tmp_path):
     [port] = free_ports(1)
     with pytest.raises(ValueError, match=f"no tf.data service dispatcher answers at .*:{port}"):
         pipeline(numbered(tmp_path / "a", 2), data_service=f"grpc://localhost:{port}")
+
+
+def test_the_address_of_another_server_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_service.dispatcher_problem, "__defaults__", (1.0,))
+    with socket.create_server(("localhost", 0)) as server:  # It accepts and says nothing.
+        address = f"grpc://localhost:{server.getsockname()[1]}"
+        with pytest.raises(ValueError, match=r"dispatcher answers at .*\(no answer in 1 s\)"):
+            pipeline(numbered(tmp_path / "a", 2), data_service=address)
+
+
+def test_a_dispatcher_is_lost_when_it_has_not_answered_for_some_time():
+    problems = iter(["", "gone", "", *["gone"] * 100])
+    watch = data_service.DispatcherWatch(
+        "grpc://a:1", interval=0.01, patience=0.1, find_problem=lambda address: next(problems)
+    )
+    queue = tf.queue.FIFOQueue(1, [tf.int64])  # Nothing comes.
+    with watch, pytest.raises(tf.errors.CancelledError), watch.cancels():
+        tf.function(queue.dequeue, autograph=False)()
+    assert watch.problem == (
+        "the dispatcher of the tf.data service at 'grpc://a:1' has not answered for 0.1 s (gone)"
+    )
 
 
 @pytest.mark.parametrize("start", [0, 7, 150])
@@ -73,13 +95,14 @@ def test_two_workers_of_which_one_is_killed(tmp_path):
         )
         assert not made.is_repeatable
         batches = iter(made.dataset)
-        numbers = []
+        numbers, skipped = [], []
 
         def read(count):
             for _ in range(count):
                 batch = next(batches)
                 assert batch[Batch.inputs].shape[0] == 5
                 numbers.extend(batch[Batch.example_number].numpy().tolist())
+                skipped.extend(example_issues.skipped_numbers(batch).tolist())
 
         def of_first_epoch():
             return [number for number in numbers if number < 150]
@@ -94,6 +117,8 @@ def test_two_workers_of_which_one_is_killed(tmp_path):
         read(60)
         assert len(numbers) == len(set(numbers))
         assert max(numbers) > 300
+        # Also where it was the last example of a block.
+        assert {made.corrupt_limit.record_of(number) for number in skipped} == {40}
     finally:
         for process in processes:
             process.kill()

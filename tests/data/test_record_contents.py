@@ -21,6 +21,16 @@ FORMS = {
         np.array([[0.6, 0.2, 0.3, 0.5], [0.1, 0.5, 0.5, 0.4], [0.1, 0.2, 0.8, 0.7]]),
         "ymax, xmax look like height and width of the box",
     ),
+    "center and size": (
+        np.array([[0.5, 0.59, 0.8, 0.78], [0.4, 0.35, 0.2, 0.5], [0.495, 0.4, 0.95, 0.2]]),
+        "and look like the center and the size of the box. .*: subtract and add half of the size",
+    ),
+    "order": (
+        np.array([[0.2, 0.3, 0.1, 0.5], [0.6, 0.9, 0.2, 0.3], [0.4, 0.8, 0.3, 0.9]]),
+        "look like the order ymin, ymax, xmin, xmax",
+    ),
+    "negative": (-BOXES, "and are negative.*: change their sign"),
+    "from -1 to 1": (2.0 * BOXES - 1.0, "look like -1 to 1.*: add 1 and divide them by 2"),
     "no area": (BOXES[:, [0, 1, 0, 1]], "have no area inside the image"),
     "not finite": (BOXES * np.nan, "have no area inside the image"),
 }
@@ -47,6 +57,29 @@ def test_boxes_of_another_form_are_named(tmp_path, form):
     problem = record_contents.form_of_boxes(found)
     assert f"of {4 * len(boxes)} boxes in 4 records cannot be used: they lie in" in problem
     assert re.search(says, problem), problem
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640)])
+def test_boxes_divided_by_the_wrong_side(tmp_path, size):
+    width, height = size
+    for name, y, x in (
+        ("y divided by the width and x by the height", height / width, width / height),
+        ("x divided by the height", 1.0, width / height),
+        ("y divided by the width", height / width, 1.0),
+    ):
+        boxes = BOXES * [y, x, y, x]
+        problem = record_contents.form_of_boxes(contents(tmp_path, *[record(boxes, size=size)] * 4))
+        if boxes.max() < 1.0:  # The longer side: nothing is outside.
+            assert problem == ""
+            continue
+        assert " of 12 boxes in 4 records reach outside the image: they lie in" in problem
+        assert f"look like {name}. " in problem
+        assert problem.endswith("divide y by the height and x by the width")
+
+
+def test_objects_over_one_border_are_accepted(tmp_path):
+    boxes = BOXES * [1.0, 1.1, 1.0, 1.1]
+    assert record_contents.form_of_boxes(contents(tmp_path, *[record(boxes)] * 8)) == ""
 
 
 def test_percent_of_small_images_are_told_from_pixels(tmp_path):

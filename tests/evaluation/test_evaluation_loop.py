@@ -170,13 +170,18 @@ def test_an_image_without_objects_and_a_detector_that_finds_nothing():
     assert result.metrics["DetectionBoxes_Precision/mAP"] == 0
 
 
-def test_images_without_a_name_or_with_the_same_one_all_count():
+def test_images_without_a_name_or_with_the_same_one_all_count(caplog):
     recorder = Recorder()
-    batches = [batch_of(["", ""]), batch_of(["a", "a"]), batch_of(["a#3", "a"])]
+    batches = [batch_of(["", ""]), batch_of(["a", "a"]), batch_of(["a#4", "a"])]
     evaluate_detections(batches, detections_of, [recorder])
     assert len(recorder.truth) == len(recorder.found) == 6
     assert "a" in recorder.truth
     assert "" not in recorder.truth
+    [message] = caplog.messages
+    assert message == (
+        "2 records repeat the image id of an earlier one, the first 'a' and 2 records have no "
+        "image id; each record is evaluated as an image of its own"
+    )
 
 
 def test_evaluators_start_empty():

@@ -1,5 +1,7 @@
 """Atomic replacement of a directory."""
 
+import errno
+import os
 import threading
 
 from object_detection_mtl.export import directory_exchange
@@ -54,8 +56,9 @@ def test_readers_see_the_old_or_the_new_directory(tmp_path):
 def test_a_system_without_the_operation(tmp_path, monkeypatch):
     monkeypatch.setattr(directory_exchange.sys, "platform", "darwin")
     old, new = make(tmp_path / "out", a="old"), make(tmp_path / "new", a="new")
-    assert not directory_exchange.replace_directory(str(old), str(new))
-    assert (old / "a").read_text() == "old"
+    assert not directory_exchange.exchange(str(old), str(new))
+    assert directory_exchange.replace_directory(str(old), str(new))
+    assert ((old / "a").read_text(), (new / "a").read_text()) == ("new", "old")
     assert not directory_exchange.replace_directory("gs://bucket/out", "gs://bucket/new")
 
 
@@ -63,3 +66,30 @@ def test_paths_that_cannot_be_exchanged(tmp_path):
     new = make(tmp_path / "new", a="new")
     assert not directory_exchange.exchange(str(tmp_path / "missing"), str(new))
     assert (new / "a").read_text() == "new"
+
+
+def test_a_directory_that_cannot_be_renamed_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_exchange, "exchange", lambda first, second: False)
+    old, new = make(tmp_path / "out", a="old"), make(tmp_path / "new", a="new")
+    rename, failing = os.rename, [""]
+
+    def fail(source, target):
+        if source == failing[0]:
+            raise OSError(errno.EBUSY, "busy")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    for path in (old, new):
+        failing[0] = str(path)
+        assert not directory_exchange.replace_directory(str(old), str(new))
+        assert ((old / "a").read_text(), (new / "a").read_text()) == ("old", "new")
+        assert {path.name for path in tmp_path.iterdir()} == {"out", "new"}
+
+
+def test_restore(tmp_path):
+    assert directory_exchange.restore(str(tmp_path / "out")) is None
+    make(tmp_path / "out.replaced-1", a="old")
+    assert directory_exchange.restore(str(tmp_path / "out")) == "out.replaced-1"
+    make(tmp_path / "out.replaced-2", a="other")
+    assert directory_exchange.restore(str(tmp_path / "out")) is None
+    assert (tmp_path / "out" / "a").read_text() == "old"

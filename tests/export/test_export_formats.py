@@ -97,6 +97,7 @@ def test_outdated_files_return_if_the_new_ones_cannot_be_moved(export, tmp_path,
         rename(source, target)
 
     monkeypatch.setattr(tf.io.gfile, "rename", fail_for_new_model)
+    monkeypatch.setattr(directory_exchange, "replace_directory", lambda *directories: False)
     monkeypatch.setattr(directory_exchange, "exchange", lambda first, second: False)
     with pytest.raises(OSError, match="locked"):
         export("onnx", **{**MODEL, "names": "dog"})

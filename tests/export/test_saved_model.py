@@ -1,8 +1,6 @@
 """Exported SavedModels: files, signature, detections of the detector."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import venv
@@ -13,11 +11,10 @@ import pytest
 import tensorflow as tf
 
 import object_detection_mtl
-from object_detection_mtl import output_lock
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.checkpoints.checkpoint_search import open_checkpoint
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.export import directory_exchange, saved_model
+from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.exported_module import DetectionModule, served_detections
 from object_detection_mtl.export.serving_inputs import INPUT_TYPES
@@ -336,138 +333,6 @@ def test_serving_in_an_environment_with_only_tensorflow(tmp_path):
 
 
 # Writing ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fake_parts(monkeypatch):
-    """Write the parts of an export without a model."""
-
-    def write(module, detector, directory, config_text, **others):
-        directory = Path(directory)
-        (directory / "pipeline.config").write_text(config_text)
-        for name in ("checkpoint", "saved_model"):
-            (directory / name).mkdir()
-            (directory / name / "content").write_text(config_text)
-
-    monkeypatch.setattr(saved_model, "DetectionModule", lambda detector, options: None)
-    monkeypatch.setattr(saved_model, "_write_parts", write)
-
-
-def contents(directory):
-    return {name: (directory / name).read_text() for name in files_below(directory)}
-
-
-def parts(text):
-    return dict.fromkeys(["checkpoint/content", "pipeline.config", "saved_model/content"], text)
-
-
-def test_a_second_export_replaces_only_the_first(fake_parts, tmp_path):
-    output = tmp_path / "new" / "out"
-    saved_model.export_detector(None, f"{output}/", config_text="one")
-    (output / "saved_model" / "leftover").write_text("of the first")
-    (output / "notes.txt").write_text("mine")
-    saved_model.export_detector(None, str(output), config_text="two")
-    assert contents(output) == {**parts("two"), "notes.txt": "mine"}
-    assert os.listdir(tmp_path / "new") == ["out"]
-
-
-def test_a_failed_export_keeps_the_old_one(fake_parts, tmp_path, monkeypatch):
-    output = tmp_path / "out"
-    saved_model.export_detector(None, str(output), config_text="one")
-
-    def fail(*arguments, **others):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(saved_model, "_write_parts", fail)
-    with pytest.raises(OSError, match="no space"):
-        saved_model.export_detector(None, str(output), config_text="two")
-    assert contents(output) == parts("one")
-    assert os.listdir(tmp_path) == ["out"]
-
-
-def test_leftovers_of_killed_exports_are_removed_and_two_exports_refuse_each_other(
-    fake_parts, tmp_path, capsys
-):
-    for name in ("out.incomplete-0123abcd", "out.incomplete-mine", "other.incomplete-0123abcd"):
-        (tmp_path / name).mkdir()
-    saved_model.export_detector(None, str(tmp_path / "out"), config_text="one")
-    names = {"out", "out.incomplete-mine", "other.incomplete-0123abcd"}
-    assert {*os.listdir(tmp_path)} == names
-    assert "removed out.incomplete-0123abcd, left by an interrupted" in capsys.readouterr().out
-    with (
-        output_lock.hold_lock(tmp_path / ".out.lock", "x"),
-        pytest.raises(output_lock.OutputInUseError, match="out' is in use"),
-    ):
-        saved_model.export_detector(None, str(tmp_path / "out"), config_text="two")
-    assert contents(tmp_path / "out") == parts("one")
-
-
-def test_an_export_through_a_link_replaces_the_directory_and_keeps_the_link(fake_parts, tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-    saved_model.export_detector(None, str(tmp_path / "link"), config_text="one")
-    assert (tmp_path / "link").is_symlink()
-    assert contents(tmp_path / "real") == parts("one")
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_export_killed_at_the_exchange_leaves_the_old_or_the_new(
-    fake_parts, tmp_path, monkeypatch, moment
-):
-    output = tmp_path / "out"
-    saved_model.export_detector(None, str(output), config_text="one")
-    exchange = directory_exchange.exchange
-
-    class KilledError(BaseException):
-        pass
-
-    def kill(first, second):
-        if moment == "after":
-            exchange(first, second)
-        raise KilledError
-
-    monkeypatch.setattr(directory_exchange, "exchange", kill)
-    monkeypatch.setattr(
-        tf.io.gfile, "rmtree", lambda path: None
-    )  # A killed process cleans nothing.
-    with pytest.raises(KilledError):
-        saved_model.export_detector(None, str(output), config_text="two")
-    assert contents(output) == parts("one" if moment == "before" else "two")
-
-
-def test_a_part_that_cannot_be_moved_keeps_the_old_one(fake_parts, tmp_path, monkeypatch):
-    output = tmp_path / "out"
-    saved_model.export_detector(None, str(output), config_text="one")
-    rename = tf.io.gfile.rename
-
-    def fail_for_new_model(source, target):
-        if source.endswith("/saved_model") and "incomplete" in source:
-            raise tf.errors.PermissionDeniedError(None, None, "locked")
-        rename(source, target)
-
-    monkeypatch.setattr(tf.io.gfile, "rename", fail_for_new_model)
-    monkeypatch.setattr(directory_exchange, "exchange", lambda first, second: False)
-    with pytest.raises(OSError, match="cannot write to .*out': locked"):
-        saved_model.export_detector(None, str(output), config_text="two")
-    assert contents(output)["saved_model/content"] == "one"
-    assert os.listdir(tmp_path) == ["out"]
-
-
-def test_the_directory_of_a_training_run_is_not_overwritten(tmp_path):
-    run = shutil.copytree(exported.run(), tmp_path / "run")
-    with pytest.raises(ValueError, match="model directory of a training run"):
-        saved_model.export_detector(None, str(run), config_text="")
-    assert files_below(run) == files_below(exported.run())
-
-
-def test_an_output_directory_that_is_a_file(fake_parts, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="is a file"):
-        saved_model.export_detector(None, str(tmp_path / "file"), config_text="")
-    with pytest.raises(OSError, match="file"):
-        saved_model.export_detector(None, str(tmp_path / "file" / "below"), config_text="")
-    with pytest.raises(ValueError, match="output directory is empty"):
-        saved_model.export_detector(None, "", config_text="")
 
 
 def test_a_detector_built_for_training_is_served_as_one_built_for_inference():

@@ -1,8 +1,8 @@
 """A worker of a small training, for tests that start several processes.
 
-    python -m tests.training.cluster_worker RECORDS MODEL_DIR NUM_STEPS SECONDS_PER_STEP
+    python -m tests.training.cluster_worker RECORDS MODEL_DIR NUM_STEPS SECONDS_PER_STEP CORRUPT
 
-TF_CONFIG has the cluster. Two records may be corrupt.
+TF_CONFIG has the cluster. CORRUPT records may be corrupt.
 """
 
 import sys
@@ -13,6 +13,7 @@ from object_detection_mtl.data import input_pipeline
 from object_detection_mtl.training import distribution, training_loop
 from object_detection_mtl.training.failures import (
     LOST_WORKER_EXIT_CODE,
+    TrainingDataError,
     WorkerLostError,
     lost_worker_explained,
 )
@@ -20,7 +21,17 @@ from object_detection_mtl.training.run_options import LoopOptions
 from tests.training.linear import make_model
 
 
-def train(records, model_dir, num_steps, seconds=0.0, *, num_workers=2, strategy=None, data=None):
+def train(
+    records,
+    model_dir,
+    num_steps,
+    seconds=0.0,
+    max_corrupt_examples=2,
+    *,
+    num_workers=2,
+    strategy=None,
+    data=None,
+):
     """Train the linear model on records, two images a step; return the result and the model."""
     models = []
 
@@ -37,7 +48,7 @@ def train(records, model_dir, num_steps, seconds=0.0, *, num_workers=2, strategy
             num_classes=3,
             start_example=start_example,
             input_context=context,
-            max_corrupt_examples=2,
+            max_corrupt_examples=max_corrupt_examples,
         )
 
     with lost_worker_explained(model_dir, is_cluster=strategy is None):
@@ -58,9 +69,12 @@ def train(records, model_dir, num_steps, seconds=0.0, *, num_workers=2, strategy
 def main() -> int:
     """Train; return the exit code of model_main_tf2."""
     native.tf1_detection.name_map = lambda detector: detector.tf1_variable_names()
-    records, model_dir, num_steps, seconds = sys.argv[1:]
+    records, model_dir, num_steps, seconds, corrupt = sys.argv[1:]
     try:
-        result, _ = train(records, model_dir, int(num_steps), float(seconds))
+        result, _ = train(records, model_dir, int(num_steps), float(seconds), int(corrupt))
+    except TrainingDataError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     except WorkerLostError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return LOST_WORKER_EXIT_CODE

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection_mtl.data import input_pipeline
+from object_detection_mtl.data import example_order, input_pipeline
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training.failures import LOST_WORKER_EXIT_CODE
 from tests.data.record_files import example, write
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 NUM_STEPS = 10
 
 
-def start(directory, ports, index, seconds):
+def start(directory, ports, index, seconds, max_corrupt_examples=2):
     """Start a worker; its output goes to a file."""
     task = {"type": "worker", "index": index}
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
@@ -34,6 +34,7 @@ def start(directory, ports, index, seconds):
         "PYTHONPATH": str(ROOT),
     }
     arguments = [directory / "a.record", directory / "run", str(NUM_STEPS), str(seconds)]
+    arguments.append(str(max_corrupt_examples))
     with open(directory / f"output_{index}.txt", "wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.training.cluster_worker", *arguments],
@@ -161,3 +162,33 @@ def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_pat
     prefix = "model/FirstStageFeatureExtractor/Linear/w/weights"
     [key] = [k for k in reader.get_variable_to_shape_map() if k.startswith(prefix)]
     np.testing.assert_allclose(reader.get_tensor(key), model.detector.w, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_limit_of_corrupt_records_is_that_of_both_workers(tmp_path):
+    records = [example(str(number), size=(8, 8)) for number in range(40)]
+    order = example_order.epoch_order(40, True, 0, tf.constant(0, tf.int64)).numpy()
+    # One of each worker: example 2 of the first, example 5 of the second.
+    for number in (2, 5):
+        records[order[number]] = b"garbage"
+    write(tmp_path / "a.record", *records)
+    ports = free_ports(2)
+    workers = [start(tmp_path, ports, index, 0.0, max_corrupt_examples=1) for index in range(2)]
+    try:
+        assert [worker.wait(timeout=300) for worker in workers] == [1, 1]
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+    for index in range(2):
+        output = (tmp_path / f"output_{index}.txt").read_text()
+        [line] = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert "more than 1 corrupt examples" in line
+        assert f"2 so far, the last is {tmp_path / 'a.record'}, record {order[5]}, at byte" in line
+        # Worker 1 meets example 5 before its third example; the steps before are saved.
+        assert f"The 3 steps before are saved as {tmp_path / 'run/ckpt-2'}" in line
+    corrupt = tf.train.load_checkpoint(str(tmp_path / "run/ckpt-2")).get_tensor(
+        "counters/corrupt_records/.ATTRIBUTES/VARIABLE_VALUE"
+    )
+    assert corrupt.tolist() == [40, order[2], order[5]]

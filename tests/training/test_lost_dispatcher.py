@@ -1,0 +1,66 @@
+"""A training whose tf.data service loses its dispatcher."""
+
+import functools
+
+import pytest
+import tensorflow as tf
+
+from object_detection_mtl.data import data_service, input_pipeline
+from object_detection_mtl.training import training_loop
+from object_detection_mtl.training.failures import DataServiceLostError
+from object_detection_mtl.training.run_options import LoopOptions
+from tests.data.record_files import numbered
+from tests.data.test_data_service import start_process
+from tests.ports import free_ports
+from tests.training.linear import make_model
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("linear_names")
+def test_the_steps_before_are_saved(tmp_path, monkeypatch):
+    watch = functools.partial(data_service.DispatcherWatch, interval=0.5, patience=2.0)
+    monkeypatch.setattr(training_loop, "DispatcherWatch", watch)
+    records = str(numbered(tmp_path / "a", 20))
+    [port] = free_ports(1)
+    processes = [start_process("dispatcher", port), start_process("worker", port)]
+
+    def make_dataset(detector, context, batch_size, start_example):
+        return input_pipeline.make_pipeline(
+            records,
+            preprocess_fn=lambda image: tuple(part[0] for part in detector.preprocess(image[None])),
+            batch_size=batch_size,
+            is_training=True,
+            num_classes=3,
+            start_example=start_example,
+            input_context=context,
+            data_service=f"grpc://localhost:{port}",
+        )
+
+    def kill_after_three(step, losses):
+        if step == 3:
+            for process in processes:
+                process.kill()
+
+    try:
+        with pytest.raises(DataServiceLostError) as caught:
+            training_loop.run_training(
+                str(tmp_path / "run"),
+                strategy=tf.distribute.MirroredStrategy(["/cpu:0"]),
+                make_model=lambda: make_model({}, rate=0.01),
+                initialize=lambda detector: None,
+                make_dataset=make_dataset,
+                batch_size=2,
+                options=LoopOptions(10**9, log_every_n=1, record_summaries=False),
+                on_block=kill_after_three,
+            )
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    message = str(caught.value)
+    assert f"the dispatcher of the tf.data service at 'grpc://localhost:{port}'" in message
+    assert "has not answered for 2 s" in message
+    assert f"steps before are saved as {tmp_path / 'run/ckpt-2'}; the same command" in message
+    reader = tf.train.load_checkpoint(str(tmp_path / "run/ckpt-2"))
+    assert reader.get_tensor("step/.ATTRIBUTES/VARIABLE_VALUE") >= 3
