@@ -126,7 +126,9 @@ def examine_records(
         names = {category.id: category.name for category in categories}
         numbers = class_numbers(categories, prefer_display_name=input_reader.use_display_name)
     patterns = list(input_reader.tf_record_input_reader.input_path)
-    index = record_files.index_records(patterns).every(input_reader.sample_1_of_n_examples)
+    whole_index = record_files.index_records(patterns)
+    _report_empty_files(whole_index)
+    index = whole_index.every(input_reader.sample_1_of_n_examples)
     contents = record_contents.examine_records(index, numbers, names if by_class else ())
     place = listing(patterns, 2)
     problem = record_contents.form_of_boxes(contents)
@@ -142,6 +144,18 @@ def examine_records(
     if missing:
         what = "It is not learned" if is_training else "Its average precision is undefined"
         logging.warning("%s: %s. %s.", place, missing, what)
+
+
+def _report_empty_files(index: record_files.RecordIndex) -> None:
+    """Log which record files are empty, as those of an interrupted copy are."""
+    empty = index.files_without_records()
+    if empty:
+        logging.warning(
+            "%d of %d record files have no record: %s",
+            len(empty),
+            len(index.files),
+            listing(empty, 4),
+        )
 
 
 def load_label_map(

@@ -43,6 +43,11 @@ class RecordIndex:
             self.files, self.file_numbers[::n], self.offsets[::n], self.positions[::n]
         )
 
+    def files_without_records(self) -> list[str]:
+        """Return the files of which this index has no record."""
+        found = set(np.unique(self.file_numbers).tolist())
+        return [path for number, path in enumerate(self.files) if number not in found]
+
     def place(self, record: int) -> str:
         """Return file, position in the file and byte of a record as text."""
         path = self.files[self.file_numbers[record]]

@@ -151,6 +151,16 @@ def test_a_dataset_without_a_usable_object_is_refused_or_reported(tmp_path, capl
     assert "Every average precision is undefined, -1." in caplog.text
 
 
+def test_empty_files_among_others_are_reported(tmp_path, caplog):
+    made = reader_of(tmp_path, ("dog", [0, 0, 1, 1]), ("cat", [0, 0, 1, 1]))
+    (tmp_path / "empty.record").touch()
+    made.tf_record_input_reader.input_path.append(str(tmp_path / "empty.record"))
+    input_reader_builder.examine_records(made, MODEL, is_training=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 of 2 record files have no record: {tmp_path}/empty.record"
+    ]
+
+
 def test_a_class_without_an_object_is_reported(tmp_path, caplog):
     made = reader_of(tmp_path, ("dog", [0, 0, 1, 1]))
     input_reader_builder.examine_records(made, MODEL, is_training=True)
