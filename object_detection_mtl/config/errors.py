@@ -64,8 +64,8 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
 
 
 def listing(values: Iterable[object], limit: int = 12) -> str:
-    """Return comma-separated values for an error message, at most `limit` of them."""
-    items = [shortened(str(value)) for value in values]
+    """Return comma-separated values for an error message, on one line, at most `limit` of them."""
+    items = [shortened(printable(str(value))) for value in values]
     extra = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + extra
 

@@ -232,6 +232,16 @@ def test_a_voc_text_of_no_class(truth, tmp_path):
     assert made.images[0].detections.scores.tolist() == [0.9, 0.25]
 
 
+def test_a_class_name_with_a_line_break_leaves_the_message_on_one_line(tmp_path):
+    truth = json.loads(write_coco(tmp_path / "truth.json").read_text())
+    truth["categories"][0]["name"] = "cat\n\x1b[31m"
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    directory = write_voc_texts(tmp_path / "texts")
+    with pytest.raises(ValueError, match=r"of cat\\n\\x1b\[31m, dog") as caught:
+        read_detections(directory, read_groundtruth(tmp_path / "truth.json"))
+    assert "\n" not in str(caught.value)
+
+
 def test_voc_texts_of_unknown_classes_alone(truth, tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "bird.txt").write_text("a 0.5 1 2 3 4")
