@@ -78,4 +78,4 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     assert table.returncode == 0, table.stderr
     assert "| all+refine, main logits | 0.0015 | 1 |" in table.stdout
     assert "| all+refine, refitted | 0.0015 | 1 |" in table.stdout
-    assert "unknown |" not in table.stdout
+    assert "| unknown |" not in table.stdout
