@@ -16,6 +16,7 @@ printed and written to `run/eval/<name of the input reader>`, for TensorBoard an
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -197,7 +198,11 @@ def _check_flags_of_modes() -> None:
 def _train(config: Any) -> int:
     process_settings.use_training_kernels(config, jit_compile=FLAGS.jit_compile)
     import object_detection_mtl as odm
-    from object_detection_mtl.training.failures import LOST_WORKER_EXIT_CODE, WorkerLostError
+    from object_detection_mtl.training.failures import (
+        LOST_WORKER_EXIT_CODE,
+        DataServiceLostError,
+        WorkerLostError,
+    )
     from object_detection_mtl.training.training_step import NonFiniteError
 
     try:
@@ -223,6 +228,10 @@ def _train(config: Any) -> int:
         raise ValueError(str(error)) from error
     except WorkerLostError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, DataServiceLostError):
+            # TensorFlow's thread that waits for the dispatcher, up to an hour, cannot be stopped.
+            sys.stdout.flush()
+            os._exit(LOST_WORKER_EXIT_CODE)
         return LOST_WORKER_EXIT_CODE
     # The exit code that shells report after a signal, so that a scheduler restarts the run.
     return 0 if result.interrupted_by is None else 128 + result.interrupted_by
