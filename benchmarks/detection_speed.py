@@ -15,17 +15,16 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
 
 if TYPE_CHECKING:
-    from object_detection_mtl.inference.predictor import StagedPredictor
+    from object_detection_mtl.inference.predictor import PreparedImage, StagedPredictor
 
 _MODEL = flags.DEFINE_string("model", None, "Exported model, or model directory.", required=True)
 _IMAGES = flags.DEFINE_string("images", None, "Directory of images.", required=True)
@@ -51,13 +50,8 @@ def main(_: list[str]) -> None:
     print(f"loading: {time.perf_counter() - start:.2f} s")
     staged = detector.predictor(lambda: image_stream.readable_images(files))
     with image_files.ignore_size_warnings():
-        pixels = [
-            image
-            for image, _ in zip(
-                image_stream.readable_images(files), range(_IN_MEMORY), strict=False
-            )
-        ]
-    batches = _batches([staged.prepare(image).value for image in pixels])
+        pixels = list(itertools.islice(image_stream.readable_images(files), _IN_MEMORY))
+    batches = _batches([staged.prepare(image) for image in pixels])
     print(f"calls: {', '.join(f'{s:.3f}' for s in _seconds_of_calls(staged, batches))} s")
 
     def call_model() -> None:
@@ -100,15 +94,15 @@ def _seconds_of_calls(staged: StagedPredictor, batches: Sequence[Sequence[Any]])
     return seconds
 
 
-def _batches(images: list[np.ndarray]) -> list[list[np.ndarray]]:
-    """Return the images in batches of one size each."""
-    by_shape: dict[tuple[int, ...], list[np.ndarray]] = {}
+def _batches(images: Sequence[PreparedImage]) -> list[list[Any]]:
+    """Return the values of the images in batches of one group each."""
+    groups: dict[Hashable, list[Any]] = {}
     for image in images:
-        by_shape.setdefault(image.shape, []).append(image)
+        groups.setdefault(image.group, []).append(image.value)
     size = _BATCH_SIZE.value
     return [
         group[start : start + size]
-        for group in by_shape.values()
+        for group in groups.values()
         for start in range(0, len(group), size)
     ]
 

@@ -13,12 +13,12 @@ import json
 import os
 import random
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from benchmarks import faults_process
 
 _SIZE = 200_000  # floats, so that writing takes some time
 _PATIENCE = 60.0  # seconds
@@ -225,21 +225,7 @@ def _check_running(child: int, log: Path) -> None:
 
 def _fork(output: Path, generations: range, log: Path, can_exchange: bool) -> int:
     """Export generations in a process of its own; return the number of the process."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        _export(str(output), generations, can_exchange)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+    return faults_process.fork(lambda: _export(str(output), generations, can_exchange), log)
 
 
 def _import_modules() -> None:

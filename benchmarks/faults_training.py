@@ -18,11 +18,10 @@ import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import faults_model
+from benchmarks import faults_model, faults_process
 from benchmarks.faults_model import MAX_TO_KEEP, STEPS_PER_SAVE
 
 _ENDLESS = 10**9
@@ -250,21 +249,7 @@ def _time_of_two_saves(run: Path, log: Path) -> float:
 
 def _fork(run: Path, num_steps: int, log: Path) -> int:
     """Start a training in a process of its own; return the number of the process."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        faults_model.train(str(run), num_steps)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+    return faults_process.fork(lambda: faults_model.train(str(run), num_steps), log)
 
 
 def _newest_tensors(run: Path) -> dict[str, bytes]:

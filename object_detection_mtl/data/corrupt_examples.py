@@ -14,7 +14,7 @@ from object_detection_mtl.fields import Batch
 
 @dataclasses.dataclass(frozen=True)
 class CorruptLimit:
-    """Limit of different corrupt records, for whoever counts those of several input pipelines.
+    """Limit of different corrupt records, for code that counts those of several input pipelines.
 
     Attributes:
         allowed: number of different corrupt records.

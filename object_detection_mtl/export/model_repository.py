@@ -56,10 +56,10 @@ def check_place(repository: str, name: str, format: str) -> None:
         raise ValueError(
             f"model repository {repository!r} is not on this machine; write a local one and copy it"
         )
-    for place in (Path(repository).expanduser(), Path(repository).expanduser() / name):
+    directory = Path(repository).expanduser() / name
+    for place in (directory.parent, directory):
         if place.exists() and not place.is_dir():
             raise ValueError(f"model repository: {str(place)!r} is a file; expected a directory")
-    directory = Path(repository).expanduser() / name
     formats = {_format_of(directory / str(version)) for version in _versions(directory)}
     if other := sorted(formats - {format, ""}):
         raise ValueError(
