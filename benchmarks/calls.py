@@ -22,6 +22,7 @@ from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTa
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
 from object_detection_mtl.mtl.task_labels import LabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
+from object_detection_mtl.training import mixed_precision
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 
 NUM_BOXES = 8
@@ -51,8 +52,13 @@ def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
 
 
 def training(config: Any, image: tf.Tensor) -> Any:
-    """Return a `tf.function`: a training step on an image with 8 boxes and all auxiliary labels."""
+    """Return a `tf.function`: a training step on an image with 8 boxes and all auxiliary labels.
+
+    `train_config.use_bfloat16` applies on any device.
+    """
     detector = model_builder.build(config.model, is_training=True)
+    if config.train_config.use_bfloat16:
+        mixed_precision.use_bfloat16(detector)
     step = _training_step(config, detector)
     batch = training_batch(detector, image)
     return tf.function(lambda: step(batch, tf.constant(0, tf.int64)), autograph=False)

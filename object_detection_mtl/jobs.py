@@ -97,6 +97,7 @@ def train(
         chosen_strategy = strategy or distribution.make_strategy(
             num_workers=options.num_workers, use_tpu=options.use_tpu, tpu_name=options.tpu_name
         )
+    bfloat16 = train_config_builder.choose_bfloat16(train_config, chosen_strategy)
     # Before the seed is set: the training is the same with and without it.
     evaluator = _make_periodic(config, model_dir, periodic_evaluation, observers)
     keras.utils.set_random_seed(train_config.seed)
@@ -112,7 +113,7 @@ def train(
     def make_model() -> TrainableModel:
         detector = model_builder.build(config.model, is_training=True)
         return train_config_builder.build_model(
-            train_config, detector, jit_compile=options.jit_compile
+            train_config, detector, jit_compile=options.jit_compile, bfloat16=bfloat16
         )
 
     def make_dataset(

@@ -130,6 +130,12 @@ def define_flags() -> None:
         "Compile the training step with XLA. It is compiled again for every new shape of a batch: "
         "pad images (pad_to_max_dimension) and set train_config.max_number_of_boxes.",
     )
+    flags.DEFINE_bool(
+        "mixed_precision",
+        None,
+        "Train in bfloat16 and float32, instead of train_config.use_bfloat16. It is for GPUs and "
+        "for CPUs with AVX512-BF16 or AMX; on other devices training is in float32.",
+    )
     flags.DEFINE_bool("use_tpu", False, "Train on a TPU.")
     flags.DEFINE_string("tpu_name", None, "Name of the TPU; auto-detected if only one exists.")
     flags.mark_flags_as_required(["pipeline_config_path", "model_dir"])
@@ -178,6 +184,8 @@ def _check_flags_of_modes() -> None:
                 f"--{given[0]} applies to evaluation only; give --checkpoint_dir to evaluate, or "
                 f"omit --{given[0]} to train"
             )
+    elif FLAGS.mixed_precision is not None:
+        raise ValueError("--mixed_precision applies to training only; omit --checkpoint_dir")
     elif FLAGS.data_service:
         raise ValueError("--data_service applies to training only; omit --checkpoint_dir")
     if FLAGS.eval_every_n is None:
@@ -217,6 +225,7 @@ def _train(config: Any) -> int:
             record_summaries=FLAGS.record_summaries,
             log_every_n=FLAGS.log_every_n,
             jit_compile=FLAGS.jit_compile,
+            mixed_precision=FLAGS.mixed_precision,
             num_workers=FLAGS.num_workers,
             use_tpu=FLAGS.use_tpu,
             tpu_name=FLAGS.tpu_name,

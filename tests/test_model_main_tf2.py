@@ -80,6 +80,7 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--record_summaries=false",
         "--log_every_n=3",
         "--jit_compile",
+        "--mixed_precision",
         "--use_tpu",
         "--tpu_name=here",
         "--data_service=grpc://a:1",
@@ -95,6 +96,7 @@ def test_every_flag_of_training_arrives(directory, calls):
     assert done.code == 0, done.err
     [(_, config, _, options, more)] = calls
     assert (config.train_config.batch_size, config.train_config.seed) == (1, 9)
+    assert config.train_config.use_bfloat16
     assert options == RunOptions(
         num_train_steps=7,
         checkpoint_every_n=2,

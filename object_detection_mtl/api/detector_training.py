@@ -79,6 +79,7 @@ def train_detector(
     log_every_n: int = 100,
     record_summaries: bool = True,
     jit_compile: bool = False,
+    mixed_precision: bool | None = None,
     num_workers: int = 1,
     use_tpu: bool = False,
     tpu_name: str | None = None,
@@ -126,6 +127,8 @@ def train_detector(
         log_every_n: steps between logs of the mean losses and calls of `on_step`.
         record_summaries: write images of the input to TensorBoard, too.
         jit_compile: compile the training step with XLA.
+        mixed_precision: train in bfloat16 and float32, on devices with bfloat16 arithmetic; None
+            for `train_config.use_bfloat16`.
         num_workers: 1: all visible GPUs, or the CPU. More: number of workers, one process each,
             whose addresses are in the environment variable TF_CONFIG; they need records.
         use_tpu: train on a TPU.
@@ -185,6 +188,8 @@ def train_detector(
         detector.class_names if detector is not None else {}
     )
     resolved = _with_datasets(resolved, model_dir, train, validation, names, num_workers)
+    if mixed_precision is not None:
+        resolved.train_config.use_bfloat16 = mixed_precision
     last = _LastMetrics()
     result = jobs.train(
         resolved,

@@ -25,6 +25,9 @@ class ConvBatchNorm(keras.layers.Layer):
     gamma / sqrt(variance + epsilon) and a bias. The layer computes it that way in training too: the
     scaling touches the small kernel instead of the large map, gradients of kernel, gamma and beta
     are the same, and TensorFlow fuses convolution, bias and activation into one operation.
+
+    With the dtype policy `mixed_bfloat16` only the convolution, the addition of the offset and the
+    activation are in bfloat16: the kernel is scaled in float32, and batch norm computes in float32.
     """
 
     def __init__(
@@ -102,35 +105,38 @@ class ConvBatchNorm(keras.layers.Layer):
             shape=(*self.kernel_size, channels, 1 if self.depthwise else outputs),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
+            autocast=False,
         )
         trainable = self.scale_and_offset_trainable
-        self.gamma = None
-        if self.scale:
-            self.gamma = self.add_weight(
-                name="gamma", shape=(outputs,), initializer="ones", trainable=trainable
+
+        def add_vector(name: str, initializer: str, trainable: bool) -> keras.Variable:
+            return self.add_weight(
+                name=name,
+                shape=(outputs,),
+                initializer=initializer,
+                trainable=trainable,
+                autocast=False,
             )
-        self.beta = self.add_weight(
-            name="beta", shape=(outputs,), initializer="zeros", trainable=trainable
-        )
-        self.moving_mean = self.add_weight(
-            name="moving_mean", shape=(outputs,), initializer="zeros", trainable=False
-        )
-        self.moving_variance = self.add_weight(
-            name="moving_variance", shape=(outputs,), initializer="ones", trainable=False
-        )
+
+        self.gamma = add_vector("gamma", "ones", trainable) if self.scale else None
+        self.beta = add_vector("beta", "zeros", trainable)
+        self.moving_mean = add_vector("moving_mean", "zeros", False)
+        self.moving_variance = add_vector("moving_variance", "ones", False)
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Return the layer's output."""
         if self.batch_norm_trainable and training:
-            outputs = self._normalize_by_batch(self._convolve(inputs, self.kernel))
+            kernel = tf.cast(self.kernel, inputs.dtype)
+            outputs = self._normalize_by_batch(self._convolve(inputs, kernel))
         else:
             factor = tf.math.rsqrt(self.moving_variance + self.epsilon)
             if self.gamma is not None:
                 factor = factor * self.gamma
             kernel = self.kernel * (factor[:, tf.newaxis] if self.depthwise else factor)
             offset = self.beta - self.moving_mean * factor
-            outputs = tf.nn.bias_add(self._convolve(inputs, kernel), offset)
+            outputs = self._convolve(inputs, tf.cast(kernel, inputs.dtype))
+            outputs = tf.nn.bias_add(outputs, tf.cast(offset, inputs.dtype))
         return outputs if self.activation is None else self.activation(outputs)
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -224,16 +230,20 @@ class SeparableConvBatchNorm(ConvBatchNorm):
             name="depthwise_kernel",
             shape=(size, size, channels, self.depth_multiplier),
             initializer=self.kernel_initializer,
+            autocast=False,
         )
         super().build((*rest, channels * self.depth_multiplier))
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Return the layer's output [B, H/stride, W/stride, filters]."""
+        """Return the layer's output [B, H/stride, W/stride, filters].
+
+        The depthwise convolution is in float32 with any dtype policy.
+        """
         stride = self.depthwise_strides
-        inputs = tf.nn.depthwise_conv2d(
-            inputs, self.depthwise_kernel, [1, stride, stride, 1], "SAME"
+        depthwise = tf.nn.depthwise_conv2d(
+            tf.cast(inputs, tf.float32), self.depthwise_kernel, [1, stride, stride, 1], "SAME"
         )
-        return super().call(inputs, training=training)
+        return super().call(tf.cast(depthwise, inputs.dtype), training=training)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the output."""

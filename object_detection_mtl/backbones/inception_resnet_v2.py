@@ -78,17 +78,24 @@ class ScaledResidual(keras.layers.Layer):
             shape=(1, 1, inputs, outputs),
             initializer=self.kernel_initializer,
             regularizer=self.regularizer,
+            autocast=False,
         )
         self.bias = self.add_weight(
-            name="bias", shape=(outputs,), initializer="zeros", regularizer=self.regularizer
+            name="bias",
+            shape=(outputs,),
+            initializer="zeros",
+            regularizer=self.regularizer,
+            autocast=False,
         )
         self.built = True
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """Return [N, h, w, D] from the shortcut [N, h, w, D] and the branch [N, h, w, C]."""
         shortcut, branch = inputs
-        residual = tf.nn.conv2d(branch, self.kernel * self.scale, 1, "SAME")
-        outputs = shortcut + tf.nn.bias_add(residual, self.bias * self.scale)
+        kernel = tf.cast(self.kernel * self.scale, branch.dtype)
+        bias = tf.cast(self.bias * self.scale, branch.dtype)
+        residual = tf.nn.conv2d(branch, kernel, 1, "SAME")
+        outputs = shortcut + tf.nn.bias_add(residual, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
     def compute_output_shape(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from object_detection_mtl import output_paths
 from object_detection_mtl.builders import mtl_builder, optimizer_builder
@@ -15,7 +16,7 @@ from object_detection_mtl.checkpoints.keras_applications import IMAGENET
 from object_detection_mtl.checkpoints.restore import restore
 from object_detection_mtl.checkpoints.restore_plan import DETECTION, FIRST_STAGE, RestoreRequest
 from object_detection_mtl.protos import train_pb2
-from object_detection_mtl.training import gradients
+from object_detection_mtl.training import gradients, mixed_precision
 from object_detection_mtl.training.run_options import LoopOptions, RunOptions, TrainableModel
 from object_detection_mtl.training.training_step import StepOptions
 
@@ -28,7 +29,11 @@ _RESTORE_SCOPES = {
 
 
 def build_model(
-    config: train_pb2.TrainConfig, detector: Any, *, jit_compile: bool = False
+    config: train_pb2.TrainConfig,
+    detector: Any,
+    *,
+    jit_compile: bool = False,
+    bfloat16: bool = False,
 ) -> TrainableModel:
     """Return the detector with its optimizer; call this in the scope of the run's strategy.
 
@@ -36,10 +41,13 @@ def build_model(
         config: resolved.
         detector: built for training.
         jit_compile: let XLA compile the step.
+        bfloat16: mixed precision, on any device; `choose_bfloat16` has the config's choice.
 
     Raises:
         ValueError: every variable is frozen, or as `optimizer_builder.build`.
     """
+    if bfloat16:
+        mixed_precision.use_bfloat16(detector)
     trained = gradients.trained_variables(
         native.named_variables(detector),
         detector.trainable_variables,
@@ -70,6 +78,26 @@ def build_model(
     optimizer = optimizer_builder.build(config.optimizer)
     optimizer.rate_multipliers = _rate_multipliers(detector, trained)
     return TrainableModel(detector, optimizer, trained, options)
+
+
+def choose_bfloat16(config: train_pb2.TrainConfig, strategy: tf.distribute.Strategy) -> bool:
+    """Return whether to train in mixed precision; print a line if the device is in the way.
+
+    Args:
+        config: resolved.
+        strategy: devices of the run.
+    """
+    if not config.use_bfloat16:
+        return False
+    if mixed_precision.device_has_bfloat16(strategy):
+        print("training in mixed precision: bfloat16 and float32", flush=True)
+        return True
+    print(
+        "train_config.use_bfloat16 (--mixed_precision): this CPU has no bfloat16 instructions "
+        "(AVX512-BF16 or AMX) and no GPU was found; training is in float32",
+        flush=True,
+    )
+    return False
 
 
 def _rate_multipliers(detector: Any, trained: Mapping[str, keras.Variable]) -> tuple[float, ...]:

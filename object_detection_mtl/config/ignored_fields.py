@@ -109,7 +109,6 @@ IGNORED_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "TrainConfig.summarize_gradients": ("gradients are not summarized", (False,)),
     "TrainConfig.sync_replicas": (_REPLICAS, (_ANY,)),
     "TrainConfig.unpad_groundtruth_tensors": ("padding is always masked", (_ANY,)),
-    "TrainConfig.use_bfloat16": ("training is in float32", (False,)),
     "EvalConfig.calc_loss": ("losses are always evaluated", (True,)),
     "EvalConfig.coco_eval_options": ("all twelve COCO numbers are reported", ()),
     "EvalConfig.eval_instance_masks": (_NO_MASKS, (False,)),

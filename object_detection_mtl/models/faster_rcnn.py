@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Predictions
 from object_detection_mtl.ops import roi
+from object_detection_mtl.predictors.region_head import apply_stage2
 from object_detection_mtl.predictors.roi_head import CropRegions, RoiHead
 
 
@@ -63,7 +64,7 @@ class CropSecondStage(keras.layers.Layer):
             training: whether stage 2 runs as in training.
         """
         crops = self.crop(features, boxes)
-        stage2 = functools.partial(self.head.stage2, training=training)
+        stage2 = functools.partial(apply_stage2, self.head.stage2, training=training)
         return CropRegions(
             boxes=boxes,
             crops=crops,

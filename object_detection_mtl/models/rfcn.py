@@ -13,6 +13,7 @@ import tensorflow as tf
 from object_detection_mtl.fields import Predictions
 from object_detection_mtl.ops import position_sensitive
 from object_detection_mtl.predictors.map_head import MapHead, MapRegions
+from object_detection_mtl.predictors.region_head import apply_stage2
 
 
 class MapSecondStage(keras.layers.Layer):
@@ -43,7 +44,7 @@ class MapSecondStage(keras.layers.Layer):
         """
         if self.smallest_map > 1:
             features = _at_least(features, self.smallest_map)
-        read = self.head.stage2(features, training=training)
+        read = apply_stage2(self.head.stage2, features, training)
 
         @functools.cache
         def bin_weights(

@@ -84,9 +84,14 @@ class RegionProposalNetwork(keras.layers.Layer):
         self.trainable = trainable  # after the layers, which Keras then freezes too
         self.built = True
 
+    @property
+    def bfloat16_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers that mixed precision computes in bfloat16: all except the outputs."""
+        return (self.conv,)
+
     def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return encodings [B, A, 4], objectness logits [B, A, 2] and anchors [A, 4]."""
-        hidden = self.conv(features)
+        hidden = tf.cast(self.conv(features), tf.float32)
         batch = tf.shape(features)[0]
         return {
             Predictions.rpn_box_predictor_features: hidden,

@@ -193,7 +193,7 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
     ) -> Tensors:
         """Return the outputs of the first stage; see `predict` for the arguments."""
         training = self._is_training(training)
-        features = self.feature_extractor(inputs, training=training)
+        features = tf.cast(self.feature_extractor(inputs, training=training), tf.float32)
         predictions = {
             Predictions.preprocessed_inputs: inputs,
             Predictions.image_shape: tf.shape(inputs),

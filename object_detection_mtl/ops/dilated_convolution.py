@@ -31,7 +31,7 @@ def dilated_conv2d(
     Returns:
         [B, H', W', D].
     """
-    if dilation == 1 or (_has_gradients() and isinstance(padding, str)):
+    if dilation == 1 or (_has_gradients(inputs.dtype) and isinstance(padding, str)):
         return tf.nn.conv2d(inputs, kernel, 1, padding, dilations=dilation)
 
     @tf.custom_gradient
@@ -52,7 +52,7 @@ def _convolve_differentiably(
 ) -> tf.Tensor:
     if not isinstance(padding, str):
         inputs, padding = tf.pad(inputs, padding), "VALID"
-    if _has_gradients():
+    if _has_gradients(inputs.dtype):
         return tf.nn.conv2d(inputs, kernel, 1, padding, dilations=dilation)
     # Every `dilation`-th cell is an image of its own.
     return tf.nn.with_space_to_batch(
@@ -65,13 +65,17 @@ def _convolve_differentiably(
 
 
 @functools.cache
-def _has_gradients() -> bool:
-    """Return whether the device that trains has gradients of dilated "SAME" convolutions."""
+def _has_gradients(dtype: tf.DType) -> bool:
+    """Return whether the device that trains has gradients of dilated "SAME" convolutions.
+
+    Args:
+        dtype: of inputs and kernel. oneDNN has bfloat16 only on some of the CPUs with float32.
+    """
     if tf.config.list_logical_devices("GPU"):
         return True
     # In a function that is being traced, too, the operations run now.
     with tf.init_scope(), tf.device("CPU:0"):
-        image, kernel = tf.zeros([1, 3, 3, 1]), tf.zeros([3, 3, 1, 1])
+        image, kernel = tf.zeros([1, 3, 3, 1], dtype), tf.zeros([3, 3, 1, 1], dtype)
         try:
             tf.nn.conv2d_transpose(image, kernel, [1, 3, 3, 1], 1, "SAME", dilations=2)
         except tf.errors.InvalidArgumentError:

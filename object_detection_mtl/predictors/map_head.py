@@ -14,7 +14,11 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from object_detection_mtl.ops.position_sensitive import BinWeights
-from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead, MainRegionHead
+from object_detection_mtl.predictors.region_head import (
+    AuxiliaryRegionHead,
+    MainRegionHead,
+    apply_stage2,
+)
 
 # Of crop size and number of bins.
 MakeBinWeights: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], BinWeights]
@@ -27,7 +31,8 @@ class MapHead(MainRegionHead):
         self, features: tf.Tensor, boxes: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
         """Return box encodings and class logits."""
-        return self.predictor(self.stage2(features, training=training), boxes, training=training)
+        read = apply_stage2(self.stage2, features, training)
+        return self.predictor(read, boxes, training=training)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class MapRegionHead(AuxiliaryRegionHead):
         if self.stop_gradient:
             read = tf.stop_gradient(read)
         if self.stage2 is not None:
-            read = self.stage2(read, training=training)
+            read = apply_stage2(self.stage2, read, training)
         return MapReader(self.predictor.score_maps(read), regions, self.predictor)
 
 

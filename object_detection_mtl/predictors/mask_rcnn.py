@@ -100,6 +100,11 @@ class MaskRcnnBoxPredictor(keras.layers.Layer):
         layers = (*self.hidden, self.box_head, self.class_head)
         return tuple(layer for layer in layers if layer is not None)
 
+    @property
+    def bfloat16_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers that mixed precision computes in bfloat16: all except the outputs."""
+        return tuple(self.hidden)
+
     def call(
         self, features: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:

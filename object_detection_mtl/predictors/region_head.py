@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from object_detection_mtl.backbones.backbone import checkpoint_names
 from object_detection_mtl.predictors.predictor_layers import linear_names
+
+
+def apply_stage2(stage2: keras.Model, inputs: tf.Tensor, training: bool | None) -> tf.Tensor:
+    """Return the features of a stage 2, in float32 with mixed precision, too.
+
+    Args:
+        stage2: of the backbone.
+        inputs: crops [N, h, w, C] or the shared map [B, fh, fw, C].
+        training: whether it runs as in training.
+    """
+    return tf.cast(stage2(inputs, training=training), tf.float32)
 
 
 class MainRegionHead(keras.layers.Layer):

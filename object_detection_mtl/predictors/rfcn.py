@@ -76,6 +76,11 @@ class RfcnBoxPredictor(keras.layers.Layer):
         layers = (self.reduce_depth, self.box_head, self.class_head)
         return tuple(layer for layer in layers if layer is not None)
 
+    @property
+    def bfloat16_layers(self) -> tuple[keras.layers.Layer, ...]:
+        """The layers that mixed precision computes in bfloat16: all."""
+        return self.linear_layers
+
     def call(
         self,
         features: tf.Tensor,
@@ -95,16 +100,17 @@ class RfcnBoxPredictor(keras.layers.Layer):
         weights = self._bin_weights(boxes, hidden) if bin_weights is None else bin_weights
         encodings = None
         if self.box_head is not None:
-            encodings = position_sensitive.pool(self.box_head(hidden), weights)
+            maps = tf.cast(self.box_head(hidden), tf.float32)
+            encodings = position_sensitive.pool(maps, weights)
             shape = [*tf.unstack(tf.shape(encodings)[:2]), self.num_classes, 4]
             encodings = tf.ensure_shape(
                 tf.reshape(encodings, shape), [*boxes.shape[:2], self.num_classes, 4]
             )
-        return encodings, self._pool_classes(self.class_head(hidden), boxes, weights)
+        return encodings, self._pool_classes(self._class_maps(hidden), boxes, weights)
 
     def score_maps(self, features: tf.Tensor) -> tf.Tensor:
         """Return only the class maps [B, h, w, I * J * (K + 1)] of features [B, h, w, C]."""
-        return self.class_head(self._hidden(features))
+        return self._class_maps(self._hidden(features))
 
     def pool(
         self,
@@ -116,6 +122,9 @@ class RfcnBoxPredictor(keras.layers.Layer):
         if bin_weights is None:
             bin_weights = self._bin_weights(boxes, score_maps)
         return self._pool_classes(score_maps, boxes, bin_weights)
+
+    def _class_maps(self, hidden: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.class_head(hidden), tf.float32)
 
     def _hidden(self, features: tf.Tensor) -> tf.Tensor:
         hidden = self.reduce_depth(features)

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from object_detection_mtl.predictors.mask_rcnn import MaskRcnnBoxPredictor, mean_of_cells
-from object_detection_mtl.predictors.region_head import AuxiliaryRegionHead, MainRegionHead
+from object_detection_mtl.predictors.region_head import (
+    AuxiliaryRegionHead,
+    MainRegionHead,
+    apply_stage2,
+)
 
 
 class RoiHead(MainRegionHead):
@@ -23,7 +27,7 @@ class RoiHead(MainRegionHead):
         self, crops: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor | None, tf.Tensor]:
         """Return box encodings and class logits."""
-        return self.predictor(self.stage2(crops, training=training), training=training)
+        return self.predictor(apply_stage2(self.stage2, crops, training), training=training)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class CropReader:
         if self.head.stop_gradient:
             read = tf.stop_gradient(read)
         if self.head.stage2 is not None:
-            read = self.head.stage2(read, training=self.training)
+            read = apply_stage2(self.head.stage2, read, self.training)
         _, logits = self.head.predictor(read, training=self.training)
         batch, number = boxes.shape[0] or tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]
         return tf.reshape(logits, [batch, number, logits.shape[-1]])
