@@ -8,6 +8,8 @@ import pytest
 from object_detection_mtl.cli import process_settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The test processes share the cores; more threads than cores only wait for each other.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 process_settings.use_onednn()  # as the commands that train do
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 

@@ -294,11 +294,18 @@ class TestEvaluate:
         assert [p.name for p in (tmp_path / "eval/val").glob("*.json")] == ["metrics-3.json"]
 
     @pytest.mark.slow
-    def test_continuously_until_the_timeout(self, records_dir, run, tmp_path, caplog):
+    def test_continuously_until_the_timeout(self, records_dir, run, tmp_path):
         config = records.load(records_dir)
         config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
+        config.eval_input_reader[1].name = "second"
         jobs.evaluate(config, str(run), tmp_path, timeout=0, min_interval=0, num_train_steps=100)
+        assert [path.name for path in (tmp_path / "eval").iterdir()] == ["val"]
         assert (tmp_path / "eval/val/metrics-3.json").exists()
+
+    def test_a_second_reader_is_said_to_be_ignored(self, records_dir, tmp_path, caplog):
+        config = records.load(records_dir)
+        config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
+        evaluation_builder.build_evaluation(config, tmp_path)
         assert "has 2 eval_input_readers; only the first is evaluated" in caplog.text
 
     def test_training_data_and_a_sample_of_them(self, records_dir, run, tmp_path):

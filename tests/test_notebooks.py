@@ -55,8 +55,16 @@ def test_a_notebook_is_short_and_has_no_paths_of_a_machine(path):
     assert "/home/" not in text
 
 
+# The cells of fine_tune.ipynb are like the code blocks of docs/getting_started/own_images.md.
 @pytest.mark.slow
-@notebooks
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.long if path.stem == "fine_tune" else ())
+        for path in NOTEBOOKS
+    ],
+    ids=lambda path: path.name,
+)
 def test_a_notebook_runs(path, tmp_path):
     """With a toy detector and few steps; the cells are otherwise those of the file."""
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient: install .[test]")

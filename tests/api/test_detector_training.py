@@ -64,7 +64,7 @@ def train(directory, num_steps, **options):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_resumed_training_equals_an_uninterrupted_one(linear, tmp_path):
     whole = train(tmp_path / "whole", 4)
     train(tmp_path / "parts", 2)

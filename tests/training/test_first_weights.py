@@ -79,7 +79,9 @@ def test_another_seed_gives_other_weights(config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["resnet101", "inception_resnet_v2"])
+@pytest.mark.parametrize(
+    "network", ["resnet101", pytest.param("inception_resnet_v2", marks=pytest.mark.long)]
+)
 def test_every_kernel_of_the_other_networks_is_drawn(network):
     """Built twice in other states of Keras's generator, a network starts with the same values."""
     config = f"faster_rcnn_{network}_mtl_voc07.config"

@@ -403,7 +403,9 @@ def test_a_non_finite_loss_names_term_and_images_and_keeps_the_steps_before(tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "value"), [({}, np.inf), (averaging(), np.nan)], ids=["plain", "averaging"]
+    ("kind", "value"),
+    [({}, np.inf), pytest.param(averaging(), np.nan, marks=pytest.mark.long)],
+    ids=["plain", "averaging"],
 )
 def test_skipped_steps_change_nothing_and_are_counted(tmp_path, kind, value, capsys):
     def at(data, num_steps, model_dir, **options):

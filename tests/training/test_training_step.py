@@ -190,7 +190,7 @@ TWO_REPLICAS = textwrap.dedent(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["SUM", "PROJECT"])
+@pytest.mark.parametrize("form", ["SUM", pytest.param("PROJECT", marks=pytest.mark.long)])
 def test_two_replicas_do_what_one_does(form):
     """The batch size is global: losses, norms, clipping and updates do not see the devices."""
     results = []

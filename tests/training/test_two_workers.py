@@ -96,7 +96,7 @@ def interleaved(records):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("receiver", [0, 1])
+@pytest.mark.parametrize("receiver", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_worker_that_is_told_to_stop_stops_all_after_the_same_step(tmp_path, receiver):
     write(tmp_path / "a.record", *[example(str(number), size=(8, 8)) for number in range(7)])
     ports = free_ports(2)

@@ -92,7 +92,7 @@ def toy_batch(detector):
             marks=pytest.mark.long,
         ),
         pytest.param(toy(*TASKS), toy_batch, 1e-3, marks=pytest.mark.slow),
-        pytest.param(toy(*small.RFCN, *TASKS, MINER), toy_batch, 1e-3, marks=pytest.mark.slow),
+        pytest.param(toy(*small.RFCN, *TASKS, MINER), toy_batch, 1e-3, marks=pytest.mark.long),
     ],
     ids=["tiny", "mobilenet", "resnet101", "faster_rcnn_tasks", "rfcn_tasks"],
 )

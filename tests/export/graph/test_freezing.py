@@ -133,7 +133,7 @@ def test_two_frozen_graphs_in_one_process(tmp_path):
     [
         pytest.param("rfcn_mobilenet_v1_mtl_bccd", marks=pytest.mark.slow),
         pytest.param("rfcn_resnet101_mtl_voc07", marks=pytest.mark.long),
-        pytest.param("faster_rcnn_resnet101_voc07", marks=pytest.mark.slow),
+        pytest.param("faster_rcnn_resnet101_voc07", marks=pytest.mark.long),
         pytest.param("faster_rcnn_mobilenet_v1_mtl_voc07", marks=pytest.mark.slow),
         pytest.param("faster_rcnn_inception_resnet_v2_voc07", marks=pytest.mark.long),
     ],
