@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm, SeparableConvBatchNorm
+from object_detection_mtl.backbones.inception_resnet_v2 import ScaledResidual
 from object_detection_mtl.builders import train_config_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.fields import Batch
@@ -140,6 +141,25 @@ def test_batch_norm_and_depthwise_kernels_are_float32(layer):
     np.testing.assert_allclose(layer.moving_mean, statistics, atol=1e-5)
     for gradient in tape.gradient(total, [v.value for v in layer.trainable_variables]):
         assert gradient.dtype == tf.float32
+
+
+def test_a_scaled_residual_is_close_to_float32():
+    random = np.random.RandomState(0)
+    values = [
+        tf.constant(random.normal(size=[1, 4, 4, channels]), tf.float32) for channels in (6, 3)
+    ]
+    layer = ScaledResidual(
+        0.17,
+        activation=tf.nn.relu,
+        kernel_initializer="glorot_uniform",
+        regularizer=None,
+        name="residual",
+    )
+    wanted = layer(values)
+    layer.dtype_policy = mixed_precision.POLICY
+    outputs = layer(values)
+    assert outputs.dtype == tf.bfloat16
+    assert float(tf.norm(tf.cast(outputs, tf.float32) - wanted) / tf.norm(wanted)) < TOLERANCE
 
 
 def test_a_dilated_convolution_has_gradients_in_bfloat16():

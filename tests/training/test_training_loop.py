@@ -203,10 +203,12 @@ def test_learning_rate_and_no_images(tmp_path):
     assert "train_input_images" not in found
 
 
-@pytest.mark.parametrize("optimizer", [Momentum, Adam])
-def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "options"), [(Momentum, {}), (Adam, {}), (Momentum, {"num_micro_batches": 2})]
+)
+def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer, options):
     def model():
-        return make_model({"noise": 0.1}, optimizer=scheduled(optimizer), seed=3)
+        return make_model({"noise": 0.1}, optimizer=scheduled(optimizer), seed=3, **options)
 
     _, whole, _ = train(tmp_path / "whole", 9, model=model)
     train(tmp_path / "parts", 4, model=model)
@@ -216,6 +218,7 @@ def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer):
     assert starts == [12]
     assert result.step == 9
     assert_same_state(state(parts), state(whole))
+    assert int(parts.optimizer.iterations.numpy()) == 9  # One update a step, which schedules count.
     assert checkpoint_steps(tmp_path / "parts") == {
         "ckpt-1": 0,
         "ckpt-2": 4,
