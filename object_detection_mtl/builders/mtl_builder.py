@@ -52,6 +52,7 @@ class Parts:
             scope,
             owns_stage2=self.config.shared_feature == OWN_STAGE2,
             stop_gradient=self.config.stop_gradient_for_aux_tasks,
+            recompute=self.config.recompute_stage2,
         )
 
 

@@ -71,6 +71,7 @@ class RegionHeads:
         *,
         owns_stage2: bool,
         stop_gradient: bool,
+        recompute: bool,
     ) -> RegionHead:
         """Return a head with K + 1 class logits.
 
@@ -79,10 +80,18 @@ class RegionHeads:
             name: scope of its variables.
             owns_stage2: whether it has a copy of the stage-2 block or reads the main one.
             stop_gradient: whether its loss leaves the shared features alone.
+            recompute: whether its stage 2 is computed again for the gradients.
 
         Raises:
-            ValueError: the predictor is of another kind than the second stage's.
+            ValueError: the predictor is of another kind than the second stage's, or recomputation
+                would update batch norm twice.
         """
+        if recompute and self.config.feature_extractor.batch_norm_trainable:
+            raise ValueError(
+                "mtl.recompute_stage2 cannot be combined with "
+                "feature_extractor.batch_norm_trainable, whose moving averages would be updated "
+                "twice in a step. Set one of them to false"
+            )
         main = self.config.second_stage_box_predictor
         wanted = main.WhichOneof("box_predictor_oneof")
         kind = predictor.WhichOneof("box_predictor_oneof")
@@ -101,6 +110,7 @@ class RegionHeads:
             "stage2": stage2,
             "backbone_scope": self.backbone.scope,
             "stop_gradient": stop_gradient,
+            "recompute": recompute,
         }
         if wanted == MAPS:
             maps = _map_predictor(predictor, self.stage2, self.config, name)

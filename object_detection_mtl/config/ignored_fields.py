@@ -251,6 +251,11 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
         )
         for side, default in (("lower", 0.0), ("upper", 1.0))
     },
+    "MTL.recompute_stage2": (
+        lambda owner: owner.window or owner.closeness or len(owner.registered_tasks) > 0,
+        "applies with window or closeness only",
+        (False,),
+    ),
     "MTL.loss_balance": (
         lambda owner: (
             owner.window

@@ -62,7 +62,7 @@ class MapRegionHead(AuxiliaryRegionHead):
         if self.stop_gradient:
             read = tf.stop_gradient(read)
         if self.stage2 is not None:
-            read = apply_stage2(self.stage2, read, training)
+            read = self.apply_own(read, training=training)
         return MapReader(self.predictor.score_maps(read), regions, self.predictor)
 
 

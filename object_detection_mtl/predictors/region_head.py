@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,6 +22,18 @@ def apply_stage2(stage2: keras.Model, inputs: tf.Tensor, training: bool | None) 
         training: whether it runs as in training.
     """
     return tf.cast(stage2(inputs, training=training), tf.float32)
+
+
+def recompute_for_gradients(
+    function: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor
+) -> tf.Tensor:
+    """Return function(inputs) and keep only the inputs until its gradients compute it again.
+
+    Args:
+        function: stage 2 with fixed options; it assigns no variables and draws no random numbers.
+        inputs: its only tensor that may have a gradient; variables in it have gradients, too.
+    """
+    return tf.recompute_grad(function)(inputs)
 
 
 class MainRegionHead(keras.layers.Layer):
@@ -44,6 +58,7 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         stage2: keras.Model | None,
         backbone_scope: str,
         stop_gradient: bool = False,
+        recompute: bool = False,
     ) -> None:
         """Make the layer.
 
@@ -52,13 +67,39 @@ class AuxiliaryRegionHead(keras.layers.Layer):
             stage2: its own copy; None reads the features of the main stage 2.
             backbone_scope: the backbone's scope in checkpoints.
             stop_gradient: nothing before the head's own layers is trained through it.
+            recompute: in training, compute stage 2 again for its gradients.
         """
         super().__init__(name=predictor.name)
         self.predictor = predictor
         self.stage2 = stage2
         self.backbone_scope = backbone_scope
         self.stop_gradient = stop_gradient
+        self.recompute = recompute
         self.built = True
+
+    def apply(
+        self,
+        stage2: Callable[[tf.Tensor], tf.Tensor],
+        inputs: tf.Tensor,
+        *,
+        training: bool,
+    ) -> tf.Tensor:
+        """Return `stage2(inputs)`, in training computed again for its gradients if wanted.
+
+        Args:
+            stage2: inputs -> features, without other tensors that have gradients.
+            inputs: crops or the shared map.
+            training: whether there will be gradients.
+        """
+        if self.recompute and training:
+            return recompute_for_gradients(stage2, inputs)
+        return stage2(inputs)
+
+    def apply_own(self, inputs: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """Return the features of the head's own stage 2, see `apply`."""
+        assert self.stage2 is not None
+        stage2 = functools.partial(apply_stage2, self.stage2, training=training)
+        return self.apply(stage2, inputs, training=training)
 
     def tf1_variables(self) -> dict[str, keras.Variable]:
         """Return name in TF1 graphs -> variable."""

@@ -93,14 +93,16 @@ class CropReader:
     def at(self, boxes: tf.Tensor) -> tf.Tensor:
         """Return the logits [B, M, K + 1] of boxes [B, M, 4] of the map."""
         crops = self.regions.crop(boxes)
-        read = self.regions.stage2(crops) if self.head.stage2 is None else crops
+        read = crops
+        if self.head.stage2 is None:
+            read = self.head.apply(self.regions.stage2, crops, training=self.training)
         return self._logits(read, boxes)
 
     def _logits(self, read: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         if self.head.stop_gradient:
             read = tf.stop_gradient(read)
         if self.head.stage2 is not None:
-            read = apply_stage2(self.head.stage2, read, self.training)
+            read = self.head.apply_own(read, training=self.training)
         _, logits = self.head.predictor(read, training=self.training)
         batch, number = boxes.shape[0] or tf.shape(boxes)[0], boxes.shape[1] or tf.shape(boxes)[1]
         return tf.reshape(logits, [batch, number, logits.shape[-1]])

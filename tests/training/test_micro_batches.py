@@ -1,15 +1,21 @@
 """A batch in parts gives the update of the whole batch."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection_mtl.fields import Batch
 from object_detection_mtl.ops import sampler
 from object_detection_mtl.training import micro_batches, summary_names
 from object_detection_mtl.training.optimizers import Momentum
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
+from tests.models import test_auxiliary_stage as auxiliary
+from tests.models import tiny as small
 from tests.training import tiny
 from tests.training.linear import one_device
+from tests.training.test_xla_step import Recorder
 
 
 def trained(num_parts, **options):
@@ -45,6 +51,33 @@ def test_the_update_is_that_of_the_whole_batch(num_parts, whole):
         assert scalars[name] == pytest.approx(value, rel=1e-4), name
     for value, wanted in zip(weights, whole[1], strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.long
+def test_recomputed_stage2_and_parts_give_the_gradients_of_the_whole_batch():
+    """All tasks at once; `Recorder` turns the variables into their gradients."""
+
+    def gradients(*overrides, **options):
+        with one_device() as strategy:
+            detector = small.detector(
+                small.FEW_CHANNELS,
+                *auxiliary.ALL,
+                *auxiliary.WEIGHTS,
+                *auxiliary.NO_CHANCE,
+                *overrides,
+                is_training=True,
+            )
+            inputs, shapes = detector.preprocess(small.images(2))
+            batch = {Batch.inputs: inputs, Batch.true_image_shapes: shapes}
+            variables = detector.trainable_variables
+            step = TrainingStep(detector, Recorder(), variables, StepOptions(**options))
+            compiled = tf.function(functools.partial(strategy.run, step), autograph=False)
+            compiled(args=(batch | auxiliary.groundtruth(0, 1), tf.constant(0, tf.int64)))
+        return [variable.numpy() for variable in variables]
+
+    found = gradients("model.mtl.recompute_stage2=true", num_micro_batches=2)
+    for value, wanted in zip(found, gradients(), strict=True):
+        assert np.linalg.norm(value - wanted) <= 1e-4 * np.linalg.norm(wanted)
 
 
 def test_structure_of_a_result_with_nothing_in_places():
