@@ -7,6 +7,7 @@ differences of their times add up to the whole. TensorFlow prunes what a functio
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -51,12 +52,15 @@ def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
     return freezing.optimize_module(module, precision).detect
 
 
-def training(config: Any, image: tf.Tensor) -> Any:
+def training(
+    config: Any, image: tf.Tensor, prepare: Callable[[Any], None] = lambda detector: None
+) -> Any:
     """Return a `tf.function`: a training step on an image with 8 boxes and all auxiliary labels.
 
-    `train_config.use_bfloat16` applies on any device.
+    `train_config.use_bfloat16` applies on any device. `prepare` gets the new detector.
     """
     detector = model_builder.build(config.model, is_training=True)
+    prepare(detector)
     if config.train_config.use_bfloat16:
         mixed_precision.use_bfloat16(detector)
     step = _training_step(config, detector)
