@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -189,6 +190,7 @@ def train_detector(
     )
     resolved = _with_datasets(resolved, model_dir, train, validation, names, num_workers)
     if mixed_precision is not None:
+        resolved = copy.deepcopy(resolved)
         resolved.train_config.use_bfloat16 = mixed_precision
     last = _LastMetrics()
     result = jobs.train(

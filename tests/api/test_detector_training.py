@@ -7,6 +7,7 @@ import tensorflow as tf
 import object_detection_mtl as odm
 from object_detection_mtl import jobs
 from object_detection_mtl.checkpoints import native
+from object_detection_mtl.training.run_options import TrainingResult
 from tests.api import tiny_detectors
 from tests.training.linear import LinearDetector
 
@@ -75,6 +76,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(linear, tmp_path):
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
     assert (tmp_path / "whole" / "pipeline.config").is_file()
+
+
+@pytest.mark.parametrize("chosen", [None, True, False])
+def test_mixed_precision_is_a_field_of_the_config(chosen, tmp_path, monkeypatch):
+    result = TrainingResult(1, "ckpt-1", {})
+    monkeypatch.setattr(jobs, "train", lambda config, *_, **__: result)
+    config = tiny_detectors.config()
+    config.train_config.use_bfloat16 = chosen is False
+    config.train_input_reader.tf_record_input_reader.input_path[:] = ["a.record"]
+    before = config.train_config.use_bfloat16
+    run = odm.train_detector(config, tmp_path, mixed_precision=chosen)
+    assert run.config.train_config.use_bfloat16 is bool(chosen)
+    assert config.train_config.use_bfloat16 is before
 
 
 def test_callbacks_see_steps_and_end_the_training(linear, tmp_path, capsys):
