@@ -14,6 +14,7 @@ keep the size of its feature maps. One line on a machine without a GPU.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import sys
 import tempfile
@@ -69,9 +70,9 @@ def draw_weights(detector: Any) -> None:
     """Draw kernels that keep the size of feature maps, where those of a new detector shrink it."""
     random = np.random.RandomState(0)
     for variable in detector.variables:
-        if len(variable.shape) == 4:
-            is_depthwise = variable.shape[-1] == 1
-            fan_in = np.prod(variable.shape[: 2 if is_depthwise else 3])
+        if len(variable.shape) in (2, 4):
+            is_depthwise = len(variable.shape) == 4 and variable.shape[-1] == 1
+            fan_in = np.prod(variable.shape[: 2 if is_depthwise else -1])
             variable.assign(random.normal(scale=np.sqrt(2.0 / fan_in), size=variable.shape))
 
 
@@ -84,7 +85,8 @@ def train(
     from benchmarks import calls
     from object_detection_mtl.config import pipeline
 
-    losses, seconds = [], []
+    losses: list[Losses] = []
+    seconds = []
     with tf.device(device):
         step = calls.training(pipeline.load(path, overrides), image, draw_weights)
         for _ in range(num_steps):
@@ -106,7 +108,8 @@ def check_steps(path: str, overrides: list[str], image: Any, device: str) -> lis
         difference = largest_difference(losses[0], on_cpu)
         totals = [each["Loss/total_loss"] for each in losses]
         finite = all(np.isfinite(value) for each in losses for value in each.values())
-        passed = finite and difference <= tolerance and np.mean(totals[-5:]) < totals[0]
+        falls = bool(np.mean(totals[-5:]) < totals[0])
+        passed = finite and difference <= tolerance and falls
         times.append(seconds)
         lines.append(
             f"{verdict(passed)}  {name}: {1e3 * seconds:.1f} ms"
@@ -139,10 +142,9 @@ def check_export(path: str, overrides: list[str], image: Any, device: str, round
 
         paths = forms.export_forms(write, root, names)
         for name in names:
-            run = forms.load_form(paths[name])
-            inputs = {"input_tensor": image.numpy()}
-            scores[name] = np.sort(run(inputs)["detection_scores"].ravel())
-            times[name] = milliseconds(lambda run=run, inputs=inputs: run(inputs), rounds)
+            call = functools.partial(forms.load_form(paths[name]), {"input_tensor": image.numpy()})
+            scores[name] = np.sort(call()["detection_scores"].ravel())
+            times[name] = milliseconds(call, rounds)
     difference = float(np.abs(scores["fast"] - scores["plain"]).max())
     shown = ", ".join(f"{name} {value:.1f} ms" for name, value in times.items())
     return (
@@ -169,11 +171,10 @@ def main(_: list[str]) -> int:
     image = tf.constant(np.random.RandomState(0).randint(0, 256, size), tf.uint8)
     given = (_CONFIG.value, list(_OVERRIDE.value), image, _DEVICE.value)
     print(f"{_DEVICE.value}, {Path(_CONFIG.value).stem}, {size[1]}x{size[2]}", flush=True)
-    lines = []
-    for check in (check_steps, lambda *given: [check_export(*given, _ROUNDS.value)]):
-        for line in check(*given):
-            lines.append(line)
-            print(line, flush=True)
+    lines = check_steps(*given)
+    print(*lines, sep="\n", flush=True)
+    lines.append(check_export(*given, _ROUNDS.value))
+    print(lines[-1], flush=True)
     return int(any(line.startswith("FAIL") for line in lines))
 
 

@@ -47,10 +47,20 @@ def make_step(path: str, overrides: list[str], size: tuple[int, int]) -> Any:
     return calls.training(config, tf.constant(image, tf.uint8))
 
 
+def use_training_settings(path: str) -> None:
+    """Make the settings of `model_main_tf2`, before TensorFlow is imported."""
+    from object_detection_mtl.cli import process_settings
+    from object_detection_mtl.config import pipeline
+
+    process_settings.keep_freed_memory()
+    process_settings.use_training_kernels(pipeline.load(path), jit_compile=False)
+
+
 def peak_memory_gib(path: str, overrides: list[str], size: tuple[int, int]) -> float:
     """Return the peak memory of this process after two steps; call it in a new process."""
     from benchmarks import timing
 
+    use_training_settings(path)
     step = make_step(path, overrides, size)
     for _ in range(2):
         step()
@@ -69,6 +79,7 @@ def main(_: list[str]) -> None:
         for name, overrides in variants.items():
             with context.Pool(1) as pool:
                 memory[name] = pool.apply(peak_memory_gib, (_CONFIG.value, overrides, size))
+    use_training_settings(_CONFIG.value)
     steps = {name: make_step(_CONFIG.value, given, size) for name, given in variants.items()}
     seconds = timing.interleaved_seconds(steps, rounds=_ROUNDS.value)
     for name, values in seconds.items():
