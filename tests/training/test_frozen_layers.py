@@ -79,7 +79,7 @@ def test_a_frozen_first_stage_has_no_gradients_and_no_gradient_of_crops(few_unit
     assert any("block4" in name for name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_variables_that_the_config_freezes_have_no_gradients():
     batch = {key: value for key, value in tiny.batch(0).items() if value.dtype != tf.string}
     frozen = 'freeze_variables: "FirstStageFeatureExtractor/"'

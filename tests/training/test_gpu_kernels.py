@@ -15,14 +15,16 @@ from object_detection_mtl.training.optimizers import Momentum
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 from tests.models import test_auxiliary_stage as auxiliary
 from tests.models import tiny as small
+from tests.training import tiny
 from tests.training.linear import one_device
 
 pytestmark = pytest.mark.skipif(
     not tf.test.is_built_with_cuda(), reason="this TensorFlow has no kernels for GPUs"
 )
+SUPPRESSION = "CombinedNonMaxSuppression"
 # Operation without a GPU kernel in TensorFlow 2.20 -> why a step has it.
 CPU_ONLY = {
-    "CombinedNonMaxSuppression": "suppression of all images at once; it reads at most a few "
+    SUPPRESSION: "suppression of all images at once; it reads at most a few "
     "thousand boxes and no gradient passes through it",
     "RaggedRange": "indices of the sparse weights of R-FCN's bins; they have no gradient",
 }
@@ -46,23 +48,32 @@ def has_gpu_kernel(operation):
     )
 
 
-def operations_of_step(*overrides, bfloat16):
-    """Return the operations of a step with all tasks."""
+def with_all_tasks(*overrides, bfloat16=False):
+    """Return a small MobileNet detector, and a batch."""
+    options = (*auxiliary.ALL, *auxiliary.WEIGHTS, *overrides)
+    detector = small.detector(small.FEW_CHANNELS, *options, is_training=True)
+    if bfloat16:
+        mixed_precision.use_bfloat16(detector)
+    inputs, shapes = detector.preprocess(small.images(2))
+    batch = {Batch.inputs: inputs, Batch.true_image_shapes: shapes}
+    return detector, batch | auxiliary.groundtruth(0, 1)
+
+
+def baseline():
+    """Return the tiny detector, and a batch."""
+    return tiny.tiny_detector(), tiny.batch(0, 1)
+
+
+def operations_of_step(make):
+    """Return the operations of a step."""
     with one_device() as strategy:
-        options = (*auxiliary.ALL, *auxiliary.WEIGHTS, *overrides)
-        detector = small.detector(small.FEW_CHANNELS, *options, is_training=True)
-        if bfloat16:
-            mixed_precision.use_bfloat16(detector)
+        detector, batch = make()
         variables = detector.trainable_variables
         optimizer = Momentum(0.1, momentum=0.9)
         optimizer.build(variables)
         step = TrainingStep(detector, optimizer, variables, StepOptions(clip_norm=1.0))
-        inputs, shapes = detector.preprocess(small.images(2))
-        batch = {Batch.inputs: inputs, Batch.true_image_shapes: shapes}
         compiled = tf.function(functools.partial(strategy.run, step), autograph=False)
-        graph = compiled.get_concrete_function(
-            args=(batch | auxiliary.groundtruth(0, 1), tf.constant(0, tf.int64))
-        ).graph
+        graph = compiled.get_concrete_function(args=(batch, tf.constant(0, tf.int64))).graph
     assert not graph.as_graph_def().library.function  # Nothing is hidden in a loop.
     return graph.get_operations()
 
@@ -78,14 +89,19 @@ def test_kernels_are_found_by_their_types():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "bfloat16", "expected"),
+    ("make", "expected"),
     [
-        pytest.param("rfcn", False, set(CPU_ONLY), marks=pytest.mark.slow),
-        pytest.param("faster_rcnn", True, {"CombinedNonMaxSuppression"}, marks=pytest.mark.long),
+        pytest.param(baseline, {SUPPRESSION}, marks=pytest.mark.slow),
+        pytest.param(
+            functools.partial(with_all_tasks, bfloat16=True), {SUPPRESSION}, marks=pytest.mark.long
+        ),
+        pytest.param(
+            functools.partial(with_all_tasks, *small.RFCN), set(CPU_ONLY), marks=pytest.mark.long
+        ),
     ],
 )
-def test_every_operation_has_a_gpu_kernel_or_a_reason(architecture, bfloat16, expected):
-    operations = operations_of_step(*small.ARCHITECTURES[architecture], bfloat16=bfloat16)
+def test_every_operation_has_a_gpu_kernel_or_a_reason(make, expected):
+    operations = operations_of_step(make)
     assert len(operations) > 1000
     without = {operation.type for operation in operations if not has_gpu_kernel(operation)}
     assert without == expected

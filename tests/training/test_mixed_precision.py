@@ -100,8 +100,13 @@ def test_weights_trained_so_are_those_of_any_detector(both):
     assert 0.0 < float(error / tf.norm(values)) < 2.0**-7
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", small.ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param("faster_rcnn", marks=pytest.mark.slow),
+        pytest.param("rfcn", marks=pytest.mark.long),
+    ],
+)
 def test_what_is_cast(architecture):
     """Convolutions are; outputs of the heads and depthwise convolutions are not."""
     overrides = (*small.ARCHITECTURES[architecture], *auxiliary.ALL, *auxiliary.WEIGHTS)

@@ -204,7 +204,12 @@ def test_learning_rate_and_no_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "options"), [(Momentum, {}), (Adam, {}), (Momentum, {"num_micro_batches": 2})]
+    ("optimizer", "options"),
+    [
+        (Momentum, {}),
+        (Adam, {}),
+        pytest.param(Momentum, {"num_micro_batches": 2}, marks=pytest.mark.slow),
+    ],
 )
 def test_resuming_is_the_uninterrupted_run(tmp_path, optimizer, options):
     def model():
