@@ -27,6 +27,7 @@ from object_detection_mtl.data import (
     augmentation,
     auxiliary_labels,
     corrupt_examples,
+    dataset_options,
     example_decoder,
     example_issues,
     example_order,
@@ -379,7 +380,7 @@ def _padded_batches(
 
 
 def _dataset_options() -> tf.data.Options:
-    options = tf.data.Options()
+    options = dataset_options.fixed_parallelism()
     options.deterministic = True
     # The examples are divided by number above; sharding by file would repeat or lose some.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from object_detection_mtl.data import dataset_options
 from object_detection_mtl.data.corrupt_examples import CorruptLimit
 from object_detection_mtl.data.example_issues import Describe
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
@@ -141,9 +142,18 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
         dataset = dataset_fn(context)
         # Accelerators hold no strings, and no step reads one.
         keys = [key for key, spec in dataset.element_spec.items() if spec.dtype != tf.string]
-        return dataset.map(lambda batch: {key: batch[key] for key in keys})
+        numbers = dataset.map(lambda batch: {key: batch[key] for key in keys})
+        return numbers.with_options(dataset_options.fixed_parallelism())
 
+    if strategy.num_replicas_in_sync == 1 and _is_on_cpu(strategy):
+        # The strategy's own iterator would copy each batch from host to host, and has a second
+        # thread of the kind that `fixed_parallelism` avoids.
+        return numbers_only(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(numbers_only)
+
+
+def _is_on_cpu(strategy: tf.distribute.Strategy) -> bool:
+    return all("CPU:" in device.upper() for device in strategy.extended.worker_devices)
 
 
 class RunBatches:

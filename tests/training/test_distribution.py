@@ -78,6 +78,14 @@ def test_batches_arrive_without_strings():
     np.testing.assert_array_equal(batch["inputs"][:, 0, 0, 0], [0.5, 1.0])
 
 
+def test_the_end_of_an_iterator_waits_for_no_thread_that_sleeps():
+    """Neither of tuning nor of copying to a device that is the host itself."""
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    made = distribution.distribute(strategy, lambda context: dataset(2))
+    assert made.options().autotune.enabled is False
+    assert type(iter(made)) is type(iter(tf.data.Dataset.range(1)))
+
+
 def test_a_worker_count_that_contradicts_tf_config_is_reported(monkeypatch, caplog):
     cluster = {"cluster": {"worker": ["a:1", "b:2", "c:3"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from object_detection_mtl.data import graph_errors, image_files, record_files
+from object_detection_mtl.data import dataset_options, graph_errors, image_files, record_files
 from object_detection_mtl.data.image_files import ImageError
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.inference.sources.image_source import (
@@ -128,5 +128,6 @@ def _read_payloads(path: str, offsets: np.ndarray) -> Iterator[bytes | None]:
         return graph_errors.first_or(attempt, (tf.constant(False), tf.constant("")))
 
     dataset = tf.data.Dataset.from_tensor_slices(offsets).map(read).prefetch(_READ_AHEAD)
+    dataset = dataset.with_options(dataset_options.fixed_parallelism())
     for is_intact, data in dataset.as_numpy_iterator():
         yield data if is_intact else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from object_detection_mtl.data import record_files
+from object_detection_mtl.data import dataset_options, record_files
 from object_detection_mtl.odapi import missing_names
 from object_detection_mtl.odapi.data_decoders.tf_example_decoder import TfExampleDecoder
 from object_detection_mtl.protos import input_reader_pb2
@@ -60,4 +60,4 @@ def build(
         examples = examples.batch(
             batch_size, drop_remainder=bool(input_reader_config.drop_remainder)
         )
-    return examples.prefetch(tf.data.AUTOTUNE)
+    return examples.prefetch(tf.data.AUTOTUNE).with_options(dataset_options.fixed_parallelism())
