@@ -49,6 +49,7 @@ def test_an_array(tmp_path):
     assert_same(found, serve(input_tensor=tf.fill(shape, tf.constant(value, tf.uint8))))
 
 
+@pytest.mark.slow
 def test_image_files_and_an_unreadable_one(tmp_path):
     names = [str(exported.images() / name) for name in ("a.jpg", "b.png")]
     directory = exported.export("encoded_image_string_tensor") / "saved_model"

@@ -387,7 +387,7 @@ class TrainingTests:
 # What the large models train without tasks, they also train with tasks.
 @pytest.mark.golden
 @of_models(
-    in_tier(MOBILENET),
+    in_tier(MOBILENET, pytest.mark.slow),
     in_tier(RESNET, pytest.mark.long),
     in_tier(RFCN, pytest.mark.long),
     in_tier(INCEPTION, pytest.mark.long),
@@ -398,7 +398,7 @@ class TestTraining(TrainingTests):
 
 @pytest.mark.golden
 @of_models(
-    in_tier(MOBILENET_MTL),
+    in_tier(MOBILENET_MTL, pytest.mark.slow),
     in_tier(RESNET_MTL, pytest.mark.slow),
     in_tier(RFCN_MTL, pytest.mark.slow),
     in_tier(INCEPTION_MTL, pytest.mark.slow),

@@ -43,6 +43,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_gradients_are_those_of_a_kernel_with_zeros_between(onednn):
     assert processes.words(COMPARE, without=[], TF_ENABLE_ONEDNN_OPTS=onednn) == ["equal"]

@@ -78,7 +78,9 @@ def toy_batch(detector):
 @pytest.mark.parametrize(
     ("build", "data", "tolerance"),
     [
-        (tiny.tiny_detector, lambda detector: tiny.batch(0, 1), 1e-5),
+        pytest.param(
+            tiny.tiny_detector, lambda detector: tiny.batch(0, 1), 1e-5, marks=pytest.mark.slow
+        ),
         pytest.param(
             voc("faster_rcnn_mobilenet_v1_voc07.config"),
             functools.partial(golden_batch, "model51"),
