@@ -14,6 +14,25 @@ process_settings.use_onednn()  # as the commands that train do
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
+# Files of which a test takes a minute or more. They start first: of those that start last, one test
+# process works for minutes while the other has nothing left.
+_LONGEST_FILES = (
+    "benchmarks/test_positive_control.py",
+    "benchmarks/test_ablation_command.py",
+    "training/test_two_workers.py",
+    "models/test_golden_models.py",
+    "test_jobs.py",
+    "test_documentation.py",
+    "test_refiner_refit.py",
+    "test_notebooks.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Sort the files of the slow tier, stably."""
+    items.sort(key=lambda item: not str(item.path).endswith(_LONGEST_FILES))
+
+
 def pytest_collection_finish():
     """Exclude the imported modules, some million objects, from every later garbage collection."""
     gc.collect()

@@ -48,12 +48,13 @@ def directory(tmp_path_factory):
     return root
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("models", "max_side"),
     [
-        pytest.param(["model52"], 160, marks=pytest.mark.slow),
-        pytest.param(["model51", "model52"], 0, marks=pytest.mark.long),
-        pytest.param(["model21", "model42"], 160, marks=pytest.mark.long),
+        (["model52"], 160),
+        (["model51", "model52"], 0),
+        (["model21", "model42"], 160),
     ],
     ids=["MobileNet on small images", "MobileNet at full size", "ResNet-101 on small images"],
 )

@@ -82,7 +82,7 @@ def of_all_heads(tmp_path_factory):
     return config, directory / "out"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_checkpoint_of_all_heads(of_all_heads):
     config, directory = of_all_heads
     for _ in range(5):
