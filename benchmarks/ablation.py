@@ -1,4 +1,4 @@
-"""What the auxiliary tasks bring: paired trainings with and without them, on any VOC dataset.
+"""Effect of the auxiliary tasks: paired trainings with and without them, on any VOC dataset.
 
     python -m benchmarks.ablation run --dataset=highway --data_dir=highway \\
         --weights=mobilenet_v1_1.0_224.ckpt --experiment=screen \\

@@ -94,7 +94,7 @@ class Metrics:
     closeness_accuracy = "mtl/closeness_accuracy"
     edgemask_ap = "mtl/edgemask_ap"
     foreground_iou = "mtl/foreground_iou"
-    # Of a mask that is foreground everywhere, and nowhere: what the head has to beat.
+    # Of a mask that is foreground everywhere, and nowhere, for comparison with the head.
     foreground_iou_of_all = "mtl/foreground_iou_of_all_foreground"
     foreground_iou_of_none = "mtl/foreground_iou_of_no_foreground"
 

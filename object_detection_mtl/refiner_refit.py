@@ -32,7 +32,7 @@ REPORT = "refit.json"
 
 @dataclass(frozen=True)
 class RefitRequest:
-    """What a refiner is fitted to.
+    """Records, images and options of a fit.
 
     Attributes:
         records: patterns of the records to fit to; empty for those of train_input_reader.

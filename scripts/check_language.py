@@ -51,6 +51,8 @@ WORDS = {
     r"processor time": "CPU time",
     r"by the clock": "wall-clock time",
     r"cut (?:short|off)": "truncated, clip",
+    r"le(?:ft|ave|aves|aving) out": "skip, ignore or drop",
+    r"hangs? on": "depends on",
 }
 # Searched for in names and messages alone, where the words have a better one.
 NAME_WORDS = {
@@ -60,7 +62,6 @@ NAME_WORDS = {
     r"bars": "soft label",
     r"doubts?": "warning",
     r"ending": "extension",
-    r"le(?:ft|ave|aves|aving) out": "skip, ignore or drop",
     r"nothing acts on": "ignored",
     r"(?:is|are) no\b(?! (?:longer|more|such))": "is not a ..., is unsupported",
     r"(?:is|are) not built": "is unsupported",

@@ -22,7 +22,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 @dataclass(frozen=True)
 class QuantizationRequest:
-    """What a user asks of a quantization to int8.
+    """Options of a quantization to int8.
 
     Attributes:
         calibration: records, images or directories of images.

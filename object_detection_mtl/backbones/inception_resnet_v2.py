@@ -20,7 +20,7 @@ from object_detection_mtl.backbones.backbone import Backbone, check_stride
 from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
 
 BLOCK35_UNITS, BLOCK17_UNITS, BLOCK8_UNITS = 10, 20, 9
-# What the residual branches are multiplied by; the last block8 has 1.
+# Scales of the residual branches; that of the last block8 is 1.
 BLOCK35_SCALE, BLOCK17_SCALE, BLOCK8_SCALE = 0.17, 0.10, 0.20
 STAGE2_DEPTH = 1536
 EPSILON = 1e-3
@@ -265,7 +265,7 @@ def build(
         output_stride: output stride of stage 1, 8 or 16.
         regularizer: Keras description of the loss on kernels and on the projections' biases.
         batch_norm_trainable: normalize by the batch in training; False keeps the averages fixed
-            and still trains beta (METHOD 2.3: the authors' Inception-ResNet does).
+            and still trains beta (as the authors' Inception-ResNet does).
         trainable: False freezes the whole network.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.
     """

@@ -110,7 +110,7 @@ def build(
         skip_last_stride: stage 2 keeps the size of the crops.
         regularizer: Keras description of the loss on full and pointwise kernels.
         batch_norm_trainable: normalize by the batch in training; False keeps the averages fixed
-            and still trains gamma and beta (METHOD 2.3: the authors' MobileNet does).
+            and still trains gamma and beta (as the authors' MobileNet does).
         trainable: False freezes the whole network.
         layer_options: arguments of `ConvBatchNorm` that replace the network's own.
     """

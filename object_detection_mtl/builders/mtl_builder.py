@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.builders.second_stage_builder import RegionHeads
+from object_detection_mtl.mtl import task_checks
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, RegionHead
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTask
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
 from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task_labels import TaskLabels
+from object_detection_mtl.mtl.task_labels import LabelMaker, TaskLabels
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
 from object_detection_mtl.protos import box_predictor_pb2, model_pb2, train_pb2
 
@@ -165,7 +166,8 @@ def register_task(name: str, build: Callable[[Parts], AuxiliaryTask], labels: Ta
         labels: the labels of the task, made from the boxes of each image.
 
     Raises:
-        ValueError: the name is unusable or that of a task of the package.
+        ValueError: the name is unusable or that of a task of the package; `build` is not callable;
+            `labels` is not a `TaskLabels`. The task itself is checked when a detector is built.
 
     Example:
         >>> import object_detection_mtl as odm
@@ -185,21 +187,17 @@ def register_task(name: str, build: Callable[[Parts], AuxiliaryTask], labels: Ta
         raise ValueError(f"task name {name!r}; expected letters, digits and underscores")
     if name in model_pb2.MTL.DESCRIPTOR.fields_by_name or name == "foreground":
         raise ValueError(f"task name {name!r} is taken by mtl {{}}; choose another name")
+    task_checks.check_registration(name, build, labels)
     REGISTERED_TASKS[name] = TaskEntry(
-        functools.partial(_build_registered, name, build), lambda config: labels, name
+        functools.partial(_build_registered, name, build, labels), lambda config: labels, name
     )
 
 
 def _build_registered(
-    name: str, build: Callable[[Parts], AuxiliaryTask], parts: Parts
+    name: str, build: Callable[[Parts], AuxiliaryTask], labels: TaskLabels, parts: Parts
 ) -> AuxiliaryTask:
     task = build(parts)
-    wrong = [key for key in task.tf1_variables() if not key.startswith(f"{name}/")]
-    if wrong:
-        raise ValueError(
-            f"the task {name!r} names a variable {wrong[0]!r}; expected names that begin with "
-            f'"{name}/", by which checkpoints find them. Change its tf1_variables'
-        )
+    task_checks.check_task(name, task, LabelMaker((labels,), parts.num_classes).specs.keys())
     return task
 
 
@@ -207,7 +205,7 @@ def enabled_tasks(config: model_pb2.MTL) -> dict[str, TaskEntry]:
     """Return the entries of the tasks that `mtl {}` enables, by field or registered name.
 
     Raises:
-        ValueError: a task is not registered.
+        ValueError: a task is not registered, or listed twice.
     """
     enabled = {field: entry for field, entry in TASKS.items() if getattr(config, field)}
     for name in config.registered_tasks:
@@ -217,6 +215,8 @@ def enabled_tasks(config: model_pb2.MTL) -> dict[str, TaskEntry]:
                 f"mtl: registered_tasks has {name!r}, which this process has not registered "
                 f"(registered: {known}). Call register_task({name!r}, ...) first, in Python"
             )
+        if name in enabled:
+            raise ValueError(f"mtl: registered_tasks has {name!r} twice; list each task once")
         enabled[name] = REGISTERED_TASKS[name]
     return enabled
 
@@ -232,12 +232,13 @@ def build(
         in_channels: number of channels of the shared feature map.
 
     Raises:
-        ValueError: an unknown `shared_feature`, a number out of range, or an error of the
-            predictors.
+        ValueError: an unknown `shared_feature`, a number out of range, an error of the predictors,
+            or a registered task that breaks the interface.
     """
     _check(config)
     parts = Parts(config, region_heads, in_channels)
     tasks = tuple(entry.build(parts) for entry in enabled_tasks(config).values())
+    task_checks.check_together(tasks)
     if not config.refine:
         return tasks, None
     return tasks, Refiner(

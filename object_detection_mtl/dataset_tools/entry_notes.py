@@ -6,7 +6,7 @@ import collections
 
 
 class EntryNotes:
-    """What was skipped or replaced: counts, and the first places of each kind."""
+    """Skipped and replaced entries: counts, and the first places of each kind."""
 
     def __init__(self) -> None:
         self._counts: collections.Counter[str] = collections.Counter()

@@ -30,7 +30,7 @@ _DIVERGED = "became NaN or infinite"
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all runs of a command have in common.
+    """Settings that all runs of a command share.
 
     Attributes:
         name: of the experiment.

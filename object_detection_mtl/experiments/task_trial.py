@@ -245,5 +245,5 @@ def _conclusion(difference: VariantDifference) -> str:
         )
     text = f"- {difference.variant}: {verdict(difference)} than the baseline."
     if difference.variant == EQUAL_TIME_BASELINE:
-        text += " It was trained for the time of `all`, which has to beat it, too."
+        text += " It was trained for the time of `all`, which has to be better than this one, too."
     return text

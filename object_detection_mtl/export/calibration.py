@@ -50,7 +50,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class QuantizationSummary:
-    """What a quantization did.
+    """Result of a quantization.
 
     Attributes:
         images: Number of images of the calibration.

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth, Predictions
 from object_detection_mtl.models import coordinate_frames
+from object_detection_mtl.mtl import task_checks
 from object_detection_mtl.mtl.auxiliary_task import (
     AuxiliaryTask,
     Comparison,
@@ -43,6 +44,9 @@ def predict(
         regions: regions of the second stage.
         groundtruth: `fields.Groundtruth`; may be empty in inference.
         training: whether dropout and the like are on.
+
+    Raises:
+        ValueError: a task returns the key of another part, or logits of another width than its own.
     """
     context = Context(
         features=predictions[Predictions.rpn_features_to_crop],
@@ -62,10 +66,14 @@ def predict(
         context = replace(context, refined=refiner.choose(class_logits, context))
     outputs: Tensors = {}
     for task in tasks:
-        outputs |= task.predict(context)
+        made = task.predict(context)
+        task_checks.check_predictions(task, made, {*predictions, *outputs})
+        outputs |= made
     if refiner is not None:
         auxiliary = [
-            task.auxiliary_logits(outputs, context) for task in tasks if task.auxiliary_width
+            task_checks.check_width(task, task.auxiliary_logits(outputs, context))
+            for task in tasks
+            if task.auxiliary_width
         ]
         outputs[Predictions.refined_classes] = refiner.refine(class_logits, auxiliary, context)
     return outputs
@@ -114,14 +122,15 @@ def losses(
         require_labels: whether every task must have its labels, as in training.
 
     Raises:
-        ValueError: labels are missing and required.
+        ValueError: labels are missing and required, or losses of a task are not scalars with its
+            keys.
     """
     matched = _matched(groundtruth, assigned)
     terms: Tensors = {}
     for task in tasks:
         missing = [key for key in task.labels if key not in groundtruth]
         if not missing:
-            terms |= task.loss(predictions, matched)
+            terms |= task_checks.check_losses(task, task.loss(predictions, matched))
         elif require_labels:
             raise ValueError(
                 f"{', '.join(task.loss_weights)}: the ground truth has no {', '.join(missing)}; "
@@ -141,7 +150,7 @@ def metrics(
     matched = _matched(groundtruth, assigned)
     found: Tensors = {}
     for task in _labeled(tasks, groundtruth):
-        found |= task.metrics(predictions, matched)
+        found |= task_checks.check_metrics(task, task.metrics(predictions, matched))
     return found
 
 

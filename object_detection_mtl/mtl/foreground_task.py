@@ -172,7 +172,7 @@ class ForegroundTask(keras.layers.Layer):
     def metrics(self, predictions: Tensors, groundtruth: Mapping[str, tf.Tensor]) -> Tensors:
         """Return accuracy and IoU, and the IoU of a mask that is all foreground, and of none.
 
-        A useful head beats both of the constant masks.
+        A useful head is better than both constant masks.
         """
         label = groundtruth[Groundtruth.edgemask]
         logits, mask = self._mask_logits(predictions, label.shape[-1]), label[:, 0]

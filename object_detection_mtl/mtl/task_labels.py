@@ -19,9 +19,25 @@ from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, TfExample
+from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
 Tensors = dict[str, tf.Tensor]
+
+# Keys of the batch that are labels of the package's tasks.
+_TASK_KEYS = {
+    Groundtruth.closeness,
+    Groundtruth.window_boxes,
+    Groundtruth.num_windows,
+    Groundtruth.window_classes,
+    Groundtruth.edgemask,
+}
+# Its other keys, which labels cannot have.
+RESERVED_KEYS = {
+    value
+    for keys in (Batch, Groundtruth)
+    for name, value in vars(keys).items()
+    if not name.startswith("_") and value not in _TASK_KEYS
+}
 
 
 class LabelSpec(NamedTuple):
@@ -126,6 +142,25 @@ class LabelMaker:
     from_records: bool = False
     from_crowd: bool = True
     from_difficult: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if specs are malformed, or a key is not that of one task alone."""
+        owners: dict[str, TaskLabels] = {}
+        for task in self.tasks:
+            kind = type(task).__name__
+            for key, spec in task.specs(self.num_classes).items():
+                if not isinstance(spec, LabelSpec):
+                    raise ValueError(f"{kind}.specs: {key!r} is {spec!r}; expected a LabelSpec")
+                if key in RESERVED_KEYS:
+                    raise ValueError(
+                        f"{kind}.specs: {key!r} is a key of every batch; choose another for a label"
+                    )
+                other = owners.setdefault(key, task)
+                if other is not task and other != task:
+                    raise ValueError(
+                        f"{kind}.specs: {key!r} is also a label of {type(other).__name__} with "
+                        "other options; give each label a key of its own"
+                    )
 
     @property
     def specs(self) -> dict[str, LabelSpec]:

@@ -98,7 +98,7 @@ class DetectionTrainer(orbit.StandardTrainer):
         self._compiled_step = tf.function(self._distributed_step, autograph=False)
         self._scalars: list[dict[str, tf.Tensor]] = []
         # Seconds that steps waited for their batch, and the seconds of these steps. The first step
-        # of a run is left out: it compiles.
+        # of a run is ignored: it compiles.
         self._waits: list[tf.Tensor] = []
         self._seconds = 0.0
         self._is_compiled = False

@@ -83,7 +83,7 @@ def test_inception_resnet(tmp_path):
     assert len(report.loaded) == 4 * (156 + 48) + 2 * (30 + 10)
     assert not report.missing
     assert not report.unused
-    # Outside of these, Keras leaves out padding that detectors need.
+    # Outside of these, Keras skips padding that detectors need.
     stage1, stage2 = detector.backbone.stage1, detector.second_stage.head.stage2
     for ours, first, last, their_first, their_last, channels in (
         (stage1, "Mixed_5b", "Repeat.block35_10.Conv2d_1x1", "mixed_5b", "block35_10_ac", 320),

@@ -58,7 +58,7 @@ def test_the_authors_scenes(tmp_path, name):
         num_classes=scene.num_classes,
         drop_reason=dropped,
     )
-    # They keep VOC's boxes without area, here they are left out.
+    # They keep VOC's boxes without area, here they are dropped.
     has_area = (scene.boxes[:, 2:] > scene.boxes[:, :2]).all(axis=1)
     theirs = [
         text
@@ -75,7 +75,7 @@ def test_the_authors_scenes(tmp_path, name):
     assert windows.max() <= 1
     expected = labels.window_labels(scene.boxes, scene.classes, windows, scene.num_classes)
     stored = label_scenes.numbers(texts(example, "image/window/labels/text"), scene.num_classes)
-    # The last digit hangs on the windows, which are rounded to float32 when they are stored.
+    # The last digit depends on the windows, which are rounded to float32 when they are stored.
     np.testing.assert_allclose(stored, expected, atol=5.01e-4)
 
 

@@ -34,7 +34,7 @@ def traced(detector) -> tf.Graph:
 def twins(graph: tf.Graph) -> list[list[str]]:
     """Names of operations that do the same to the same, if the result has many numbers.
 
-    What hangs on weights alone (kernels with their batch norm) is left out: exports compute it
+    What depends on weights alone (kernels with their batch norm) is ignored: exports compute it
     beforehand.
     """
     identities: dict[str, Any] = {}

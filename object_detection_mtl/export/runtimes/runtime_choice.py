@@ -26,7 +26,7 @@ ModelFunction = Callable[[Mapping[str, np.ndarray]], Arrays]
 
 @dataclass(frozen=True)
 class AutoOptions:
-    """What `AUTO` compares and accepts.
+    """Models that `AUTO` compares, and the difference that it accepts.
 
     Attributes:
         candidates: Exports to compare besides the installed engines: paths of model.xml and
