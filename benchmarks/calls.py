@@ -21,7 +21,7 @@ from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTask
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
 from object_detection_mtl.training import mixed_precision
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
@@ -80,7 +80,7 @@ def training_batch(detector: Any, image: tf.Tensor) -> dict[str, tf.Tensor]:
             random.randint(1, detector.num_classes + 1, NUM_BOXES), tf.int32
         ),
     }
-    maker = LabelMaker(
+    maker = TaskLabelMaker(
         (WindowLabels(), ClosenessLabels(), ForegroundLabels()), detector.num_classes
     )
     labels = maker.label(example, tf.shape(example[IMAGE])[:2], tf.constant([0, 0]))

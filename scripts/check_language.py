@@ -38,6 +38,8 @@ MAX_LINES = 400
 MEDIAN_LINES = (120, 250)
 # The field's own names, which several packages may use for one of their modules.
 SHARED_MODULE_NAMES = {"__init__", "rfcn", "coco"}
+# The detections of an image in the Python API, and the keys of the exported signature.
+SHARED_CLASS_NAMES = {"Detections"}
 # Its modules have the names of the OD API.
 COMPATIBILITY_PACKAGE = PACKAGE / "odapi"
 
@@ -189,24 +191,43 @@ def package_modules() -> list[Path]:
     return [path for path in sorted(PACKAGE.rglob("*.py")) if not path.stem.endswith("_pb2")]
 
 
+def class_names(path: Path) -> list[str]:
+    """Return the public classes of a module."""
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    names = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def repeated(kind: str, places: dict[str, list[Path]]) -> Iterator[Finding]:
+    """Yield the names that several modules have."""
+    for name, paths in places.items():
+        if len(paths) > 1:
+            listed = ", ".join(map(str, paths))
+            yield Finding(paths[0], 1, f'{kind} name "{name}" {len(paths)} times: {listed}')
+
+
 def check_layout() -> Iterator[Finding]:
-    """Yield module names that occur twice, files that are too long, a median out of range."""
+    """Yield names of modules and classes that occur twice, long files, a median out of range."""
     by_name = collections.defaultdict(list)
+    by_class = collections.defaultdict(list)
     lengths = []
     for path in package_modules():
         relative = path.relative_to(ROOT)
         count = len(path.read_text(encoding="utf-8").splitlines())
-        is_named_by_others = COMPATIBILITY_PACKAGE in path.parents
-        if path.stem not in SHARED_MODULE_NAMES and not is_named_by_others:
+        if COMPATIBILITY_PACKAGE not in path.parents:
             by_name[path.stem].append(relative)
+            for name in class_names(path):
+                by_class[name].append(relative)
         if path.stem != "__init__":
             lengths.append(count)
         if count > MAX_LINES:
             yield Finding(relative, 1, f"{count} lines; at most {MAX_LINES}")
-    for name, paths in by_name.items():
-        if len(paths) > 1:
-            places = ", ".join(map(str, paths))
-            yield Finding(paths[0], 1, f'module name "{name}" {len(paths)} times: {places}')
+    for name in SHARED_MODULE_NAMES:
+        by_name.pop(name, None)
+    for name in SHARED_CLASS_NAMES:
+        by_class.pop(name, None)
+    yield from repeated("module", by_name)
+    yield from repeated("class", by_class)
     median = statistics.median(lengths)
     if not MEDIAN_LINES[0] <= median <= MEDIAN_LINES[1]:
         yield Finding(Path("object_detection_mtl"), 1, f"median module has {median:.0f} lines")

@@ -70,3 +70,13 @@ def test_module_names_and_lengths_are_checked(tmp_path, monkeypatch):
     assert len(found) == 2
     assert "401 lines" in found[0]
     assert 'module name "loop" 2 times' in found[1]
+
+
+def test_public_class_names_are_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "PACKAGE", tmp_path)
+    text = "class Source: ...\nclass _Own: ...\nclass Detections: ...\n" + "x = 1\n" * 147
+    (tmp_path / "a.py").write_text(text)
+    (tmp_path / "b.py").write_text(text)
+    [found] = check.check_layout()
+    assert found.rule == 'class name "Source" 2 times: a.py, b.py'

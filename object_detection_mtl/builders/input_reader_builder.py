@@ -14,7 +14,7 @@ from object_detection_mtl.config.errors import listing
 from object_detection_mtl.data import input_pipeline, record_contents, record_files
 from object_detection_mtl.data.example_decoder import ExampleLimits, class_numbers
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.protos import faster_rcnn_pb2, input_reader_pb2, preprocessor_pb2
 
 
@@ -35,7 +35,7 @@ def build_pipeline(
     start_example: int = 0,
     max_boxes: int | None = None,
     retain_original_images: bool = False,
-    labels: LabelMaker | None = None,
+    labels: TaskLabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
     data_service: str | None = None,
 ) -> ExamplePipeline:

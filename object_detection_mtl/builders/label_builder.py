@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from object_detection_mtl.builders import mtl_builder
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.protos import model_pb2, preprocessor_pb2
 
 # Steps that keep stored labels valid: colors, scale, and the flip, which mirrors them too.
@@ -30,7 +30,7 @@ _HARMLESS = (
 )
 
 
-def build(config: model_pb2.DetectionModel) -> LabelMaker | None:
+def build(config: model_pb2.DetectionModel) -> TaskLabelMaker | None:
     """Return the maker of the enabled tasks' labels; None for a baseline.
 
     Args:
@@ -52,7 +52,7 @@ def build(config: model_pb2.DetectionModel) -> LabelMaker | None:
             f"mtl: label_source is RECORD, but records cannot store labels of "
             f"{', '.join(not_stored)}; set label_source: ON_THE_FLY"
         )
-    return LabelMaker(
+    return TaskLabelMaker(
         tuple(tasks.values()),
         config.faster_rcnn.num_classes,
         from_records=from_records,
@@ -62,7 +62,7 @@ def build(config: model_pb2.DetectionModel) -> LabelMaker | None:
 
 
 def check_augmentation(
-    labels: LabelMaker | None, steps: Iterable[preprocessor_pb2.PreprocessingStep]
+    labels: TaskLabelMaker | None, steps: Iterable[preprocessor_pb2.PreprocessingStep]
 ) -> None:
     """Raise an error for augmentation that would make stored labels stale.
 

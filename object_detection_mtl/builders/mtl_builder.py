@@ -19,7 +19,7 @@ from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTa
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
 from object_detection_mtl.mtl.loss_balance import UncertaintyBalance
 from object_detection_mtl.mtl.refinement import Refiner
-from object_detection_mtl.mtl.task_labels import LabelMaker, TaskLabels
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker, TaskLabels
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
 from object_detection_mtl.protos import box_predictor_pb2, model_pb2, train_pb2
 
@@ -197,7 +197,7 @@ def _build_registered(
     name: str, build: Callable[[Parts], AuxiliaryTask], labels: TaskLabels, parts: Parts
 ) -> AuxiliaryTask:
     task = build(parts)
-    task_checks.check_task(name, task, LabelMaker((labels,), parts.num_classes).specs.keys())
+    task_checks.check_task(name, task, TaskLabelMaker((labels,), parts.num_classes).specs.keys())
     return task
 
 

@@ -2,7 +2,7 @@
 
 Shape letters: C examples of a chunk, N padded boxes of a chunk.
 
-A label maker defines the labels (`mtl.task_labels.LabelMaker`, which the builder makes from the
+A label maker defines the labels (`mtl.task_labels.TaskLabelMaker`, which the builder makes from the
 auxiliary tasks). Labels depend on few boxes, so the overhead of starting operations dominates. To
 reduce it, the labels of C examples are computed together. Their images are kept in a window of the
 dataset, which does not copy them, at the size of the model's input: decoded images may be much

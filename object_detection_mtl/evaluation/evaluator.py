@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from object_detection_mtl.config.errors import printable
+from object_detection_mtl.inference.image_detections import ImageDetections
 
 
 class CategoryLike(Protocol):
@@ -39,19 +40,6 @@ class ImageGroundtruth:
     area: np.ndarray  # [G] square pixels of the object itself; 0 where unknown
     # [V] int64, classes that annotators looked for, besides `classes`
     image_classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True)
-class ImageDetections:
-    """Detected objects of one image, in the order of the detector."""
-
-    boxes: np.ndarray  # [D, 4]
-    scores: np.ndarray  # [D]
-    classes: np.ndarray  # [D] int64
-
-    def rows(self, chosen: np.ndarray) -> "ImageDetections":
-        """Return some of the detections: `chosen` is a mask [D] or an array of indices."""
-        return ImageDetections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
 
 
 def _floats(values: Any, shape: tuple[int, ...], what: str) -> np.ndarray:

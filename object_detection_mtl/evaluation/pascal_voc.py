@@ -22,9 +22,9 @@ from object_detection_mtl.evaluation import box_overlaps
 from object_detection_mtl.evaluation.evaluator import (
     CategoryLike,
     DetectionEvaluator,
-    ImageDetections,
     ImageGroundtruth,
 )
+from object_detection_mtl.inference.image_detections import ImageDetections
 
 
 class Judged(NamedTuple):

@@ -15,10 +15,10 @@ import numpy as np
 from object_detection_mtl.evaluation.evaluator import (
     CategoryLike,
     DetectionEvaluator,
-    ImageDetections,
     ImageGroundtruth,
 )
 from object_detection_mtl.evaluation.pascal_voc import PascalVocEvaluator
+from object_detection_mtl.inference.image_detections import ImageDetections
 
 _PER_PIXEL = 16
 _SCORE = 65535

@@ -12,11 +12,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ImageDetections:
-    """The detections of one image, best first.
+    """The detections of one image, in the order of the detector: best first.
 
     Attributes:
-        boxes: [N, 4] float32, normalized to the image.
-        scores: [N] float32.
+        boxes: [N, 4], normalized to the image; in evaluations also in pixels.
+        scores: [N].
         classes: [N] int64, from 1.
     """
 
@@ -27,3 +27,7 @@ class ImageDetections:
     def best(self, count: int) -> ImageDetections:
         """Return the `count` best detections, or all if there are fewer."""
         return ImageDetections(self.boxes[:count], self.scores[:count], self.classes[:count])
+
+    def rows(self, chosen: np.ndarray) -> ImageDetections:
+        """Return some of the detections: `chosen` is a mask [N] or an array of indices."""
+        return ImageDetections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])

@@ -25,7 +25,7 @@ from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.inspection.label_sources import LabelSource
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels
 from object_detection_mtl.visualization import label_sheet as drawing
 
@@ -59,7 +59,7 @@ def write_label_sheets(
         FileExistsError: the output directory is a file.
     """
     output_dir = Path(output_dir)
-    labels = LabelMaker(
+    labels = TaskLabelMaker(
         (WindowLabels(num_windows=num_windows), ClosenessLabels(), ForegroundLabels()),
         source.num_classes,
         from_records=stored_labels,
@@ -82,7 +82,7 @@ def write_label_sheets(
     return index
 
 
-def _make_decode(source: LabelSource, labels: LabelMaker, seed: int) -> DecodeFn:
+def _make_decode(source: LabelSource, labels: TaskLabelMaker, seed: int) -> DecodeFn:
     """Return decode(serialized record, its name) -> example with stored or computed labels."""
     stored = labels if labels.from_records else None
     decode = example_decoder.make_decoder(source.num_classes, source.categories, stored=stored)

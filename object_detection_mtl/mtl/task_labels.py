@@ -5,7 +5,7 @@ or one dimension for a padded chunk of images.
 
 Labels are made from the boxes that the model will see, after all augmentation, with new windows in
 every epoch; so augmentation may move boxes, and records need to hold nothing but boxes. All objects
-count, crowds and difficult ones too, as in the authors' converters; options of the `LabelMaker`
+count, crowds and difficult ones too, as in the authors' converters; options of the `TaskLabelMaker`
 exclude them. Windows are at least 32 pixels high and wide, in pixels of the image before it is
 resized, as in the authors' converters.
 """
@@ -126,7 +126,7 @@ class TaskLabels(abc.ABC):
 
 
 @dataclass(frozen=True)
-class LabelMaker:
+class TaskLabelMaker:
     """All labels that the auxiliary tasks of one detector need.
 
     Attributes:

@@ -31,7 +31,7 @@ from object_detection_mtl.reporting.report_contents import (
     SCORE_GRID,
     ClassNumbers,
 )
-from object_detection_mtl.reporting.score_curves import Calibration
+from object_detection_mtl.reporting.score_curves import ScoreCalibration
 
 # Becomes the text color of the page.
 _INK = "#010203"
@@ -310,7 +310,7 @@ def breakdown_chart(rows: Sequence[BreakdownRow], title: str, min_score: float) 
 
 
 @_styled
-def calibration_chart(calibration: Calibration) -> Markup:
+def calibration_chart(calibration: ScoreCalibration) -> Markup:
     """Return precision over mean score."""
     axes = _new_axes()
     known = calibration.counts > 0
@@ -323,7 +323,7 @@ def calibration_chart(calibration: Calibration) -> Markup:
 
 
 @_styled
-def score_histogram(calibration: Calibration) -> Markup:
+def score_histogram(calibration: ScoreCalibration) -> Markup:
     """Return the number of detections by score."""
     axes = _new_axes()
     centers = (calibration.edges[1:] + calibration.edges[:-1]) / 2

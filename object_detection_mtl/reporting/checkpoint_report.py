@@ -78,7 +78,7 @@ class DetectionCollector(DetectionEvaluator):
         self,
         name: str,
         categories: Sequence[Category],
-        sources: Mapping[str, record_examples.ImageSource],
+        sources: Mapping[str, record_examples.StoredImage],
     ) -> EvaluationSet:
         """Return the images added so far.
 

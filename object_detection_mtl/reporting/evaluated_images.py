@@ -15,7 +15,8 @@ from object_detection_mtl.config.errors import counted, listing
 from object_detection_mtl.config.label_map import Category
 from object_detection_mtl.data import annotated_pixels, image_files
 from object_detection_mtl.dataset_tools.annotated_images import DataError, require_pixels
-from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
+from object_detection_mtl.evaluation.evaluator import ImageGroundtruth
+from object_detection_mtl.inference.image_detections import ImageDetections
 
 # Pixels. Products of greater sides would overflow.
 _MAX_COORDINATE = 1e9

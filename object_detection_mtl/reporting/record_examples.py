@@ -155,7 +155,7 @@ def read_examples(pattern: str) -> Iterator[RecordExample]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageSource:
+class StoredImage:
     """Size and encoded pixels of an image.
 
     Attributes:
@@ -172,16 +172,16 @@ class ImageSource:
         return self.example.read_image()
 
 
-def image_sources(patterns: Iterable[str]) -> dict[str, ImageSource]:
+def image_sources(patterns: Iterable[str]) -> dict[str, StoredImage]:
     """Return the name of the image in an evaluation -> its source, of every record.
 
     Of several records with the same name the first is used.
     """
-    sources: dict[str, ImageSource] = {}
+    sources: dict[str, StoredImage] = {}
     for pattern in patterns:
         for example in read_examples(pattern):
             height, width = example.size or (None, None)
-            sources.setdefault(example.evaluated_name, ImageSource(height, width, example))
+            sources.setdefault(example.evaluated_name, StoredImage(height, width, example))
     return sources
 
 

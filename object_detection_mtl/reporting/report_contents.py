@@ -118,7 +118,7 @@ class ReportContents:
     error_counts: np.ndarray
     tide: TideErrors
     breakdowns: dict[str, list[breakdowns.BreakdownRow]]
-    calibration: score_curves.Calibration
+    calibration: score_curves.ScoreCalibration
     confident: dict[str, list[mistakes.Mistake]]
     missed: dict[str, tuple[int, list[mistakes.Mistake]]]
     gallery: list[int]

@@ -119,7 +119,7 @@ def counts_at_thresholds(
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ScoreCalibration:
     """Precision of the detections by score.
 
     Attributes:
@@ -137,7 +137,7 @@ class Calibration:
     error: float
 
 
-def calibration(table: MatchTable, num_bins: int = 10) -> Calibration:
+def calibration(table: MatchTable, num_bins: int = 10) -> ScoreCalibration:
     """Return the calibration over all classes; ignored detections are dropped."""
     rows = ~table.ignored
     scores, hits = table.scores[rows], table.hits[rows]
@@ -152,4 +152,4 @@ def calibration(table: MatchTable, num_bins: int = 10) -> Calibration:
     gaps = np.nan_to_num(np.abs(precision - mean_scores))
     total = counts.sum()
     error = float((gaps * counts).sum() / total) if total else float("nan")
-    return Calibration(edges, counts, mean_scores, precision, error)
+    return ScoreCalibration(edges, counts, mean_scores, precision, error)

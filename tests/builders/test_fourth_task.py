@@ -13,7 +13,7 @@ from object_detection_mtl import jobs
 from object_detection_mtl.builders import input_reader_builder, label_builder, mtl_builder
 from object_detection_mtl.checkpoints import loading
 from object_detection_mtl.fields import Groundtruth
-from object_detection_mtl.mtl.task_labels import LabelMaker, LabelSpec, TaskLabels
+from object_detection_mtl.mtl.task_labels import LabelSpec, TaskLabelMaker, TaskLabels
 from object_detection_mtl.protos import model_pb2
 from object_detection_mtl.training.run_options import RunOptions
 from tests import records
@@ -172,7 +172,7 @@ class WrongShape(SizeLabels):
 def test_labels_that_contradict_their_specs_are_named(labels, message):
     example = {Groundtruth.boxes: tf.zeros([1, 4]), Groundtruth.classes: tf.constant([1])}
     with pytest.raises(ValueError, match=message):
-        LabelMaker((labels,), 2).label(example, tf.constant([8, 8]), tf.constant([0, 0]))
+        TaskLabelMaker((labels,), 2).label(example, tf.constant([8, 8]), tf.constant([0, 0]))
 
 
 def test_a_task_that_is_not_registered_is_named():

@@ -12,14 +12,14 @@ from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 from object_detection_mtl.mtl import labels
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels
 from tests.data.record_files import example, with_floats, write
 
 K = 3
 WINDOWS_ONLY, CLOSENESS_ONLY = WindowLabels(num_windows=5), ClosenessLabels()
 MASK_ONLY = ForegroundLabels(mask_size=8)
-SMALL = LabelMaker((WINDOWS_ONLY, CLOSENESS_ONLY, MASK_ONLY), K)
+SMALL = TaskLabelMaker((WINDOWS_ONLY, CLOSENESS_ONLY, MASK_ONLY), K)
 STORED = dataclasses.replace(SMALL, from_records=True)
 SIZE = tf.constant([60, 80])
 TWO = {"boxes": [[0, 0, 0.5, 0.5], [0.5, 0.25, 1, 0.75]], "classes": [1, 3]}
@@ -72,7 +72,7 @@ def test_labels_are_those_of_the_flipped_boxes(tmp_path):
 @pytest.mark.slow
 def test_new_windows_every_epoch_and_the_same_after_a_resume(tmp_path):
     path = write(tmp_path / "a", example("0", size=(80, 60), **TWO))
-    windows = LabelMaker((WINDOWS_ONLY,), K)
+    windows = TaskLabelMaker((WINDOWS_ONLY,), K)
     epochs = [batch[Groundtruth.window_boxes].numpy() for batch in dataset(path, windows).take(3)]
     assert not np.array_equal(epochs[0], epochs[1])
     resumed = first(dataset(path, windows, start_example=2))[Groundtruth.window_boxes]
@@ -132,7 +132,7 @@ def test_labels_do_not_depend_on_the_images_that_they_are_made_with(tmp_path):
 def test_surplus_boxes_still_make_labels(tmp_path):
     """max_number_of_boxes cuts the list; what lies in the image stays there."""
     path = write(tmp_path / "a", example("0", **TWO))
-    batch = first(dataset(path, LabelMaker((CLOSENESS_ONLY, MASK_ONLY), K), max_boxes=1))
+    batch = first(dataset(path, TaskLabelMaker((CLOSENESS_ONLY, MASK_ONLY), K), max_boxes=1))
     assert batch[Groundtruth.closeness].shape == (1, 1, K + 1)
     np.testing.assert_allclose(batch[Groundtruth.closeness][0, 0], [0, 0, 0, 1])
     assert batch[Groundtruth.edgemask][0, 0].sum() > 16
@@ -153,9 +153,9 @@ def test_only_requested_labels_are_made(tmp_path):
         (CLOSENESS_ONLY, {Groundtruth.closeness}),
         (MASK_ONLY, {Groundtruth.edgemask}),
     ):
-        made = LabelMaker((task,), K).label(decoded(), SIZE, tf.constant([1, 2]))
+        made = TaskLabelMaker((task,), K).label(decoded(), SIZE, tf.constant([1, 2]))
         assert made.keys() == keys
-    spec = dataset(path, LabelMaker((CLOSENESS_ONLY,), K)).element_spec
+    spec = dataset(path, TaskLabelMaker((CLOSENESS_ONLY,), K)).element_spec
     assert everything & spec.keys() == {Groundtruth.closeness}
 
 
@@ -173,7 +173,7 @@ def test_crowd_and_difficult_objects_count_by_default(flag):
 
 
 def test_transform_and_sizes():
-    maker = LabelMaker((WindowLabels(7, "AREA"), ForegroundLabels(mask_size=4)), K)
+    maker = TaskLabelMaker((WindowLabels(7, "AREA"), ForegroundLabels(mask_size=4)), K)
     made = maker.label(decoded(), SIZE, tf.constant([1, 2]))
     windows = made[Groundtruth.window_boxes]
     expected = labels.window_labels(
@@ -189,7 +189,7 @@ def test_windows_around_objects(tmp_path):
     path = write(
         tmp_path / "a", example("0", size=(80, 60), **TWO), example("1", boxes=[], classes=[])
     )
-    labels_of_objects = LabelMaker((WindowLabels(num_windows=5, source="OBJECTS"),), K)
+    labels_of_objects = TaskLabelMaker((WindowLabels(num_windows=5, source="OBJECTS"),), K)
     batch = first(dataset(path, labels_of_objects, batch_size=2, shuffle=False))
     expected = [[0, 0, 1, 1], [0, 0, 0.75, 0.75], [0.25, 0, 1, 1]]
     np.testing.assert_allclose(batch[Groundtruth.window_boxes][0, :3], expected)
@@ -201,7 +201,9 @@ def test_windows_around_objects(tmp_path):
 
 def test_an_unknown_source_of_windows_is_refused():
     with pytest.raises(ValueError, match="source is 'GRID'; expected one of"):
-        LabelMaker((WindowLabels(source="GRID"),), K).label(decoded(), SIZE, tf.constant([0, 0]))
+        TaskLabelMaker((WindowLabels(source="GRID"),), K).label(
+            decoded(), SIZE, tf.constant([0, 0])
+        )
 
 
 BAD_BOXES = {
@@ -266,7 +268,7 @@ def test_a_box_that_reaches_beyond_the_image_counts_with_its_inside(unusual):
 def test_a_class_out_of_range_is_named(tmp_path):
     path = write(tmp_path / "a", example("7", boxes=TWO["boxes"], classes=[1, K + 1]))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"outside 1\.\.3(?s:.*)7"):
-        first(dataset(path, LabelMaker((CLOSENESS_ONLY,), K)))
+        first(dataset(path, TaskLabelMaker((CLOSENESS_ONLY,), K)))
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.evaluation.error_analysis import KINDS, ErrorAnalysis, classify_errors
-from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
+from object_detection_mtl.evaluation.evaluator import ImageGroundtruth
+from object_detection_mtl.inference.image_detections import ImageDetections
 from tests.evaluation.sets import categories
 
 CATS = categories("cat", "dog")

@@ -10,7 +10,7 @@ from object_detection_mtl.fields import Batch, Groundtruth
 from object_detection_mtl.models import rpn
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels
 from tests.models import tiny as toy
 from tests.training import tiny
@@ -112,7 +112,7 @@ def test_losses_of_auxiliary_tasks_where_the_labels_are():
         Groundtruth.boxes: batch[Groundtruth.boxes][0],
         Groundtruth.classes: batch[Groundtruth.classes][0],
     }
-    maker = LabelMaker((WindowLabels(4), ClosenessLabels(), ForegroundLabels()), 3)
+    maker = TaskLabelMaker((WindowLabels(4), ClosenessLabels(), ForegroundLabels()), 3)
     made = maker.label(example, tf.constant([64, 80]), tf.constant([1, 2]))
     labels = {key: value[tf.newaxis] for key, value in made.items()}
     without, found = (

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from object_detection_mtl.config.label_map import Category
-from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
+from object_detection_mtl.evaluation.evaluator import ImageGroundtruth
 from object_detection_mtl.evaluation.pascal_voc import (
     PascalVocEvaluator,
     average_precision,
@@ -14,6 +14,7 @@ from object_detection_mtl.evaluation.pascal_voc import (
     precision_recall,
     suppress,
 )
+from object_detection_mtl.inference.image_detections import ImageDetections
 from tests.evaluation.sets import categories, feed_golden, golden_metrics, golden_set
 
 NAN = float("nan")

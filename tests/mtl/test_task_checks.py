@@ -7,7 +7,7 @@ import tensorflow as tf
 from object_detection_mtl.builders import mtl_builder
 from object_detection_mtl.fields import Groundtruth, Losses
 from object_detection_mtl.mtl import task_checks
-from object_detection_mtl.mtl.task_labels import LabelMaker, LabelSpec, TaskLabels
+from object_detection_mtl.mtl.task_labels import LabelSpec, TaskLabelMaker, TaskLabels
 
 NUM_CLASSES = 2
 
@@ -156,4 +156,4 @@ class BoxLabels(CountLabels):
 )
 def test_labels_with_unusable_keys(labels, message):
     with pytest.raises(ValueError, match=message):
-        LabelMaker(labels, NUM_CLASSES)
+        TaskLabelMaker(labels, NUM_CLASSES)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl.evaluation import pascal_voc
-from object_detection_mtl.evaluation.evaluator import ImageDetections
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.odapi import missing_names
 from object_detection_mtl.odapi.utils import np_box_ops
 from object_detection_mtl.odapi.utils.np_box_list import BoxList

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl.evaluation import pascal_voc
-from object_detection_mtl.evaluation.evaluator import ImageDetections, ImageGroundtruth
+from object_detection_mtl.evaluation.evaluator import ImageGroundtruth
+from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.odapi import missing_names
 
 __getattr__ = missing_names.module_getattr(__name__)
