@@ -13,15 +13,13 @@ if TYPE_CHECKING:
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 _FASTER_RCNN, _RFCN = "faster_rcnn_", "rfcn_"
-# Network -> sample of Faster R-CNN and of R-FCN, without "_mtl" and the dataset. Other networks
-# have the sample of ResNet-101 (those of TF-Slim and Keras have one crop size).
-_SAMPLES = {
+# Type -> sample of Faster R-CNN or R-FCN, without "_mtl" and the dataset. A ResNet has that of
+# ResNet-101 (those of TF-Slim and Keras have one crop size), a network without a sample of its own
+# that of MobileNet v1.
+_SAMPLES = dict.fromkeys(BACKBONES, "faster_rcnn_mobilenet_v1") | {
     "faster_rcnn_inception_v2": "faster_rcnn_inception_v2",
     "faster_rcnn_inception_resnet_v2": "faster_rcnn_inception_resnet_v2",
     "faster_rcnn_inception_resnet_v2_keras": "faster_rcnn_inception_resnet_v2",
-    "faster_rcnn_mobilenet_v1": "faster_rcnn_mobilenet_v1",
-    "faster_rcnn_mobilenet_v3_large": "faster_rcnn_mobilenet_v1",
-    "faster_rcnn_efficientnet_v2_b0": "faster_rcnn_mobilenet_v1",
     "rfcn_mobilenet_v1": "rfcn_mobilenet_v1",
 }
 _RESNETS = tuple(name for name in BACKBONES if name.startswith(f"{_FASTER_RCNN}resnet"))

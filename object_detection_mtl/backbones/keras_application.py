@@ -81,7 +81,8 @@ def build(
         layer_options: must be empty: the network has layers of its own.
 
     Raises:
-        ValueError: another application or stride, or layer options.
+        ValueError: another application or stride, layer options, or a network that is divided at
+            another stride.
     """
     check_stride(application, output_stride, (16,))
     if application not in DIVISIONS:
@@ -120,4 +121,16 @@ def build(
 
     network, divided = make_network()
     stage1 = prepare(network.input, divided, f"{application}_stage1")
+    _check_division(application, stage1)
     return Backbone(application, stage1, make_stage2, division.normalize)
+
+
+def _check_division(application: str, stage1: keras.Model) -> None:
+    """Raise ValueError if the division's layer does not have stride 16."""
+    side = 256
+    found = side / stage1.compute_output_shape((1, side, side, 3))[1]
+    if found != 16:
+        raise ValueError(
+            f"DIVISIONS[{application!r}]: {DIVISIONS[application].last_of_stage1} has stride "
+            f"{found:g}; expected 16. Name the last layer of stride 16"
+        )

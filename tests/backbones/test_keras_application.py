@@ -91,6 +91,13 @@ def test_refused_arguments():
         keras_application.build(application=MOBILENET, layer_options={"activation": None})
 
 
+def test_a_division_at_another_stride_is_refused(monkeypatch):
+    early = keras_application.Division("expanded_conv_5_add", keras_application.scale_to_one)
+    monkeypatch.setitem(keras_application.DIVISIONS, MOBILENET, early)
+    with pytest.raises(ValueError, match="expanded_conv_5_add has stride 8; expected 16"):
+        keras_application.build(application=MOBILENET)
+
+
 @pytest.mark.parametrize(
     "application", [MOBILENET, pytest.param(EFFICIENTNET, marks=pytest.mark.slow)]
 )
