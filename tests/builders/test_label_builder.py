@@ -4,7 +4,7 @@ from google.protobuf import text_format
 from object_detection_mtl.builders import augmentation_builder, label_builder
 from object_detection_mtl.mtl.closeness_task import ClosenessLabels
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels
-from object_detection_mtl.mtl.task_labels import LabelMaker
+from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels
 from object_detection_mtl.protos import model_pb2, preprocessor_pb2
 
@@ -24,7 +24,7 @@ def test_a_baseline_makes_no_labels():
 
 
 def test_the_authors_values_are_the_defaults():
-    expected = LabelMaker((WindowLabels(), ClosenessLabels(), ForegroundLabels()), 7)
+    expected = TaskLabelMaker((WindowLabels(), ClosenessLabels(), ForegroundLabels()), 7)
     assert build("window: true closeness: true edgemask: true") == expected
 
 
@@ -34,7 +34,7 @@ def test_every_field_arrives():
         "window_label_transform: AREA window_source: OBJECTS "
         "labels_from_crowd: false labels_from_difficult: false"
     )
-    assert maker == LabelMaker(
+    assert maker == TaskLabelMaker(
         (
             WindowLabels(num_windows=3, transform="AREA", source="OBJECTS"),
             ForegroundLabels(mask_size=5),
