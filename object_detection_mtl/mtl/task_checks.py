@@ -15,7 +15,13 @@ from object_detection_mtl.mtl.task_labels import TaskLabels
 METHODS = ("predict", "auxiliary_logits", "loss", "metrics", "compare", "tf1_variables")
 ATTRIBUTES = ("labels", "optional_labels", "loss_weights", "outputs", "auxiliary_width")
 _KEY_TUPLES = ("labels", "optional_labels", "outputs")
-_TASK_LOSSES = {Losses.window, Losses.closeness, Losses.edgemask}
+_DETECTOR_LOSSES = (
+    Losses.rpn_localization,
+    Losses.rpn_objectness,
+    Losses.box_localization,
+    Losses.box_classification,
+    Losses.refined_classification,
+)
 
 
 def _values(keys: type) -> set[str]:
@@ -88,7 +94,7 @@ def check_task(name: str, task: Any, label_keys: Collection[str]) -> None:
 def check_together(tasks: Iterable[AuxiliaryTask]) -> None:
     """Raise ValueError if two tasks share a name or a loss, or one has a loss of the detector."""
     names: set[str] = set()
-    losses = dict.fromkeys(_values(Losses) - _TASK_LOSSES, "the detector")
+    losses = dict.fromkeys(_DETECTOR_LOSSES, "the detector")
     for task in tasks:
         if task.name in names:
             raise ValueError(

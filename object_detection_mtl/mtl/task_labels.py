@@ -23,20 +23,19 @@ from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
 Tensors = dict[str, tf.Tensor]
 
-# Keys of the batch that are labels of the package's tasks.
-_TASK_KEYS = {
-    Groundtruth.closeness,
-    Groundtruth.window_boxes,
-    Groundtruth.num_windows,
-    Groundtruth.window_classes,
-    Groundtruth.edgemask,
-}
-# Its other keys, which labels cannot have.
-RESERVED_KEYS = {
-    value
-    for keys in (Batch, Groundtruth)
-    for name, value in vars(keys).items()
-    if not name.startswith("_") and value not in _TASK_KEYS
+# Keys of every batch, which labels cannot have.
+RESERVED_KEYS = {value for name, value in vars(Batch).items() if not name.startswith("_")} | {
+    Groundtruth.boxes,
+    Groundtruth.classes,
+    Groundtruth.num_boxes,
+    Groundtruth.weights,
+    Groundtruth.is_crowd,
+    Groundtruth.difficult,
+    Groundtruth.group_of,
+    Groundtruth.image_classes,
+    Groundtruth.area,
+    Groundtruth.proposal_matches,
+    Groundtruth.proposal_weights,
 }
 
 
