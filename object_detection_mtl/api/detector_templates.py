@@ -28,8 +28,8 @@ _SAMPLES |= {name.replace(_FASTER_RCNN, _RFCN): "rfcn_resnet101" for name in _RE
 _DATASETS = {"rfcn_mobilenet_v1": "bccd"}
 
 DETECTOR_TYPES = tuple(sorted(_SAMPLES))
-# Name of a task -> its field in `mtl {}`.
-TASKS = {"window": "window", "closeness": "closeness", "foreground": "edgemask"}
+# Field in `mtl {}` of a task -> its name here, where it has another.
+_NAMES = {"edgemask": "foreground"}
 
 
 def make_config(
@@ -46,7 +46,7 @@ def make_config(
     Args:
         detector_type: one of DETECTOR_TYPES.
         num_classes: number of classes, without background.
-        tasks: auxiliary tasks, of TASKS or registered.
+        tasks: auxiliary tasks: "window", "closeness", "foreground", or registered.
         refine: whether auxiliary predictions refine the class scores.
         fine_tune_checkpoint: checkpoint that training starts with; None for random weights.
         seed: seed of the first weights and of the training.
@@ -82,12 +82,13 @@ def make_config(
 def _task_switches(tasks: Collection[str], refine: bool) -> list[str]:
     """Return the overrides that enable the tasks and disable the others; none for a baseline."""
     tasks = [tasks] if isinstance(tasks, str) else list(tasks)
-    registered = [task for task in tasks if task not in TASKS]
+    fields = _task_fields()
+    registered = [task for task in tasks if task not in fields]
     for task in registered:
         _check_registered(task)
     if not tasks and not refine:
         return []
-    enabled = {field: name in tasks for name, field in TASKS.items()}
+    enabled = {field: name in tasks for name, field in fields.items()}
     enabled["refine"] = refine
     switches = [f"model.mtl.{field}={str(value).lower()}" for field, value in enabled.items()]
     if registered:
@@ -95,11 +96,18 @@ def _task_switches(tasks: Collection[str], refine: bool) -> list[str]:
     return switches
 
 
+def _task_fields() -> dict[str, str]:
+    """Return the tasks of the package: name -> field in `mtl {}`."""
+    from object_detection_mtl.builders import mtl_builder
+
+    return {_NAMES.get(field, field): field for field in mtl_builder.TASKS}
+
+
 def _check_registered(task: str) -> None:
     """Raise an error for a task that is neither of the package nor registered."""
     from object_detection_mtl.builders import mtl_builder
 
-    known = (*TASKS, *mtl_builder.REGISTERED_TASKS)
+    known = (*_task_fields(), *mtl_builder.REGISTERED_TASKS)
     if task not in known:
         raise ConfigError(
             f"auxiliary task {task!r} is unknown; expected some of {', '.join(known)}"
