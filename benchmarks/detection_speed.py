@@ -1,21 +1,23 @@
 """Images per second of detect_objects, relative to the model alone in the same engine.
 
     python -m benchmarks.detection_speed --model=export/model.xml --images=my_images
+    python -m benchmarks.detection_speed --model=model.xml --images=my_images --num_streams=1,2
 
 The model alone detects in images that are already in memory, one call per batch. detect_objects
-also reads and decodes the files, draws, and writes the results. Both run in turn. The time of the
-first call after loading is printed, too.
+also reads and decodes the files, draws, and writes the results; with each of --num_streams. All run
+in turn. The time of the first call after loading is printed, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from absl import app, flags
 from benchmarks import timing
 
 if TYPE_CHECKING:
+    from object_detection_mtl.api.detector import Detector
     from object_detection_mtl.inference.predictor import PreparedImage, StagedPredictor
 
 _MODEL = flags.DEFINE_string("model", None, "Exported model, or model directory.", required=True)
@@ -32,6 +35,7 @@ _NUM_IMAGES = flags.DEFINE_integer("num_images", 2000, "Images of a round.", low
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images of a call.", lower_bound=1)
 _MIN_SCORE = flags.DEFINE_float("min_score", 0.5, "Score from which detections are drawn.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Measured rounds.", lower_bound=1)
+_STREAMS = flags.DEFINE_list("num_streams", ["1"], "Numbers of streams of detect_objects.")
 _CLOCK = flags.DEFINE_enum("clock", "wall", sorted(timing.CLOCKS), "See benchmarks.timing.")
 # Images in memory for the model alone, which sees each of them several times.
 _IN_MEMORY = 200
@@ -39,7 +43,7 @@ _CALLS = 5
 
 
 def main(_: list[str]) -> None:
-    """Print images per second of both, and the ratio."""
+    """Print images per second of all, and the ratios."""
     import object_detection_mtl as odm
     from object_detection_mtl.data import image_files
     from object_detection_mtl.inference.sources import image_stream, input_files
@@ -63,25 +67,33 @@ def main(_: list[str]) -> None:
                 if done >= len(files):
                     return
 
-    def detect() -> None:
+    def detect(streams: Detector) -> None:
         with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stderr(io.StringIO()):
-            detector.detect_files(
+            streams.detect_files(
                 [file.path for file in files],
                 Path(directory) / "out",
                 batch_size=_BATCH_SIZE.value,
                 min_score=_MIN_SCORE.value,
             )
 
+    works: dict[str, Callable[[], Any]] = {"model alone": call_model}
+    for number in map(int, _STREAMS.value):
+        loaded = detector
+        if number > 1:
+            loaded = odm.load_detector(_MODEL.value, num_streams=number)
+        name = f"detect_objects, {number} stream{'s' * (number > 1)}"
+        works[name] = functools.partial(detect, loaded)
     seconds = timing.interleaved_seconds(
-        {"model alone": call_model, "detect_objects": detect},
+        works,
         rounds=_ROUNDS.value,
         warmup=1,
         clock=timing.CLOCKS[_CLOCK.value],
     )
     for name, values in seconds.items():
         print(f"{name}: {len(files) / statistics.median(values):.1f} images/s")
-    ratio = timing.median_ratio(seconds["model alone"], seconds["detect_objects"])
-    print(f"detect_objects / model alone: {ratio:.2f} of the images per second")
+    for name in list(works)[1:]:
+        ratio = timing.median_ratio(seconds["model alone"], seconds[name])
+        print(f"{name} / model alone: {ratio:.2f} of the images per second")
 
 
 def _seconds_of_calls(staged: StagedPredictor, batches: Sequence[Sequence[Any]]) -> list[float]:

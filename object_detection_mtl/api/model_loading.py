@@ -31,6 +31,7 @@ def load_detector(
     precision: str = _FLOAT32,
     auto_candidates: Sequence[str | os.PathLike[str]] = (),
     auto_max_difference: float = 0.0,
+    num_streams: int = 1,
 ) -> Detector:
     """Return a trained detector.
 
@@ -52,6 +53,9 @@ def load_detector(
             are compared anyway.
         auto_max_difference: of the engine "auto": the detections on the first 8 images may differ
             so much from TensorFlow's, from 0 (equal) to 1 (nothing in common).
+        num_streams: of OpenVINO: number of calls that are computed at the same time, each by a part
+            of the CPU's cores, when `detect_files` or `predict` gets many images. 1 computes each
+            call by all cores.
 
     Returns:
         The detector. One of a checkpoint can also be trained, evaluated and exported. One of an
@@ -76,8 +80,10 @@ def load_detector(
     auto = _auto_options(path, engine, auto_candidates, auto_max_difference)
     if files.kind is ModelKind.CHECKPOINT:
         resolved = _config_of(files, config)
-        return _from_checkpoint(files, resolved, names, engine or _TENSORFLOW, precision, auto)
-    return _from_export(files, names, engine, precision)
+        return _from_checkpoint(
+            files, resolved, names, engine or _TENSORFLOW, precision, auto, num_streams
+        )
+    return _from_export(files, names, engine, precision, num_streams)
 
 
 def load_weights(detector: Detector, prefix: str) -> None:
@@ -158,10 +164,11 @@ def _from_checkpoint(
     engine: str,
     precision: str,
     auto: AutoOptions | None,
+    num_streams: int,
 ) -> Detector:
     from object_detection_mtl.export.runtimes import runtime_conversion
 
-    runtime_conversion.require_conversion(engine, precision)
+    runtime_conversion.require_conversion(engine, precision, num_streams)
     if class_names is None:
         class_names = _names_beside(files, config)
     detector = detector_building.detector_of_config(config, class_names, draw_weights=False)
@@ -169,7 +176,7 @@ def _from_checkpoint(
     if engine == _TENSORFLOW:
         return detector
     return Detector(
-        _in_engine(detector.model, engine, precision, auto),
+        _in_engine(detector.model, engine, precision, auto, num_streams),
         model=detector.model,
         config=config,
         class_names=detector.class_names,
@@ -180,11 +187,13 @@ def _from_checkpoint(
     )
 
 
-def _in_engine(model: Any, engine: str, precision: str, auto: AutoOptions | None) -> MakePredictor:
+def _in_engine(
+    model: Any, engine: str, precision: str, auto: AutoOptions | None, num_streams: int
+) -> MakePredictor:
     from object_detection_mtl.inference import runtime_predictor
 
     return functools.partial(
-        runtime_predictor.from_detector_in_engine, model, engine, precision, auto
+        runtime_predictor.from_detector_in_engine, model, engine, precision, auto, num_streams
     )
 
 
@@ -229,7 +238,11 @@ def _names_beside(files: ModelFiles, config: TrainEvalPipelineConfig) -> dict[in
 
 
 def _from_export(
-    files: ModelFiles, class_names: Mapping[int, str] | None, engine: str | None, precision: str
+    files: ModelFiles,
+    class_names: Mapping[int, str] | None,
+    engine: str | None,
+    precision: str,
+    num_streams: int,
 ) -> Detector:
     from object_detection_mtl.export.runtimes import runtime_models
     from object_detection_mtl.inference import model_files, predictor, runtime_predictor
@@ -241,6 +254,7 @@ def _from_export(
             "precision that it was exported with"
         )
     if files.kind is ModelKind.SAVED_MODEL:
+        runtime_models.check_num_streams(_TENSORFLOW, num_streams)
         staged = predictor.from_saved_model(files.path)
         names = class_names or model_files.names_from_saved_model(files.path)
     else:
@@ -249,7 +263,7 @@ def _from_export(
             raise ValueError(
                 f"engine {engine!r} cannot read {files.path!r}, which is for {own}; omit engine"
             )
-        staged = runtime_predictor.from_exported_model(files.path)
+        staged = runtime_predictor.from_exported_model(files.path, num_streams)
         names = class_names or model_files.names_from_exported_model(files.path)
     predictor.warm_up(staged)
     return Detector(

@@ -103,6 +103,13 @@ def _define_model_flags() -> None:
         ("float32", "bfloat16"),
         "Precision of the convolutions in OpenVINO. bfloat16 is for CPUs with bfloat16 arithmetic.",
     )
+    flags.DEFINE_integer(
+        "num_streams",
+        1,
+        "OpenVINO: number of calls that are computed at the same time, each by a part of the CPU's "
+        "cores. 1 computes each call by all cores.",
+        lower_bound=1,
+    )
     flags.DEFINE_multi_string("override", [], "A field of the config and its value, a.b.c=value.")
     flags.DEFINE_string(
         "label_map_path",
@@ -229,10 +236,13 @@ def _check_engine_flags() -> None:
         if FLAGS[name].value and FLAGS.engine != runtime_choice.AUTO:
             raise ValueError(f"--{name} is for --engine=auto; drop it or give --engine=auto")
     runtime_choice.AutoOptions(max_difference=FLAGS.auto_max_difference)
+    if FLAGS.runner and FLAGS.num_streams > 1:
+        raise ValueError("--num_streams is for one machine; drop --runner")
     for path in FLAGS.auto_candidates:
         model_search.find_exported_file(path)
     if FLAGS.exported_model:
         engine = runtime_models.engine_of_file(FLAGS.exported_model)
+        runtime_models.check_num_streams(engine, FLAGS.num_streams)
         if FLAGS.engine not in (None, engine):
             raise ValueError(
                 f"--engine={FLAGS.engine} cannot read --exported_model={FLAGS.exported_model}, "
@@ -244,7 +254,7 @@ def _check_engine_flags() -> None:
                 "converts; an --exported_model has the precision of exporter_main_v2 --precision"
             )
         return
-    runtime_conversion.require_conversion(_engine(), FLAGS.engine_precision)
+    runtime_conversion.require_conversion(_engine(), FLAGS.engine_precision, FLAGS.num_streams)
     if FLAGS.runner and _engine() != runtime_models.TENSORFLOW:
         raise ValueError(
             f"--engine={FLAGS.engine} with --runner would convert the model in every worker; "
@@ -312,6 +322,7 @@ def _load_detector() -> Detector:
         precision=FLAGS.engine_precision,
         auto_candidates=FLAGS.auto_candidates,
         auto_max_difference=FLAGS.auto_max_difference,
+        num_streams=FLAGS.num_streams,
     )
 
 

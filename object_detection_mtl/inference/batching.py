@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,6 +67,43 @@ class _WaitingImage(Generic[Ticket]):
     prepared: PreparedImage | Exception
     num_bytes: int
     detections: ImageDetections | Exception | None = None
+    call: Future[None] | None = None  # that detects on it in a thread
+
+    @property
+    def is_finished(self) -> bool:
+        return self.detections is not None or (self.call is not None and self.call.done())
+
+
+class _ModelCalls:
+    """Calls of a predictor: in this thread, or in as many threads as it has streams."""
+
+    def __init__(self, predictor: StagedPredictor) -> None:
+        self._predictor = predictor
+        self._number = predictor.num_streams
+        self._threads = ThreadPoolExecutor(self._number) if self._number > 1 else None
+        self._calls: collections.deque[Future[None]] = collections.deque()
+
+    def start(self, members: Sequence[_WaitingImage]) -> None:
+        """Detect on a batch, or begin to; waits while all streams are busy and one call waits."""
+        if self._threads is None:
+            self._detect(members)
+            return
+        if len(self._calls) > self._number:
+            self._calls.popleft().result()
+        call = self._threads.submit(self._detect, members)
+        self._calls.append(call)
+        for member in members:
+            member.call = call
+
+    def close(self) -> None:
+        """End the threads after their present calls."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def _detect(self, members: Sequence[_WaitingImage]) -> None:
+        found = _detect_batch(self._predictor, members)
+        for member, detections in zip(members, found, strict=True):
+            member.detections = detections
 
 
 def detect_in_batches(
@@ -77,7 +115,8 @@ def detect_in_batches(
     """Yield the detections of each image of a stream, in the order of the stream.
 
     Images wait until a batch of their group is full. Waiting images are bounded in number and in
-    bytes: at the bound, the group of the oldest image is detected on in a smaller batch.
+    bytes: at the bound, the group of the oldest image is detected on in a smaller batch. Several
+    streams of a predictor detect on several batches at the same time.
 
     Args:
         predictor: Predictor of the prepared images.
@@ -89,37 +128,34 @@ def detect_in_batches(
     queue: collections.deque[_WaitingImage] = collections.deque()
     groups: dict[Hashable, list[_WaitingImage]] = collections.defaultdict(list)
     waiting_bytes = 0
-
-    def detect_group(group: Hashable) -> None:
-        members = groups.pop(group)
-        for member, detections in zip(members, _detect_batch(predictor, members), strict=True):
-            member.detections = detections
-
-    for ticket, prepared, num_bytes in images:
-        queue.append(_WaitingImage(ticket, prepared, num_bytes))
-        waiting_bytes += num_bytes
-        if isinstance(prepared, Exception):
-            queue[-1].detections = prepared
-        else:
-            groups[prepared.group].append(queue[-1])
-            if len(groups[prepared.group]) == batch_size:
-                detect_group(prepared.group)
-        while queue and (
-            queue[0].detections is not None
-            or len(queue) > WAITING_BATCHES * batch_size
-            or waiting_bytes > max_bytes
-        ):
-            if queue[0].detections is None:
-                detect_group(queue[0].prepared.group)  # type: ignore[union-attr]
-            waiting_bytes -= queue[0].num_bytes
+    with contextlib.closing(_ModelCalls(predictor)) as calls:
+        for ticket, prepared, num_bytes in images:
+            queue.append(_WaitingImage(ticket, prepared, num_bytes))
+            waiting_bytes += num_bytes
+            if isinstance(prepared, Exception):
+                queue[-1].detections = prepared
+            else:
+                groups[prepared.group].append(queue[-1])
+                if len(groups[prepared.group]) == batch_size:
+                    calls.start(groups.pop(prepared.group))
+            while queue and (
+                queue[0].is_finished
+                or len(queue) > WAITING_BATCHES * batch_size
+                or waiting_bytes > max_bytes
+            ):
+                if queue[0].detections is None and queue[0].call is None:
+                    calls.start(groups.pop(queue[0].prepared.group))  # type: ignore[union-attr]
+                waiting_bytes -= queue[0].num_bytes
+                yield _finished(queue.popleft())
+        for group in list(groups):
+            calls.start(groups.pop(group))
+        while queue:
             yield _finished(queue.popleft())
-    for group in list(groups):
-        detect_group(group)
-    while queue:
-        yield _finished(queue.popleft())
 
 
 def _finished(waiting: _WaitingImage[Ticket]) -> tuple[Ticket, ImageDetections | Exception]:
+    if waiting.call is not None:
+        waiting.call.result()  # An error of the model is raised here.
     assert waiting.detections is not None
     return waiting.ticket, waiting.detections
 

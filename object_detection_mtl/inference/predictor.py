@@ -59,11 +59,13 @@ class StagedPredictor:
         prepare: Prepare an image [H, W, 3] uint8. Several threads may call it.
         detect: Detect on the values of prepared images of one group.
         batching_error: Why the model does not take batches; empty if it does.
+        num_streams: Number of threads that may call `detect` at the same time.
     """
 
     prepare: Callable[[np.ndarray], PreparedImage]
     detect: Callable[[Sequence[Any]], list[ImageDetections]]
     batching_error: str = ""
+    num_streams: int = 1
 
     def __call__(self, image: np.ndarray) -> ImageDetections:
         """Return the detections of one image."""
@@ -98,8 +100,9 @@ def warm_up(predictor: StagedPredictor) -> StagedPredictor:
     An error of the model is left to the first image, which has a name to report it with.
     """
     gray = np.full((_GRAY_SIDE, _GRAY_SIDE, 3), 127, np.uint8)
-    with contextlib.suppress(Exception):
-        predictor(gray)
+    for _ in range(predictor.num_streams):  # Its streams take turns.
+        with contextlib.suppress(Exception):
+            predictor(gray)
     return predictor
 
 

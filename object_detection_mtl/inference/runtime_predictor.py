@@ -21,14 +21,19 @@ from object_detection_mtl.inference.predictor import (
 )
 
 
-def from_exported_model(path: str) -> StagedPredictor:
+def from_exported_model(path: str, num_streams: int = 1) -> StagedPredictor:
     """Return the predictor of a model.xml or model.onnx of the exporter.
+
+    Args:
+        path: Path of the file.
+        num_streams: See `runtime_models.check_num_streams`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The model is corrupt or not a detector, or its runtime is not installed.
+        ValueError: The model is corrupt or not a detector, or its runtime is not installed or lacks
+            streams.
     """
-    model = runtime_models.load_model(path)
+    model = runtime_models.load_model(path, num_streams)
     if set(model.inputs) != {INPUT_NAME}:
         raise ValueError(
             f"model {path!r} is not a detector exported by exporter_main_v2: its inputs are "
@@ -40,7 +45,7 @@ def from_exported_model(path: str) -> StagedPredictor:
         if spec.batch is not None
         else ""
     )
-    return _staged_predictor(model.run, spec.dtype, batching_error)
+    return _staged_predictor(model.run, spec.dtype, batching_error, num_streams)
 
 
 def from_function(run: ModelFunction) -> StagedPredictor:
@@ -53,6 +58,7 @@ def from_detector_in_engine(
     engine: str,
     precision: str,
     auto: AutoOptions | None,
+    num_streams: int,
     images: Callable[[], Iterable[np.ndarray]],
 ) -> StagedPredictor:
     """Return the predictor of a detector with loaded weights in an engine.
@@ -62,13 +68,14 @@ def from_detector_in_engine(
         engine: See `runtime_conversion.function_in_engine`.
         precision: See `runtime_conversion.function_in_engine`.
         auto: See `runtime_conversion.function_in_engine`.
+        num_streams: See `runtime_models.check_num_streams`.
         images: Return images [H, W, 3] uint8 of the input, by which engine 'auto' chooses.
 
     Raises:
         ValueError: The engine is unknown, not installed, or lacks the precision.
     """
     if engine == TENSORFLOW:
-        runtime_conversion.require_conversion(engine, precision)
+        runtime_conversion.require_conversion(engine, precision, num_streams)
         return predictor.from_detector(detector)
     _, run = runtime_conversion.function_in_engine(
         engine,
@@ -76,12 +83,13 @@ def from_detector_in_engine(
         precision=precision,
         samples=lambda: ({INPUT_NAME: image[np.newaxis]} for image in images()),
         auto=auto,
+        num_streams=num_streams,
     )
-    return _staged_predictor(run)
+    return _staged_predictor(run, num_streams=num_streams)
 
 
 def _staged_predictor(
-    run: ModelFunction, dtype: str = "uint8", batching_error: str = ""
+    run: ModelFunction, dtype: str = "uint8", batching_error: str = "", num_streams: int = 1
 ) -> StagedPredictor:
     def prepare(image: np.ndarray) -> PreparedImage:
         return PreparedImage(image, group=image.shape)
@@ -89,4 +97,4 @@ def _staged_predictor(
     def detect(prepared: Sequence[np.ndarray]) -> list[ImageDetections]:
         return predictor.remove_padding(run({INPUT_NAME: np.stack(prepared).astype(dtype)}))
 
-    return StagedPredictor(prepare, detect, batching_error)
+    return StagedPredictor(prepare, detect, batching_error, num_streams)

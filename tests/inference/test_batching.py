@@ -15,10 +15,10 @@ from object_detection_mtl.inference.predictor import ImageDetections, PreparedIm
 class Recording:
     """A predictor that records its batches; the class of its detection is the image's value."""
 
-    def __init__(self, refuse=()):
+    def __init__(self, refuse=(), num_streams=1):
         self.batches = []
         self.refuse = refuse
-        self.predictor = StagedPredictor(PreparedImage, self.detect)
+        self.predictor = StagedPredictor(PreparedImage, self.detect, num_streams=num_streams)
 
     def detect(self, values):
         self.batches.append(list(values))
@@ -104,6 +104,46 @@ def test_other_errors_of_the_model_are_raised():
     images = iter([(0, PreparedImage(0), 1)])
     with pytest.raises(RuntimeError, match="a bug"):
         list(batching.detect_in_batches(StagedPredictor(PreparedImage, fail), images, 1))
+
+
+@pytest.mark.parametrize("groups", ["aabab", "a" * 50, ["a", None, "b", "a"], ""])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_streams_detect_on_the_same_batches_in_order(groups, batch_size):
+    batches = run(Recording(refuse={3}, num_streams=3), groups, batch_size)
+    assert sorted(batches) == sorted(run(Recording(refuse={3}), groups, batch_size))
+
+
+def test_streams_work_at_the_same_time_and_bound_the_images_that_wait():
+    both = threading.Barrier(2, timeout=60)
+    seen = []
+
+    def detect(values):
+        if values[0] < 2:
+            both.wait()  # It goes on when both streams are here.
+        return [ImageDetections(np.zeros((1, 4)), np.ones(1), np.array(values))]
+
+    def ready():
+        for number in range(9):
+            seen.append(number)
+            yield number, PreparedImage(number), 1
+
+    predictor = StagedPredictor(PreparedImage, detect, num_streams=2)
+    results = batching.detect_in_batches(predictor, ready(), 1)
+    ticket, found = next(results)
+    assert ticket == 0
+    assert found.classes == [0]
+    assert len(seen) <= batching.WAITING_BATCHES + 1
+    assert [ticket for ticket, _ in results] == list(range(1, 9))
+
+
+def test_an_error_of_a_stream_is_raised_and_ends_all():
+    def fail(values):
+        raise RuntimeError("a bug")
+
+    images = ((number, PreparedImage(number), 1) for number in range(20))
+    predictor = StagedPredictor(PreparedImage, fail, num_streams=2)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(batching.detect_in_batches(predictor, images, 1))
 
 
 def test_results_are_in_the_order_of_the_items():

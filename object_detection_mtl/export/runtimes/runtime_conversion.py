@@ -34,12 +34,14 @@ _FORMATS: dict[str, Any] = {OPENVINO: openvino_conversion, ONNXRUNTIME: onnx_con
 MakeModule = Callable[[], Any]
 
 
-def require_conversion(engine: str, precision: str = FLOAT32) -> None:
+def require_conversion(engine: str, precision: str = FLOAT32, num_streams: int = 1) -> None:
     """Check early that a detector can be converted to an engine.
 
     Raises:
-        ValueError: The engine is unknown, lacks the precision, or a package is not installed.
+        ValueError: The engine is unknown, lacks the precision or streams, or a package is not
+            installed.
     """
+    runtime_models.check_num_streams(engine, num_streams)
     if engine == AUTO:
         if precision != FLOAT32:
             raise ValueError(
@@ -63,6 +65,7 @@ def function_in_engine(
     precision: str = FLOAT32,
     samples: Callable[[], Iterable[Mapping[str, np.ndarray]]],
     auto: AutoOptions | None = None,
+    num_streams: int = 1,
 ) -> tuple[str, ModelFunction]:
     """Return the name of the engine, and a module's function in it.
 
@@ -73,15 +76,16 @@ def function_in_engine(
         precision: Precision of the convolutions.
         samples: Return inputs with images of the dataset, by which AUTO chooses.
         auto: Options of AUTO; None for the default.
+        num_streams: See `runtime_models.check_num_streams`.
 
     Raises:
         ValueError: See `require_conversion`.
     """
-    require_conversion(engine, precision)
+    require_conversion(engine, precision, num_streams)
     if engine == TENSORFLOW:
         return engine, _tensorflow_function(make_module())
     if engine != AUTO:
-        return engine, convert_to_engine(engine, make_module, precision)
+        return engine, convert_to_engine(engine, make_module, precision, num_streams)
     auto = auto or AutoOptions()
     makers: dict[str, Callable[[], ModelFunction]] = {
         other: functools.partial(_convert_if_installed, other, make_module)
@@ -104,14 +108,15 @@ def function_in_engine(
 
 
 def convert_to_engine(
-    engine: str, make_module: MakeModule, precision: str = FLOAT32
+    engine: str, make_module: MakeModule, precision: str = FLOAT32, num_streams: int = 1
 ) -> ModelFunction:
     """Return a module's function in one of OTHER_ENGINES."""
     conversion = _FORMATS[engine]
     options = {} if precision == FLOAT32 else {"precision": precision}
     with tempfile.TemporaryDirectory() as directory:
         conversion.write_model(conversion.convert_module(make_module(), **options), directory, {})
-        return runtime_models.load_model(os.path.join(directory, conversion.FILE_NAME)).run
+        path = os.path.join(directory, conversion.FILE_NAME)
+        return runtime_models.load_model(path, num_streams).run
 
 
 def _convert_if_installed(

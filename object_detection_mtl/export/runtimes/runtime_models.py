@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,8 @@ class RuntimeModel:
     Attributes:
         inputs: Inputs by name.
         metadata: From `export_metadata.describe_export`; empty if the model was not exported.
-        run: Compute all outputs by name from arrays by name.
+        run: Compute all outputs by name from arrays by name. As many threads as the model has
+            streams compute at the same time; others wait.
     """
 
     inputs: dict[str, ModelInput]
@@ -83,21 +85,25 @@ def require_engine(engine: str) -> None:
     )
 
 
-def load_model(path: str) -> RuntimeModel:
+def load_model(path: str, num_streams: int = 1) -> RuntimeModel:
     """Load a model file.
 
     Args:
         path: Path of the .xml or .onnx file.
+        num_streams: See `check_num_streams`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is corrupt, or its runtime is not installed.
+        ValueError: The file is corrupt, or its runtime is not installed or lacks streams.
     """
     engine = engine_of_file(path)
     _require_file(path)
+    check_num_streams(engine, num_streams)
     require_engine(engine)
     with _explain_errors(engine, path):
-        return _load_openvino(path) if engine == OPENVINO else _load_onnxruntime(path)
+        if engine == OPENVINO:
+            return _load_openvino(path, num_streams)
+        return _load_onnxruntime(path)
 
 
 def read_metadata(path: str) -> dict[str, Any]:
@@ -132,6 +138,26 @@ def check_precision(engine: str, precision: str) -> None:
         )
 
 
+def check_num_streams(engine: str, num_streams: int) -> None:
+    """Check that an engine supports a number of streams.
+
+    Args:
+        engine: Name of the engine.
+        num_streams: Number of calls that are computed at the same time, each by a part of the CPU's
+            cores; 1 computes each call by all cores.
+
+    Raises:
+        ValueError: The number is not positive, or above 1 and unsupported.
+    """
+    if num_streams < 1:
+        raise ValueError(f"num_streams is {num_streams}, expected at least 1")
+    if num_streams > 1 and engine != OPENVINO:
+        raise ValueError(
+            f"num_streams is {num_streams}, which is for engine {OPENVINO!r}, not for {engine!r}; "
+            "omit it, or give a model.xml or engine 'openvino'"
+        )
+
+
 def _require_file(path: str) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no model {path!r}: the file does not exist")
@@ -148,7 +174,7 @@ def _explain_errors(engine: str, path: str) -> Iterator[None]:
         ) from error
 
 
-def _load_openvino(path: str) -> RuntimeModel:
+def _load_openvino(path: str, num_streams: int) -> RuntimeModel:
     import openvino
 
     core = openvino.Core()
@@ -157,13 +183,22 @@ def _load_openvino(path: str) -> RuntimeModel:
     output_names = [output.get_any_name() for output in model.outputs]
     # Without a hint OpenVINO decides by the CPU, and uses bfloat16 on one with AMX, for boxes, too.
     # A model exported in bfloat16 has its own casts.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    request = compiled.create_infer_request()
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if num_streams > 1:
+        options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": num_streams}
+    compiled = core.compile_model(model, "CPU", options)
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(num_streams):
+        requests.put(compiled.create_infer_request())
     names = dict(zip(compiled.outputs, output_names, strict=True))
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
-        results = request.infer(dict(inputs))
-        return {name: np.array(results[output]) for output, name in names.items()}
+        request = requests.get()
+        try:
+            results = request.infer(dict(inputs))
+            return {name: np.array(results[output]) for output, name in names.items()}
+        finally:
+            requests.put(request)
 
     inputs = {
         entry.get_any_name(): ModelInput(

@@ -74,6 +74,38 @@ def test_an_exported_model_and_batches_of_it(tmp_path):
     assert model_files.names_from_exported_model(str(path)) == exported.NAMES
 
 
+@pytest.mark.long
+@needs_openvino
+def test_streams_find_the_same_in_the_same_order(tmp_path):
+    path = exported.export("image_tensor", dynamic_batch=True, format="openvino") / "model.xml"
+    flag = f"--exported_model={path}"
+    expected, _ = detections(tmp_path / "one", flag)
+    found, _ = detections(tmp_path / "two", flag, "--num_streams=2")
+    check_same(found, expected)
+    assert [row["image_id"] for row in found] == [row["image_id"] for row in expected]
+
+
+def test_streams_of_other_engines_are_refused(tmp_path):
+    def refused(*flags):
+        done = command_line.run(
+            detect_objects,
+            f"--images={exported.images()}",
+            f"--output_dir={tmp_path / 'out'}",
+            "--num_streams=2",
+            *flags,
+        )
+        assert done.code == 1
+        return done.err
+
+    model = "--saved_model_dir=gone"
+    assert "num_streams is 2, which is for engine 'openvino', not for 'tensorflow'" in refused(
+        model
+    )
+    assert "not for 'auto'" in refused(model, "--engine=auto")
+    assert "not for 'onnxruntime'" in refused("--exported_model=gone.onnx")
+    assert "--num_streams is for one machine" in refused(model, "--runner=direct")
+
+
 @pytest.mark.slow
 @needs_openvino
 def test_auto_prints_its_choice_and_the_reasons(tmp_path):

@@ -1,5 +1,8 @@
 """Models of other runtimes: equal detections, clear errors."""
 
+import concurrent.futures
+
+import numpy as np
 import pytest
 
 from object_detection_mtl.config import pipeline
@@ -23,6 +26,33 @@ def test_a_missing_file_is_reported_with_or_without_its_runtime(tmp_path, read, 
 def test_unknown_formats_are_an_error(name):
     with pytest.raises(ValueError, match=r"expected a file with extension .xml or .onnx"):
         runtime_models.engine_of_file(name)
+
+
+@pytest.mark.parametrize(("engine", "number"), [("onnxruntime", 2), ("tensorflow", 3)])
+def test_streams_are_for_openvino(engine, number):
+    runtime_models.check_num_streams("openvino", number)
+    runtime_models.check_num_streams(engine, 1)
+    with pytest.raises(ValueError, match=rf"num_streams is {number}, .* not for '{engine}'"):
+        runtime_models.check_num_streams(engine, number)
+    with pytest.raises(ValueError, match="num_streams is 0, expected at least 1"):
+        runtime_models.check_num_streams("openvino", 0)
+
+
+def test_threads_share_the_streams_of_an_openvino_model(tmp_path):
+    openvino = pytest.importorskip("openvino", reason="needs the extra openvino")
+    from openvino import opset13 as ops
+
+    image = ops.parameter([-1, 3], np.float32, name="image")
+    summed = ops.reduce_sum(image, ops.constant([1]), keep_dims=False)
+    summed.output(0).set_names({"sum"})
+    path = str(tmp_path / "model.xml")
+    openvino.save_model(openvino.Model([summed], [image]), path)
+    arrays = [np.full((2, 3), number, np.float32) for number in range(40)]
+    for num_streams in (1, 2):
+        model = runtime_models.load_model(path, num_streams)
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(model.run, [{"image": array} for array in arrays]))
+        assert [result["sum"].tolist() for result in found] == [[3.0 * n] * 2 for n in range(40)]
 
 
 SIZES = (
