@@ -150,8 +150,10 @@ def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_pat
     newest = str(tmp_path / "run/ckpt-4")
     for output in outputs:
         assert "continuing at step " in output
-        assert f"finished at step {NUM_STEPS}; newest checkpoint {newest}" in output
-        assert "corrupt examples skipped" in output.splitlines()[-1]
+        # TensorFlow may write more when the other worker ends first.
+        [finished] = [line for line in output.splitlines() if line.startswith("finished at step")]
+        assert finished.startswith(f"finished at step {NUM_STEPS}; newest checkpoint {newest}")
+        assert "corrupt examples skipped" in finished
     assert Path(f"{newest}.index").exists()
     # One worker with the same examples in batches of two.
     strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
