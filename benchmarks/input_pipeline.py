@@ -1,15 +1,13 @@
-"""Speed of the input pipeline with and without labels of the auxiliary tasks, or a cache.
+"""Speed of the input pipeline with and without the labels of the auxiliary tasks.
 
     python -m benchmarks.input_pipeline
-    python -m benchmarks.input_pipeline --cache=memory
     python -m benchmarks.input_pipeline --boxes=3,12,50 --config=faster_rcnn_resnet101_coco17.config
 
 The pipeline is that of a sample config: its image resizer, normalization, augmentation and batch
-size, on synthetic records (500x375 pixels, about 90 kB). With --cache the second pipeline has the
-decoded images of all records instead of labels. The two pipelines run alternately, so that a change
-of the machine's speed affects both. The benchmark prints the median of the ratios of neighboring
-rounds: of the throughput, and of the CPU time per image. The CPU time matters if the pipeline uses
-all cores, and varies less on a busy machine.
+size, on synthetic records (500x375 pixels, about 90 kB). The two pipelines run alternately, so that
+a change of the machine's speed affects both. The benchmark prints the median of the ratios of
+neighboring rounds: of the throughput, and of the CPU time per image. The CPU time matters if the
+pipeline uses all cores, and varies less on a busy machine.
 """
 
 from __future__ import annotations
@@ -30,8 +28,6 @@ _CONFIG = flags.DEFINE_string("config", "faster_rcnn_mobilenet_v1_voc07.config",
 _BOXES = flags.DEFINE_list("boxes", ["3", "12"], "Numbers of objects per image; VOC has 3, COCO 7.")
 _IMAGES = flags.DEFINE_integer("images", 400, "Images that are timed in one round.", lower_bound=10)
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Rounds of each pipeline.", lower_bound=1)
-
-_CACHE = flags.DEFINE_enum("cache", None, ("memory", "disk"), "Compare with a cache instead.")
 
 _RECORDS = 40
 _WARM_UP = 64  # images
@@ -67,8 +63,8 @@ def write_records(path: Path, num_boxes: int, num_classes: int) -> None:
             writer.write(example.SerializeToString())
 
 
-def make_datasets(config: Any, path: Path, cache: str | None = None) -> dict[str, Any]:
-    """Return the training pipeline of the config without and with all three labels, or a cache."""
+def make_datasets(config: Any, path: Path) -> dict[str, Any]:
+    """Return the training pipeline of the config without and with all three labels."""
     import tensorflow as tf
 
     from object_detection_mtl.builders import (
@@ -76,7 +72,7 @@ def make_datasets(config: Any, path: Path, cache: str | None = None) -> dict[str
         image_resizer_builder,
         label_builder,
     )
-    from object_detection_mtl.data import image_cache, input_pipeline
+    from object_detection_mtl.data import input_pipeline
 
     resize = image_resizer_builder.build(config.model.faster_rcnn.image_resizer)
     model = type(config.model)()
@@ -88,10 +84,6 @@ def make_datasets(config: Any, path: Path, cache: str | None = None) -> dict[str
         resized, shape = resize(image)
         return resized * (2.0 / 255.0) - 1.0, shape
 
-    second: dict[str, Any] = {"labels": label_builder.build(model)}
-    if cache:
-        images = image_cache.DecodedImageCache(cache, str(path.parent / "decoded_images"))
-        second = {"image_cache": images}
     return {
         name: input_pipeline.make_dataset(
             str(path),
@@ -100,9 +92,9 @@ def make_datasets(config: Any, path: Path, cache: str | None = None) -> dict[str
             is_training=True,
             num_classes=config.model.faster_rcnn.num_classes,
             augmentations=steps,
-            **options,
+            labels=labels,
         )
-        for name, options in (("without", {}), ("with", second))
+        for name, labels in (("without", None), ("with", label_builder.build(model)))
     }
 
 
@@ -132,7 +124,7 @@ def main(_: list[str]) -> None:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "benchmark.record"
             write_records(path, num_boxes, num_classes)
-            datasets = make_datasets(config, path, _CACHE.value)
+            datasets = make_datasets(config, path)
             turns: dict[str, list[tuple[float, float]]] = {name: [] for name in datasets}
             for _round in range(_ROUNDS.value):
                 for name, dataset in datasets.items():
@@ -149,11 +141,9 @@ def main(_: list[str]) -> None:
         milliseconds = [
             1e3 * statistics.median(turn[1] for turn in turns[name]) for name in ("without", "with")
         ]
-        what = f"a cache ({_CACHE.value})" if _CACHE.value else "labels"
-        aim = "" if _CACHE.value else f" (aim {AIM})"
         print(
-            f"{num_boxes:4d} boxes: with {what} {speed:.3f} of the images per second without"
-            f"{aim}; CPU time of an image {milliseconds[0]:.2f} ms without, "
+            f"{num_boxes:4d} boxes: with labels {speed:.3f} of the images per second without "
+            f"(aim {AIM}); CPU time of an image {milliseconds[0]:.2f} ms without, "
             f"{milliseconds[1]:.2f} ms with (ratio {1 / processor:.3f})",
             flush=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl import output_paths
 from object_detection_mtl.api import detector_export, model_loading
 from object_detection_mtl.api.quantization import QuantizationRequest
 from object_detection_mtl.builders import (
@@ -22,7 +20,6 @@ from object_detection_mtl.builders import (
 from object_detection_mtl.checkpoints import checkpoint_search, checkpoint_stream
 from object_detection_mtl.config import label_map, pipeline, validation
 from object_detection_mtl.data.data_service import require_dispatcher
-from object_detection_mtl.data.image_cache import DecodedImageCache
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.evaluation.evaluator import names_by_id
 from object_detection_mtl.evaluation.periodic_evaluator import PeriodicEvaluator
@@ -39,9 +36,6 @@ from object_detection_mtl.training.training_callbacks import CallbackList
 
 if TYPE_CHECKING:
     from object_detection_mtl.training.run_options import TrainableModel, TrainingResult
-
-# Decoded images in the directory of a training.
-CACHE_DIRECTORY = "decoded_images"
 
 
 def train(
@@ -97,7 +91,7 @@ def train(
     load_checkpoint = train_config_builder.build_initializer(
         train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
     )
-    _check_input(config, options)
+    _check_input(config, options.data_service)
     is_cluster = options.num_workers > 1
     with failures.lost_worker_explained(os.fspath(model_dir), is_cluster=is_cluster):
         chosen_strategy = strategy or distribution.make_strategy(
@@ -107,8 +101,6 @@ def train(
     # Before the seed is set: the training is the same with and without it.
     evaluator = _make_periodic(config, model_dir, periodic_evaluation, observers)
     keras.utils.set_random_seed(train_config.seed)
-
-    image_cache = _make_image_cache(options, model_dir, distribution.worker_suffix(chosen_strategy))
 
     def load_first_weights(detector: TwoStageDetector) -> None:
         first_weights.draw(detector, train_config.seed)
@@ -143,7 +135,6 @@ def train(
             labels=label_builder.build(config.model),
             input_context=context,
             data_service=options.data_service,
-            image_cache=image_cache,
         )
 
     def save_config() -> None:
@@ -168,32 +159,12 @@ def train(
     return result
 
 
-def _check_input(config: pipeline_pb2.TrainEvalPipelineConfig, options: RunOptions) -> None:
+def _check_input(config: pipeline_pb2.TrainEvalPipelineConfig, data_service: str | None) -> None:
     """Refuse training data that cannot be used, before a model is built."""
-    if options.cache and (options.data_service or options.use_tpu):
-        reader = "the workers of a data service" if options.data_service else "a TPU's host"
-        raise ValueError(
-            f"cache is {options.cache!r}, but {reader} would have to keep the decoded images, "
-            "which is not supported; train without a cache"
-        )
-    if options.data_service:
-        require_dispatcher(options.data_service)
+    if data_service:
+        require_dispatcher(data_service)
     input_reader_builder.examine_records(
         config.train_input_reader, config.model.faster_rcnn, is_training=True
-    )
-
-
-def _make_image_cache(
-    options: RunOptions, model_dir: str | os.PathLike[str], worker_suffix: str
-) -> DecodedImageCache | None:
-    """Return the cache of decoded images of this worker, if there is to be one."""
-    if options.cache is None:
-        return None
-    directory = os.path.join(
-        output_paths.without_file_scheme(os.fspath(model_dir)), CACHE_DIRECTORY
-    )
-    return DecodedImageCache(
-        options.cache, directory + worker_suffix, report=functools.partial(print, flush=True)
     )
 
 

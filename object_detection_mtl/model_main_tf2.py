@@ -124,13 +124,6 @@ def define_flags() -> None:
         "grpc://host:port of the dispatcher of a tf.data service, whose workers read, decode and "
         "augment the training images. The order of the images is not repeatable then.",
     )
-    flags.DEFINE_enum(
-        "cache",
-        None,
-        ("memory", "disk"),
-        "Keep the decoded images of the first epoch for the next ones: in memory, or on disk in "
-        "the directory decoded_images of --model_dir. Images that do not fit are an error.",
-    )
     flags.DEFINE_bool(
         "jit_compile",
         False,
@@ -193,9 +186,8 @@ def _check_flags_of_modes() -> None:
             )
     elif FLAGS.mixed_precision is not None:
         raise ValueError("--mixed_precision applies to training only; omit --checkpoint_dir")
-    elif FLAGS.data_service or FLAGS.cache:
-        name = "data_service" if FLAGS.data_service else "cache"
-        raise ValueError(f"--{name} applies to training only; omit --checkpoint_dir")
+    elif FLAGS.data_service:
+        raise ValueError("--data_service applies to training only; omit --checkpoint_dir")
     if FLAGS.eval_every_n is None:
         given = [name for name in ("best_metric", "patience") if FLAGS[name].value is not None]
         if given:
@@ -238,7 +230,6 @@ def _train(config: Any) -> int:
             use_tpu=FLAGS.use_tpu,
             tpu_name=FLAGS.tpu_name,
             data_service=FLAGS.data_service,
-            cache=FLAGS.cache,
             on_damaged_checkpoint=FLAGS.on_damaged_checkpoint,
             skip_nonfinite_steps=FLAGS.skip_nonfinite_steps,
         )

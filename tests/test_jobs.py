@@ -14,7 +14,6 @@ from object_detection_mtl import jobs
 from object_detection_mtl.builders import evaluation_builder
 from object_detection_mtl.checkpoints import loading, native
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.data import cache_room
 from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
@@ -187,20 +186,6 @@ def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, opt
         assert {key: spec[key].shape[1:].as_list() for key in spec.keys() & LABELS} == expected
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"cache": "memory", "data_service": "grpc://a:1"}, "the workers of a data service would"),
-        ({"cache": "disk", "use_tpu": True}, "a TPU's host would have to keep the decoded images"),
-        ({"cache": "ram"}, "cache is 'ram', expected one of memory, disk"),
-    ],
-)
-def test_unusable_caches_are_refused(records_dir, tmp_path, options, message):
-    with pytest.raises(ValueError, match=message):
-        jobs.train(records.load(records_dir), tmp_path / "run", RunOptions(**options))
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.usefixtures("linear")
 class TestTrain:
     @pytest.mark.slow
@@ -213,28 +198,6 @@ class TestTrain:
         wanted = weights_of(whole.checkpoint)
         for key, value in weights_of(parts.checkpoint).items():
             np.testing.assert_array_equal(value, wanted[key])
-
-    @pytest.mark.slow
-    def test_a_resumed_run_with_decoded_images_on_disk_is_the_same(
-        self, records_dir, tmp_path, capsys
-    ):
-        config = records.load(records_dir)
-        whole = jobs.train(config, tmp_path / "whole", RunOptions(num_train_steps=5))
-        jobs.train(config, tmp_path / "parts", RunOptions(num_train_steps=2, cache="disk"))
-        assert "decoded images take about" in capsys.readouterr().out
-        assert list((tmp_path / "parts").glob("decoded_images/*/0/0.index"))
-        parts = jobs.train(config, tmp_path / "parts", RunOptions(num_train_steps=5, cache="disk"))
-        assert " are there; " in capsys.readouterr().out
-        wanted = weights_of(whole.checkpoint)
-        for key, value in weights_of(parts.checkpoint).items():
-            np.testing.assert_array_equal(value, wanted[key])
-
-    def test_a_cache_that_does_not_fit_leaves_no_trace(self, records_dir, tmp_path, monkeypatch):
-        monkeypatch.setattr(cache_room, "MEMORY_SHARE", 0.0)
-        options = RunOptions(num_train_steps=1, cache="memory")
-        with pytest.raises(ValueError, match="0.0 MB can be used in memory. Give cache 'disk'"):
-            jobs.train(records.load(records_dir), tmp_path, options)
-        assert not list(tmp_path.glob("ckpt*"))
 
     @pytest.mark.slow
     def test_a_remote_directory_is_trained_in_and_evaluated(self, records_dir):

@@ -84,7 +84,6 @@ def test_every_flag_of_training_arrives(directory, calls):
         "--use_tpu",
         "--tpu_name=here",
         "--data_service=grpc://a:1",
-        "--cache=disk",
         "--on_damaged_checkpoint=fail",
         "--skip_nonfinite_steps=6",
         "--eval_every_n=4",
@@ -107,7 +106,6 @@ def test_every_flag_of_training_arrives(directory, calls):
         use_tpu=True,
         tpu_name="here",
         data_service="grpc://a:1",
-        cache="disk",
         on_damaged_checkpoint="fail",
         skip_nonfinite_steps=6,
     )
@@ -172,9 +170,6 @@ def test_mistakes_are_one_line(directory, calls, monkeypatch, tmp_path):
     assert "give --eval_every_n" in error(run(directory, "--patience=2"))
     assert "--eval_every_n applies to training only" in error(
         run(directory, "--checkpoint_dir=c", "--eval_every_n=2")
-    )
-    assert "--cache applies to training only" in error(
-        run(directory, "--checkpoint_dir=c", "--cache=disk")
     )
     assert "--skip_nonfinite_steps=-1: expected 0 or more" in error(
         run(directory, "--skip_nonfinite_steps=-1")

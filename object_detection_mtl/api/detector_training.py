@@ -85,7 +85,6 @@ def train_detector(
     use_tpu: bool = False,
     tpu_name: str | None = None,
     data_service: str | None = None,
-    cache: str | None = None,
     on_damaged_checkpoint: str = "fallback",
     skip_nonfinite_steps: int = 0,
 ) -> TrainingRun:
@@ -137,8 +136,6 @@ def train_detector(
         tpu_name: name of the TPU; auto-detected if only one exists.
         data_service: "grpc://host:port" of a tf.data service whose workers read, decode and augment
             the images; the order of the images is not repeatable then.
-        cache: "memory" or "disk" (`model_dir/decoded_images`): keep the decoded images of the first
-            epoch for the next ones. The training is the same. Images that do not fit are an error.
         on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint if the
             newest is corrupt; "fail" stops.
         skip_nonfinite_steps: steps that may be skipped because a loss or the gradient is not
@@ -209,7 +206,6 @@ def train_detector(
             use_tpu=use_tpu,
             tpu_name=tpu_name,
             data_service=data_service,
-            cache=cache,
             on_damaged_checkpoint=on_damaged_checkpoint,
             skip_nonfinite_steps=skip_nonfinite_steps,
         ),

@@ -13,7 +13,6 @@ from object_detection_mtl.config import label_map
 from object_detection_mtl.config.errors import listing
 from object_detection_mtl.data import input_pipeline, record_contents, record_files
 from object_detection_mtl.data.example_decoder import ExampleLimits, class_numbers
-from object_detection_mtl.data.image_cache import DecodedImageCache
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.protos import faster_rcnn_pb2, input_reader_pb2, preprocessor_pb2
@@ -39,7 +38,6 @@ def build_pipeline(
     labels: TaskLabelMaker | None = None,
     input_context: tf.distribute.InputContext | None = None,
     data_service: str | None = None,
-    image_cache: DecodedImageCache | None = None,
 ) -> ExamplePipeline:
     """Build the input pipeline that an input reader describes; see data.input_pipeline.
 
@@ -62,12 +60,10 @@ def build_pipeline(
         labels: see `input_pipeline.make_pipeline`.
         input_context: see `input_pipeline.make_pipeline`.
         data_service: see `input_pipeline.make_pipeline`; ignored in evaluation.
-        image_cache: as data_service.
 
     Raises:
         ValueError: no tf_record_input_reader, a label map that contradicts num_classes, a step that
-            is not supported or that stored labels cannot follow, records that cannot be read, or
-            too little room for `image_cache`.
+            is not supported or that stored labels cannot follow, or records that cannot be read.
         FileNotFoundError: no such label map or record file.
     """
     if input_reader.WhichOneof("input_reader") != "tf_record_input_reader":
@@ -100,7 +96,6 @@ def build_pipeline(
         limits=ExampleLimits(input_reader.max_image_pixels, input_reader.max_boxes_per_example),
         max_corrupt_examples=input_reader.max_corrupt_examples,
         data_service=data_service if is_training else None,
-        image_cache=image_cache if is_training else None,
     )
 
 

@@ -21,18 +21,17 @@ An unreadable record is an error that names the image and its place.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.data import example_issues, graph_errors
+from object_detection_mtl.data import encoded_size, example_issues, graph_errors
 from object_detection_mtl.data.augmentation import IMAGE, Example
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.data.example_format import BOX_KEYS, parsing_spec
-from object_detection_mtl.data.image_decoding import decode_record_image
+from object_detection_mtl.data.image_decoding import decode_rgb_image
 from object_detection_mtl.data.image_files import MAX_RECORD_PIXELS
 from object_detection_mtl.fields import Batch, Groundtruth, TfExample
 
@@ -44,7 +43,6 @@ MAX_BOXES = 10_000
 LARGEST_COORDINATE = 10.0
 # Part of the image by which a box reaches outside before its clipping is counted.
 CLIPPED_BEYOND = 0.01
-CachedImage = Callable[[Any, Callable[[], tf.Tensor]], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +81,11 @@ def make_decoder(
     prefer_display_name: bool = False,
     stored: LabelMaker | None = None,
     limits: ExampleLimits | None = None,
-    cached_image: CachedImage | None = None,
-) -> Callable[..., Example]:
-    """Return a function decode(parsed, place, record=None) -> example.
+) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Example]:
+    """Return a function decode(parsed, place) -> example.
 
     `parsed` is what `parse` returns; `place` is a scalar string that names the record in messages,
-    and identifies it if it has neither source_id nor filename; `record` is the number of the
-    record, for `cached_image`. The example has
+    and identifies it if it has neither source_id nor filename. The example has
 
         image                    [H, W, 3] uint8
         image_id                 string: the record's source_id, else its filename, else `place`
@@ -107,7 +103,6 @@ def make_decoder(
         prefer_display_name: look class texts up among the display names first.
         stored: reads the auxiliary labels of the record; None: they are not read.
         limits: limits of image size and number of boxes; None for the defaults.
-        cached_image: see `image_cache.DecodedImageCache.image`; None: every image is decoded.
 
     Returns:
         The function.
@@ -115,19 +110,14 @@ def make_decoder(
     limits = limits or ExampleLimits()
     lookup = _class_lookup(label_map, prefer_display_name) if label_map is not None else None
 
-    def decode(
-        parsed: dict[str, tf.Tensor], place: tf.Tensor, record: tf.Tensor | None = None
-    ) -> Example:
+    def decode(parsed: dict[str, tf.Tensor], place: tf.Tensor) -> Example:
         image_id = _first_nonempty(parsed[TfExample.source_id], parsed[TfExample.filename], place)
         label = tf.where(
             tf.equal(image_id, place),
             place,
             tf.strings.join([graph_errors.printable(image_id), " (", place, ")"]),
         )
-        decode_now = functools.partial(
-            decode_record_image, parsed[TfExample.encoded], label, limits.max_image_pixels
-        )
-        image = cached_image(record, decode_now) if cached_image else decode_now()
+        image = decode_image(parsed[TfExample.encoded], label, max_pixels=limits.max_image_pixels)
         checks = [
             _check_number(parsed, limits.max_boxes, label),
             _check_lengths(parsed, lookup is not None, label),
@@ -180,6 +170,58 @@ def parse_now(
     except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
         # TensorFlow's message quotes the record, which Python may not be able to decode.
         raise ValueError(f"{CORRUPT_RECORD} {place}") from error
+
+
+def decode_image(
+    encoded: tf.Tensor, label: tf.Tensor, *, max_pixels: int = MAX_RECORD_PIXELS
+) -> tf.Tensor:
+    """Decode JPEG, PNG, BMP, GIF or WebP bytes to [H, W, 3] uint8.
+
+    Args:
+        encoded: the bytes of the file.
+        label: names the image in messages.
+        max_pixels: largest H * W; a larger image is not decoded.
+
+    Returns:
+        The image.
+
+    Raises:
+        InvalidArgumentError: (when the graph runs) the bytes cannot be decoded, or the image is too
+            large; the message names the image.
+    """
+    nothing = tf.zeros([0, 0, 3], tf.uint8)
+
+    def attempt(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        stated = encoded_size.num_pixels(data)
+        image = tf.cond(stated <= max_pixels, lambda: decode_rgb_image(data), lambda: nothing)
+        # Frames of a GIF may be larger than its header states.
+        return tf.maximum(stated, tf.size(image, tf.int64) // 3), image
+
+    num_pixels, image = graph_errors.first_or(
+        tf.data.Dataset.from_tensors(encoded).map(attempt), (tf.zeros([], tf.int64), nothing)
+    )
+    too_large = tf.debugging.Assert(
+        num_pixels <= max_pixels,
+        [
+            f"the image of this record is too large, max_image_pixels is {max_pixels}; image and "
+            "pixels:",
+            label,
+            num_pixels,
+        ],
+    )
+    with tf.control_dependencies([too_large]):
+        check = tf.debugging.Assert(
+            tf.size(image) > 0,
+            [
+                "the image of this record cannot be decoded (not an image, truncated or corrupt); "
+                "convert the dataset again without it:",
+                label,
+                "bytes:",
+                tf.strings.length(encoded),
+            ],
+        )
+    with tf.control_dependencies([check]):
+        return tf.ensure_shape(tf.identity(image), [None, None, 3])
 
 
 def empty_features(*, stored: LabelMaker | None = None) -> dict[str, tf.Tensor]:

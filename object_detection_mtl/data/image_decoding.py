@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from object_detection_mtl.data import encoded_size, graph_errors
-
 _BITMAP_MAGIC = b"BM"
 
 
@@ -39,56 +37,6 @@ def decode_rgb_image(encoded: tf.Tensor) -> tf.Tensor:
         lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
     )
     return tf.ensure_shape(image, [None, None, 3])
-
-
-def decode_record_image(encoded: tf.Tensor, label: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """Decode the image of a record as `decode_rgb_image`; errors name the image.
-
-    Args:
-        encoded: the bytes of the file.
-        label: names the image in messages.
-        max_pixels: largest H * W; a larger image is not decoded.
-
-    Returns:
-        The image.
-
-    Raises:
-        InvalidArgumentError: (when the graph runs) the bytes cannot be decoded, or the image is too
-            large; the message names the image.
-    """
-    nothing = tf.zeros([0, 0, 3], tf.uint8)
-
-    def attempt(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        stated = encoded_size.num_pixels(data)
-        image = tf.cond(stated <= max_pixels, lambda: decode_rgb_image(data), lambda: nothing)
-        # Frames of a GIF may be larger than its header states.
-        return tf.maximum(stated, tf.size(image, tf.int64) // 3), image
-
-    num_pixels, image = graph_errors.first_or(
-        tf.data.Dataset.from_tensors(encoded).map(attempt), (tf.zeros([], tf.int64), nothing)
-    )
-    too_large = tf.debugging.Assert(
-        num_pixels <= max_pixels,
-        [
-            f"the image of this record is too large, max_image_pixels is {max_pixels}; image and "
-            "pixels:",
-            label,
-            num_pixels,
-        ],
-    )
-    with tf.control_dependencies([too_large]):
-        check = tf.debugging.Assert(
-            tf.size(image) > 0,
-            [
-                "the image of this record cannot be decoded (not an image, truncated or corrupt); "
-                "convert the dataset again without it:",
-                label,
-                "bytes:",
-                tf.strings.length(encoded),
-            ],
-        )
-    with tf.control_dependencies([check]):
-        return tf.ensure_shape(tf.identity(image), [None, None, 3])
 
 
 def _decode_bitmap(encoded: tf.Tensor) -> tf.Tensor:

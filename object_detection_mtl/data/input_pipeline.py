@@ -31,14 +31,13 @@ from object_detection_mtl.data import (
     example_decoder,
     example_issues,
     example_order,
+    graph_errors,
     record_files,
-    record_reader,
 )
 from object_detection_mtl.data import data_service as data_service_input
 from object_detection_mtl.data.augmentation import IMAGE, MIRRORED, Augmentation, Example
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.data.example_descriptions import ExampleDescriber, ObjectDescriber
-from object_detection_mtl.data.image_cache import DecodedImageCache
 from object_detection_mtl.fields import Batch, Groundtruth
 
 PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -96,7 +95,6 @@ def make_pipeline(
     limits: example_decoder.ExampleLimits | None = None,
     max_corrupt_examples: int = 0,
     data_service: str | None = None,
-    image_cache: DecodedImageCache | None = None,
 ) -> ExamplePipeline:
     """Build the input pipeline of a training or evaluation run.
 
@@ -135,15 +133,12 @@ def make_pipeline(
         data_service: "grpc://host:port", the dispatcher of a tf.data service whose workers run the
             pipeline (training only). The order of the examples is not repeatable then, and those
             of a worker that ends are lost.
-        image_cache: keeps the decoded images (training without a data service only); the examples
-            are the same with and without it.
 
     Returns:
         The pipeline; its batches are dictionaries, keys in fields.Batch and fields.Groundtruth.
 
     Raises:
-        ValueError: an argument is out of range, `image_cache` has too little room, or see
-            record_files.index_records.
+        ValueError: an argument is out of range, or see record_files.index_records.
         FileNotFoundError: see record_files.index_records.
         InvalidArgumentError: (while reading) a record or image is corrupt, or a class number is
             greater than K; the message names the image, or the file and the byte.
@@ -151,7 +146,6 @@ def make_pipeline(
     _check_arguments(
         batch_size, start_example, max_boxes, sample_1_of_n, augmentations, is_training
     )
-    limits = limits or example_decoder.ExampleLimits()
     index = record_files.index_records(file_patterns).every(sample_1_of_n)
     logging.info(
         "%d records in %d files for %s",
@@ -175,14 +169,11 @@ def make_pipeline(
         prefer_display_name=prefer_display_name,
         stored=stored,
         limits=limits,
-        cached_image=_open_cache(image_cache, index, limits, is_training and not data_service),
     )
 
     @_without_autograph
-    def load(
-        number: tf.Tensor, parsed: dict[str, tf.Tensor], place: tf.Tensor, record: tf.Tensor
-    ) -> Any:
-        example = decode(parsed, place, record)
+    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], place: tf.Tensor) -> Any:
+        example = decode(parsed, place)
         issues = example.pop(Batch.issues)
         if is_training:
             example.pop(Groundtruth.image_classes)
@@ -201,7 +192,7 @@ def make_pipeline(
         )
         return (example, sources) if sources else example
 
-    read = record_reader.make_reader(index, stored)
+    read = _make_reader(index, stored)
     if max_corrupt_examples:
         examples = corrupt_examples.drop_corrupt(places, read, load, index, max_corrupt_examples)
     else:
@@ -234,20 +225,6 @@ def make_pipeline(
         data_service=data_service,
         corrupt_limit=corrupt_examples.make_limit(max_corrupt_examples, index, record_of),
     )
-
-
-def _open_cache(
-    image_cache: DecodedImageCache | None,
-    index: record_files.RecordIndex,
-    limits: example_decoder.ExampleLimits,
-    is_local_training: bool,
-) -> example_decoder.CachedImage | None:
-    if image_cache is None:
-        return None
-    if not is_local_training:
-        raise ValueError("image_cache is for training without data_service")
-    image_cache.open(index, limits.max_image_pixels)
-    return image_cache.image
 
 
 def _places(
@@ -311,6 +288,37 @@ def _augment(
     example = augmentation.apply_all({**example, MIRRORED: tf.constant(False)}, augmentations, seed)
     mirrored = example.pop(MIRRORED)
     return tf.cond(mirrored, lambda: stored.flip_left_right(example), lambda: dict(example))
+
+
+def _make_reader(
+    index: record_files.RecordIndex, stored: LabelMaker | None
+) -> Callable[..., tuple]:
+    """Return read(example number, record number) -> (example number, parsed features, place)."""
+    files = tf.constant(index.files)
+    file_numbers = tf.constant(index.file_numbers)
+    offsets = tf.constant(index.offsets)
+    positions = tf.constant(index.positions)
+    nothing = example_decoder.empty_features(stored=stored)
+
+    @_without_autograph
+    def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
+        path, offset = files[file_numbers[record]], offsets[record]
+        attempt = record_files.record_at(path, offset).map(
+            lambda data: (True, example_decoder.parse(data, stored=stored))
+        )
+        succeeded, parsed = graph_errors.first_or(attempt, (tf.constant(False), nothing))
+        position = tf.strings.as_string(positions[record])
+        place = tf.strings.join(
+            [path, ", record ", position, ", at byte ", tf.strings.as_string(offset)]
+        )
+        check = tf.debugging.Assert(
+            succeeded,
+            [example_decoder.CORRUPT_RECORD, place],
+        )
+        with tf.control_dependencies([check]):
+            return number, {key: tf.identity(value) for key, value in parsed.items()}, place
+
+    return read
 
 
 def _num_examples(num_records: int, context: tf.distribute.InputContext | None) -> int:

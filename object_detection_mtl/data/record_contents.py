@@ -102,11 +102,11 @@ def examine_records(
     contents = RecordContents(len(index))
     step = -(-len(index) // MAX_EXAMINED)
     first = range(0, len(index), step)
-    for example in read_examples(index, first):
+    for example in _read(index, first):
         contents.num_examined += 1
         if example is not None:
             contents.add(example, numbers)
-    for example in read_examples(index, (r for r in range(len(index)) if r % step)):
+    for example in _read(index, (r for r in range(len(index)) if r % step)):
         if contents.usable and contents.num_examined >= MAX_SEARCHED:
             break
         if contents.usable and all(contents.usable[number] for number in classes):
@@ -117,7 +117,7 @@ def examine_records(
     return contents
 
 
-def read_examples(index: RecordIndex, records: Iterable[int]) -> Iterator[tf.train.Example | None]:
+def _read(index: RecordIndex, records: Iterable[int]) -> Iterator[tf.train.Example | None]:
     """Yield records in the order of their numbers; None for an unreadable one."""
     path, file = "", None
     try:

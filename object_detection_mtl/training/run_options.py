@@ -30,8 +30,6 @@ class RunOptions:
         tpu_name: as `num_workers`.
         data_service: "grpc://host:port" of a tf.data service that reads the examples, see
             `input_pipeline.make_pipeline`; None: this process reads them.
-        cache: "memory" or "disk" keeps the decoded images, see `data.image_cache`; None: every
-            image is decoded in each epoch.
         on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
             stops if the newest is corrupt.
         skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
@@ -48,7 +46,6 @@ class RunOptions:
     use_tpu: bool = False
     tpu_name: str | None = None
     data_service: str | None = None
-    cache: str | None = None
     on_damaged_checkpoint: str = FALLBACK
     skip_nonfinite_steps: int = 0
     max_to_keep: int = MAX_TO_KEEP
