@@ -67,7 +67,7 @@ def predict(
     outputs: Tensors = {}
     for task in tasks:
         made = task.predict(context)
-        task_checks.check_predictions(task, made, {*predictions, *outputs})
+        task_checks.check_predictions(task, made, outputs)
         outputs |= made
     if refiner is not None:
         auxiliary = [

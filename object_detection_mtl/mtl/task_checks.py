@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, Losses
+from object_detection_mtl.fields import Groundtruth, Losses, Predictions
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Tensors
 from object_detection_mtl.mtl.task_labels import TaskLabels
 
@@ -26,6 +26,14 @@ _DETECTOR_LOSSES = (
 
 def _values(keys: type) -> set[str]:
     return {value for name, value in vars(keys).items() if not name.startswith("_")}
+
+
+_DETECTOR_PREDICTIONS = _values(Predictions) - {
+    Predictions.windows,
+    Predictions.expanded_windows,
+    Predictions.closeness,
+    Predictions.edgemask,
+}
 
 
 def check_registration(name: str, build: Any, labels: Any) -> None:
@@ -112,8 +120,14 @@ def check_together(tasks: Iterable[AuxiliaryTask]) -> None:
 
 
 def check_predictions(task: AuxiliaryTask, made: Tensors, others: Collection[str]) -> None:
-    """Raise ValueError if a task returns a key of the detector or of another task."""
-    taken = sorted(made.keys() & set(others))
+    """Raise ValueError if a task returns a key of the detector or of another task.
+
+    Args:
+        task: the task.
+        made: result of its `predict`.
+        others: keys of the other tasks' predictions.
+    """
+    taken = sorted(made.keys() & {*_DETECTOR_PREDICTIONS, *others})
     if taken:
         raise ValueError(
             f"task {task.name!r}: predict returned {taken[0]!r}, a key of the detector or of "
