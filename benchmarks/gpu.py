@@ -26,20 +26,17 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
+from benchmarks import model_flags
+
 SETTINGS = "train_config.use_bfloat16=true"
 # Relative differences: rounding in other orders; bfloat16's 2^-9 in some thirty layers in a row.
 FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-3, 2.0**-4
 SIGNIFICANT = 1e-3  # of scores
 
-_CONFIG = flags.DEFINE_string(
-    "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
-)
-_OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of the config, a.b.c=value.")
-_HEIGHT = flags.DEFINE_integer("height", 600, "Height of the image.")
-_WIDTH = flags.DEFINE_integer("width", 800, "Width of the image.")
+FLAGS = flags.FLAGS
+model_flags.define_flags("faster_rcnn_mobilenet_v1_voc07.config", rounds=10)
+flags.adopt_module_key_flags(model_flags)
 _STEPS = flags.DEFINE_integer("steps", 30, "Training steps, at least 10.")
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls.")
 _DEVICE = flags.DEFINE_string("device", "GPU:0", "Device to check; CPU:0 tests this program.")
 
 Losses = Mapping[str, float]
@@ -167,13 +164,13 @@ def main(_: list[str]) -> int:
     tf.config.set_soft_device_placement(True)
     # The comparison with the CPU is of float32, not of TensorFloat-32's 10 bits of mantissa.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    size = (1, _HEIGHT.value, _WIDTH.value, 3)
-    image = tf.constant(np.random.RandomState(0).randint(0, 256, size), tf.uint8)
-    given = (_CONFIG.value, list(_OVERRIDE.value), image, _DEVICE.value)
-    print(f"{_DEVICE.value}, {Path(_CONFIG.value).stem}, {size[1]}x{size[2]}", flush=True)
+    image = model_flags.random_image(FLAGS.height, FLAGS.width)
+    given = (FLAGS.config, list(FLAGS.override), image, _DEVICE.value)
+    shown = f"{_DEVICE.value}, {Path(FLAGS.config).stem}, {FLAGS.height}x{FLAGS.width}"
+    print(shown, flush=True)
     lines = check_steps(*given)
     print(*lines, sep="\n", flush=True)
-    lines.append(check_export(*given, _ROUNDS.value))
+    lines.append(check_export(*given, FLAGS.rounds))
     print(lines[-1], flush=True)
     return int(any(line.startswith("FAIL") for line in lines))
 

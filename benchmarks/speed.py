@@ -12,20 +12,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
-CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
+from benchmarks import model_flags
 
-_CONFIG = flags.DEFINE_string(
-    "config", str(CONFIGS / "faster_rcnn_mobilenet_v1_voc07.config"), "Pipeline config."
-)
-_OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of the config, a.b.c=value.")
-_HEIGHT = flags.DEFINE_integer("height", 600, "Height of the image.")
-_WIDTH = flags.DEFINE_integer("width", 800, "Width of the image.")
-_ROUNDS = flags.DEFINE_integer("rounds", 10, "Timed calls of each function.")
+FLAGS = flags.FLAGS
+model_flags.define_flags("faster_rcnn_mobilenet_v1_voc07.config", rounds=10)
+flags.adopt_module_key_flags(model_flags)
 _MODES = flags.DEFINE_list("modes", ["inference", "training"], "What to time.")
 
 
@@ -35,7 +30,7 @@ def report(name: str, concrete: Any, call: Callable[[], object]) -> None:
 
     products = bare_products.find_products(concrete)
     bare = bare_products.bare_function(products)
-    seconds = timing.interleaved_seconds({"real": call, "bare": bare}, rounds=_ROUNDS.value)
+    seconds = timing.interleaved_seconds({"real": call, "bare": bare}, rounds=FLAGS.rounds)
     real, products_only = (1e3 * statistics.median(seconds[key]) for key in ("real", "bare"))
     ratio = timing.median_ratio(seconds["real"], seconds["bare"])
     print(f"{name}: {real:.0f} ms, bare products {products_only:.0f} ms, ratio {ratio:.2f}")
@@ -44,17 +39,13 @@ def report(name: str, concrete: Any, call: Callable[[], object]) -> None:
 
 
 def main(_: list[str]) -> None:
-    import numpy as np
-    import tensorflow as tf
-
     from benchmarks import calls
     from object_detection_mtl.cli import process_settings
     from object_detection_mtl.config import pipeline
 
     process_settings.keep_freed_memory()  # as model_main_tf2 does
-    config = pipeline.load(_CONFIG.value, _OVERRIDE.value)
-    shape = (1, _HEIGHT.value, _WIDTH.value, 3)
-    image = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
+    config = pipeline.load(FLAGS.config, FLAGS.override)
+    image = model_flags.random_image(FLAGS.height, FLAGS.width)
     makers = {"inference": calls.inference, "training": calls.training}
     for mode in _MODES.value:
         function = makers[mode](config, image)

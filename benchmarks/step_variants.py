@@ -13,38 +13,29 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
-CONFIGS = Path(__file__).parents[1] / "samples" / "configs"
+from benchmarks import model_flags
+
 _PLAIN = "config"
 
-_CONFIG = flags.DEFINE_string(
-    "config", str(CONFIGS / "faster_rcnn_resnet101_voc07.config"), "Pipeline config."
-)
-_OVERRIDE = flags.DEFINE_multi_string("override", [], "A field of the config, a.b.c=value.")
+FLAGS = flags.FLAGS
+model_flags.define_flags("faster_rcnn_resnet101_voc07.config", rounds=5)
+flags.adopt_module_key_flags(model_flags)
 _VARIANT = flags.DEFINE_multi_string(
     "variant", [], "Fields of a variant, a.b.c=value, separated by spaces."
 )
-_HEIGHT = flags.DEFINE_integer("height", 600, "Height of the image.")
-_WIDTH = flags.DEFINE_integer("width", 800, "Width of the image.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed steps of each variant.")
 _MEMORY = flags.DEFINE_bool("memory", True, "Measure the peak memory, too.")
 
 
 def make_step(path: str, overrides: list[str], size: tuple[int, int]) -> Any:
     """Return a `tf.function` that does a training step."""
-    import numpy as np
-    import tensorflow as tf
-
     from benchmarks import calls
     from object_detection_mtl.config import pipeline
 
-    config = pipeline.load(path, overrides)
-    image = np.random.RandomState(0).randint(0, 256, (1, *size, 3))
-    return calls.training(config, tf.constant(image, tf.uint8))
+    return calls.training(pipeline.load(path, overrides), model_flags.random_image(*size))
 
 
 def use_training_settings(path: str) -> None:
@@ -70,18 +61,18 @@ def peak_memory_gib(path: str, overrides: list[str], size: tuple[int, int]) -> f
 def main(_: list[str]) -> None:
     from benchmarks import timing
 
-    size = (_HEIGHT.value, _WIDTH.value)
-    variants = {_PLAIN: list(_OVERRIDE.value)}
-    variants |= {text: [*_OVERRIDE.value, *text.split()] for text in _VARIANT.value}
+    size = (FLAGS.height, FLAGS.width)
+    variants = {_PLAIN: list(FLAGS.override)}
+    variants |= {text: [*FLAGS.override, *text.split()] for text in _VARIANT.value}
     memory = {}
     if _MEMORY.value:
         context = multiprocessing.get_context("spawn")
         for name, overrides in variants.items():
             with context.Pool(1) as pool:
-                memory[name] = pool.apply(peak_memory_gib, (_CONFIG.value, overrides, size))
-    use_training_settings(_CONFIG.value)
-    steps = {name: make_step(_CONFIG.value, given, size) for name, given in variants.items()}
-    seconds = timing.interleaved_seconds(steps, rounds=_ROUNDS.value)
+                memory[name] = pool.apply(peak_memory_gib, (FLAGS.config, overrides, size))
+    use_training_settings(FLAGS.config)
+    steps = {name: make_step(FLAGS.config, given, size) for name, given in variants.items()}
+    seconds = timing.interleaved_seconds(steps, rounds=FLAGS.rounds)
     for name, values in seconds.items():
         ratio = timing.median_ratio(values, seconds[_PLAIN])
         peak = f", peak memory {memory[name]:.2f} GiB" if memory else ""

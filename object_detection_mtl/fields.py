@@ -7,6 +7,11 @@ otherwise.
 """
 
 
+def values_of(keys: type) -> set[str]:
+    """Return the keys that a class of this module lists."""
+    return {value for name, value in vars(keys).items() if not name.startswith("_")}
+
+
 class Batch:
     """Keys of one batch of the input pipeline."""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from object_detection_mtl.fields import Groundtruth, Losses, Predictions
+from object_detection_mtl.fields import Groundtruth, Losses, Predictions, values_of
 from object_detection_mtl.mtl.auxiliary_task import AuxiliaryTask, Tensors
 from object_detection_mtl.mtl.task_labels import TaskLabels
 
-METHODS = ("predict", "auxiliary_logits", "loss", "metrics", "compare", "tf1_variables")
-ATTRIBUTES = ("labels", "optional_labels", "loss_weights", "outputs", "auxiliary_width")
+_METHODS = tuple(
+    name
+    for name, value in vars(AuxiliaryTask).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+)
+_ATTRIBUTES = tuple(AuxiliaryTask.__annotations__)
 _KEY_TUPLES = ("labels", "optional_labels", "outputs")
 _DETECTOR_LOSSES = (
     Losses.rpn_localization,
@@ -24,11 +29,7 @@ _DETECTOR_LOSSES = (
 )
 
 
-def _values(keys: type) -> set[str]:
-    return {value for name, value in vars(keys).items() if not name.startswith("_")}
-
-
-_DETECTOR_PREDICTIONS = _values(Predictions) - {
+_DETECTOR_PREDICTIONS = values_of(Predictions) - {
     Predictions.windows,
     Predictions.expanded_windows,
     Predictions.closeness,
@@ -65,8 +66,8 @@ def check_task(name: str, task: Any, label_keys: Collection[str]) -> None:
             "methods of mtl.auxiliary_task.AuxiliaryTask"
         )
     kind = type(task).__name__
-    missing = [f"{key}()" for key in METHODS if not callable(getattr(task, key, None))]
-    missing += [key for key in ATTRIBUTES if not hasattr(task, key)]
+    missing = [f"{key}()" for key in _METHODS if not callable(getattr(task, key, None))]
+    missing += [key for key in _ATTRIBUTES if not hasattr(task, key)]
     if missing:
         raise ValueError(
             f"task {name!r}: {kind} has no {', '.join(missing)}; add what "
@@ -84,7 +85,7 @@ def check_task(name: str, task: Any, label_keys: Collection[str]) -> None:
             f"task {name!r}: {kind}.loss_weights is {task.loss_weights!r}; expected a dictionary "
             "from the key of each loss to its weight"
         )
-    known = {*label_keys, *_values(Groundtruth)}
+    known = {*label_keys, *values_of(Groundtruth)}
     unknown = [key for key in task.labels if key not in known]
     if unknown:
         raise ValueError(

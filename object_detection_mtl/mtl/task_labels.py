@@ -19,12 +19,12 @@ from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from object_detection_mtl.fields import Batch, Groundtruth, TfExample
+from object_detection_mtl.fields import Batch, Groundtruth, TfExample, values_of
 
 Tensors = dict[str, tf.Tensor]
 
 # Keys of every batch, which labels cannot have.
-RESERVED_KEYS = {value for name, value in vars(Batch).items() if not name.startswith("_")} | {
+RESERVED_KEYS = values_of(Batch) | {
     Groundtruth.boxes,
     Groundtruth.classes,
     Groundtruth.num_boxes,

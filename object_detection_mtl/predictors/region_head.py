@@ -24,18 +24,6 @@ def apply_stage2(stage2: keras.Model, inputs: tf.Tensor, training: bool | None) 
     return tf.cast(stage2(inputs, training=training), tf.float32)
 
 
-def recompute_for_gradients(
-    function: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor
-) -> tf.Tensor:
-    """Return function(inputs) and keep only the inputs until its gradients compute it again.
-
-    Args:
-        function: stage 2 with fixed options; it assigns no variables and draws no random numbers.
-        inputs: its only tensor that may have a gradient; variables in it have gradients, too.
-    """
-    return tf.recompute_grad(function)(inputs)
-
-
 class MainRegionHead(keras.layers.Layer):
     """The head of a second stage: the backbone's stage 2, then a predictor."""
 
@@ -87,12 +75,13 @@ class AuxiliaryRegionHead(keras.layers.Layer):
         """Return `stage2(inputs)`, in training computed again for its gradients if wanted.
 
         Args:
-            stage2: inputs -> features, without other tensors that have gradients.
+            stage2: inputs -> features, without other tensors that have gradients. It assigns no
+                variables and draws no random numbers.
             inputs: crops or the shared map.
             training: whether there will be gradients.
         """
         if self.recompute and training:
-            return recompute_for_gradients(stage2, inputs)
+            return tf.recompute_grad(stage2)(inputs)
         return stage2(inputs)
 
     def apply_own(self, inputs: tf.Tensor, *, training: bool) -> tf.Tensor:
