@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -150,6 +151,26 @@ def distribute(strategy: tf.distribute.Strategy, dataset_fn: DatasetFn) -> tf.da
         # thread of the kind that `fixed_parallelism` avoids.
         return numbers_only(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(numbers_only)
+
+
+def timed_next(iterator: Any) -> tuple[dict[str, Any], tf.Tensor]:
+    """Return the next batch of a step on every replica, and the seconds that it was waited for.
+
+    The batch cannot be read before the clock is: where one thread runs a whole step, the second
+    reading would otherwise come after the step.
+    """
+    start = tf.timestamp()
+    with tf.control_dependencies([start]):
+        batch = next(iterator)
+    with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+        waited = tf.timestamp() - start
+    with tf.control_dependencies([waited]):
+        return tf.nest.map_structure(_same, batch, expand_composites=True), waited
+
+
+def _same(tensor: tf.Tensor) -> tf.Tensor:
+    with tf.device(tensor.device):
+        return tf.identity(tensor)
 
 
 def _is_on_cpu(strategy: tf.distribute.Strategy) -> bool:

@@ -14,7 +14,12 @@ import tensorflow as tf
 from object_detection_mtl.data import graph_errors
 from object_detection_mtl.data.data_service import DispatcherWatch
 from object_detection_mtl.fields import Batch, Groundtruth
-from object_detection_mtl.training import example_accounting, failures, summary_names
+from object_detection_mtl.training import (
+    distribution,
+    example_accounting,
+    failures,
+    summary_names,
+)
 from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.nonfinite_steps import NonFiniteSteps
 from object_detection_mtl.training.training_step import (
@@ -245,11 +250,7 @@ class DetectionTrainer(orbit.StandardTrainer):
     def _distributed_step(
         self, iterator: Any, wants_images: tf.Tensor, measure: bool, stop: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
-        start = tf.timestamp()
-        with tf.control_dependencies([start]):
-            batch = next(iterator)
-        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            waited = tf.timestamp() - start
+        batch, waited = distribution.timed_next(iterator)
         # The number of skipped examples differs, and the step may be compiled for every shape.
         used = {key: value for key, value in batch.items() if key != Batch.skipped}
         scalars = self._strategy.run(

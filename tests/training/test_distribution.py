@@ -95,3 +95,19 @@ def test_a_worker_count_that_contradicts_tf_config_is_reported(monkeypatch, capl
     )
     assert distribution.make_strategy(num_workers=2) == "strategy"
     assert "TF_CONFIG lists 3 workers" in caplog.text
+
+
+def test_a_step_cannot_read_a_batch_before_its_waiting_time_is_known():
+    """One thread that runs a whole step would otherwise read the clock after it."""
+    iterator = iter(tf.data.Dataset.from_tensor_slices({"x": [3.0, 4.0], "y": [5, 6]}))
+    step = tf.function(distribution.timed_next).get_concrete_function(iterator)
+    (batch_of,) = [op for op in step.graph.get_operations() if op.type == "IteratorGetNext"]
+    for tensor in batch_of.outputs:
+        (reader,) = tensor.consumers()
+        (waited,) = reader.control_inputs
+        assert waited.type == "Sub"
+        assert batch_of in waited.inputs[0].op.control_inputs
+    for x, y in [(3.0, 5), (4.0, 6)]:
+        batch, waited = step(iterator)
+        assert (float(batch["x"]), int(batch["y"])) == (x, y)
+        assert 0.0 <= float(waited) < 60.0
