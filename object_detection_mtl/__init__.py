@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from object_detection_mtl.api.detector_export import export_detector
     from object_detection_mtl.api.detector_training import train_detector
     from object_detection_mtl.api.model_loading import load_detector
+    from object_detection_mtl.backbones.registry import register_backbone
     from object_detection_mtl.builders.mtl_builder import register_task
     from object_detection_mtl.training.training_callbacks import TrainingCallback
 
@@ -40,6 +41,7 @@ __all__ = [
     "export_detector",
     "load_config",
     "load_detector",
+    "register_backbone",
     "register_task",
     "train_detector",
 ]
@@ -54,6 +56,7 @@ _MODULES = {
     "export_detector": "api.detector_export",
     "load_config": "api.config_loading",
     "load_detector": "api.model_loading",
+    "register_backbone": "backbones.registry",
     "register_task": "builders.mtl_builder",
     "train_detector": "api.detector_training",
 }

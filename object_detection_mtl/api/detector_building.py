@@ -135,7 +135,7 @@ def _resolve_config(
     tasks: Collection[str],
     refine: bool,
 ) -> TrainEvalPipelineConfig:
-    if isinstance(config, str) and config in detector_templates.DETECTOR_TYPES:
+    if isinstance(config, str) and config in detector_templates.detector_types():
         if "num_classes" not in settings:
             raise ConfigError(
                 f"num_classes is missing; the type {config!r} needs it, or class_names"
@@ -145,7 +145,7 @@ def _resolve_config(
         raise ConfigError(
             f"tasks and refine are for a type of detector, and {config!r} is not one; a "
             "configuration enables tasks by itself, in model { mtl {} }. The types are "
-            f"{', '.join(detector_templates.DETECTOR_TYPES)}"
+            f"{', '.join(detector_templates.detector_types())}"
         )
     if isinstance(config, str | os.PathLike):
         return _load_any(config, settings)
@@ -162,7 +162,7 @@ def _load_any(name: str | os.PathLike[str], settings: Mapping[str, Any]) -> Trai
     try:
         return config_loading.load_config(name, **settings)
     except FileNotFoundError as error:
-        near = suggestion(os.fspath(name), detector_templates.DETECTOR_TYPES)
+        near = suggestion(os.fspath(name), detector_templates.detector_types())
         if "/" in os.fspath(name) or not near:
             raise
         raise FileNotFoundError(

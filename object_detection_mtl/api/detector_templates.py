@@ -6,30 +6,33 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from object_detection_mtl.api.config_loading import load_config
-from object_detection_mtl.backbones.registry import BACKBONES
+from object_detection_mtl.backbones.registry import BACKBONES, PACKAGE_TYPES
 from object_detection_mtl.config.errors import ConfigError, suggestion
 
 if TYPE_CHECKING:
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 _FASTER_RCNN, _RFCN = "faster_rcnn_", "rfcn_"
-# Type -> sample of Faster R-CNN or R-FCN, without "_mtl" and the dataset. A ResNet has that of
-# ResNet-101 (those of TF-Slim and Keras have one crop size), a network without a sample of its own
-# that of MobileNet v1.
-_SAMPLES = dict.fromkeys(BACKBONES, "faster_rcnn_mobilenet_v1") | {
+# Type with a sample of its own -> the sample of Faster R-CNN or R-FCN, without "_mtl" and the
+# dataset. A ResNet has that of ResNet-101 (those of TF-Slim and Keras have one crop size), other
+# networks have that of MobileNet v1.
+_SAMPLES = {
     "faster_rcnn_inception_v2": "faster_rcnn_inception_v2",
     "faster_rcnn_inception_resnet_v2": "faster_rcnn_inception_resnet_v2",
     "faster_rcnn_inception_resnet_v2_keras": "faster_rcnn_inception_resnet_v2",
     "rfcn_mobilenet_v1": "rfcn_mobilenet_v1",
 }
-_RESNETS = tuple(name for name in BACKBONES if name.startswith(f"{_FASTER_RCNN}resnet"))
+_RESNETS = tuple(name for name in PACKAGE_TYPES if name.startswith(f"{_FASTER_RCNN}resnet"))
 _SAMPLES |= dict.fromkeys(_RESNETS, "faster_rcnn_resnet101")
 _SAMPLES |= {name.replace(_FASTER_RCNN, _RFCN): "rfcn_resnet101" for name in _RESNETS}
 _DATASETS = {"rfcn_mobilenet_v1": "bccd"}
-
-DETECTOR_TYPES = tuple(sorted(_SAMPLES))
 # Field in `mtl {}` of a task -> its name here, where it has another.
 _NAMES = {"edgemask": "foreground"}
+
+
+def detector_types() -> tuple[str, ...]:
+    """Return the types of detectors, those of `register_backbone` included."""
+    return tuple(sorted({*BACKBONES, *_SAMPLES}))
 
 
 def make_config(
@@ -44,7 +47,7 @@ def make_config(
     """Return the configuration of a detector type, without data.
 
     Args:
-        detector_type: one of DETECTOR_TYPES.
+        detector_type: one of `detector_types()`.
         num_classes: number of classes, without background.
         tasks: auxiliary tasks: "window", "closeness", "foreground", or registered.
         refine: whether auxiliary predictions refine the class scores.
@@ -54,14 +57,15 @@ def make_config(
     Raises:
         ConfigError: the type or a task is unknown, or a value is wrong.
     """
-    if detector_type not in _SAMPLES:
-        hint = suggestion(detector_type, DETECTOR_TYPES)
+    types = detector_types()
+    if detector_type not in types:
+        hint = suggestion(detector_type, types)
         raise ConfigError(
             f"detector type {detector_type!r} is unknown{hint or '; expected one of '}"
-            f"{'' if hint else ', '.join(DETECTOR_TYPES)}"
+            f"{'' if hint else ', '.join(types)}"
         )
     switches = _task_switches(tasks, refine)
-    stem = _SAMPLES[detector_type]
+    stem = _SAMPLES.get(detector_type, "faster_rcnn_mobilenet_v1")
     sample = f"{stem}_mtl" if switches else stem
     feature_extractor = detector_type.replace(_RFCN, _FASTER_RCNN)
     overrides = [

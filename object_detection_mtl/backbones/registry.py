@@ -1,13 +1,15 @@
 """Registry of backbones: one entry per feature extractor type.
 
-A new backbone is a module with a function `build` (`backbone.BuildBackbone`) and an entry here.
-This module imports no TensorFlow: configs are checked against it.
+A new backbone of the package is a module with a function `build` (`backbone.BuildBackbone`) and an
+entry here. `register_backbone` adds a backbone of another program. This module imports no
+TensorFlow: configs are checked against it.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from object_detection_mtl.backbones.backbone import Backbone
 
 KERAS_SUFFIX = "_keras"
+# Strides that detectors can have, in pixels.
+STRIDES = (8, 16)
+# Arguments of every `build`.
+ARGUMENTS = (
+    "output_stride",
+    "regularizer",
+    "batch_norm_trainable",
+    "trainable",
+    "layer_options",
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class BackboneEntry:
     module: str
     scope: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    strides: tuple[int, ...] = (8, 16)
+    strides: tuple[int, ...] = STRIDES
     smallest_crop: int = 1
     fields: tuple[str, ...] = ()
     is_tf1: bool = True
@@ -118,6 +130,91 @@ BACKBONES: dict[str, BackboneEntry] = {
 }
 # Config fields that only some types have.
 TYPE_FIELDS = tuple(sorted({name for entry in BACKBONES.values() for name in entry.fields}))
+# The types of the package; `BACKBONES` may have further ones, of `register_backbone`.
+PACKAGE_TYPES = tuple(BACKBONES)
+
+
+@dataclass(frozen=True)
+class RegisteredBackbone(BackboneEntry):
+    """A feature extractor type of another program; its network has its own scope.
+
+    Attributes:
+        build_network: makes the network.
+    """
+
+    module: str = ""
+    scope: str = ""
+    is_tf1: bool = False
+    build_network: Callable[..., Any] | None = None
+
+    def build(self, **options: Any) -> Backbone:
+        """Return what the program builds, which `backbone_checks` checks."""
+        assert self.build_network is not None
+        return self.build_network(**options)
+
+
+def register_backbone(
+    name: str,
+    build: Callable[..., Backbone],
+    *,
+    strides: Collection[int] = (16,),
+    smallest_crop: int = 1,
+) -> None:
+    """Add a backbone that the package does not have, for this process.
+
+    `build_detector(name, ...)` or `feature_extractor { type: "name" }` of a config selects it.
+    Training, evaluation and export then treat it like the backbones of the package. Register it
+    again in each process that builds the detector from its config; an exported model needs no
+    registration. The guide "Add a backbone" has a complete one.
+
+    Args:
+        name: letters, digits and underscores. It replaces an earlier registration of this name.
+        build: takes the keyword arguments of `backbones.backbone.BuildBackbone` and returns a
+            `backbones.backbone.Backbone`.
+        strides: strides that stage 1 can have, of 8 and 16 pixels.
+        smallest_crop: the minimum height and width of a crop for stage 2, in cells.
+
+    Raises:
+        ValueError: the name is unusable or that of a type of the package; `build` is not a function
+            with these arguments; a stride or `smallest_crop` is out of range. The network itself is
+            checked when a detector is built.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("rfcn_"):
+        raise ValueError(
+            f"backbone name {name!r}; expected letters, digits and underscores, without the prefix "
+            "rfcn_ of R-FCN detectors"
+        )
+    if name in PACKAGE_TYPES:
+        raise ValueError(f"backbone name {name!r} is a type of the package; choose another name")
+    _check_arguments(name, build)
+    strides = tuple(strides) if isinstance(strides, Collection) else (strides,)
+    if not strides or not set(strides) <= set(STRIDES):
+        raise ValueError(
+            f"backbone {name!r}: strides is {strides}; expected (8,), (16,) or (8, 16)"
+        )
+    if not isinstance(smallest_crop, int) or smallest_crop < 1:
+        raise ValueError(
+            f"backbone {name!r}: smallest_crop is {smallest_crop!r}; expected 1 or more cells"
+        )
+    BACKBONES[name] = RegisteredBackbone(
+        strides=strides, smallest_crop=smallest_crop, build_network=build
+    )
+
+
+def _check_arguments(name: str, build: Any) -> None:
+    """Raise ValueError unless `build` can be called with `ARGUMENTS`."""
+    if not callable(build):
+        raise ValueError(
+            f"backbone {name!r}: build is {build!r}; expected a function that returns a "
+            "backbones.backbone.Backbone"
+        )
+    try:
+        inspect.signature(build).bind(**dict.fromkeys(ARGUMENTS))
+    except TypeError as error:
+        raise ValueError(
+            f"backbone {name!r}: build cannot be called with {', '.join(ARGUMENTS)} ({error}); "
+            "give it these keyword arguments, or **options, and no others without a default"
+        ) from error
 
 
 def entry_of_scope(scope: str) -> BackboneEntry | None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from object_detection_mtl.backbones.backbone import Backbone
-from object_detection_mtl.backbones.registry import BACKBONES
+from object_detection_mtl.backbones.backbone_checks import check_backbone
+from object_detection_mtl.backbones.registry import BACKBONES, RegisteredBackbone
 from object_detection_mtl.builders import hyperparams_builder
 from object_detection_mtl.protos import faster_rcnn_pb2
 
@@ -35,7 +36,8 @@ def build(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
     """Return the backbone of a feature extractor's `type`.
 
     Raises:
-        ValueError: the type is not in the registry, or does not support the options.
+        ValueError: the type is not in the registry, or does not support the options; a registered
+            backbone breaks the interface.
     """
     entry = BACKBONES.get(config.type)
     if entry is None:
@@ -44,7 +46,7 @@ def build(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
             f"supported: {', '.join(sorted(BACKBONES))}"
         )
     of_type = dict(TYPE_ARGUMENTS[name] for name in entry.fields)
-    return entry.build(
+    backbone = entry.build(
         output_stride=config.first_stage_features_stride,
         regularizer=_regularizer(config),
         batch_norm_trainable=config.batch_norm_trainable,
@@ -52,6 +54,11 @@ def build(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> Backbone:
         layer_options=_layer_options(config),
         **{argument: value_of(config) for argument, value_of in of_type.items()},
     )
+    if isinstance(entry, RegisteredBackbone):
+        check_backbone(
+            config.type, backbone, config.first_stage_features_stride, entry.smallest_crop
+        )
+    return backbone
 
 
 def _regularizer(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> dict[str, Any] | None:

@@ -17,6 +17,9 @@ from object_detection_mtl.checkpoints.checkpoint_files import VALUE_SUFFIX
 from object_detection_mtl.checkpoints.keras_order import KerasLayer, keras_layers
 
 Shapes = tuple[tuple[int, ...], ...]
+_KERAS_TYPES = tuple(
+    kind for kind in registry.PACKAGE_TYPES if kind.endswith(registry.KERAS_SUFFIX)
+)
 
 
 class StageKernels(NamedTuple):
@@ -56,10 +59,7 @@ def kernels_in_objects(shapes: Mapping[str, tuple[int, ...]], root: str) -> Shap
 
 def has_keras_form(scope: str) -> bool:
     """Return whether Keras and the OD API in TensorFlow 2 build the network of a scope."""
-    return any(
-        entry.scope == scope and kind.endswith(registry.KERAS_SUFFIX)
-        for kind, entry in registry.BACKBONES.items()
-    )
+    return any(registry.BACKBONES[kind].scope == scope for kind in _KERAS_TYPES)
 
 
 def name_of_stage1(kernels: Shapes) -> str:
@@ -73,14 +73,14 @@ def name_of_network(kernels: Shapes) -> str:
 
 
 def _name(kernels: Shapes, part: Any) -> str:
-    for kind, entry in registry.BACKBONES.items():
-        if kind.endswith(registry.KERAS_SUFFIX) and part(_registered(kind)) == kernels:
-            return entry.scope
+    for kind in _KERAS_TYPES:
+        if part(_kernels_of_type(kind)) == kernels:
+            return registry.BACKBONES[kind].scope
     return ""
 
 
 @functools.cache
-def _registered(kind: str) -> StageKernels:
+def _kernels_of_type(kind: str) -> StageKernels:
     """Return the kernels of a type of the registry, which is built for it."""
     backbone = registry.BACKBONES[kind].build(
         output_stride=16,

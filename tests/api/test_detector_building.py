@@ -6,7 +6,7 @@ import object_detection_mtl as odm
 from object_detection_mtl.api import detector_building, detector_templates
 
 
-@pytest.mark.parametrize("detector_type", detector_templates.DETECTOR_TYPES)
+@pytest.mark.parametrize("detector_type", detector_templates.detector_types())
 def test_every_type_has_a_config_with_and_without_tasks(detector_type):
     plain = detector_templates.make_config(detector_type, num_classes=3)
     extractor = plain.model.faster_rcnn.feature_extractor.type
@@ -30,7 +30,7 @@ def test_every_type_has_a_config_with_and_without_tasks(detector_type):
 def test_every_feature_extractor_has_a_type():
     from object_detection_mtl.backbones.registry import BACKBONES
 
-    assert set(BACKBONES) <= set(detector_templates.DETECTOR_TYPES)
+    assert set(BACKBONES) <= set(detector_templates.detector_types())
 
 
 @pytest.mark.parametrize(
