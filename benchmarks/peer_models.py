@@ -65,7 +65,7 @@ class Peer:
         return {"error": f"its process ended with exit code {self._process.wait()}"}
 
 
-# What TensorFlow or a model prints does not have the mark.
+# Marks the program's own output; TensorFlow and models print, too.
 _MARK = "peer: "
 
 

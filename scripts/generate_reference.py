@@ -165,7 +165,7 @@ def messages_by_page(schema: Schema) -> dict[str, list[str]]:
     pages = {}
     for page, (_, _, starts) in PAGES.items():
         queue = collections.deque(starts)
-        # What another page starts with is on that page.
+        # A message with a page of its own is linked, not repeated.
         elsewhere = {name for key, (_, _, names) in PAGES.items() if key != page for name in names}
         pages[page] = []
         while queue:

@@ -30,7 +30,7 @@ from pathlib import Path
 TIMES = os.environ.get("BLOCK_TIMES")  # File for the CPU time of each program.
 PACKAGE = "object_detection_mtl"
 OTHER_COMMANDS = ("saved_model_cli",)
-# What several programs import; each imports the rest itself.
+# Imports that several programs share; each imports the rest itself.
 PRELOADED = (
     f"{PACKAGE}.jobs",
     f"{PACKAGE}.training.training_loop",

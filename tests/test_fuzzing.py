@@ -65,7 +65,7 @@ SEEDS = {
 }
 
 
-# What readers of text and of numbers have stumbled over.
+# Inputs that break readers of text and numbers.
 TOKENS = (
     b"nan inf -inf 1e999 -1 0 9223372036854775808 0x10 1_000 null true {} [] [[]] <a> </a> &x; "
     b"&#0; \\ud800 \\u0000 \xff\xfe \xef\xbb\xbf \xe2\x80\xae \xed\xa0\x80 %s {0} ../ ~ \x1b[2J "

@@ -20,8 +20,8 @@ from object_detection_mtl.training import gradients, mixed_precision
 from object_detection_mtl.training.run_options import LoopOptions, RunOptions, TrainableModel
 from object_detection_mtl.training.training_step import StepOptions
 
-# What each restore_* field of the authors' dialect loads besides the feature extractors; those of
-# the auxiliary tasks are listed with the tasks.
+# Field of the authors' dialect -> scopes that it loads besides the feature extractors. Fields of
+# auxiliary tasks are in `mtl_builder.TASKS`.
 _RESTORE_SCOPES = {
     "restore_box_predictor": ("FirstStageBoxPredictor/", "SecondStageBoxPredictor/"),
     "restore_mtl_refine": ("MTLClassRefiner/",),

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-# What TensorFlow's reader raises for corrupt files; a truncated data file gives an IndexError.
+# Errors of TensorFlow's reader for corrupt files; IndexError is that of a truncated data file.
 READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
 PART_OF_CHECKPOINT = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 

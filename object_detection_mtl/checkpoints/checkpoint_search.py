@@ -28,7 +28,7 @@ from object_detection_mtl.checkpoints.checkpoint_files import (
 )
 
 STATE_FILE = "checkpoint"
-# What to do when the newest checkpoint is corrupt.
+# Choices for a corrupt newest checkpoint.
 FALLBACK = "fallback"
 FAIL = "fail"
 ON_DAMAGED = (FALLBACK, FAIL)

@@ -14,7 +14,7 @@ from typing import Any
 
 from object_detection_mtl.config.errors import printable
 
-# What progress bars write as a whole: line starts, and steps to the line above.
+# Control sequences of progress bars: line starts, and steps to the line above.
 _CURSOR = re.compile(r"(\x1b\[A|\r)+")
 
 

@@ -14,9 +14,14 @@ class ConfigError(ValueError):
 MAX_LENGTH = 200  # characters of a name in a message
 
 
-def shortened(name: str) -> str:
-    """Return a name for a message: names of megabytes are not printed whole."""
-    return name if len(name) <= MAX_LENGTH else f"{name[:MAX_LENGTH]}..."
+def shortened(text: str, length: int = MAX_LENGTH) -> str:
+    """Return a text for a message, at most `length` characters of it and dots for the rest."""
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def quoted(value: object) -> str:
+    """Return a value of a file for a message: texts in quotation marks, long ones shortened."""
+    return shortened(repr(value), 80)
 
 
 # Control characters, formatting that reorders other text, line separators, lone surrogates. Joiners

@@ -15,7 +15,12 @@ from typing import Any
 
 from object_detection_mtl.backbones.registry import BACKBONES, TYPE_FIELDS
 from object_detection_mtl.config import proto_messages
-from object_detection_mtl.protos import faster_rcnn_pb2, pipeline_pb2
+from object_detection_mtl.config.task_fields import (
+    NEEDED_FIELDS,
+    TASK_FIELDS,
+    TASKS_WITH_REGION_HEAD,
+)
+from object_detection_mtl.protos import faster_rcnn_pb2, model_pb2, pipeline_pb2
 
 _logger = logging.getLogger(__name__)
 
@@ -193,16 +198,12 @@ def _samples(config: faster_rcnn_pb2.FasterRcnn) -> bool:
     return not config.HasField("hard_example_miner")
 
 
-# Forms of an auxiliary task or of the refinement: the switch that they need, and the default.
-_AUXILIARY_FORMS: dict[str, tuple[str, Any]] = {
-    "edgemask_balance": ("edgemask", 0),
-    "edgemask_tanh": ("edgemask", True),
-    "edgemask_loss_grid": ("edgemask", 0),
-    "window_source": ("window", 0),
-    "refine_standardize_inputs": ("refine", False),
-    "refine_learning_rate_multiplier": ("refine", 1.0),
-    "refine_main_logits_dropout": ("refine", 0.0),
-}
+def _has_task(config: model_pb2.MTL) -> bool:
+    return any(getattr(config, name) for name in (*TASK_FIELDS, "registered_tasks"))
+
+
+def _may_have_region_head(config: model_pb2.MTL) -> bool:
+    return any(getattr(config, name) for name in (*TASKS_WITH_REGION_HEAD, "registered_tasks"))
 
 
 def _has_field(name: str) -> Callable[[faster_rcnn_pb2.FasterRcnnFeatureExtractor], bool]:
@@ -239,9 +240,9 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
         f"MTL.{name}": (
             operator.attrgetter(switch),
             f"applies with {switch}: true only",
-            (default,),
+            (model_pb2.MTL.DESCRIPTOR.fields_by_name[name].default_value,),
         )
-        for name, (switch, default) in _AUXILIARY_FORMS.items()
+        for name, switch in NEEDED_FIELDS.items()
     },
     **{
         f"EvalConfig.recall_{side}_bound": (
@@ -252,18 +253,12 @@ CONDITIONALLY_IGNORED: dict[str, tuple[Callable[[Any], bool], str, tuple[Any, ..
         for side, default in (("lower", 0.0), ("upper", 1.0))
     },
     "MTL.recompute_stage2": (
-        lambda owner: owner.window or owner.closeness or len(owner.registered_tasks) > 0,
-        "applies with window or closeness only",
+        _may_have_region_head,
+        f"applies with {' or '.join(TASKS_WITH_REGION_HEAD)} only",
         (False,),
     ),
     "MTL.loss_balance": (
-        lambda owner: (
-            owner.window
-            or owner.closeness
-            or owner.edgemask
-            or owner.refine
-            or len(owner.registered_tasks) > 0
-        ),
+        lambda owner: _has_task(owner) or owner.refine,
         "applies with an auxiliary task only",
         (0,),
     ),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from object_detection_mtl.config.errors import ConfigError, listing, suggestion
+from object_detection_mtl.config.errors import ConfigError, listing, shortened, suggestion
 from object_detection_mtl.protos import pipeline_pb2
 
 _logger = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def parse_text(text: str, message: Message, source: str) -> None:
         line = lines[number - 1] if 0 < number <= len(lines) else ""
         explained = _explain(str(error), line, message.DESCRIPTOR)
         where = f"{source}, line {number}" if number else source
-        shown = line.strip()[:_QUOTED] + ("..." if len(line.strip()) > _QUOTED else "")
+        shown = shortened(line.strip(), _QUOTED)
         quoted = f"\n    {shown}" if shown else ""
         raise ConfigError(f"{where}: {explained}{quoted}") from None
     if repeated is not None:

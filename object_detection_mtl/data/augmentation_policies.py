@@ -38,7 +38,7 @@ Warp = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 MAX_LEVEL = 10
 GRAY = 128  # of uncovered pixels
-# What the highest level means, in pixels or, of an angle, degrees.
+# Values of the highest level, in pixels; of an angle, in degrees.
 _TRANSLATION, _TRANSLATION_IN_BOX, _ROTATION, _SHEAR = 250.0, 120.0, 30.0, 0.3
 _CUTOUT, _CUTOUT_IN_BOX, _CUTOUT_FRACTION = 100, 50, 0.75
 # Boxes are often close to each other: an operation inside of boxes is drawn less often.

@@ -10,7 +10,7 @@ import tensorflow as tf
 # Bad data and bad numbers; other errors of TensorFlow are for developers.
 EXPLAINED = (tf.errors.InvalidArgumentError, tf.errors.DataLossError)
 
-# Where the message proper ends: names of nodes, of functions, of the operation that was run.
+# End of the message itself; names of nodes, functions and operations follow.
 _END = re.compile(r"\n?\s*\[\[|\[Op:|\nOriginal stack trace")
 # Lines before it that name the source line of the failing node.
 _ORIGIN = re.compile(

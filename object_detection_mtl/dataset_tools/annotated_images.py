@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from object_detection_mtl.config.errors import shortened
+
 
 class DataError(ValueError):
     """A dataset is invalid; the message names the file."""
@@ -70,7 +72,7 @@ class AnnotatedImage:
 
 def list_names(names: Sequence[str], limit: int = 8) -> str:
     """Return the first names, separated by commas, and the number of the others."""
-    shown = ", ".join(name if len(name) <= 200 else f"{name[:200]}..." for name in names[:limit])
+    shown = ", ".join(map(shortened, names[:limit]))
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from object_detection_mtl.config.errors import quoted
 from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.dataset_tools.annotated_images import (
     DataError,
@@ -40,7 +41,6 @@ from object_detection_mtl.dataset_tools.coco_values import (
     named,
     number,
     require_object,
-    shortened,
 )
 from object_detection_mtl.dataset_tools.entry_notes import EntryNotes
 
@@ -164,8 +164,8 @@ def _refuse_strays(
             raise CocoError(f"{path}: {notes.describe(_NO_IMAGE)}; no other has annotations")
         raise CocoError(
             f"{path}: all {num_strays} annotations belong to images that the file does not list, "
-            f"such as image_id {shortened(next(iter(strays)))}; its images have ids such as "
-            f"{shortened(images[0].id)}. Give the annotations of these images"
+            f"such as image_id {quoted(next(iter(strays)))}; its images have ids such as "
+            f"{quoted(images[0].id)}. Give the annotations of these images"
         )
 
 
@@ -223,7 +223,7 @@ def _categories(items: list, annotations: list, path: Path, notes: EntryNotes) -
         name, key = field(item, "name"), key_of(field(item, "id"))
         if not isinstance(name, str) or not name.strip() or key is None or not is_text(name):
             raise CocoError(
-                f"{path}: categories[{position}] is {shortened(item)}, expected a name and an id "
+                f"{path}: categories[{position}] is {quoted(item)}, expected a name and an id "
                 "that is an integer or a text. Correct it"
             )
         ids.append((key, name.strip()))
@@ -237,9 +237,9 @@ def _categories(items: list, annotations: list, path: Path, notes: EntryNotes) -
     for key, name in ids:
         is_parent = bool(parents.get(name, set()) - {name})
         if annotations and key not in used and is_parent:
-            notes.add("categories dropped, parent of others without annotations", shortened(name))
+            notes.add("categories dropped, parent of others without annotations", quoted(name))
         elif annotations and key not in used and counts[name] > 1:
-            notes.add("categories dropped, unused, with the name of another", shortened(name))
+            notes.add("categories dropped, unused, with the name of another", quoted(name))
         else:
             kept.append((key, name))
     _refuse_duplicates([name for _, name in kept], "categories", "name", path)
@@ -262,23 +262,21 @@ def _object(item: Any, names: dict[str, str], notes: EntryNotes, place: str) -> 
         return None
     sides = [number(value) for value in box] if isinstance(box, list) else []
     if len(sides) != 4 or None in sides:
-        raise InvalidValueError(
-            f"bbox is {shortened(box)}, expected four numbers x, y, width, height"
-        )
+        raise InvalidValueError(f"bbox is {quoted(box)}, expected four numbers x, y, width, height")
     category = names.get(key_of(item.get("category_id")) or "")
     if category is None:
         raise InvalidValueError(
-            f"category_id is {shortened(item.get('category_id'))}, which is not the id of a "
+            f"category_id is {quoted(item.get('category_id'))}, which is not the id of a "
             f"category ({list_names(list(names))})"
         )
     is_crowd = flag(item.get("iscrowd"))
     if is_crowd is None:
-        notes.add(_NO_CROWD, f"{place}: {shortened(item['iscrowd'])}")
+        notes.add(_NO_CROWD, f"{place}: {quoted(item['iscrowd'])}")
     x, y, width, height = (float(side or 0.0) for side in sides)
     area = number(item.get("area"))
     if area is None or area < 0:
         if "area" in item:
-            notes.add(_NO_AREA, f"{place}: {shortened(item['area'])}")
+            notes.add(_NO_AREA, f"{place}: {quoted(item['area'])}")
         area = max(width, 0.0) * max(height, 0.0)
     return CocoObject(category, x, y, width, height, area, bool(is_crowd))
 
@@ -287,16 +285,14 @@ def _image(item: Any, notes: EntryNotes, place: str) -> CocoImage:
     found_id = id_of(item, "id")
     file_name = item.get("file_name")
     if not isinstance(file_name, str) or not file_name.strip() or not is_text(file_name):
-        raise InvalidValueError(
-            f"file_name is {shortened(file_name)}, expected the name of an image"
-        )
+        raise InvalidValueError(f"file_name is {quoted(file_name)}, expected the name of an image")
     given = [item.get(key) for key in ("height", "width")]
     sides = [number(side) for side in given]
     if any(
         stated is not None and (side is None or side < 0)
         for side, stated in zip(sides, given, strict=True)
     ):
-        notes.add(_NO_SIZE, f"{place}: {shortened(given)}")
+        notes.add(_NO_SIZE, f"{place}: {quoted(given)}")
         sides = [None, None]
     height, width = (int(side) if side and side >= 1 else None for side in sides)
     return CocoImage(found_id, file_name.strip(), height, width, ())
@@ -364,7 +360,7 @@ def find_images(image_dir: Path, file: CocoFile) -> list[Path | None]:
             path = on_disk.get(text_encodings.composed(name.replace("\\", "/")))
         if path is not None and owners.setdefault(path, name) != name:
             raise CocoError(
-                f"{file.path}: the entries {shortened(owners[path])} and {shortened(name)} of "
+                f"{file.path}: the entries {quoted(owners[path])} and {quoted(name)} of "
                 f"images both name the file {path}; expected one entry for each image"
             )
         found.append(path)

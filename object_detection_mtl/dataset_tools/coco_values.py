@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from object_detection_mtl.config.errors import quoted
+
 _LARGEST = 2.0**53
 _NO, _YES = ("", "0", "false", "no"), ("1", "true", "yes")
 
@@ -23,7 +25,7 @@ def field(item: Any, key: str) -> Any:
 def require_object(item: Any) -> dict[str, Any]:
     """Return an object, or raise a InvalidValueError."""
     if not isinstance(item, dict):
-        raise InvalidValueError(f"it is {shortened(item)}, expected an object")
+        raise InvalidValueError(f"it is {quoted(item)}, expected an object")
     return item
 
 
@@ -34,7 +36,7 @@ def id_of(item: Any, key: str) -> int | str:
         return value
     number = integer(value)
     if number is None:
-        raise InvalidValueError(f"{key} is {shortened(value)}, expected an integer or a text")
+        raise InvalidValueError(f"{key} is {quoted(value)}, expected an integer or a text")
     return number
 
 
@@ -90,10 +92,4 @@ def flag(value: Any) -> bool | None:
 
 def named(item: Any) -> str:
     """Return the id of an entry for a message."""
-    return f" (id {shortened(item['id'])})" if isinstance(item, dict) and "id" in item else ""
-
-
-def shortened(value: Any) -> str:
-    """Return a value for a message."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
+    return f" (id {quoted(item['id'])})" if isinstance(item, dict) and "id" in item else ""

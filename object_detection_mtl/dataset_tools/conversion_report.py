@@ -7,6 +7,7 @@ import dataclasses
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from object_detection_mtl.config.errors import quoted, shortened
 from object_detection_mtl.dataset_tools.annotated_images import list_names
 
 # Issues, in the words of the report.
@@ -76,12 +77,12 @@ class ConversionReport:
         """Return lines on the classes: numbers of objects, and names that are nearly equal."""
         if not self.classes:
             return ["no image has a usable object: the record cannot train a detector"]
-        counts = [f"{shortened(name)} {self.classes[name]}" for name in sorted(self.classes)]
+        counts = [f"{shortened(name, 80)} {self.classes[name]}" for name in sorted(self.classes)]
         lines = [f"objects of each class: {list_names(counts, 100)}"]
         for names in similar_names(self.classes):
             lines.append(
                 "classes whose names differ only by case, spaces or invisible characters: "
-                + ", ".join(shortened(repr(name)) for name in names)
+                + ", ".join(quoted(name) for name in names)
             )
         return lines
 
@@ -98,11 +99,6 @@ def similar_names(names: Iterable[str]) -> list[list[str]]:
         )
         groups.setdefault("".join(visible), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def shortened(name: str, length: int = 80) -> str:
-    """Return a name for a message: names of megabytes are not printed whole."""
-    return name if len(name) <= length else f"{name[:length]}..."
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 # Of an evaluation.
 OUTPUT = "evaluation.json"
 GROUNDTRUTH = "groundtruth.npz"
-# Where detections come from: a model with refinement is evaluated in all three ways.
+# Sources of detections: a model with refinement is evaluated with all three.
 AS_TRAINED, MAIN_LOGITS, REFITTED = "as trained", "main logits", "refitted"
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from object_detection_mtl.config.task_fields import TASK_FIELDS
 from object_detection_mtl.experiments.dataset_splits import TRAIN, Dataset
 
 BASELINE = "baseline"
-TASKS = ("window", "closeness", "edgemask", "refine")
+# Fields of `mtl {}` that a variant sets.
+TASKS = (*TASK_FIELDS, "refine")
 # Name -> the tasks that are on.
 VARIANTS: dict[str, tuple[str, ...]] = {
     BASELINE: (),
@@ -19,7 +21,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "closeness": ("closeness",),
     "foreground": ("edgemask",),
     "all": ("window", "closeness", "edgemask"),
-    "all+refine": TASKS,
+    "all+refine": ("window", "closeness", "edgemask", "refine"),
     # Ingredients of the refinement: none, each task alone, all but one.
     "refine": ("refine",),
     "window+refine": ("window", "refine"),

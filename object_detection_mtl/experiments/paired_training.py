@@ -24,7 +24,7 @@ from object_detection_mtl.experiments.run_processes import COSTS, RunProcesses, 
 CHECKPOINT_EVERY_N = 500
 _RUN = "run.json"
 _TRAIN, _EVALUATE = "training", "evaluation"
-# What model_main_tf2 says when a loss or the gradient is no number.
+# Part of model_main_tf2's message about a loss or gradient that is NaN or infinite.
 _DIVERGED = "became NaN or infinite"
 
 

@@ -18,7 +18,7 @@ import psutil
 from object_detection_mtl.experiments import experiment_files, machine_description
 
 COSTS, _LOG = "costs.json", "log.txt"
-# How often the cost of a running process is recorded: so much is lost if this process is killed.
+# Interval at which the cost of a running process is recorded; a kill loses at most one interval.
 RECORD_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from object_detection_mtl.ops import boxes as box_ops
 
-# Where a box that ends at the border ends on the map. The RoI crop reads zeros beyond the map, and
+# Coordinate on the map of a box's end at the border. The RoI crop reads zeros beyond the map, and
 # its own rounding puts the last samples of some of the boxes that end at the border there: a whole
 # row or column of such a crop would be lost, or not, by chance. Sample positions are rounded six
 # times at most, so they overshoot by less than 6 * 2^-24 = 3.6e-7 of the map's side.

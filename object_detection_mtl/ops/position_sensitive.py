@@ -160,7 +160,7 @@ def _sparse_matrix(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
     box, row_bin, row = tf.unstack(row_places, axis=1)
     _, column_bin, column = tf.unstack(column_places, axis=1)
-    # What a row and a column add to an entry's place, (box, row of the map and bin).
+    # Summands of an entry's place (box, row of the map and bin): of its row and of its column.
     row += tf.math.floordiv(box, tf.maximum(number, 1)) * height
     of_row = tf.stack([box, row * (width * bins) + row_bin * column_bins], axis=1)
     of_column = tf.stack([tf.zeros_like(column), column * bins + column_bin], axis=1)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from markupsafe import Markup, escape
 
+from object_detection_mtl.config.errors import shortened
 from object_detection_mtl.evaluation.error_analysis import KINDS
 from object_detection_mtl.reporting import score_curves
 from object_detection_mtl.reporting.breakdowns import BreakdownRow
@@ -37,6 +38,7 @@ from object_detection_mtl.reporting.score_curves import ScoreCalibration
 _INK = "#010203"
 # Okabe and Ito's colors: distinguishable with color blindness, visible on black and white.
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_NAME_LENGTH = 20  # characters of a name in a legend
 _MAX_NAMED_CURVES = 6
 _MAX_CURVES = 40
 MAX_MATRIX_CLASSES = 24
@@ -168,7 +170,9 @@ def detectors_chart(curves: Mapping[str, np.ndarray], title: str, x: str, y: str
     axes = _new_axes(_THIRD)
     for number, (name, values) in enumerate(curves.items()):
         color, style = (COLORS[(number - 1) % len(COLORS)], "-") if number else (_INK, "--")
-        axes.plot(SCORE_GRID, values, color=color, linestyle=style, label=shortened(name))
+        axes.plot(
+            SCORE_GRID, values, color=color, linestyle=style, label=shortened(name, _NAME_LENGTH)
+        )
     _unit_axes(axes, title, x, y)
     _legend_below(axes)
     return _svg(axes, f"{title}, a line for each detector")
@@ -181,7 +185,7 @@ def _mean_line(axes: Any, values: np.ndarray) -> None:
 def _class_line(axes: Any, x: np.ndarray, y: np.ndarray, number: int, name: str) -> None:
     style: dict = {"color": _INK, "alpha": 0.25, "linewidth": 0.7}
     if number < _MAX_NAMED_CURVES:
-        style = {"color": COLORS[number], "linewidth": 1.3, "label": shortened(name)}
+        style = {"color": COLORS[number], "linewidth": 1.3, "label": shortened(name, _NAME_LENGTH)}
     axes.plot(x, y, **style)
 
 
@@ -192,11 +196,6 @@ def _legend_below(axes: Any, columns: int = 2) -> None:
         width, height = axes.figure.get_size_inches()
         axes.figure.set_size_inches(width, height + 0.2 * -(-count // columns))
         axes.figure.legend(loc="outside lower center", ncols=columns)
-
-
-def shortened(name: str, length: int = 22) -> str:
-    """Return a name that fits into a chart."""
-    return name if len(name) <= length else f"{name[: length - 1]}\u2026"
 
 
 @_styled
@@ -389,7 +388,7 @@ def differences_chart(difference: Difference, names: Mapping[int, str]) -> Marku
         axes.plot([interval.low, interval.high], [place, place], color=color, linewidth=2)
         axes.plot([interval.difference], [place], color=color, marker="o", markersize=5)
     axes.axvline(0, color=_INK, linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [shortened(name) for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [shortened(name, _NAME_LENGTH) for name, _ in rows])
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference of AP", title=difference.name)
     axes.grid(axis="x", alpha=0.25)
     return _svg(axes, f"Difference of AP of {difference.name} for every class, with intervals")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from object_detection_mtl.config import label_map
-from object_detection_mtl.config.errors import counted, listing
+from object_detection_mtl.config.errors import counted, listing, quoted
 from object_detection_mtl.dataset_tools import text_encodings
 from object_detection_mtl.fields import TfExample
 from object_detection_mtl.reporting import groundtruth_files, record_examples
@@ -145,12 +145,12 @@ def _class_finder(
     def class_of(item: dict[str, Any], key: str, where: str) -> int:
         value = item[key]
         if not _is_finite(value) or int(value) != value:
-            raise ValueError(f"{where}: {key} is {_shortened(value)}, expected an integer")
+            raise ValueError(f"{where}: {key} is {quoted(value)}, expected an integer")
         found = numbers.get(int(value), _UNKNOWN_CLASS)
         if found == _UNKNOWN_CLASS and not skip_unknown:
             known = listing([f"{number} {names[i]}" for number, i in numbers.items()], 6)
             raise ValueError(
-                f"{where}: {key} {_shortened(value)} is not a class of the ground truth ({known}). "
+                f"{where}: {key} {quoted(value)} is not a class of the ground truth ({known}). "
                 "Give the label map of the detections, --label_map_path; --skip_unknown skips "
                 "these detections"
             )
@@ -167,19 +167,17 @@ def _coco_row(
 ) -> tuple[str, tuple]:
     """Return image name and (box, score, class, main class or None, main score)."""
     if not isinstance(item, dict):
-        raise ValueError(f"{where} is {_shortened(item)}, expected an object")
+        raise ValueError(f"{where} is {quoted(item)}, expected an object")
     missing = [k for k in ("image_id", "category_id", "bbox", "score") if k not in item]
     if missing:
         raise ValueError(f"{where} has no {missing[0]!r}; its keys are {listing(item)}")
     box = item["bbox"]
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
-        raise ValueError(f"{where}: bbox is {_shortened(box)}, expected x, y, width, height")
+        raise ValueError(f"{where}: bbox is {quoted(box)}, expected x, y, width, height")
     has_main = item.get("main_category_id") is not None
     for key in ("score", "main_score") if has_main else ("score",):
         if not _is_finite(item.get(key)):
-            raise ValueError(
-                f"{where}: {key} is {_shortened(item.get(key))}, expected a finite number"
-            )
+            raise ValueError(f"{where}: {key} is {quoted(item.get(key))}, expected a finite number")
     x, y, width, height = box
     return _image_name(item, owners), (
         (y, x, y + height, x + width),
@@ -213,11 +211,6 @@ def _is_finite(value: Any) -> bool:
     """Return whether a value of JSON is a number that a float can hold."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) <= sys.float_info.max
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _objects(rows: list[tuple]) -> DetectedObjects:
@@ -284,7 +277,7 @@ def _voc_line(line: str, where: str) -> tuple[str, float, tuple]:
         score, xmin, ymin, xmax, ymax = map(float, parts[1:])
     except ValueError:
         raise ValueError(
-            f"{where} is {_shortened(line)}, expected image id, score, xmin, ymin, xmax, ymax"
+            f"{where} is {quoted(line)}, expected image id, score, xmin, ymin, xmax, ymax"
         ) from None
     if not math.isfinite(score):
         raise ValueError(f"{where}: the score is {score}, expected a finite number")

@@ -24,7 +24,7 @@ MAIN_LOSSES = frozenset(
 SUM = "SUM"
 # The sum, scaled on shared variables to the norm of the main gradient.
 NORM_OF_MAIN = "NORM_OF_MAIN"
-# Where the two conflict, the component of the auxiliary gradient along the main one is removed, as
+# If the two conflict, the component of the auxiliary gradient along the main one is removed, as
 # in PCGrad (Yu et al. 2020), with all auxiliary losses as one task and the main losses unchanged.
 PROJECT = "PROJECT"
 FORMS = (SUM, NORM_OF_MAIN, PROJECT)

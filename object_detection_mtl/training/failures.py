@@ -11,7 +11,7 @@ from object_detection_mtl.checkpoints import checkpoint_search
 
 # Exit code of a worker whose cluster is incomplete; sysexits.h has it for temporary failures.
 LOST_WORKER_EXIT_CODE = 75
-# What TensorFlow raises when a worker of the cluster ended, restarted or cannot be reached.
+# TensorFlow's errors after a worker of the cluster ended, restarted or became unreachable.
 _CLUSTER_ERRORS = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,

@@ -20,7 +20,7 @@ from object_detection_mtl.ops.logistic_regression import LinearLogits
 L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 NUM_FOLDS = 3
 HELD_OUT_FOLDS = 5
-# What detects.
+# Scores that a fit compares.
 MAIN_LOGITS, AS_TRAINED, REFITTED = "main logits", "as trained", "refitted"
 _SMALLEST_DEVIATION = 1e-6
 

@@ -15,10 +15,10 @@ from object_detection_mtl import output_lock
 from object_detection_mtl.checkpoints import checkpoint_files, checkpoint_search
 from object_detection_mtl.checkpoints.checkpoint_search import NewestCheckpoint
 
-# Where checkpoints that cannot be read are kept.
+# Subdirectory for unreadable checkpoints.
 DAMAGED = "damaged_checkpoints"
 LOCK = ".training.lock"
-# What TensorFlow names while it saves: data of a checkpoint, its state file, its index.
+# TensorFlow's temporary names of a checkpoint's data, of the state file and of an index.
 _LEFTOVERS = re.compile(r".+-\d+_temp$|checkpoint\.tmp[0-9a-f]+$|.+\.tempstate\d+$")
 _DATA = re.compile(r"(?P<name>.+-\d+)\.data-\d{5}-of-\d{5}$")
 

@@ -15,7 +15,7 @@ TOTAL = "Loss/total_loss"
 REGULARIZATION = "Loss/regularization_loss"
 GRADIENT_NORM = "gradient_norm"
 LEARNING_RATE = "learning_rate"
-# Whether a step was not applied: a term or the gradient was not finite.
+# 1 for a step that was not applied, because a loss or the gradient was not finite.
 NONFINITE = "nonfinite"
 SKIPPED_STEPS = "skipped_nonfinite_steps"
 SKIPPED_EXAMPLES = "skipped_corrupt_examples"

@@ -67,7 +67,7 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     assert refined["by_number_of_classes"]["2"]["images"] == 3
     assert all(cost["cpu_seconds"] > 0 and cost["exit_code"] == 0 for cost in content["costs"])
 
-    # What is stored of the detections gives the metric of the evaluation.
+    # The stored detections give the metric of the evaluation.
     for result in run_results.load_results(directory):
         matches = paired_bootstrap.load_matches(result.detections, result.groundtruth)
         stored = paired_bootstrap.mean_ap(matches, np.ones((1, 3)))[0]

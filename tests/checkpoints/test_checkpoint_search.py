@@ -133,7 +133,7 @@ def zero(content):
     return bytes(len(content))
 
 
-# What may happen to the newest checkpoint, `prefix`.
+# Damage to the newest checkpoint, `prefix`.
 DAMAGE = {
     "data truncated": lambda prefix: change(prefix + DATA, truncate),
     "data with a flipped bit": lambda prefix: change(prefix + DATA, flip_bit),
@@ -146,7 +146,7 @@ DAMAGE = {
     "index missing": lambda prefix: os.remove(prefix + ".index"),
     "all files missing": lambda prefix: [path.unlink() for path in glob(prefix)],
 }
-# What may happen to the state file of a directory.
+# Damage to the state file of a directory.
 STATE_DAMAGE = {
     "empty": lambda path: path.write_bytes(b""),
     "missing": lambda path: path.unlink(),

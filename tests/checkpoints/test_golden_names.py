@@ -40,7 +40,7 @@ def test_a_whole_model(tmp_path, model, sample):
     report = restore(detector, path, checkpoint_type="full")
     assert not report.missing
     assert not report.mismatched
-    # What nothing reads there: the last block of the first stage's ResNet.
+    # No detector reads these: the last block of the first stage's ResNet.
     unread = "FirstStageFeatureExtractor/resnet_v1_101/block4/"
     assert all(name.startswith(unread) for name in report.unused), report.unused
     for name, variable in tf1_detection.name_map(detector).items():

@@ -130,6 +130,6 @@ def test_it_classifies_photographs():
     # The second stage has one batch norm where the classifier has two, and still comes close.
     second_stage = classify(inputs, detector.second_stage.head.stage2)
     assert hits(second_stage, names, best=5) > 0.6
-    # What a mistake would do: images in 0..255.
+    # Images in 0..255 are recognized worse.
     wrong = classify((inputs + 1.0) * 127.5, own_layers)
     assert hits(wrong, names, best=5) < 0.2

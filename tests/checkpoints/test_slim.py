@@ -89,7 +89,7 @@ def test_real_second_stage_is_close_to_the_classifiers_own():
         x = tf.nn.batch_normalization(x, mean, variance, beta, gamma, slim.EPSILON)
         return tf.nn.relu6(x)
 
-    # What the classifier's layer before leaves: ReLU6 of a batch norm with known statistics.
+    # Outputs of the layer before: ReLU6 of a batch norm with known statistics.
     rng = np.random.RandomState(0)
     beta, gamma = (read(f"Conv2d_11_pointwise/BatchNorm/{s}") for s in ("beta", "gamma"))
     features = np.clip(rng.standard_normal((2, 14, 14, 512)) * gamma + beta, 0, 6)

@@ -70,7 +70,7 @@ def assert_loaded(detector, expected, before, loaded):
 
 
 FEATURES = ("FirstStageFeatureExtractor/", "SecondStageFeatureExtractor/")
-# What a training leaves in the file beside the weights.
+# Values of a training beside the weights.
 OF_TRAINING = {
     "global_step": np.array(5),
     "FirstStageBoxPredictor/Conv/weights/Momentum": np.zeros(2, np.float32),

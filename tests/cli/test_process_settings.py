@@ -34,7 +34,7 @@ from object_detection_mtl.cli import process_settings
 done = process_settings.use_onednn()
 print(done, os.environ.get(process_settings.ONEDNN_SETTING), "tensorflow" in sys.modules)
 """
-# What TensorFlow itself reports, and a convolution that runs.
+# TensorFlow's own report, and a convolution that runs.
 REPORT_KERNELS = """
 from tensorflow.python.framework import test_util
 import tensorflow as tf

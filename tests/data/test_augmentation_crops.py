@@ -72,7 +72,7 @@ def test_a_crop_keeps_its_promises():
         top, left, height, width = crop_of(result)
         assert 0.19 <= height * width / (HEIGHT * WIDTH) <= 0.61
         assert 0.48 <= width / height <= 2.05
-        # What each object has inside decides whether it stays.
+        # An object stays if enough of its area is inside.
         boxes = BOXES * np.tile(SIDES, 2)
         low = np.maximum(boxes[:, :2], [top, left])
         high = np.minimum(boxes[:, 2:], [top + height, left + width])

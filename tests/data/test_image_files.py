@@ -156,7 +156,7 @@ def test_images_up_to_the_limit_are_read_without_warning(tmp_path, recwarn):
         read_encoded(tmp_path, huge_png(30000, 9000))
 
 
-# What the stored pixels have to undergo to be upright, by EXIF orientation.
+# EXIF orientation -> operation that turns the stored pixels upright.
 TO_UPRIGHT = {
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],

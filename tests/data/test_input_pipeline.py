@@ -233,7 +233,7 @@ def test_a_strategy_may_distribute_it(five, run):
     assert flat([next(iter(distributed))]) == run[:2]
 
 
-# What goes wrong ----------------------------------------------------------------------------
+# Errors ----------------------------------------------------------------------------
 
 
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path):

@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).parent
 SAMPLES = GOLDEN.parents[1] / "samples" / "configs"
 SEED = tf.constant([0, 0])
 
-# How the goldens were made: few proposals, and samples so large that nothing is random.
+# Settings of the goldens: few proposals, and samples so large that nothing is random.
 OVERRIDES = (
     "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.min_dimension=160",
     "model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer.max_dimension=224",

@@ -384,7 +384,7 @@ class TrainingTests:
         )
 
 
-# What the large models train without tasks, they also train with tasks.
+# With tasks the large models train the same parts as without.
 @pytest.mark.golden
 @of_models(
     in_tier(MOBILENET, pytest.mark.slow),

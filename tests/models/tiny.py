@@ -28,7 +28,7 @@ OVERRIDES = (
 
 # For tests of what is there, whatever its numbers: a quarter of the channels.
 FEW_CHANNELS = "model.faster_rcnn.feature_extractor.depth_multiplier=0.25"
-# What makes it an R-FCN.
+# Overrides for R-FCN.
 RFCN = tuple(
     f"model.faster_rcnn.second_stage_box_predictor.rfcn_box_predictor.{setting}"
     for setting in ("depth=8", "crop_height=6", "crop_width=6")

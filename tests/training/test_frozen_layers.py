@@ -73,7 +73,7 @@ def test_a_frozen_first_stage_has_no_gradients_and_no_gradient_of_crops(few_unit
     operations = operations_of(detector, "", batch)
     names = layers_with_gradients(operations)
     inside = [name for name in names if "stage1" in name]
-    # What the first trained layers read: the shared features.
+    # Only the shared features, which the first trained layers read.
     assert {name.split("/")[1].split(".")[-1].split("_")[0] for name in inside} == {"activation"}
     assert "SparseTensorDenseMatMul" not in {operation.type for operation in operations}
     assert any("block4" in name for name in names)
