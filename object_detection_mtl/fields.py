@@ -70,7 +70,7 @@ class Predictions:
     class_predictions = "class_predictions_with_background"  # [B, P, K+1] logits
     # Of the auxiliary tasks and the refinement; W windows, R refined proposals (at most P).
     windows = "window_class_predictions"  # [B, W, K+1] logits, if windows are given
-    expanded_windows = "expand_window_class_predictions"  # [B, R, 5, K+1] logits
+    expanded_windows = "expand_window_class_predictions"  # [B, R, E, K+1] logits
     closeness = "closeness_predictions"  # [B, P, K+1] logits
     edgemask = "edgemask_predictions"  # [B, fh, fw, 2] logits
     refined_classes = "mtl_refined_class_predictions_with_background"  # [B, P, K+1] logits

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -21,13 +23,16 @@ from object_detection_mtl.checkpoints import (
     loading,
     native,
 )
+from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.data import record_files
 from object_detection_mtl.evaluation.refiner_inputs import RefinerInputs, collect_refiner_inputs
+from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.training import refiner_fit
 from object_detection_mtl.training.refiner_fit import ClassFit, FitOptions, RefinerFit
 
 REPORT = "refit.json"
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,9 @@ def refit_refiner(
     given one, and `refit.json`. If the fit does not help on the images held out, the checkpoint
     keeps its weights.
 
-    A run without refinement gets a refiner, `with_refiner`. Its checkpoint holds no state of the
-    optimizer: it evaluates and exports, and a new run may start from it.
+    A run without refinement gets a refiner, `with_refiner`, and so does one whose refiner reads
+    other inputs than the config says, such as those of other `refine_windows`. Its checkpoint holds
+    no state of the optimizer: it evaluates and exports, and a new run may start from it.
 
     Args:
         config: resolved, that of the training.
@@ -79,9 +85,7 @@ def refit_refiner(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} exists and is not an empty directory; give a new --output_dir")
     checkpoint = checkpoint_search.open_checkpoint(checkpoint_path)
-    is_new = not config.model.mtl.refine
-    config = with_refiner(config)
-    detector = load_refining_detector(config, checkpoint.prefix, is_new=is_new)
+    config, detector, is_new = _load(config, checkpoint.prefix)
     found = fit_detector(config, detector, request)
     names = {
         name: variable
@@ -140,9 +144,7 @@ def report_removable(
         from fits to other images of the same records, by what the refiner reads. "refitted" on
         "evaluation" was fitted to all images of "training".
     """
-    is_new = not config.model.mtl.refine
-    config = with_refiner(config)
-    detector = load_refining_detector(config, checkpoint_path, is_new=is_new)
+    config, detector, _ = _load(config, checkpoint_path)
     evaluated = evaluated_records or _records_of(config.eval_input_reader[0])
     sets = {
         "training": collect(config, detector, request, request.records),
@@ -174,13 +176,27 @@ def with_refiner(config: Any) -> Any:
     return changed
 
 
-def load_refining_detector(config: Any, checkpoint_path: str, *, is_new: bool = False) -> Any:
-    """Return the trained detector, for inference.
+def _load(config: Any, checkpoint_path: str) -> tuple[Any, Any, bool]:
+    """Return the config with refinement, its detector, and whether the refiner is new."""
+    refining = with_refiner(config)
+    detector, is_new = load_refining_detector(refining, checkpoint_path)
+    if is_new and config.model.mtl.refine:
+        _logger.warning(
+            "the refiner of %s is replaced: it does not read the %d inputs of the config",
+            checkpoint_path,
+            detector.refiner.width,
+        )
+    return refining, detector, is_new
+
+
+def load_refining_detector(config: Any, checkpoint_path: str) -> tuple[Any, bool]:
+    """Return the trained detector, for inference, and whether its refiner is new.
+
+    A refiner that the checkpoint lacks, or has for other inputs, is 0 and changes nothing yet.
 
     Args:
         config: of `with_refiner`.
         checkpoint_path: checkpoint prefix, or checkpoint directory for its newest checkpoint.
-        is_new: the checkpoint has no refiner; that of the detector is 0 and changes nothing yet.
 
     Raises:
         ValueError: the refiner has hidden layers; the checkpoint is of another model.
@@ -190,18 +206,35 @@ def load_refining_detector(config: Any, checkpoint_path: str, *, is_new: bool = 
     detector = model_builder.build(config.model, is_training=False)
     assert detector.refiner is not None
     detector.refiner.require_linear()
-    trained = detector
-    if is_new:
-        model = type(config.model)()
-        model.CopyFrom(config.model)
-        model.mtl.refine = False
-        trained = model_builder.build(model, is_training=False)
+    if _has_refiner(checkpoint_search.open_checkpoint(checkpoint_path), detector.refiner):
+        loading.load_detector_weights(detector, checkpoint_path, use_moving_averages=averages)
+        return detector, False
+    _logger.warning(
+        "%s has no refiner of %d inputs: a refiner is added",
+        checkpoint_path,
+        detector.refiner.width,
+    )
+    model = type(config.model)()
+    model.CopyFrom(config.model)
+    model.mtl.refine = False
+    trained = model_builder.build(model, is_training=False)
     loading.load_detector_weights(trained, checkpoint_path, use_moving_averages=averages)
-    if is_new:
-        values = native.named_variables(trained)
-        for name, variable in native.named_variables(detector).items():
-            variable.assign(values.get(name, tf.zeros_like(variable)))
-    return detector
+    values = native.named_variables(trained)
+    for name, variable in native.named_variables(detector).items():
+        variable.assign(values.get(name, tf.zeros_like(variable)))
+    return detector, True
+
+
+def _has_refiner(checkpoint: CheckpointFile, refiner: Refiner) -> bool:
+    """Return whether the weights of a refiner with the same inputs are in a checkpoint."""
+    variables = refiner.tf1_variables()
+    return any(
+        all(
+            checkpoint.shapes.get(key(name)) == variable.shape
+            for name, variable in variables.items()
+        )
+        for key in (str, functools.partial(native.checkpoint_key, native.MODEL_ROOT))
+    )
 
 
 def collect(
@@ -209,15 +242,17 @@ def collect(
 ) -> RefinerInputs:
     """Return the refiner's inputs on some records; those of train_input_reader if none are given.
 
-    The images are read without augmentation.
+    The images are read without augmentation. Of the records of train_input_reader they are those of
+    the training, 1 of `sample_1_of_n_examples`; given records are read whole.
     """
     reader = type(config.train_input_reader)()
     reader.CopyFrom(config.train_input_reader)
     paths = list(records) or _records_of(reader)
     reader.tf_record_input_reader.input_path[:] = paths
+    every = 1 if records else reader.sample_1_of_n_examples
     if request.num_images is not None:
-        every = len(record_files.index_records(paths)) // request.num_images
-        reader.sample_1_of_n_examples = max(1, every)
+        every *= max(1, len(record_files.index_records(paths)) // every // request.num_images)
+    reader.sample_1_of_n_examples = every
     dataset = input_reader_builder.build_dataset(
         reader,
         preprocess_fn=input_reader_builder.preprocess_one(detector),

@@ -88,6 +88,7 @@ def _window(parts: Parts) -> AuxiliaryTask:
         num_classes=parts.num_classes,
         loss_weight=config.window_class_loss_weight,
         chunk_size=config.refine_chunk_size,
+        expanded=config.refine_windows,
     )
 
 

@@ -140,6 +140,10 @@ RULES: dict[str, Rule] = {
     "MTL.edgemask_size": _COUNT,
     "MTL.refine_chunk_size": _NOT_NEGATIVE,
     "MTL.refine_top_k": _NOT_NEGATIVE,
+    "MTL.refine_windows": Rule(
+        lambda value: sorted({*value} & {*range(5)}) == list(value),
+        "ascending numbers from 0, the proposal, to 4, the image",
+    ),
     "MTL.refine_learning_rate_multiplier": _POSITIVE,
     "MTL.refine_main_logits_dropout": _BELOW_ONE,
     "MaskPredictor.kernel_size": _COUNT,

@@ -67,7 +67,7 @@ def evaluate(model_dir: Path, record: Path, output: Path) -> None:
         )
     else:
         config = refiner_refit.with_refiner(config)
-        refining = refiner_refit.load_refining_detector(config, prefix, is_new=True)
+        refining, _ = refiner_refit.load_refining_detector(config, prefix)
     refit = _refit(config, refining)
     if "error" not in refit:
         evaluations[REFITTED] = _evaluate_detector(config, refining, output, REFITTED)

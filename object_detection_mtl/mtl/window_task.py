@@ -1,7 +1,8 @@
 """Window task: the classes in a window of the image, by area.
 
-Shape letters: B batch, W padded windows of an image, P proposals, R refined proposals,
-K classes without background. Boxes are normalized to the true image.
+Shape letters: B batch, W padded windows of an image, P proposals, R refined proposals, E expanded
+windows of a proposal (5 by default), K classes without background. Boxes are normalized to the true
+image.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from object_detection_mtl.ops import lowering
 
 # Windows per proposal in the refinement: the proposal itself, three larger ones, the whole image.
 NUM_EXPANDED = 5
+PROPOSAL_WINDOW, IMAGE_WINDOW = 0, NUM_EXPANDED - 1
 WINDOW_SOURCES = ("RANDOM", "OBJECTS")
 
 
@@ -134,6 +136,7 @@ class WindowTask(keras.layers.Layer):
         num_classes: int,
         loss_weight: float = 1.0,
         chunk_size: int = 0,
+        expanded: Sequence[int] = (),
         name: str = "window",
     ) -> None:
         """Initialize the task.
@@ -144,17 +147,28 @@ class WindowTask(keras.layers.Layer):
             loss_weight: weight of the window loss.
             chunk_size: refined proposals whose expanded windows are computed at a time, to bound
                 memory; 0: all.
+            expanded: the windows that the refiner reads, ascending numbers of `expanded_windows`;
+                empty: all five.
             name: name of the layer.
+
+        Raises:
+            ValueError: other numbers.
         """
         super().__init__(name=name)
         self.head = head
         self.chunk_size = chunk_size
+        if sorted({*expanded} & {*range(NUM_EXPANDED)}) != list(expanded):
+            raise ValueError(
+                f"mtl: refine_windows is {list(expanded)}; expected ascending numbers from 0, the "
+                f"proposal, to {IMAGE_WINDOW}, the image"
+            )
+        self.expanded = tuple(expanded) or tuple(range(NUM_EXPANDED))
         self.loss_weights = {Losses.window: loss_weight}
-        self.auxiliary_width = NUM_EXPANDED * (num_classes + 1)
+        self.auxiliary_width = len(self.expanded) * (num_classes + 1)
         self.built = True
 
     def predict(self, context: Context) -> Tensors:
-        """Return logits of given windows [B, W, K + 1] and expanded proposals [B, R, 5, K + 1]."""
+        """Return logits of given windows [B, W, K + 1] and expanded proposals [B, R, E, K + 1]."""
         reader = self.head.read(context.regions, training=context.training)
         predictions: Tensors = {}
         windows = context.groundtruth.get(Groundtruth.window_boxes)
@@ -165,49 +179,59 @@ class WindowTask(keras.layers.Layer):
         return predictions
 
     def _expanded(self, reader: RegionReader, context: Context) -> tf.Tensor:
-        """Return logits of expanded windows, each distinct window computed once.
+        """Return logits [B, R, E, K + 1], each distinct window computed once.
 
         The innermost window is the proposal, the outermost is the image for all proposals.
         """
         refined = context.refined
         assert refined is not None
-        innermost = reader.proposals(refined.rows)
-        between = self._between(reader, context, refined)
-        image = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
-        image = tf.tile(image, [tf.shape(refined.boxes)[0], 1, 1])
-        outermost = tf.broadcast_to(reader.at(context.to_map(image)), tf.shape(innermost))
-        logits = tf.concat([innermost[:, :, None], between, outermost[:, :, None]], axis=2)
+        parts = []
+        if PROPOSAL_WINDOW in self.expanded:
+            parts.append(reader.proposals(refined.rows)[:, :, tf.newaxis])
+        between = [i for i in self.expanded if i not in (PROPOSAL_WINDOW, IMAGE_WINDOW)]
+        if between:
+            parts.append(self._between(reader, context, refined, between))
+        if IMAGE_WINDOW in self.expanded:
+            batch = tf.shape(refined.boxes)[0]
+            image = tf.tile(tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), [batch, 1, 1])
+            logits = reader.at(context.to_map(image))[:, tf.newaxis]
+            number = refined.boxes.shape[1] or tf.shape(refined.boxes)[1]
+            parts.append(tf.broadcast_to(logits, [batch, number, 1, logits.shape[-1]]))
         # The refined loss trains the refiner, not these logits.
-        return tf.stop_gradient(logits)
+        return tf.stop_gradient(tf.concat(parts, axis=2))
 
     def _between(
-        self, reader: RegionReader, context: Context, refined: RefinedProposals
+        self,
+        reader: RegionReader,
+        context: Context,
+        refined: RefinedProposals,
+        steps: Sequence[int],
     ) -> tf.Tensor:
-        """Return logits [B, R, 3, K + 1] of the windows between proposal and image.
+        """Return logits [B, R, number of steps, K + 1] of windows between proposal and image.
 
-        In inference the three windows are computed in turn: at once their crops would take three
+        In inference the windows are computed in turn: at once their crops would take up to three
         times the memory of the second stage, in no less time. Training keeps more than that for its
         gradients, and other runtimes have their own execution order.
         """
 
         def compute_all(boxes: tf.Tensor) -> tf.Tensor:
-            windows = expanded_windows(boxes)[:, :, 1:-1]  # [B, r, 3, 4]
-            batch, number, steps, _ = windows.shape
+            windows = expanded_windows(boxes, steps)  # [B, r, steps, 4]
+            batch, number = windows.shape[0], windows.shape[1]
             batch, number = batch or tf.shape(windows)[0], number or tf.shape(windows)[1]
-            logits = reader.at(context.to_map(tf.reshape(windows, [batch, number * steps, 4])))
-            return tf.reshape(logits, [batch, number, steps, logits.shape[-1]])
+            logits = reader.at(context.to_map(tf.reshape(windows, [batch, number * len(steps), 4])))
+            return tf.reshape(logits, [batch, number, len(steps), logits.shape[-1]])
 
         if self.chunk_size:
             return map_in_chunks(compute_all, refined.boxes, self.chunk_size)
         if context.training or not lowering.is_for_tensorflow():
             return compute_all(refined.boxes)
-        windows = tf.unstack(expanded_windows(refined.boxes)[:, :, 1:-1], axis=2)
+        windows = tf.unstack(expanded_windows(refined.boxes, steps), axis=2)
         return tf.stack(
             map_in_turn(lambda boxes: reader.at(context.to_map(boxes)), windows), axis=2
         )
 
     def auxiliary_logits(self, predictions: Tensors, context: Context) -> tf.Tensor:
-        """Return the five windows' logits, innermost first: [B, R, 5 * (K + 1)]."""
+        """Return the windows' logits, innermost first: [B, R, E * (K + 1)]."""
         logits = predictions[Predictions.expanded_windows]
         batch, number = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
         return tf.reshape(logits, [batch, number, self.auxiliary_width])
@@ -259,12 +283,14 @@ def _num_windows(groundtruth: Mapping[str, tf.Tensor]) -> tf.Tensor:
     return tf.fill(tf.shape(windows)[:1], tf.shape(windows)[1]) if count is None else count
 
 
-def expanded_windows(boxes: tf.Tensor) -> tf.Tensor:
-    """Return boxes [B, N, 4] grown by i/4 of the way to each border, i = 0..4: [B, N, 5, 4]."""
-    steps = tf.range(NUM_EXPANDED, dtype=tf.float32)[:, tf.newaxis] / (NUM_EXPANDED - 1)
+def expanded_windows(
+    boxes: tf.Tensor, steps: Sequence[int] = tuple(range(NUM_EXPANDED))
+) -> tf.Tensor:
+    """Return boxes [B, N, 4] grown by step/4 of the way to each border: [B, N, len(steps), 4]."""
+    parts = tf.constant(list(steps), tf.float32)[:, tf.newaxis] / (NUM_EXPANDED - 1)
     boxes = boxes[:, :, tf.newaxis, :]
     image = tf.constant([0.0, 0.0, 1.0, 1.0])
-    return boxes + (image - boxes) * steps
+    return boxes + (image - boxes) * parts
 
 
 def map_in_turn(

@@ -19,6 +19,7 @@ from object_detection_mtl.fields import (
     Predictions,
 )
 from object_detection_mtl.mtl import labels
+from object_detection_mtl.mtl.window_task import WindowTask
 from tests.models import tiny
 
 # Some are near proposals of the toy detector, so that proposals have objects.
@@ -217,6 +218,22 @@ def test_the_best_proposals_alone_are_refined(everything):
         expected = everything[Predictions.refined_classes].numpy()[i]
         np.testing.assert_allclose(refined[best], expected[best], atol=2e-5)
         np.testing.assert_array_equal(refined[rest], main[i][rest])
+
+
+@pytest.mark.parametrize("windows", [[4], [0, 4], [1, 3], [2]], ids=str)
+def test_the_refiner_reads_some_of_the_windows(everything, windows):
+    given = f"model.mtl.refine_windows=[{', '.join(map(str, windows))}]"
+    detector = tiny.detector(*ALL, *WEIGHTS, given, is_training=False)
+    assert detector.refiner.width == 4 * (1 + len(windows) + 1)  # main, windows, closeness
+    predictions = detector.predict(*detector.preprocess(tiny.images(2)))
+    expected = everything[Predictions.expanded_windows].numpy()[:, :, windows]
+    np.testing.assert_allclose(predictions[Predictions.expanded_windows], expected, atol=2e-5)
+
+
+def test_numbers_of_windows_out_of_order_are_an_error():
+    for given in ([4, 0], [2, 2], [5], [-1]):
+        with pytest.raises(ValueError, match=r"refine_windows is \[.*; expected ascending numbers"):
+            WindowTask(None, num_classes=3, expanded=given)
 
 
 def test_detections_come_from_the_refined_logits(detecting, everything):
