@@ -237,13 +237,11 @@ def _has_refiner(checkpoint: CheckpointFile, refiner: Refiner) -> bool:
     )
 
 
-def collect(
-    config: Any, detector: Any, request: RefitRequest, records: Sequence[str], jitter: int = 0
-) -> RefinerInputs:
-    """Return the refiner's inputs on some records; those of train_input_reader if none are given.
+def reader_of(config: Any, request: RefitRequest, records: Sequence[str]) -> Any:
+    """Return the input reader of some records; of those of train_input_reader if none are given.
 
-    The images are read without augmentation. Of the records of train_input_reader they are those of
-    the training, 1 of `sample_1_of_n_examples`; given records are read whole.
+    Of the records of train_input_reader, its images are those of the training, 1 of
+    `sample_1_of_n_examples`; given records are read whole. `num_images` spreads evenly over them.
     """
     reader = type(config.train_input_reader)()
     reader.CopyFrom(config.train_input_reader)
@@ -253,6 +251,14 @@ def collect(
     if request.num_images is not None:
         every *= max(1, len(record_files.index_records(paths)) // every // request.num_images)
     reader.sample_1_of_n_examples = every
+    return reader
+
+
+def collect(
+    config: Any, detector: Any, request: RefitRequest, records: Sequence[str], jitter: int = 0
+) -> RefinerInputs:
+    """Return the refiner's inputs on the images of `reader_of`."""
+    reader = reader_of(config, request, records)
     dataset = input_reader_builder.build_dataset(
         reader,
         preprocess_fn=input_reader_builder.preprocess_one(detector),

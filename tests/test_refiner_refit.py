@@ -113,6 +113,26 @@ def test_a_run_without_refinement_gets_a_refiner(tmp_path, capfd):
     assert metrics["Loss/MTL/refined_classification_loss"] < metrics[MAIN]
 
 
+@pytest.mark.parametrize(
+    ("sampled", "given", "num_images", "every"),
+    [
+        (1, False, None, 1),
+        (3, False, None, 3),  # as in training
+        (3, False, 2, 6),  # 4 of 12 are of the training, every second one is read
+        (3, False, 100, 3),
+        (3, True, None, 1),  # other records are read whole
+        (3, True, 4, 3),
+    ],
+)
+def test_the_images_are_those_of_the_training(tmp_path, sampled, given, num_images, every):
+    records.write(tmp_path, num_train=12)
+    config = records.load(tmp_path, f"train_input_reader.sample_1_of_n_examples={sampled}")
+    paths = list(config.train_input_reader.tf_record_input_reader.input_path) if given else []
+    reader = refiner_refit.reader_of(config, RefitRequest(num_images=num_images), paths)
+    assert reader.sample_1_of_n_examples == every
+    assert config.train_input_reader.sample_1_of_n_examples == sampled
+
+
 def test_no_output_directory_is_an_error_before_any_work(tmp_path):
     path = records.write(tmp_path, num_train=1, num_val=1)
     done = command_line.run(
