@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,13 +71,8 @@ def train(
         WorkerLostError: another worker of the cluster ended or cannot be reached.
     """
     # Orbit takes seconds to import, and only training needs it.
-    from object_detection_mtl.builders import mtl_builder, train_config_builder
-    from object_detection_mtl.training import (
-        distribution,
-        failures,
-        first_weights,
-        training_loop,
-    )
+    from object_detection_mtl.builders import train_config_builder
+    from object_detection_mtl.training import distribution, failures, training_loop
 
     options = options or RunOptions()
     observers = CallbackList(callbacks)
@@ -88,9 +84,7 @@ def train(
     loop_options = train_config_builder.build_loop_options(
         train_config, options, _class_names(config)
     )
-    load_checkpoint = train_config_builder.build_initializer(
-        train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
-    )
+    load_first_weights = _first_weights(config, model_dir)
     _check_input(config, options.data_service)
     is_cluster = options.num_workers > 1
     with failures.lost_worker_explained(os.fspath(model_dir), is_cluster=is_cluster):
@@ -102,10 +96,6 @@ def train(
     evaluator = _make_periodic(config, model_dir, periodic_evaluation, observers)
     keras.utils.set_random_seed(train_config.seed)
 
-    def load_first_weights(detector: TwoStageDetector) -> None:
-        first_weights.draw(detector, train_config.seed)
-        load_checkpoint(detector)
-
     def on_block(step: int, losses: Mapping[str, float]) -> None:
         if observers.on_step(step, losses):
             raise EarlyStopError("a callback ended the training")
@@ -114,27 +104,6 @@ def train(
         detector = model_builder.build(config.model, is_training=True)
         return train_config_builder.build_model(
             train_config, detector, jit_compile=options.jit_compile, bfloat16=bfloat16
-        )
-
-    def make_dataset(
-        detector: TwoStageDetector,
-        context: tf.distribute.InputContext,
-        batch_size: int,
-        start_example: int,
-    ) -> ExamplePipeline:
-        return input_reader_builder.build_pipeline(
-            config.train_input_reader,
-            preprocess_fn=input_reader_builder.preprocess_one(detector),
-            num_classes=detector.num_classes,
-            batch_size=batch_size,
-            is_training=True,
-            augmentation_steps=train_config.data_augmentation_options,
-            seed=train_config.seed,
-            start_example=start_example,
-            max_boxes=train_config_builder.max_boxes(train_config),
-            labels=label_builder.build(config.model),
-            input_context=context,
-            data_service=options.data_service,
         )
 
     def save_config() -> None:
@@ -146,7 +115,7 @@ def train(
         strategy=chosen_strategy,
         make_model=make_model,
         initialize=initialize or load_first_weights,
-        make_dataset=make_dataset,
+        make_dataset=functools.partial(_training_pipeline, config, options.data_service),
         batch_size=train_config.batch_size,
         options=loop_options,
         on_start=save_config,
@@ -157,6 +126,56 @@ def train(
         evaluator.on_end(result.step, result.checkpoint)
     observers.on_end(result)
     return result
+
+
+def _first_weights(
+    config: pipeline_pb2.TrainEvalPipelineConfig, model_dir: str | os.PathLike[str]
+) -> Callable[[TwoStageDetector], None]:
+    """Return a function that draws the weights of a new run and loads its checkpoint, if any.
+
+    Raises:
+        ValueError: the checkpoint lies in `model_dir`.
+    """
+    from object_detection_mtl.builders import mtl_builder, train_config_builder
+    from object_detection_mtl.training import first_weights
+
+    load_checkpoint = train_config_builder.build_initializer(
+        config.train_config, model_dir, mtl_builder.fresh_scopes(config.model.mtl)
+    )
+
+    def load(detector: TwoStageDetector) -> None:
+        first_weights.draw(detector, config.train_config.seed)
+        load_checkpoint(detector)
+
+    return load
+
+
+def _training_pipeline(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    data_service: str | None,
+    detector: TwoStageDetector,
+    context: tf.distribute.InputContext,
+    batch_size: int,
+    start_example: int,
+) -> ExamplePipeline:
+    """Return the training data of one input pipeline, see `training_loop.run_training`."""
+    from object_detection_mtl.builders import train_config_builder
+
+    train_config = config.train_config
+    return input_reader_builder.build_pipeline(
+        config.train_input_reader,
+        preprocess_fn=input_reader_builder.preprocess_one(detector),
+        num_classes=detector.num_classes,
+        batch_size=batch_size,
+        is_training=True,
+        augmentation_steps=train_config.data_augmentation_options,
+        seed=train_config.seed,
+        start_example=start_example,
+        max_boxes=train_config_builder.max_boxes(train_config),
+        labels=label_builder.build(config.model),
+        input_context=context,
+        data_service=data_service,
+    )
 
 
 def _check_input(config: pipeline_pb2.TrainEvalPipelineConfig, data_service: str | None) -> None:

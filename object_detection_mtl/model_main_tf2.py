@@ -209,9 +209,9 @@ def _train(config: Any) -> int:
     from object_detection_mtl.training.failures import (
         LOST_WORKER_EXIT_CODE,
         DataServiceLostError,
+        NonFiniteError,
         WorkerLostError,
     )
-    from object_detection_mtl.training.training_step import NonFiniteError
 
     try:
         result = odm.train_detector(

@@ -191,9 +191,9 @@ class TestTrain:
     @pytest.mark.slow
     def test_a_resumed_run_equals_an_uninterrupted_run(self, records_dir, tmp_path):
         config = records.load(records_dir)
-        whole = jobs.train(config, tmp_path / "whole", RunOptions(num_train_steps=5))
-        jobs.train(config, tmp_path / "parts", RunOptions(num_train_steps=2))
-        parts = jobs.train(config, tmp_path / "parts", RunOptions(num_train_steps=5))
+        whole = jobs.train(config, tmp_path / "whole", RunOptions(num_steps=5))
+        jobs.train(config, tmp_path / "parts", RunOptions(num_steps=2))
+        parts = jobs.train(config, tmp_path / "parts", RunOptions(num_steps=5))
         assert parts.step == whole.step == 5
         wanted = weights_of(whole.checkpoint)
         for key, value in weights_of(parts.checkpoint).items():
@@ -203,8 +203,8 @@ class TestTrain:
     def test_a_remote_directory_is_trained_in_and_evaluated(self, records_dir):
         """`ram://` is a file system of TensorFlow alone, as gs:// is."""
         config = records.load(records_dir)
-        jobs.train(config, "ram://run", RunOptions(num_train_steps=1))
-        result = jobs.train(config, "ram://run", RunOptions(num_train_steps=2))
+        jobs.train(config, "ram://run", RunOptions(num_steps=1))
+        result = jobs.train(config, "ram://run", RunOptions(num_steps=2))
         assert (result.step, result.checkpoint) == (2, "ram://run/ckpt-3")
         assert pipeline.load("ram://run/pipeline.config") == config
         assert not Path("ram:").exists()
@@ -226,17 +226,17 @@ class TestTrain:
             "train_config.fine_tune_checkpoint_type=full",
         )
         run = tmp_path / "run"
-        jobs.train(config, run, RunOptions(num_train_steps=1))
+        jobs.train(config, run, RunOptions(num_steps=1))
         wanted = weights_of(pretrained)
         for key, value in weights_of(str(run / "ckpt-1")).items():
             np.testing.assert_array_equal(value, wanted[key])
         # A checkpoint in the directory takes precedence over fine_tune_checkpoint.
         Path(f"{pretrained}.index").unlink()
-        assert jobs.train(config, run, RunOptions(num_train_steps=2)).step == 2
+        assert jobs.train(config, run, RunOptions(num_steps=2)).step == 2
 
     def test_missing_inputs_are_reported_before_training(self, records_dir, tmp_path):
         with pytest.raises(ValueError, match="num_steps is 0, expected at least 1"):
-            jobs.train(records.load(records_dir), tmp_path, RunOptions(num_train_steps=0))
+            jobs.train(records.load(records_dir), tmp_path, RunOptions(num_steps=0))
         missing = "train_input_reader.tf_record_input_reader.input_path=nowhere.record"
         with pytest.raises(FileNotFoundError, match=r"nowhere\.record"):
             jobs.train(records.load(records_dir, missing), tmp_path)
@@ -253,7 +253,7 @@ class TestTrain:
         with pytest.raises(
             ValueError, match=r"training step \d failed: .*corrupt\.record"
         ) as error:
-            jobs.train(config, tmp_path / "run", RunOptions(num_train_steps=9))
+            jobs.train(config, tmp_path / "run", RunOptions(num_steps=9))
         assert "{{" not in str(error.value)
 
 

@@ -14,9 +14,8 @@ import tensorflow as tf
 
 from object_detection_mtl import jobs, model_main_tf2
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
-from object_detection_mtl.training.failures import WorkerLostError
+from object_detection_mtl.training.failures import NonFiniteError, WorkerLostError
 from object_detection_mtl.training.run_options import RunOptions, TrainingResult
-from object_detection_mtl.training.training_step import NonFiniteError
 from tests import command_line, records
 from tests.ports import free_ports
 
@@ -98,7 +97,7 @@ def test_every_flag_of_training_arrives(directory, calls):
     assert (config.train_config.batch_size, config.train_config.seed) == (1, 9)
     assert config.train_config.use_bfloat16
     assert options == RunOptions(
-        num_train_steps=7,
+        num_steps=7,
         checkpoint_every_n=2,
         log_every_n=3,
         record_summaries=False,

@@ -67,7 +67,7 @@ def test_a_refitted_run_evaluates_exports_and_continues(trained, tmp_path, capfd
     metrics = jobs.evaluate(config, str(tmp_path / "new"), tmp_path / "evaluation", once=True)
     assert metrics["Loss/MTL/refined_classification_loss"] < metrics[MAIN]
     jobs.export(config, str(tmp_path / "new"), str(tmp_path / "exported"))
-    assert jobs.train(config, tmp_path / "new", RunOptions(num_train_steps=3)).step == 3
+    assert jobs.train(config, tmp_path / "new", RunOptions(num_steps=3)).step == 3
 
     done = command_line.run(refit_refiner, *flags, f"--output_dir={tmp_path}/new")
     assert done.code == 1

@@ -23,6 +23,7 @@ from object_detection_mtl.training.training_callbacks import TrainingCallback
 
 if TYPE_CHECKING:
     from object_detection_mtl.protos.pipeline_pb2 import TrainEvalPipelineConfig
+    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 
 
 @dataclass(frozen=True)
@@ -169,21 +170,13 @@ def train_detector(
     resolved = config_loading.as_config(_config_of(config))
     process_settings.use_training_kernels(resolved, jit_compile=jit_compile)
     from object_detection_mtl import jobs
-    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
     from object_detection_mtl.training.run_options import RunOptions
 
-    periodic = None
     if evaluate_every_n is None and validation is not None:
         evaluate_every_n = checkpoint_every_n or min(1000, num_steps or 1000)
     if checkpoint_every_n is None:
         checkpoint_every_n = evaluate_every_n or 1000
-    if evaluate_every_n is not None:
-        _check_intervals(evaluate_every_n, checkpoint_every_n)
-        periodic = PeriodicEvaluation(evaluate_every_n, best_metric, patience, at_end=True)
-    elif best_metric is not None or patience is not None:
-        raise ValueError(
-            "best_metric and patience need evaluations; give validation or evaluate_every_n"
-        )
+    periodic = _periodic_evaluation(evaluate_every_n, checkpoint_every_n, best_metric, patience)
     _check_placeholders(resolved, train, validation, periodic)
     names = detector_building.class_numbers(class_names) or (
         detector.class_names if detector is not None else {}
@@ -197,7 +190,7 @@ def train_detector(
         resolved,
         os.path.expanduser(model_dir),
         RunOptions(
-            num_train_steps=num_steps,
+            num_steps=num_steps,
             checkpoint_every_n=checkpoint_every_n,
             log_every_n=log_every_n,
             record_summaries=record_summaries,
@@ -276,7 +269,25 @@ def _copy_weights_of(detector: Detector | None) -> Any:
     return copy
 
 
-def _check_intervals(evaluate_every_n: int, checkpoint_every_n: int) -> None:
+def _periodic_evaluation(
+    evaluate_every_n: int | None,
+    checkpoint_every_n: int,
+    best_metric: str | None,
+    patience: int | None,
+) -> PeriodicEvaluation | None:
+    """Return the evaluations during the training; None without `evaluate_every_n`.
+
+    Raises:
+        ValueError: an interval is below 1, is no multiple, or is missing.
+    """
+    from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
+
+    if evaluate_every_n is None:
+        if best_metric is not None or patience is not None:
+            raise ValueError(
+                "best_metric and patience need evaluations; give validation or evaluate_every_n"
+            )
+        return None
     for name, value in (
         ("evaluate_every_n", evaluate_every_n),
         ("checkpoint_every_n", checkpoint_every_n),
@@ -288,6 +299,7 @@ def _check_intervals(evaluate_every_n: int, checkpoint_every_n: int) -> None:
             f"evaluate_every_n is {evaluate_every_n}, but checkpoints are evaluated, and "
             f"checkpoint_every_n is {checkpoint_every_n}; give a multiple of it"
         )
+    return PeriodicEvaluation(evaluate_every_n, best_metric, patience, at_end=True)
 
 
 def _check_placeholders(

@@ -13,6 +13,7 @@ from object_detection_mtl.config import label_map
 from object_detection_mtl.config.errors import listing
 from object_detection_mtl.data import input_pipeline, record_contents, record_files
 from object_detection_mtl.data.example_decoder import ExampleLimits, class_numbers
+from object_detection_mtl.data.example_loading import PreprocessFn
 from object_detection_mtl.data.input_pipeline import ExamplePipeline
 from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.protos import faster_rcnn_pb2, input_reader_pb2, preprocessor_pb2
@@ -26,7 +27,7 @@ def build_dataset(input_reader: input_reader_pb2.InputReader, **options: Any) ->
 def build_pipeline(
     input_reader: input_reader_pb2.InputReader,
     *,
-    preprocess_fn: input_pipeline.PreprocessFn,
+    preprocess_fn: PreprocessFn,
     num_classes: int,
     batch_size: int,
     is_training: bool,

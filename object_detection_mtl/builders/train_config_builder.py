@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -129,17 +130,12 @@ def build_loop_options(
         ValueError: a number is out of range.
     """
     options = options or RunOptions()
-    given = options.num_train_steps
-    return LoopOptions(
-        num_steps=(config.num_steps or None) if given is None else given,
-        checkpoint_every_n=options.checkpoint_every_n,
-        log_every_n=options.log_every_n,
-        record_summaries=options.record_summaries,
+    of_config = config.num_steps or None
+    return dataclasses.replace(
+        options,
+        num_steps=of_config if options.num_steps is None else options.num_steps,
         class_names=class_names or {},
-        max_to_keep=options.max_to_keep,
         keep_every_n_hours=config.keep_checkpoint_every_n_hours,
-        on_damaged=options.on_damaged_checkpoint,
-        skip_nonfinite_steps=options.skip_nonfinite_steps,
     )
 
 

@@ -5,6 +5,8 @@ Each epoch is a permutation of all records, drawn from the seed and the epoch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 # Examples that a tf.data service gives to one of its workers at a time.
@@ -37,6 +39,25 @@ def epoch_order(num_records: int, shuffle: bool, seed: int, epoch: tf.Tensor) ->
     )
 
 
+def record_finder(num_records: int, shuffle: bool, seed: int) -> Callable[[int], int]:
+    """Return a function: example number -> record number."""
+
+    def record_of(number: int) -> int:
+        epoch, position = divmod(number, num_records)
+        order = epoch_order(num_records, shuffle, seed, tf.constant(epoch, tf.int64))
+        return int(order[position])
+
+    return record_of
+
+
+def evaluation_places(
+    num_records: int, context: tf.distribute.InputContext | None
+) -> tf.data.Dataset:
+    """Return (number, number) of each record once, int64, of this pipeline."""
+    places = tf.data.Dataset.range(num_records).map(lambda number: (number, number))
+    return shard_of_pipeline(places, context, 0)
+
+
 def shard_of_pipeline(
     places: tf.data.Dataset, context: tf.distribute.InputContext | None, start_example: int
 ) -> tf.data.Dataset:
@@ -45,6 +66,18 @@ def shard_of_pipeline(
         return places
     number = context.num_input_pipelines
     return places.shard(number, (context.input_pipeline_id - start_example) % number)
+
+
+def pipeline_places(
+    num_records: int,
+    shuffle: bool,
+    seed: int,
+    start_example: int,
+    context: tf.distribute.InputContext | None,
+) -> tf.data.Dataset:
+    """Return the examples of `training_places` for one pipeline."""
+    places = training_places(num_records, shuffle, seed, start_example)
+    return shard_of_pipeline(places, context, start_example)
 
 
 def service_places(

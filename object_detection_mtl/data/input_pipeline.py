@@ -30,20 +30,16 @@ from object_detection_mtl.data import (
     dataset_options,
     example_decoder,
     example_issues,
+    example_loading,
     example_order,
     graph_errors,
     record_files,
 )
 from object_detection_mtl.data import data_service as data_service_input
-from object_detection_mtl.data.augmentation import IMAGE, MIRRORED, Augmentation, Example
+from object_detection_mtl.data.augmentation import Augmentation
 from object_detection_mtl.data.auxiliary_labels import LabelMaker
 from object_detection_mtl.data.example_descriptions import ExampleDescriber, ObjectDescriber
-from object_detection_mtl.fields import Batch, Groundtruth
-
-PreprocessFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-# No function here has Python control flow on tensors; AutoGraph would double the tracing time.
-_without_autograph = tf.autograph.experimental.do_not_convert
+from object_detection_mtl.data.example_loading import PreprocessFn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,18 +143,8 @@ def make_pipeline(
         batch_size, start_example, max_boxes, sample_1_of_n, augmentations, is_training
     )
     index = record_files.index_records(file_patterns).every(sample_1_of_n)
-    logging.info(
-        "%d records in %d files for %s",
-        len(index),
-        len(index.files),
-        "training" if is_training else "evaluation",
-    )
-    if is_training:
-        make_places = example_order.service_places if data_service else _places
-        places = make_places(len(index), shuffle, seed, start_example, input_context)
-    else:
-        places = tf.data.Dataset.range(len(index)).map(lambda number: (number, number))
-        places = example_order.shard_of_pipeline(places, input_context, 0)
+    use = "training" if is_training else "evaluation"
+    logging.info("%d records in %d files for %s", len(index), len(index.files), use)
     stored, on_the_fly = (labels, None) if labels and labels.from_records else (None, labels)
     object_keys = frozenset(augmentation.OBJECT_LISTS) | (
         labels.object_keys if labels else frozenset()
@@ -170,28 +156,25 @@ def make_pipeline(
         stored=stored,
         limits=limits,
     )
-
-    @_without_autograph
-    def load(number: tf.Tensor, parsed: dict[str, tf.Tensor], place: tf.Tensor) -> Any:
-        example = decode(parsed, place)
-        issues = example.pop(Batch.issues)
-        if is_training:
-            example.pop(Groundtruth.image_classes)
-        change_seed, label_seed = _example_seeds(seed, number)
-        example = _augment(example, augmentations, change_seed, stored)
-        sources: Example = {}
-        if on_the_fly is not None:
-            # Labels are computed in pixels of the image before it is resized, from all boxes.
-            size = tf.shape(example[IMAGE])[:2]
-            sources = on_the_fly.sources(example, size, label_seed)
-        example, num_surplus = _limit_boxes(example, max_boxes, object_keys)
-        example = _model_input(example, preprocess_fn, retain_original_images, object_keys)
-        example[Batch.example_number] = number
-        example[Batch.issues] = issues + example_issues.count_of(
-            example_issues.SURPLUS_BOX, num_surplus
-        )
-        return (example, sources) if sources else example
-
+    load = example_loading.make_loader(
+        decode,
+        preprocess_fn,
+        seed,
+        augmentations,
+        max_boxes,
+        object_keys,
+        stored=stored,
+        on_the_fly=on_the_fly,
+        is_training=is_training,
+        retain_original_images=retain_original_images,
+    )
+    if is_training:
+        make_places = example_order.pipeline_places
+        if data_service:
+            make_places = example_order.service_places
+        places = make_places(len(index), shuffle, seed, start_example, input_context)
+    else:
+        places = example_order.evaluation_places(len(index), input_context)
     read = _make_reader(index, stored)
     if max_corrupt_examples:
         examples = corrupt_examples.drop_corrupt(places, read, load, index, max_corrupt_examples)
@@ -208,34 +191,16 @@ def make_pipeline(
         one = tf.data.Dataset.from_tensors((tf.constant(number, tf.int64), record))
         list(one.map(read).map(load))
 
-    def record_of(number: int) -> int:
-        epoch, position = divmod(number, len(index))
-        order = example_order.epoch_order(
-            len(index), shuffle and is_training, seed, tf.constant(epoch, tf.int64)
-        )
-        return int(order[position])
-
+    record_of = example_order.record_finder(len(index), shuffle and is_training, seed)
     objects = ObjectDescriber(label_map, max_boxes)
-    describer = ExampleDescriber(index, record_of, load_one, objects)
     return ExamplePipeline(
         batches.prefetch(max(1, num_prefetch_batches)).with_options(_dataset_options()),
-        describer.describe,
+        ExampleDescriber(index, record_of, load_one, objects).describe,
         None if is_training else _num_examples(len(index), input_context),
         is_repeatable=not data_service,
         data_service=data_service,
         corrupt_limit=corrupt_examples.make_limit(max_corrupt_examples, index, record_of),
     )
-
-
-def _places(
-    num_records: int,
-    shuffle: bool,
-    seed: int,
-    start_example: int,
-    context: tf.distribute.InputContext | None,
-) -> tf.data.Dataset:
-    places = example_order.training_places(num_records, shuffle, seed, start_example)
-    return example_order.shard_of_pipeline(places, context, start_example)
 
 
 def _check_arguments(
@@ -261,35 +226,6 @@ def _check_arguments(
         )
 
 
-def _example_seeds(seed: int, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return two seeds int32 [2] of one example: of its augmentation and of its windows.
-
-    They differ from the seeds of the epochs.
-    """
-    families = [
-        tf.random.experimental.stateless_fold_in(
-            tf.constant([seed, family], tf.int64), number, alg="philox"
-        )
-        for family in (1, 2)
-    ]
-    augmentation, windows = (tf.bitcast(family, tf.int32)[:, 0] for family in families)
-    return augmentation, windows
-
-
-def _augment(
-    example: Example,
-    augmentations: Sequence[Augmentation],
-    seed: tf.Tensor,
-    stored: LabelMaker | None,
-) -> Example:
-    """Return the augmented example; stored labels are flipped with the image."""
-    if stored is None:
-        return augmentation.apply_all(example, augmentations, seed)
-    example = augmentation.apply_all({**example, MIRRORED: tf.constant(False)}, augmentations, seed)
-    mirrored = example.pop(MIRRORED)
-    return tf.cond(mirrored, lambda: stored.flip_left_right(example), lambda: dict(example))
-
-
 def _make_reader(
     index: record_files.RecordIndex, stored: LabelMaker | None
 ) -> Callable[..., tuple]:
@@ -300,7 +236,8 @@ def _make_reader(
     positions = tf.constant(index.positions)
     nothing = example_decoder.empty_features(stored=stored)
 
-    @_without_autograph
+    # It has no Python control flow on tensors; AutoGraph would double the tracing time.
+    @tf.autograph.experimental.do_not_convert
     def read(number: tf.Tensor, record: tf.Tensor) -> tuple:
         path, offset = files[file_numbers[record]], offsets[record]
         attempt = record_files.record_at(path, offset).map(
@@ -326,43 +263,6 @@ def _num_examples(num_records: int, context: tf.distribute.InputContext | None) 
     if context is None:
         return num_records
     return len(range(context.input_pipeline_id, num_records, context.num_input_pipelines))
-
-
-def _limit_boxes(
-    example: Example, max_boxes: int | None, object_keys: frozenset[str]
-) -> tuple[Example, tf.Tensor]:
-    """Return the example with its first boxes, and the number of the others."""
-    if max_boxes is None:
-        return example, tf.zeros([], tf.int32)
-    number = tf.shape(example[Groundtruth.boxes])[0]
-    limited = {
-        key: value[:max_boxes] if key in object_keys else value for key, value in example.items()
-    }
-    return limited, tf.maximum(number - max_boxes, 0)
-
-
-def _model_input(
-    example: Example,
-    preprocess_fn: PreprocessFn,
-    retain_original_images: bool,
-    object_keys: frozenset[str],
-) -> Example:
-    """Return the example in the form of a batch."""
-    image = example.pop(IMAGE)
-    inputs, true_image_shape = preprocess_fn(tf.cast(image, tf.float32))
-    example[Batch.inputs] = inputs
-    example[Batch.true_image_shapes] = tf.ensure_shape(true_image_shape, [3])
-    example[Batch.original_image_shapes] = tf.ensure_shape(tf.shape(image), [3])
-    if retain_original_images:
-        example[Batch.original_images] = image
-    number = tf.shape(example[Groundtruth.boxes])[0]
-    example[Groundtruth.num_boxes] = number
-    # One row of padding if there is no box: a reduction over G = 0 rows has no result.
-    missing = tf.maximum(0, 1 - number)
-    for key in example.keys() & object_keys:
-        values = example[key]
-        example[key] = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
-    return example
 
 
 def _padded_batches(

@@ -7,12 +7,12 @@ Boxes are in absolute pixels of the inputs unless stated otherwise.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from object_detection_mtl.fields import Detections
+from object_detection_mtl.fields import Detections, Predictions
 from object_detection_mtl.ops import box_coder, nms
 from object_detection_mtl.ops import boxes as box_ops
 
@@ -109,26 +109,19 @@ def select_detections(
 
 
 def proposals_as_detections(
-    proposals: tf.Tensor,
-    scores: tf.Tensor,
-    num_proposals: tf.Tensor,
-    windows: tf.Tensor,
-    *,
-    box_encodings: tf.Tensor,
-    objectness_logits: tf.Tensor,
-    anchors: tf.Tensor,
+    predictions: Mapping[str, tf.Tensor], windows: tf.Tensor
 ) -> dict[str, tf.Tensor]:
     """Return the proposals of a first stage alone as detections (objects of class 0).
 
     Args:
-        proposals: [B, P, 4] of `select_proposals`.
-        scores: [B, P].
-        num_proposals: [B].
+        predictions: those of the first stage (`fields.Predictions`).
         windows: [B, 4] the true images.
-        box_encodings: [B, A, 4], for the raw detections.
-        objectness_logits: [B, A, 2], for the raw detections.
-        anchors: [A, 4] or [B, A, 4].
     """
+    proposals = predictions[Predictions.proposal_boxes]
+    scores = predictions[Predictions.proposal_scores]
+    num_proposals = predictions[Predictions.num_proposals]
+    anchors = predictions[Predictions.anchors]
+    box_encodings = predictions[Predictions.rpn_box_encodings]
     number = proposals.shape[1] or tf.shape(proposals)[1]
     valid = tf.sequence_mask(num_proposals, number, dtype=tf.float32)
     boxes = box_ops.change_coordinate_frame(proposals, windows) * valid[..., tf.newaxis]
@@ -144,7 +137,7 @@ def proposals_as_detections(
         Detections.multiclass_scores: both * valid[..., tf.newaxis],
         Detections.anchor_indices: tf.range(number, dtype=tf.float32) * valid,
         Detections.raw_boxes: box_ops.change_coordinate_frame(raw_boxes, windows),
-        Detections.raw_scores: tf.nn.softmax(objectness_logits),
+        Detections.raw_scores: tf.nn.softmax(predictions[Predictions.rpn_objectness]),
     }
 
 

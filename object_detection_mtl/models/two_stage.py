@@ -377,22 +377,12 @@ class TwoStageDetector(CheckpointableDetector, keras.layers.Layer):
         """
         windows = coordinate_frames.image_windows(true_image_shapes)
         if self.second_stage is None:
-            return proposals_as_detections(
-                predictions[Predictions.proposal_boxes],
-                predictions[Predictions.proposal_scores],
-                predictions[Predictions.num_proposals],
-                windows,
-                box_encodings=predictions[Predictions.rpn_box_encodings],
-                objectness_logits=predictions[Predictions.rpn_objectness],
-                anchors=predictions[Predictions.anchors],
-            )
+            return proposals_as_detections(predictions, windows)
+        is_refined = self.refiner is not None
+        scored = Predictions.refined_classes if is_refined else Predictions.class_predictions
         return select_detections(
             predictions[Predictions.refined_box_encodings],
-            predictions[
-                Predictions.class_predictions
-                if self.refiner is None
-                else Predictions.refined_classes
-            ],
+            predictions[scored],
             predictions[Predictions.proposal_boxes],
             predictions[Predictions.num_proposals],
             windows,

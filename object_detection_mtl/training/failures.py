@@ -1,4 +1,4 @@
-"""Failures of training that come from its data or from other workers."""
+"""Failures of training: unusable data, non-finite losses, lost workers."""
 
 from __future__ import annotations
 
@@ -30,6 +30,36 @@ class TrainingDataError(ValueError):
 
 class CorruptLimitError(TrainingDataError):
     """Too many corrupt records in a training; every worker stops after the same step."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss term or the gradient became NaN or infinite.
+
+    Attributes:
+        term: its name in TensorBoard.
+        step: number of steps that were completed before.
+        weights_are_kept: whether the weights are those of before the step.
+    """
+
+    def __init__(
+        self, term: str, step: int, advice: str = "", *, weights_are_kept: bool = False
+    ) -> None:
+        """Compose the message.
+
+        Args:
+            term: its name in TensorBoard.
+            step: number of steps that were completed before.
+            advice: further sentences, which begin with a space.
+            weights_are_kept: whether the weights are those of before the step.
+        """
+        super().__init__(
+            f"{term} became NaN or infinite in training step {step + 1}. Usual causes: the "
+            "learning rate is too high, gradient_clipping_by_norm is not set, boxes without area, "
+            f"weights of another model.{advice}"
+        )
+        self.term = term
+        self.step = step
+        self.weights_are_kept = weights_are_kept
 
 
 class WorkerLostError(RuntimeError):

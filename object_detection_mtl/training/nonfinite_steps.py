@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
-from object_detection_mtl.training.training_step import NonFiniteError
+from object_detection_mtl.training.failures import NonFiniteError
 
 MAX_NAMES = 8
 # A mean loss is warned of above this, and above GROWTH times the lowest before (or 1).

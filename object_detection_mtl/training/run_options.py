@@ -16,44 +16,8 @@ from object_detection_mtl.training.training_step import StepOptions
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Options of a training run that are no fields of its config.
-
-    Attributes:
-        num_train_steps: instead of train_config.num_steps.
-        checkpoint_every_n: steps between checkpoints.
-        log_every_n: steps between log lines, which give mean losses.
-        record_summaries: also write input images to the events.
-        jit_compile: compile the training step with XLA.
-        num_workers: see `training.distribution.make_strategy`.
-        use_tpu: as `num_workers`.
-        tpu_name: as `num_workers`.
-        data_service: "grpc://host:port" of a tf.data service that reads the examples, see
-            `input_pipeline.make_pipeline`; None: this process reads them.
-        on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
-            stops if the newest is corrupt.
-        skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
-            is NaN or infinite.
-        max_to_keep: number of newest checkpoints that stay.
-    """
-
-    num_train_steps: int | None = None
-    checkpoint_every_n: int = 1000
-    log_every_n: int = 100
-    record_summaries: bool = True
-    jit_compile: bool = False
-    num_workers: int = 1
-    use_tpu: bool = False
-    tpu_name: str | None = None
-    data_service: str | None = None
-    on_damaged_checkpoint: str = FALLBACK
-    skip_nonfinite_steps: int = 0
-    max_to_keep: int = MAX_TO_KEEP
-
-
-@dataclass(frozen=True)
 class LoopOptions:
-    """Options of the outer loop.
+    """Options of the training loop.
 
     Attributes:
         num_steps: the run ends exactly at this step; None: it ends when it is stopped.
@@ -63,20 +27,20 @@ class LoopOptions:
         class_names: class id -> name, for the labels.
         max_to_keep: number of newest checkpoints to keep.
         keep_every_n_hours: additionally keep one checkpoint for every n hours; None for none.
-        on_damaged: what to do when the newest checkpoint is corrupt, one of
-            `checkpoint_search.ON_DAMAGED`.
+        on_damaged_checkpoint: "fallback" continues from the newest complete checkpoint; "fail"
+            stops if the newest is corrupt.
         skip_nonfinite_steps: steps of the run that may be skipped because a loss or the gradient
             is not finite.
     """
 
-    num_steps: int | None
+    num_steps: int | None = None
     checkpoint_every_n: int = 1000
     log_every_n: int = 100
     record_summaries: bool = True
     class_names: Mapping[int, str] = dataclasses.field(default_factory=dict)
     max_to_keep: int = MAX_TO_KEEP
     keep_every_n_hours: float | None = None
-    on_damaged: str = FALLBACK
+    on_damaged_checkpoint: str = FALLBACK
     skip_nonfinite_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +48,29 @@ class LoopOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class RunOptions(LoopOptions):
+    """Options of a training run that are no fields of its config, those of the loop included.
+
+    `train_config_builder.build_loop_options` adds what the config says: `class_names`,
+    `keep_every_n_hours`, and `num_steps` if it is None.
+
+    Attributes:
+        jit_compile: compile the training step with XLA.
+        num_workers: see `training.distribution.make_strategy`.
+        use_tpu: as `num_workers`.
+        tpu_name: as `num_workers`.
+        data_service: "grpc://host:port" of a tf.data service that reads the examples, see
+            `input_pipeline.make_pipeline`; None: this process reads them.
+    """
+
+    jit_compile: bool = False
+    num_workers: int = 1
+    use_tpu: bool = False
+    tpu_name: str | None = None
+    data_service: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,9 @@ from object_detection_mtl.training import (
     summary_names,
 )
 from object_detection_mtl.training.example_accounting import ExampleAccounting
+from object_detection_mtl.training.failures import NonFiniteError
 from object_detection_mtl.training.nonfinite_steps import NonFiniteSteps
-from object_detection_mtl.training.training_step import (
-    NonFiniteError,
-    TrainingStep,
-    non_finite_term,
-)
+from object_detection_mtl.training.training_step import TrainingStep, non_finite_term
 from object_detection_mtl.visualization.label_sheet import LabeledImage
 
 MAX_IMAGES = 3

@@ -32,6 +32,7 @@ from object_detection_mtl.training.example_accounting import ExampleAccounting
 from object_detection_mtl.training.failures import (
     CorruptLimitError,
     DataServiceLostError,
+    NonFiniteError,
     TrainingDataError,
 )
 from object_detection_mtl.training.interruption import (
@@ -44,7 +45,7 @@ from object_detection_mtl.training.orbit_output import OrbitSummaries, silence_o
 from object_detection_mtl.training.progress import TrainingProgress
 from object_detection_mtl.training.run_options import LoopOptions, TrainableModel, TrainingResult
 from object_detection_mtl.training.trainer import DetectionTrainer
-from object_detection_mtl.training.training_step import NonFiniteError, TrainingStep
+from object_detection_mtl.training.training_step import TrainingStep
 from object_detection_mtl.visualization.label_sheet import draw_label_sheet
 
 # Counter in checkpoints.
@@ -116,16 +117,9 @@ def run_training(
         counters = {SKIPPED: skipped, **accounting.counters}
         checkpoints = _checkpoints(model_dir, model, step, counters, strategy, options)
         try:
-            start = _start(checkpoints, model, strategy, initialize, options.on_damaged)
+            start = _start(checkpoints, model, strategy, initialize, options.on_damaged_checkpoint)
             accounting.start(start, checkpoints.restored_counters())
-            if options.num_steps is None:
-                print(
-                    "train_config.num_steps is not set: training continues until it is stopped. "
-                    "Ctrl-C saves a checkpoint, and the same command continues from it",
-                    flush=True,
-                )
-            elif start >= options.num_steps:
-                print(f"nothing to do: {model_dir} is at step {start} of {options.num_steps}")
+            if _has_ended(model_dir, start, options.num_steps):
                 return TrainingResult(
                     start, str(checkpoints.newest), {}, skipped_steps=int(skipped.numpy())
                 )
@@ -138,40 +132,23 @@ def run_training(
             on_start()
             checkpoints.prepare()
             checkpoints.save()
-            nonfinite_steps = NonFiniteSteps(
-                model_dir,
-                options.skip_nonfinite_steps,
-                skipped,
-                lambda step: batches.of_step(accounting.positions_before(step)),
-                worker=distribution.worker_suffix(strategy),
-            )
-            progress = TrainingProgress(
-                options.num_steps,
-                batch_size,
-                start,
-                note=lambda: "; ".join(
-                    filter(None, (nonfinite_steps.summary(), accounting.summary()))
-                ),
-            )
-            watch = DispatcherWatch(batches.data_service)
             run = _Run(
                 model_dir,
                 model,
                 dataset,
-                step,
-                strategy,
-                checkpoints,
-                stop,
-                progress,
-                nonfinite_steps,
-                accounting,
-                options,
-                on_checkpoint,
-                on_block,
-                watch,
+                batches,
+                step=step,
+                skipped=skipped,
+                strategy=strategy,
+                checkpoints=checkpoints,
+                accounting=accounting,
+                stop=stop,
+                batch_size=batch_size,
+                options=options,
+                on_checkpoint=on_checkpoint,
+                on_block=on_block,
             )
-            with watch:
-                return run.to_end()
+            return run.to_end()
         finally:
             checkpoints.close()
 
@@ -214,6 +191,20 @@ def _start(
     return 0
 
 
+def _has_ended(model_dir: str, start: int, num_steps: int | None) -> bool:
+    """Return whether a run has done its last step; print when it ends, if this is unusual."""
+    if num_steps is None:
+        print(
+            "train_config.num_steps is not set: training continues until it is stopped. Ctrl-C "
+            "saves a checkpoint, and the same command continues from it",
+            flush=True,
+        )
+        return False
+    if start >= num_steps:
+        print(f"nothing to do: {model_dir} is at step {start} of {num_steps}")
+    return start >= num_steps
+
+
 class _Run:
     """The controller of one run, with its callbacks."""
 
@@ -222,27 +213,37 @@ class _Run:
         model_dir: str,
         model: TrainableModel,
         dataset: tf.data.Dataset,
+        batches: distribution.RunBatches,
+        *,
         step: tf.Variable,
+        skipped: tf.Variable,
         strategy: tf.distribute.Strategy,
         checkpoints: RunCheckpoints,
-        stop: GracefulStop,
-        progress: TrainingProgress,
-        nonfinite_steps: NonFiniteSteps,
         accounting: ExampleAccounting,
+        stop: GracefulStop,
+        batch_size: int,
         options: LoopOptions,
         on_checkpoint: Callable[[int, str], bool] | None,
         on_block: Callable[[int, Mapping[str, float]], None],
-        watch: DispatcherWatch,
     ) -> None:
         self._step = step
         self._on_block = on_block
         self._on_checkpoint = on_checkpoint
-        self._nonfinite_steps = nonfinite_steps
+        self._nonfinite_steps = NonFiniteSteps(
+            model_dir,
+            options.skip_nonfinite_steps,
+            skipped,
+            lambda step: batches.of_step(accounting.positions_before(step)),
+            worker=distribution.worker_suffix(strategy),
+        )
         self._accounting = accounting
         self._explosion = ExplosionWarning()
         self._checkpoints = checkpoints
         self._stop = stop
-        self._progress = progress
+        self._progress = TrainingProgress(
+            options.num_steps, batch_size, int(step.numpy()), note=self._notes
+        )
+        self._watch = DispatcherWatch(batches.data_service)
         self._options = options
         self._metrics: dict[str, float] = {}
         self._labels_are_drawn = False
@@ -263,11 +264,11 @@ class _Run:
             strategy=strategy,
             global_step=step,
             after_step=self._after_step,
-            nonfinite_steps=nonfinite_steps,
+            nonfinite_steps=self._nonfinite_steps,
             accounting=accounting,
             record_images=options.record_summaries,
             stop_is_requested=lambda: stop.is_requested,
-            watch=watch,
+            watch=self._watch,
         )
         self._controller = orbit.Controller(
             global_step=step,
@@ -282,7 +283,7 @@ class _Run:
         """Train until the last step or a signal, and save."""
         interrupted_by = None
         try:
-            with silence_orbit():
+            with self._watch, silence_orbit():
                 self._controller.train(
                     self._options.num_steps or _NO_LAST_STEP, checkpoint_at_completion=False
                 )
@@ -320,8 +321,8 @@ class _Run:
     def _finish(self, interrupted_by: int | None) -> TrainingResult:
         prefix = self._save()
         step = int(self._step.numpy())
-        notes = (self._nonfinite_steps.summary(), self._accounting.summary())
-        note = "".join(f"; {text}" for text in notes if text)
+        notes = self._notes()
+        note = f"; {notes}" if notes else ""
         if interrupted_by is None:
             print(f"finished at step {step}; newest checkpoint {prefix}{note}", flush=True)
         else:
@@ -334,6 +335,11 @@ class _Run:
         return TrainingResult(
             step, prefix, self._metrics, interrupted_by, skipped, self._accounting.num_skipped
         )
+
+    def _notes(self) -> str:
+        """Return what was skipped so far, or ""."""
+        notes = (self._nonfinite_steps.summary(), self._accounting.summary())
+        return "; ".join(filter(None, notes))
 
     def _last_step(self) -> str:
         return "" if self._options.num_steps is None else f" of {self._options.num_steps}"

@@ -38,36 +38,6 @@ MaybeGradients = Sequence[tf.Tensor | None]
 _MOVING_AVERAGES = ("moving_mean", "moving_variance")
 
 
-class NonFiniteError(ArithmeticError):
-    """A loss term or the gradient became NaN or infinite.
-
-    Attributes:
-        term: its name in TensorBoard.
-        step: number of steps that were completed before.
-        weights_are_kept: whether the weights are those of before the step.
-    """
-
-    def __init__(
-        self, term: str, step: int, advice: str = "", *, weights_are_kept: bool = False
-    ) -> None:
-        """Compose the message.
-
-        Args:
-            term: its name in TensorBoard.
-            step: number of steps that were completed before.
-            advice: further sentences, which begin with a space.
-            weights_are_kept: whether the weights are those of before the step.
-        """
-        super().__init__(
-            f"{term} became NaN or infinite in training step {step + 1}. Usual causes: the "
-            "learning rate is too high, gradient_clipping_by_norm is not set, boxes without area, "
-            f"weights of another model.{advice}"
-        )
-        self.term = term
-        self.step = step
-        self.weights_are_kept = weights_are_kept
-
-
 def non_finite_term(error: Exception) -> str | None:
     """Return the term that an error of a step names; None if its cause is another."""
     match = re.search(re.escape(_MARK) + r"(\S+)", str(error))

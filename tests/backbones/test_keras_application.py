@@ -144,7 +144,7 @@ def test_a_training_with_all_tasks(tmp_path):
         f"train_input_reader.tf_record_input_reader.input_path={record}",
         f"train_input_reader.label_map_path={labels}",
     )
-    result = jobs.train(config, tmp_path / "model", RunOptions(num_train_steps=4, log_every_n=1))
+    result = jobs.train(config, tmp_path / "model", RunOptions(num_steps=4, log_every_n=1))
     assert np.isfinite(list(result.metrics.values())).all(), result.metrics
     assert sum(name.startswith("Loss/MTL/") for name in result.metrics) == len(TASKS)
     first, last = (

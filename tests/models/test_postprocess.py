@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.fields import Detections
+from object_detection_mtl.fields import Detections, Predictions
 from object_detection_mtl.models.postprocess import (
     DetectionSelection,
     proposals_as_detections,
@@ -72,14 +72,17 @@ def test_boxes_compete_whatever_their_class():
 
 def test_a_first_stage_alone_gives_objects_of_one_class():
     """Three rows, the third padding; the image is 10 high and 20 wide."""
+    predictions = {
+        Predictions.proposal_boxes: [[[0.0, 0, 5, 10], [5, 10, 10, 20], [0, 0, 0, 0]]],
+        Predictions.proposal_scores: [[0.75, 0.5, 0.0]],
+        Predictions.num_proposals: [2],
+        Predictions.rpn_box_encodings: np.zeros([1, 1, 4], np.float32),
+        Predictions.rpn_objectness: np.zeros([1, 1, 2], np.float32),
+        Predictions.anchors: [[-5.0, 5.0, 5.0, 15.0]],
+    }
     detections = proposals_as_detections(
-        tf.constant([[[0.0, 0, 5, 10], [5, 10, 10, 20], [0, 0, 0, 0]]]),
-        tf.constant([[0.75, 0.5, 0.0]]),
-        tf.constant([2]),
+        {key: tf.constant(value) for key, value in predictions.items()},
         tf.constant([[0.0, 0.0, 10.0, 20.0]]),
-        box_encodings=tf.zeros([1, 1, 4]),
-        objectness_logits=tf.zeros([1, 1, 2]),
-        anchors=tf.constant([[-5.0, 5.0, 5.0, 15.0]]),
     )
     expected = {
         Detections.boxes: [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0, 0, 0]],

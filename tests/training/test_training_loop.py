@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training import training_loop
-from object_detection_mtl.training.failures import TrainingDataError
+from object_detection_mtl.training.failures import NonFiniteError, TrainingDataError
 from object_detection_mtl.training.optimizers import Adam, Momentum
 from object_detection_mtl.training.run_options import LoopOptions
 from object_detection_mtl.training.schedules import Schedule
-from object_detection_mtl.training.training_step import NonFiniteError
 from tests.checkpoints.test_checkpoint_search import DAMAGE, STATE_DAMAGE
 from tests.training.linear import dataset, image, make_model
 
@@ -547,7 +546,7 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_after_the_one_before(
     DAMAGE[kind](str(tmp_path / "run/ckpt-3"))
     there = {path.name for path in (tmp_path / "run").glob("ckpt-3.*")}
     with pytest.raises(ValueError, match="newest checkpoint is corrupt: .*ckpt-3"):
-        train(tmp_path / "run", 6, on_damaged="fail")
+        train(tmp_path / "run", 6, on_damaged_checkpoint="fail")
     assert {path.name for path in (tmp_path / "run").glob("ckpt-3.*")} == there
     _, model, starts = train(tmp_path / "run", 6)
     assert starts == [4]
