@@ -26,6 +26,7 @@ OPTIONAL = {
     "mtl/task_checks.py": "their keys are in fields.py; a new task declares its own in its module",
     "api/detector_templates.py": "a public name that differs from the field",
     "experiments/paired_runs.py": "the variants of the published ablation",
+    "experiments/refinement_forms.py": "a benchmark of the windows",
     "data/example_format.py": "labels that the fork's records store",
     "inspection/label_sheets.py": "labels that are drawn",
     "training/trainer.py": "labels that are drawn",
