@@ -80,6 +80,7 @@ _SCALARS = {
     13: "uint32",
 }
 _MESSAGE, _ENUM = 11, 14
+_ABOUT_LISTS = "; repeat this option to specify a list of values"  # absl adds it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +276,8 @@ def _meaning(schema: Schema, message: str, field: Any) -> str:
         parts.append("Unsupported.")
     if key in ignored_fields.IGNORED_FIELDS:
         parts.append(escape(f"Ignored: {ignored_fields.IGNORED_FIELDS[key][0]}."))
+    if field.options.HasExtension(dialect_pb2.needs):
+        parts.append(f"Applies with `{field.options.Extensions[dialect_pb2.needs]}: true` only.")
     dialect = field.options.Extensions[dialect_pb2.only_in]
     if dialect:
         parts.append({1: "*OD API.*", 2: "*Fork.*"}[dialect])
@@ -300,7 +303,7 @@ def flags_of(module: Any) -> list[Any]:
     required = {flag.name for flag in found if _is_required(flag)}
     for name in names:
         delattr(flags.FLAGS, name)
-    return [(flag, flag.name in required) for flag in found if flag.name in names]
+    return [(flag, flag.name in required) for flag in found]
 
 
 def _is_required(flag: Any) -> bool:
@@ -325,9 +328,7 @@ def command_page() -> str:
             default = "required" if required else _flag_default(flag)
             values = getattr(flag.parser, "enum_values", None)
             help_text = " ".join((flag.help or "").split())
-            help_text = escape(
-                help_text.replace("; repeat this option to specify a list of values", "")
-            )
+            help_text = escape(help_text.replace(_ABOUT_LISTS, ""))
             if values:
                 # absl begins the help of an enum with its values.
                 help_text = re.sub(r"^\\<.*?\\>: ", "", help_text)
@@ -353,11 +354,6 @@ def _docstring(text: str) -> list[str]:
         if indented and not inside:
             lines.append("```sh")
         elif inside and not indented:
-            if not line.strip():
-                following = "```"
-                lines += [following, ""]
-                inside = False
-                continue
             lines.append("```")
         inside = indented
         lines.append(line[4:] if indented else escape(line))
@@ -375,8 +371,7 @@ def api_page() -> str:
         "needs it. [The Python API](../../guides/python_api.md) shows its use.",
         "",
     ]
-    functions_first = sorted(object_detection_mtl.__all__, key=lambda name: name[0].isupper())
-    for name in functions_first:
+    for name in sorted(object_detection_mtl.__all__, key=lambda name: name[0].isupper()):
         lines += [f"## {name}", "", "```{eval-rst}"]
         if name[0].isupper():
             lines += [f".. autoclass:: object_detection_mtl.{name}", "   :members:"]

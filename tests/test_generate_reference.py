@@ -36,6 +36,7 @@ def test_a_field_has_type_default_and_comment(pages):
         "| `num_windows`<br>int32 | `64` | Random windows per image. Must be at least 1. *Field of "
         "this package.* |"
     )
+    assert "Applies with `edgemask: true` only." in row(mtl, "edgemask_tanh")
     assert "[BoxPredictor](#config-boxpredictor)" in row(mtl, "window_box_predictor")
     assert "- `AREA`: The fraction itself." in mtl
 

@@ -178,6 +178,25 @@ def register_backbone(
         ValueError: the name is unusable or that of a type of the package; `build` is not a function
             with these arguments; a stride or `smallest_crop` is out of range. The network itself is
             checked when a detector is built.
+
+    Example:
+        >>> import keras
+        >>> import object_detection_mtl as odm
+        >>> from object_detection_mtl.backbones.backbone import Backbone
+        >>> from object_detection_mtl.backbones.conv_batch_norm import ConvBatchNorm
+        >>> def make_stage(name, channels, widths):
+        ...     inputs = features = keras.Input((None, None, channels))
+        ...     for width in widths:
+        ...         features = ConvBatchNorm(width, 3, strides=2, name=f"conv{width}")(features)
+        ...     return keras.Model(inputs, features, name=name)
+        >>> def build(**options):
+        ...     return Backbone(
+        ...         scope="TinyNet", stage1=make_stage("stage1", 3, (16, 32, 64, 128)),
+        ...         make_stage2=lambda name: make_stage(name, 128, (256,)),
+        ...         normalize=lambda images: images / 127.5 - 1.0)
+        >>> odm.register_backbone("tiny_net", build)
+        >>> odm.build_detector("tiny_net", num_classes=2).model.backbone.scope
+        'TinyNet'
     """
     if not isinstance(name, str) or not name.isidentifier() or name.startswith("rfcn_"):
         raise ValueError(
