@@ -35,6 +35,18 @@ def make_loader(
     """Return load(example number, parsed features, place) -> example, or (example, sources).
 
     `sources` are the inputs of labels that are computed of several examples together.
+
+    Args:
+        decode: of `example_decoder.make_decoder`.
+        preprocess_fn: resizes and normalizes the image.
+        seed: seed of the run; with the number of an example it is that of its augmentation.
+        augmentations: see augmentation.py.
+        max_boxes: surplus boxes are dropped and counted; None keeps all.
+        object_keys: keys of the values with a row for each object.
+        stored: reads the labels of the auxiliary tasks from records.
+        on_the_fly: computes them; at most one of the two is given.
+        is_training: drop what only evaluation reads.
+        retain_original_images: add the augmented image as it is before resizing.
     """
 
     # It has no Python control flow on tensors; AutoGraph would double the tracing time.

@@ -192,7 +192,7 @@ def _start(
 
 
 def _has_ended(model_dir: str, start: int, num_steps: int | None) -> bool:
-    """Return whether a run has done its last step; print when it ends, if this is unusual."""
+    """Return whether a run has done its last step; print a line if so, or if it has none."""
     if num_steps is None:
         print(
             "train_config.num_steps is not set: training continues until it is stopped. Ctrl-C "
