@@ -20,6 +20,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint_dir", None, "Of the training.", re
 _RECORDS = flags.DEFINE_list("records", [], "To evaluate on. Default: those of the config.")
 _FIT_RECORDS = flags.DEFINE_list("fit_records", [], "To fit to. Default: those of the training.")
 _FIT_IMAGES = flags.DEFINE_integer("fit_images", 500, "Images to fit to.", lower_bound=1)
+_JITTER = flags.DEFINE_integer("jitter", 0, "Moved copies of all proposals to fit to, too.")
 _L2 = flags.DEFINE_float("l2", 0.001, "Strength of the regularization of all fits.")
 _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the timed image.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the timed image.")
@@ -40,7 +41,10 @@ def main(_: list[str]) -> None:
     config = pipeline.load(path, overrides)
     forms = refinement_forms.standard_forms(config.model.mtl.closeness)
     request = RefitRequest(
-        records=_FIT_RECORDS.value, num_images=_FIT_IMAGES.value, fit=FitOptions(_L2.value)
+        records=_FIT_RECORDS.value,
+        num_images=_FIT_IMAGES.value,
+        jitter=_JITTER.value,
+        fit=FitOptions(_L2.value),
     )
     results = refinement_forms.compare_forms(config, _CHECKPOINT.value, forms, request)
     times = {}

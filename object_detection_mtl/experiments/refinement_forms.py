@@ -152,7 +152,9 @@ def compare_forms(
             "with the window task, and a config without refine_windows"
         )
     detector, _ = refiner_refit.load_refining_detector(config, checkpoint_path)
-    fitted = refiner_refit.collect(config, detector, request, request.records)
+    fitted = refiner_refit.collect(
+        config, detector, request, request.records, jitter=request.jitter
+    )
     evaluated = refiner_refit.collect(
         config,
         detector,
