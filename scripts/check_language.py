@@ -206,22 +206,33 @@ def repeated(kind: str, places: dict[str, list[Path]]) -> Iterator[Finding]:
             yield Finding(paths[0], 1, f'{kind} name "{name}" {len(paths)} times: {listed}')
 
 
+def num_lines(path: Path) -> int:
+    """Return the number of lines of a file."""
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def check_lengths() -> Iterator[Finding]:
+    """Yield the modules of the package and of the tests that are too long."""
+    for path in (*package_modules(), *sorted((ROOT / "tests").rglob("*.py"))):
+        count = num_lines(path)
+        if count > MAX_LINES:
+            yield Finding(path.relative_to(ROOT), 1, f"{count} lines; at most {MAX_LINES}")
+
+
 def check_layout() -> Iterator[Finding]:
-    """Yield names of modules and classes that occur twice, long files, a median out of range."""
+    """Yield long files, names of modules and classes that occur twice, a median out of range."""
+    yield from check_lengths()
     by_name = collections.defaultdict(list)
     by_class = collections.defaultdict(list)
     lengths = []
     for path in package_modules():
         relative = path.relative_to(ROOT)
-        count = len(path.read_text(encoding="utf-8").splitlines())
         if COMPATIBILITY_PACKAGE not in path.parents:
             by_name[path.stem].append(relative)
             for name in class_names(path):
                 by_class[name].append(relative)
         if path.stem != "__init__":
-            lengths.append(count)
-        if count > MAX_LINES:
-            yield Finding(relative, 1, f"{count} lines; at most {MAX_LINES}")
+            lengths.append(num_lines(path))
     for name in SHARED_MODULE_NAMES:
         by_name.pop(name, None)
     for name in SHARED_CLASS_NAMES:

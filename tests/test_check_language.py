@@ -66,10 +66,14 @@ def test_module_names_and_lengths_are_checked(tmp_path, monkeypatch):
         path = tmp_path / "package" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x = 1\n" * lines)
-    found = [finding.rule for finding in check.check_layout()]
-    assert len(found) == 2
-    assert "401 lines" in found[0]
-    assert 'module name "loop" 2 times' in found[1]
+    (tmp_path / "tests").mkdir()
+    for name, lines in (("loop", 402), ("test_loop", 400)):
+        (tmp_path / "tests" / f"{name}.py").write_text("x = 1\n" * lines)
+    found = [str(finding) for finding in check.check_layout()]
+    assert len(found) == 3
+    assert "package/b/coco.py:1: 401 lines" in found[0]
+    assert "tests/loop.py:1: 402 lines" in found[1]
+    assert 'module name "loop" 2 times' in found[2]
 
 
 def test_public_class_names_are_checked(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Readers of untrusted files: any bytes are read, or are an error of one line.
 
-    FUZZ_SECONDS=600 python -m pytest -m slow tests/test_fuzzing.py
+    FUZZ_SECONDS=600 python -m pytest -m long tests/test_fuzzing.py
 
-takes about ten minutes; without FUZZ_SECONDS one.
+takes about ten minutes; without FUZZ_SECONDS one. The slow tests take a second for each reader.
 """
 
 import functools
@@ -174,10 +174,16 @@ READERS = {
     "progress log": (read_progress_log, ()),
 }
 # Each of the readers, the two tests below included, has the same share of the time.
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "60")) / (len(READERS) + 2)
+LONG = float(os.environ.get("FUZZ_SECONDS", "60")) / (len(READERS) + 2)
 
 
-def fuzz(check):
+@pytest.fixture(params=[1.0, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
+def fuzz(request):
+    """Return what calls a function with drawn data for the time of the tier, 50 times or more."""
+    return functools.partial(call_with_drawn_data, seconds=request.param)
+
+
+def call_with_drawn_data(check, seconds):
     """Call `check` with drawn data until its time is over."""
 
     @settings(
@@ -191,13 +197,13 @@ def fuzz(check):
     def check_examples(data):
         check(data)
 
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         check_examples()
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_bytes(tmp_path, reader):
+def test_bytes(tmp_path, reader, fuzz):
     read, expected = READERS[reader]
 
     def check(data):
@@ -216,7 +222,7 @@ def test_bytes(tmp_path, reader):
     fuzz(check)
 
 
-def test_coco_values(tmp_path):
+def test_coco_values(tmp_path, fuzz):
     def check(data):
         content = json.loads(json.dumps(COCO))
         for _ in range(data.draw(st.integers(1, 3))):
@@ -235,7 +241,7 @@ def test_coco_values(tmp_path):
     fuzz(check)
 
 
-def test_journal(tmp_path):
+def test_journal(tmp_path, fuzz):
     """What a damaged journal has lost is computed again."""
     path = tmp_path / "journal"
     batches = [{"image_id": np.array([name])} for name in (b"a", b"b", b"c")]

@@ -1,8 +1,7 @@
-"""Training and evaluation from a config, on record files."""
+"""Training from a config, on record files, and what is evaluated of it."""
 
-import contextlib
-import functools
 import json
+import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -12,20 +11,17 @@ import tensorflow as tf
 
 from object_detection_mtl import jobs
 from object_detection_mtl.builders import evaluation_builder
-from object_detection_mtl.checkpoints import loading, native
+from object_detection_mtl.checkpoints import native
 from object_detection_mtl.config import pipeline
-from object_detection_mtl.evaluation import checkpoint_evaluation
 from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.reporting.checkpoint_report import ReportRequest
 from object_detection_mtl.training.best_checkpoint import PeriodicEvaluation
 from object_detection_mtl.training.run_options import RunOptions
-from tests import records
+from tests import eager, records, tiny_backbone
 from tests.evaluation.test_metrics_output import events
+from tests.job_detectors import BIASES, KEY, patch_builder, weights_of
 from tests.training.linear import LinearDetector
-from tests.training.tiny import tiny_detector
 
-KEY = "model/{}/.ATTRIBUTES/VARIABLE_VALUE"
-NAME = "SecondStageBoxPredictor/ClassPredictor/biases"
 LABELS = {
     Groundtruth.closeness,
     Groundtruth.window_boxes,
@@ -42,29 +38,33 @@ def records_dir(tmp_path_factory):
     return path
 
 
-def patch_builder(monkeypatch, make_detector):
-    """Build a detector of the tests instead of the config's MobileNet."""
-    monkeypatch.setattr(jobs.model_builder, "build", make_detector)
-
-
-@pytest.fixture
-def linear(monkeypatch):
-    """The smallest trainable detector."""
+def patch_linear(monkeypatch):
+    """Build the smallest trainable detector."""
     patch_builder(monkeypatch, lambda config, is_training=False: LinearDetector(noise=0.1))
     monkeypatch.setattr(
         native.tf1_detection, "name_map", lambda detector: detector.tf1_variable_names()
     )
 
 
-def tiny(config, is_training=False):
-    """Return the smallest detector."""
-    return tiny_detector(config.faster_rcnn.num_classes, is_training=is_training)
+@pytest.fixture
+def linear(monkeypatch):
+    patch_linear(monkeypatch)
 
 
-def weights_of(prefix):
-    reader = tf.train.load_checkpoint(prefix)
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
-    return {name: reader.get_tensor(name) for name in names}
+@pytest.fixture
+def tiny_type(monkeypatch):
+    """A backbone of two convolutions for the config."""
+    tiny_backbone.register(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def linear_run(records_dir, tmp_path_factory):
+    """The directory of a training of the smallest detector: three steps, seed 5."""
+    directory = tmp_path_factory.mktemp("linear")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        patch_linear(monkeypatch)
+        jobs.train(records.load(records_dir), directory)
+    return directory
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_a_mobilenet_trains_and_is_evaluated(records_dir, tmp_path, capsys):
     assert np.isfinite(result.metrics["Loss/total_loss"])
     assert pipeline.load(tmp_path / "pipeline.config") == config
     first, last = weights_of(str(tmp_path / "ckpt-1")), weights_of(result.checkpoint)
-    assert np.any(first[KEY.format(NAME)] != last[KEY.format(NAME)])
+    assert np.any(first[KEY.format(BIASES)] != last[KEY.format(BIASES)])
     assert "train_input_images" in events(tmp_path / "train")
     capsys.readouterr()
 
@@ -103,6 +103,7 @@ def test_a_mobilenet_trains_and_is_evaluated(records_dir, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tiny_type")
 def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
     tasks = [f"model.mtl.{task}=true" for task in ("window", "closeness", "edgemask", "refine")]
     weights = [
@@ -110,8 +111,11 @@ def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
         for loss in ("window_class_loss", "closeness_loss", "edgemask_loss")
     ]
     kernel = "model.mtl.edgemask_predictor.kernel_size=1"
-    config = records.load(records_dir, "train_config.num_steps=1", *tasks, *weights, kernel)
-    jobs.train(config, tmp_path)
+    config = records.load(
+        records_dir, "train_config.num_steps=1", *tasks, *weights, kernel, tiny_backbone.OVERRIDE
+    )
+    with eager.eagerly():
+        jobs.train(config, tmp_path)
     inputs = events(tmp_path / "train")
     assert {"train_input_labels_0", "train_input_labels_1"} <= set(inputs)
     report = tmp_path / "report"
@@ -132,40 +136,42 @@ def test_a_run_with_all_tasks_draws_their_predictions(records_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_proposals_are_evaluated_as_one_class(records_dir, tmp_path):
+@pytest.mark.usefixtures("tiny_type")
+def test_proposals_are_evaluated_as_one_class_during_training(records_dir, tmp_path):
+    """The evaluations change nothing of the training."""
     config = records.load(
-        records_dir, "train_config.num_steps=1", "model.faster_rcnn.number_of_stages=1"
+        records_dir,
+        "train_config.num_steps=2",
+        "model.faster_rcnn.number_of_stages=1",
+        tiny_backbone.OVERRIDE,
     )
-    jobs.train(config, tmp_path)
-    metrics = jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
-    assert {name for name in metrics if name.startswith("Pascal")} == {
-        "PascalBoxes_Precision/mAP@0.5IOU",
-        "PascalBoxes_PerformanceByCategory/AP@0.5IOU/object",
-    }
-    written = json.loads((tmp_path / "eval" / "val" / "metrics-1.json").read_text())
+    options = PeriodicEvaluation(every_n=1, metric="Loss/total_loss")
+    jobs.train(
+        config, tmp_path / "with", RunOptions(checkpoint_every_n=1), periodic_evaluation=options
+    )
+    lines = (tmp_path / "with" / "eval" / "val" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    evaluations = [json.loads(line)["metrics"] for line in lines]
+    for metrics in evaluations:
+        assert {name for name in metrics if name.startswith("Pascal")} == {
+            "PascalBoxes_Precision/mAP@0.5IOU",
+            "PascalBoxes_PerformanceByCategory/AP@0.5IOU/object",
+        }
+    written = json.loads((tmp_path / "with" / "eval" / "val" / "metrics-2.json").read_text())
     assert written["num_groundtruth"] > 0
     assert written["num_detections"] > 0
+    best = json.loads((tmp_path / "with" / "best" / "best.json").read_text())
+    losses = [metrics["Loss/total_loss"] for metrics in evaluations]
+    assert best["value"] == pytest.approx(min(losses))
+    jobs.train(config, tmp_path / "without", RunOptions(checkpoint_every_n=1))
+    first, second = (weights_of(str(tmp_path / name / "ckpt-3")) for name in ("with", "without"))
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("linear")
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ((), {}),
-        (
-            ("model.mtl.closeness=true", "model.mtl.window=true", "model.mtl.num_windows=5"),
-            {
-                Groundtruth.closeness: [None, 3],
-                Groundtruth.window_boxes: [5, 4],
-                Groundtruth.window_classes: [5, 3],
-                Groundtruth.num_windows: [],
-            },
-        ),
-    ],
-    ids=["none", "two"],
-)
-def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, options, expected):
+def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch):
     """The labels reach the losses of training and of evaluation."""
     specs = []
 
@@ -176,12 +182,19 @@ def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, opt
 
     build_pipeline = jobs.input_reader_builder.build_pipeline
     monkeypatch.setattr(jobs.input_reader_builder, "build_pipeline", watch)
-    config = records.load(records_dir, "train_config.num_steps=1", *options)
+    tasks = ("model.mtl.closeness=true", "model.mtl.window=true", "model.mtl.num_windows=5")
+    config = records.load(records_dir, "train_config.num_steps=1", *tasks)
     jobs.train(config, tmp_path)
     evaluation = mock.Mock(**{"return_value.evaluate.return_value": (1, {})})
     monkeypatch.setattr(evaluation_builder, "CheckpointEvaluation", evaluation)
     jobs.evaluate(config, str(tmp_path), tmp_path, once=True)
     assert len(specs) == 2
+    expected = {
+        Groundtruth.closeness: [None, 3],
+        Groundtruth.window_boxes: [5, 4],
+        Groundtruth.window_classes: [5, 3],
+        Groundtruth.num_windows: [],
+    }
     for spec in specs:
         assert {key: spec[key].shape[1:].as_list() for key in spec.keys() & LABELS} == expected
 
@@ -189,14 +202,13 @@ def test_labels_of_the_tasks_that_are_on(records_dir, tmp_path, monkeypatch, opt
 @pytest.mark.usefixtures("linear")
 class TestTrain:
     @pytest.mark.slow
-    def test_a_resumed_run_equals_an_uninterrupted_run(self, records_dir, tmp_path):
+    def test_a_resumed_run_equals_an_uninterrupted_run(self, records_dir, linear_run, tmp_path):
         config = records.load(records_dir)
-        whole = jobs.train(config, tmp_path / "whole", RunOptions(num_steps=5))
-        jobs.train(config, tmp_path / "parts", RunOptions(num_steps=2))
-        parts = jobs.train(config, tmp_path / "parts", RunOptions(num_steps=5))
-        assert parts.step == whole.step == 5
-        wanted = weights_of(whole.checkpoint)
-        for key, value in weights_of(parts.checkpoint).items():
+        jobs.train(config, tmp_path, RunOptions(num_steps=2))
+        resumed = jobs.train(config, tmp_path)
+        assert resumed.step == 3
+        wanted = weights_of(tf.train.latest_checkpoint(str(linear_run)))
+        for key, value in weights_of(resumed.checkpoint).items():
             np.testing.assert_array_equal(value, wanted[key])
 
     @pytest.mark.slow
@@ -210,16 +222,16 @@ class TestTrain:
         assert not Path("ram:").exists()
 
     @pytest.mark.slow
-    def test_another_seed_gives_other_weights(self, records_dir, tmp_path):
-        runs = []
-        for seed in (5, 6):
-            config = records.load(records_dir, f"train_config.seed={seed}")
-            runs.append(weights_of(jobs.train(config, tmp_path / str(seed)).checkpoint))
-        assert any(np.any(runs[0][key] != runs[1][key]) for key in runs[0])
+    def test_another_seed_gives_other_weights(self, records_dir, linear_run, tmp_path):
+        config = records.load(records_dir, "train_config.seed=6")
+        first = weights_of(tf.train.latest_checkpoint(str(linear_run)))
+        second = weights_of(jobs.train(config, tmp_path).checkpoint)
+        assert any(np.any(first[key] != second[key]) for key in first)
 
     @pytest.mark.slow
-    def test_first_weights_come_from_a_checkpoint(self, records_dir, tmp_path):
-        pretrained = jobs.train(records.load(records_dir), tmp_path / "pretrained").checkpoint
+    def test_first_weights_come_from_a_checkpoint(self, records_dir, linear_run, tmp_path):
+        shutil.copytree(linear_run, tmp_path / "pretrained")
+        pretrained = tf.train.latest_checkpoint(str(tmp_path / "pretrained"))
         config = records.load(
             records_dir,
             f"train_config.fine_tune_checkpoint={pretrained}",
@@ -257,132 +269,6 @@ class TestTrain:
         assert "{{" not in str(error.value)
 
 
-@pytest.fixture(scope="module")
-def run(records_dir, tmp_path_factory):
-    """Checkpoints of steps 0, 2 and 3."""
-    directory = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        patch_builder(monkeypatch, tiny)
-        jobs.train(records.load(records_dir), directory, RunOptions(checkpoint_every_n=2))
-    return directory
-
-
-@pytest.fixture
-def loaded(monkeypatch):
-    """The class biases after every load."""
-    values = []
-    original = loading.load_detector_weights
-
-    def load(detector, prefix, **options):
-        report = original(detector, prefix, **options)
-        values.append(detector.second_stage.head.predictor.class_head.bias.numpy())
-        return report
-
-    monkeypatch.setattr(loading, "load_detector_weights", load)
-    return values
-
-
-class TestEvaluate:
-    @pytest.fixture(autouse=True)
-    def build_tiny(self, monkeypatch):
-        patch_builder(monkeypatch, tiny)
-
-    @pytest.mark.slow
-    def test_continuously_until_the_last_step(self, records_dir, run, tmp_path):
-        # The newest checkpoint is of step 3, the config's last: no second wait.
-        jobs.evaluate(records.load(records_dir), str(run), tmp_path, timeout=600, min_interval=0)
-        assert [p.name for p in (tmp_path / "eval/val").glob("*.json")] == ["metrics-3.json"]
-
-    @pytest.mark.slow
-    def test_continuously_until_the_timeout(self, records_dir, run, tmp_path):
-        config = records.load(records_dir)
-        config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
-        config.eval_input_reader[1].name = "second"
-        jobs.evaluate(config, str(run), tmp_path, timeout=0, min_interval=0, num_train_steps=100)
-        assert [path.name for path in (tmp_path / "eval").iterdir()] == ["val"]
-        assert (tmp_path / "eval/val/metrics-3.json").exists()
-
-    def test_a_second_reader_is_said_to_be_ignored(self, records_dir, tmp_path, caplog):
-        config = records.load(records_dir)
-        config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
-        evaluation_builder.build_evaluation(config, tmp_path)
-        assert "has 2 eval_input_readers; only the first is evaluated" in caplog.text
-
-    def test_training_data_and_a_sample_of_them(self, records_dir, run, tmp_path):
-        config = records.load(records_dir, "train_input_reader.sample_1_of_n_examples=2")
-        config.ClearField("eval_input_reader")
-        jobs.evaluate(config, str(run), tmp_path, once=True, on_train_data=True)
-        written = json.loads((tmp_path / "eval/train/metrics-3.json").read_text())
-        assert written["num_images"] == 3
-
-    def test_one_checkpoint_two_examples_no_label_map(self, records_dir, run, tmp_path, loaded):
-        config = records.load(
-            records_dir,
-            "eval_input_reader[0].sample_1_of_n_examples=2",
-            "eval_input_reader[0].label_map_path=",
-        )
-        metrics = jobs.evaluate(config, str(run / "ckpt-2"), tmp_path)
-        written = json.loads((tmp_path / "eval/val/metrics-2.json").read_text())
-        assert written["num_images"] == 2
-        assert "PascalBoxes_PerformanceByCategory/AP@0.5IOU/2" in metrics
-        own = tf.train.load_variable(str(run / "ckpt-2"), KEY.format(NAME))
-        np.testing.assert_array_equal(loaded[0], own)
-
-    def test_a_checkpoint_that_does_not_exist_is_not_waited_for(self, records_dir, run, tmp_path):
-        config = records.load(records_dir)
-        with pytest.raises(FileNotFoundError, match=r"no checkpoint .*ckpt-22'; did you mean"):
-            jobs.evaluate(config, str(run / "ckpt-22"), tmp_path)
-
-    def test_moving_averages_if_configured(self, records_dir, run, tmp_path, loaded):
-        config = records.load(records_dir, "eval_config.use_moving_averages=true")
-        jobs.evaluate(config, str(run), tmp_path, once=True)
-        reader = tf.train.load_checkpoint(str(run / "ckpt-3"))
-        average = reader.get_tensor(f"optimizer/average/{NAME}/.ATTRIBUTES/VARIABLE_VALUE")
-        assert np.any(reader.get_tensor(KEY.format(NAME)) != average)
-        np.testing.assert_array_equal(loaded[0], average)
-
-    @pytest.mark.slow
-    def test_an_interrupted_evaluation_continues(
-        self, records_dir, run, tmp_path, monkeypatch, capsys
-    ):
-        config = records.load(records_dir, "eval_config.num_visualizations=1")
-        whole = jobs.evaluate(config, str(run), tmp_path / "whole", once=True)
-        make = checkpoint_evaluation.make_infer_fn
-        calls = []
-
-        def interrupted(*arguments, at, **options):
-            infer = make(*arguments, **options)
-
-            def counted(batch):
-                if len(calls) == at:
-                    raise KeyboardInterrupt
-                calls.append(batch)
-                return infer(batch)
-
-            return counted
-
-        for at in (2, None):
-            monkeypatch.setattr(
-                checkpoint_evaluation, "make_infer_fn", functools.partial(interrupted, at=at)
-            )
-            with pytest.raises(KeyboardInterrupt) if at else contextlib.nullcontext():
-                metrics = jobs.evaluate(config, str(run), tmp_path, once=True)
-            assert (tmp_path / "eval/val/metrics-3.json").exists() is (at is None)
-        # Three images: two before, one after, and the one that is drawn again.
-        assert len(calls) == 4
-        assert "it continues after 2 batches" in capsys.readouterr().out
-        assert metrics == pytest.approx(whole, nan_ok=True)
-        assert "eval_side_by_side_0_0" in events(tmp_path / "eval/val")
-        assert not (tmp_path / "eval/val/unfinished.journal").exists()
-
-    def test_no_checkpoint(self, records_dir, tmp_path):
-        config = records.load(records_dir)
-        with pytest.raises(FileNotFoundError, match="no complete checkpoint appeared"):
-            jobs.evaluate(config, str(tmp_path / "later"), tmp_path, timeout=0)
-        with pytest.raises(FileNotFoundError, match="no checkpoint"):
-            jobs.evaluate(config, str(tmp_path / "later"), tmp_path, once=True)
-
-
 @pytest.mark.usefixtures("linear")
 def test_the_best_checkpoint_of_a_training_is_kept(records_dir, tmp_path, monkeypatch):
     values = iter([0.5, 0.25, 0.125])
@@ -414,21 +300,3 @@ def test_the_best_checkpoint_of_a_training_is_kept(records_dir, tmp_path, monkey
             RunOptions(checkpoint_every_n=1, num_workers=2),
             periodic_evaluation=options,
         )
-
-
-@pytest.mark.slow
-def test_a_mobilenet_is_evaluated_during_training(records_dir, tmp_path):
-    config = records.load(records_dir, "train_config.num_steps=2")
-    options = PeriodicEvaluation(every_n=1, metric="Loss/total_loss")
-    jobs.train(
-        config, tmp_path / "with", RunOptions(checkpoint_every_n=1), periodic_evaluation=options
-    )
-    lines = (tmp_path / "with" / "eval" / "val" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [1, 2]
-    losses = [json.loads(line)["metrics"]["Loss/total_loss"] for line in lines]
-    best = json.loads((tmp_path / "with" / "best" / "best.json").read_text())
-    assert best["value"] == pytest.approx(min(losses))
-    jobs.train(config, tmp_path / "without", RunOptions(checkpoint_every_n=1))
-    first, second = (weights_of(str(tmp_path / name / "ckpt-3")) for name in ("with", "without"))
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name])

@@ -1,5 +1,6 @@
 """Notebooks in examples/: each one runs from a clean directory."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -55,14 +56,33 @@ def test_a_notebook_is_short_and_has_no_paths_of_a_machine(path):
     assert "/home/" not in text
 
 
-# The cells of fine_tune.ipynb are like the code blocks of docs/getting_started/own_images.md.
+@notebooks
+def test_what_a_notebook_imports_exists(path):
+    """Its imports run, and the package has every name that the cells use of it."""
+    pytest.importorskip("ipykernel", reason="needs ipykernel: install .[test]")
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    names = {}
+    for node in ast.walk(ast.parse("\n".join(cells))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(compile(ast.Module([node], []), path.name, "exec"), names)
+    for node in ast.walk(ast.parse("\n".join(cells))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = names.get(node.value.id)
+            if getattr(owner, "__name__", "").startswith("object_detection_mtl"):
+                assert hasattr(owner, node.attr), f"{node.value.id}.{node.attr}"
+
+
+# The cells of fine_tune.ipynb are like the code blocks of docs/getting_started/own_images.md; those
+# of add_a_task.ipynb train as auxiliary_tasks.ipynb does, with a task as in
+# tests/builders/test_fourth_task.py.
+LONG = ("fine_tune", "add_a_task")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, marks=pytest.mark.long if path.stem == "fine_tune" else ())
-        for path in NOTEBOOKS
-    ],
+    [pytest.param(path, marks=pytest.mark.long if path.stem in LONG else ()) for path in NOTEBOOKS],
     ids=lambda path: path.name,
 )
 def test_a_notebook_runs(path, tmp_path):

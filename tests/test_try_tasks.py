@@ -40,7 +40,7 @@ def phases(monkeypatch):
             jobs.train(
                 config, values["model_dir"], RunOptions(record_summaries=False, log_every_n=1)
             )
-        path = processes._directory / "costs.json"
+        path = processes.directory / "costs.json"
         entry = {"phase": phase, "wall_seconds": 60.0, "cpu_seconds": 60.0, "exit_code": 0}
         experiment_files.write_json(path, [*experiment_files.read_json(path, []), entry])
 

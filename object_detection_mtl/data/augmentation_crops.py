@@ -227,14 +227,14 @@ def random_square_crop_by_scale(
         factor = factors[whole_number(scale_seed, 0, num_scales - 1)]
         longest = tf.cast(tf.reduce_max(sides), tf.float32)
         side = tf.maximum(tf.cast(longest * tf.cast(factor, tf.float32), tf.int32), 1)
-        borders = _border(max_border, sides)
+        borders = border_of_centers(max_border, sides)
         center = whole_number(center_seed, borders, sides - borders)
         return crop_rectangle(example, center - side // 2, tf.stack([side, side]))
 
     return augment
 
 
-def _border(max_border: int, sides: tf.Tensor) -> tf.Tensor:
+def border_of_centers(max_border: int, sides: tf.Tensor) -> tf.Tensor:
     """Return `max_border`, halved until it is at most half of each side."""
     ratio = 2.0 * max_border / tf.cast(sides, tf.float32)
     halvings = tf.maximum(tf.math.ceil(tf.math.log(ratio) / tf.math.log(2.0)), 0.0)

@@ -103,7 +103,7 @@ def make_operation(name: str, probability: float, level: int) -> Operation:
     share = level / MAX_LEVEL
     if name.endswith("_Only_BBoxes"):
         inside = _changes_inside_of_boxes(share)[name.removesuffix("_Only_BBoxes")]
-        return _inside_of_boxes(inside, probability * _IN_BOX_SHARE)
+        return inside_of_boxes(inside, probability * _IN_BOX_SHARE)
     pixels = _changes_of_pixels(share).get(name)
     change = _operations_with_boxes(share)[name] if pixels is None else _keep_boxes(pixels)
 
@@ -247,7 +247,7 @@ def _operations_module() -> ModuleType:
     return importlib.import_module("official.vision.ops.augment")
 
 
-def _inside_of_boxes(
+def inside_of_boxes(
     change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], probability: float
 ) -> Operation:
     """Return an operation that changes the pixels of each box with a probability."""

@@ -155,7 +155,7 @@ def _serialize(
     from object_detection_mtl.data.example_format import build_example
 
     all_boxes = _relative_boxes(annotated, image, report)
-    boxes, kept = _stored_boxes(annotated, all_boxes, report)
+    boxes, kept = stored_boxes(annotated, all_boxes, report)
     objects = [annotated.objects[row] for row in kept]
     report.add_image([item.name for item in objects])
     example = build_example(
@@ -194,7 +194,7 @@ def _relative_boxes(
     return np.array(corners, np.float64).reshape(-1, 4) / [height, width, height, width]
 
 
-def _stored_boxes(
+def stored_boxes(
     annotated: AnnotatedImage, all_boxes: np.ndarray, report: ConversionReport
 ) -> tuple[np.ndarray, list[int]]:
     """Return the boxes to store, float32 and clipped to the image, and their rows in `all_boxes`.

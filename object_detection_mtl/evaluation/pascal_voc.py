@@ -202,7 +202,7 @@ class PascalVocEvaluator(DetectionEvaluator):
 
         Names: `<prefix>_Precision/mAP@<t>IOU`, `<prefix>_PerformanceByCategory/AP@<t>IOU/<name>`.
         """
-        judged, num_groundtruth = self._judge_all()
+        judged, num_groundtruth = self.judge_all()
         precisions = {}
         for category_id in self.names:
             curve = self._curve(judged, [category_id], num_groundtruth)
@@ -232,7 +232,7 @@ class PascalVocEvaluator(DetectionEvaluator):
 
     def curves(self) -> dict[int, Curve]:
         """Return the precision-recall curve of every category with objects, by category id."""
-        judged, num_groundtruth = self._judge_all()
+        judged, num_groundtruth = self.judge_all()
         curves = {i: self._curve(judged, [i], num_groundtruth) for i in self.names}
         return {i: curve for i, curve in curves.items() if curve is not None}
 
@@ -250,7 +250,7 @@ class PascalVocEvaluator(DetectionEvaluator):
             detections = suppress(detections, self._nms_iou_threshold)
         return groundtruth, detections
 
-    def _judge_all(self) -> tuple[Judged, np.ndarray]:
+    def judge_all(self) -> tuple[Judged, np.ndarray]:
         """Return all images' judged detections, and the number of objects by class id."""
         parts = [Judged(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0))]
         num_groundtruth = np.zeros(max(self.names) + 1)

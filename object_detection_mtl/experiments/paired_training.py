@@ -128,7 +128,7 @@ def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) 
     content["costs"] = experiment_files.read_json(directory / COSTS)
     content["evaluated_by"] = machine_description.commit()
     experiment_files.write_json(experiment.result_path(run), content)
-    _remove_old_checkpoints(directory)
+    remove_old_checkpoints(directory)
 
 
 def _begin(experiment: Experiment, run: Run, directory: Path) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _publish_detections(experiment: Experiment, run: Run, output: Path, sources:
         shutil.copyfile(output / GROUNDTRUTH, groundtruth)
 
 
-def _remove_old_checkpoints(directory: Path) -> None:
+def remove_old_checkpoints(directory: Path) -> None:
     """Keep the newest checkpoint alone."""
     paths = sorted(directory.glob("ckpt-*.index"), key=lambda path: int(path.stem.split("-")[1]))
     for path in paths[:-1]:

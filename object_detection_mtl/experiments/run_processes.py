@@ -37,7 +37,7 @@ class RunProcesses:
     """
 
     def __init__(self, directory: Path, descriptor: int, threads: int | None) -> None:
-        self._directory = directory
+        self.directory = directory
         self._descriptor = descriptor
         self._environment = dict(os.environ)
         if threads is not None:
@@ -51,7 +51,7 @@ class RunProcesses:
             StepError: it failed.
             KeyboardInterrupt: it was interrupted, as this process was.
         """
-        costs = experiment_files.read_json(self._directory / COSTS, [])
+        costs = experiment_files.read_json(self.directory / COSTS, [])
         # Kept if this process is killed, without an exit code and with the times known by then.
         entry: dict[str, Any] = {
             "phase": phase,
@@ -60,8 +60,8 @@ class RunProcesses:
             "exit_code": None,
         }
         costs.append(entry)
-        experiment_files.write_json(self._directory / COSTS, costs)
-        start, log = time.monotonic(), self._directory / _LOG
+        experiment_files.write_json(self.directory / COSTS, costs)
+        start, log = time.monotonic(), self.directory / _LOG
         with log.open("ab") as output:
             position = output.tell()
             process = subprocess.Popen(
@@ -90,7 +90,7 @@ class RunProcesses:
     def _record(self, costs: list, entry: dict[str, Any], start: float, used: float) -> None:
         entry["wall_seconds"] = round(time.monotonic() - start, 1)
         entry["cpu_seconds"] = round(used, 1)
-        experiment_files.write_json(self._directory / COSTS, costs)
+        experiment_files.write_json(self.directory / COSTS, costs)
 
 
 class _Watch:

@@ -56,7 +56,7 @@ def outdated_files(
     return [
         name
         for other, names in others.items()
-        if names and not (is_same and _has_class_names(old, other, class_names))
+        if names and not (is_same and has_class_names(old, other, class_names))
         for name in names
     ]
 
@@ -87,13 +87,20 @@ def _bytes(values: Any) -> bytes:
     return values.tobytes() if hasattr(values, "tobytes") else bytes(values)
 
 
-def _has_class_names(directory: str, other: str, class_names: Mapping[str, str]) -> bool:
+def has_class_names(directory: str, model_format: str, class_names: Mapping[str, str]) -> bool:
+    """Return whether an export has these class names; False if it is missing or corrupt.
+
+    Args:
+        directory: of the export.
+        model_format: a key of `FILES`.
+        class_names: class number, as a text -> name.
+    """
     try:
-        if other == SAVED_MODEL:
+        if model_format == SAVED_MODEL:
             metadata = json.loads(_read(os.path.join(directory, SAVED_MODEL_NAME, METADATA)))
             return metadata["class_names"] == class_names
         # The metadata are a text inside of the file, which needs no runtime to be found.
-        content = _read(os.path.join(directory, FILES[other][0]))
+        content = _read(os.path.join(directory, FILES[model_format][0]))
     except (tf.errors.OpError, ValueError, KeyError, TypeError):
         return False
     wanted = json.dumps(class_names)

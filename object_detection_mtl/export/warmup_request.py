@@ -67,10 +67,13 @@ def _prediction_log(signature: str, tensor: tf.compat.v1.TensorProto) -> bytes:
 def _field(number: int, content: bytes) -> bytes:
     """Encode a field of text, bytes or a message, with its length."""
     length_delimited = 2
-    return _varint(number << 3 | length_delimited) + _varint(len(content)) + content
+    return encode_varint(number << 3 | length_delimited) + encode_varint(len(content)) + content
 
 
-def _varint(value: int) -> bytes:
-    """Encode 7 bits a byte, lowest first; the eighth bit is set in all bytes but the last."""
+def encode_varint(value: int) -> bytes:
+    """Encode a number of at least 0 as protobuf does.
+
+    7 bits a byte, lowest first; the eighth bit is set in all bytes but the last.
+    """
     is_last = value < 128
-    return bytes([value]) if is_last else bytes([value & 127 | 128]) + _varint(value >> 7)
+    return bytes([value]) if is_last else bytes([value & 127 | 128]) + encode_varint(value >> 7)

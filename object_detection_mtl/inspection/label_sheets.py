@@ -70,7 +70,7 @@ def write_label_sheets(
     for number, serialized in enumerate(tqdm(first, desc="sheets", unit="sheet", disable=None), 1):
         labeled = _labeled(decode(serialized, source.place(number - 1)), num_windows)
         output_paths.make_directory(output_dir)
-        file_name = f"{number:04d}_{_safe(labeled.name)}.png"
+        file_name = f"{number:04d}_{safe_file_name(labeled.name)}.png"
         drawing.draw_label_sheet(labeled, source.names).save(output_dir / file_name)
         drawn.append((labeled.name, file_name))
     if not drawn:
@@ -139,7 +139,7 @@ def _text(value: tf.Tensor) -> str:
     return value.numpy().decode(errors="replace")
 
 
-def _safe(name: str) -> str:
+def safe_file_name(name: str) -> str:
     """Return an image's name with only the characters that are safe in a file name."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:].lstrip(".") or "image"
 

@@ -36,10 +36,20 @@ def _overlap(a: tuple, b: tuple) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _place(
+def place_label(
     box: tuple, size: tuple[float, float], canvas: tuple[int, int], taken: Sequence[tuple]
 ) -> tuple[float, float, float, float]:
-    """Return the place of a label: at its box, inside the image, clear of other labels."""
+    """Return the place of a label: at its box, inside the image, clear of other labels.
+
+    Args:
+        box: left, top, right, bottom of the box, in pixels.
+        size: width and height of the label.
+        canvas: width and height of the image.
+        taken: places of other labels.
+
+    Returns:
+        Left, top, right, bottom.
+    """
     left, top, right, bottom = box
     width, height = size
     corners = [
@@ -70,7 +80,7 @@ def _draw_labels(draw: ImageDraw.ImageDraw, labels: Sequence[_Label], canvas: Im
         # "Ay" has an ascender and a descender: all labels of an image get the same height.
         _, top, _, bottom = draw.textbbox((0, 0), f"{text}Ay", font=font)
         size = (draw.textlength(text, font=font) + 2 * pad, bottom - top + 2 * pad)
-        place = _place(label.box, size, canvas.size, taken)
+        place = place_label(label.box, size, canvas.size, taken)
         taken.append(place)
         placed.append((text, label.color, place, top))
     for text, color, place, top in reversed(placed):

@@ -19,7 +19,7 @@ _SMALLEST_FONT = 12
 _NUM_COLORS = 64
 
 
-def _lab(rgb: np.ndarray) -> np.ndarray:
+def to_lab(rgb: np.ndarray) -> np.ndarray:
     """Convert sRGB [N, 3] in 0..1 to CIELAB [N, 3] (D65), a perceptually uniform space."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
@@ -37,7 +37,7 @@ def _palette() -> list[Color]:
     """Return vivid colors; each has the largest distance from all before it."""
     steps = np.arange(0, 256, 15)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
-    lab = _lab(grid / 255.0)
+    lab = to_lab(grid / 255.0)
     vivid = (lab[:, 0] > 45) & (np.hypot(lab[:, 1], lab[:, 2]) > 45)
     grid, lab = grid[vivid], lab[vivid]
     chosen = [int(np.argmax(lab[:, 0] + lab[:, 2]))]  # the lightest yellow

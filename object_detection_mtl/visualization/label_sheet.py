@@ -97,16 +97,22 @@ def _boxes(labeled: LabeledImage, names: Mapping[int, str], width: int) -> Image
 
 def _foreground(image: np.ndarray, edgemask: np.ndarray, width: int) -> Image.Image:
     return sheet_layout.captioned(
-        _mask(image, edgemask, width),
+        draw_mask(image, edgemask, width),
         "foreground mask: the color is the weight of a foreground cell",
         _ramp_legend(edgemask, width),
     )
 
 
-def _mask(image: np.ndarray, edgemask: np.ndarray, width: int) -> Image.Image:
-    """Draw the image in gray, foreground cells in the colors of their weights."""
+def draw_mask(image: np.ndarray, edgemask: np.ndarray, width: int) -> Image.Image:
+    """Draw an image in gray, foreground cells in the colors of their weights.
+
+    Args:
+        image: uint8 [H, W, 3].
+        edgemask: [2, S, S], mask and weight.
+        width: of the drawing, in pixels.
+    """
     mask, weight = np.asarray(edgemask, float)
-    colors = soft_label_drawing.ramp(_relative_log_weight(weight, mask))
+    colors = soft_label_drawing.ramp(relative_log_weight(weight, mask))
     return soft_label_drawing.overlay_map(image, width, colors, np.where(mask > 0, 0.75, 0.0))
 
 
@@ -179,7 +185,7 @@ def _windows(
     columns = max(4, min(number, 6))
     width = (WIDTH - (columns + 1) * sheet_layout.GAP) // columns
     panels = [
-        _window(labeled, window, label, names, width)
+        draw_window(labeled, window, label, names, width)
         for window, label in zip(windows, labels, strict=True)
     ]
     rows = [
@@ -191,13 +197,22 @@ def _windows(
     )
 
 
-def _window(
+def draw_window(
     labeled: LabeledImage,
     window: np.ndarray,
     label: np.ndarray,
     names: Mapping[int, str],
     width: int,
 ) -> Image.Image:
+    """Draw an image with a highlighted window, its label as a bar, and the largest values.
+
+    Args:
+        labeled: the image.
+        window: [4] normalized.
+        label: [K+1].
+        names: class id -> name.
+        width: of the drawing, in pixels.
+    """
     drawn = soft_label_drawing.highlight_region(
         labeled.image, labeled.boxes, labeled.classes, window, width
     )
@@ -222,8 +237,13 @@ def _window(
     return part
 
 
-def _relative_log_weight(weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return log weights scaled to 0..1 between the smallest and largest foreground weight."""
+def relative_log_weight(weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return log weights scaled to 0..1 between the smallest and largest foreground weight.
+
+    Args:
+        weight: [S, S], at least 0.
+        mask: [S, S], above 0 where there is foreground.
+    """
     logarithm = np.log(np.maximum(weight, 1e-12))
     covered = logarithm[mask > 0]
     if not covered.size or covered.max() - covered.min() < 1e-6:

@@ -56,17 +56,24 @@ def draw_regions(
     panels = []
     for index in range(number):
         region = soft_label_drawing.highlight_region(image, boxes, classes, regions[index], width)
-        values = _bar_panel(labels[index], predicted[index], names, width)
+        values = draw_bar_panel(labels[index], predicted[index], names, width)
         panels.append(sheet_layout.stacked([region, values], gap=6, margin=0))
     hidden = len(regions) - number
     more = f"; {hidden} more not shown" if hidden else ""
     return sheet_layout.captioned(sheet_layout.side_by_side(panels), f"{title}{more}")
 
 
-def _bar_panel(
+def draw_bar_panel(
     label: np.ndarray, predicted: np.ndarray, names: Mapping[int, str], width: int
 ) -> Image.Image:
-    """Draw the label's bar above the prediction's, and the largest values of both."""
+    """Draw the label's bar above the prediction's, and the largest values of both.
+
+    Args:
+        label: [K+1] soft label.
+        predicted: [K+1]; zeros for no prediction.
+        names: class id -> name.
+        width: of the drawing, in pixels.
+    """
     order = np.argsort(-np.maximum(label, predicted), kind="stable")
     shown = [i for i in order if max(label[i], predicted[i]) >= _LEAST_VALUE][:MOST_CLASSES]
     line = 18

@@ -8,6 +8,7 @@ import object_detection_mtl as odm
 from object_detection_mtl import jobs
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.training.run_options import TrainingResult
+from tests import eager
 from tests.api import tiny_detectors
 from tests.training.linear import LinearDetector
 
@@ -157,9 +158,10 @@ def test_a_detector_with_tasks_trains_evaluates_and_detects(tmp_path):
     np.testing.assert_allclose(run.detector.predict(image).scores, found.scores, atol=1e-5)
     assert odm.load_detector(tmp_path / "best").class_names == {1: "square", 2: "stripe"}
     # A trained detector starts another training with its weights.
-    odm.train_detector(
-        detector, tmp_path / "again", train=examples(), num_steps=1, checkpoint_every_n=1
-    )
+    with eager.eagerly():
+        odm.train_detector(
+            detector, tmp_path / "again", train=examples(), num_steps=1, checkpoint_every_n=1
+        )
     first = weights(f"{tmp_path}/again/ckpt-1")  # of step 0
     expected = weights(run.checkpoint)
     for name, value in first.items():

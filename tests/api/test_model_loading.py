@@ -77,7 +77,9 @@ def test_a_training_detector_detects_too(detector):
     expected = detector.predict(IMAGE)
     detector.model.is_training = True
     try:
-        other = odm.Detector(detector._make_predictor, model=detector.model)
+        other = odm.Detector(
+            lambda images: predictor.from_detector(detector.model), model=detector.model
+        )
         same(other.predict(IMAGE), expected)
     finally:
         detector.model.is_training = False

@@ -1,29 +1,21 @@
 """The ablation command, from a VOC directory to tables."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from object_detection_mtl.experiments import paired_bootstrap, run_results
 from tests.experiments import tiny_experiment
+from tests.forked import ForkedModule
 
-ROOT = Path(__file__).parents[2]
 
-
-def ablation(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.ablation", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def ablation(output, *arguments):
+    """Run the command; return what it prints."""
+    process = ForkedModule("tests.experiments.forked_ablation", *arguments, output=output)
+    code = process.wait(timeout=600)
+    assert code == 0, output.read_text()
+    return output.read_text()
 
 
 @pytest.fixture
@@ -34,7 +26,8 @@ def voc(tmp_path):
     return tiny_experiment.make_voc_directory(tmp_path / "voc", 10, image_sets)
 
 
-# tests/experiments and the long test of the positive control compare it with a baseline.
+# tests/experiments and the long test of the positive control compare it with a baseline; the latter
+# runs in real processes.
 @pytest.mark.slow
 def test_from_voc_directory_to_tables(voc, tmp_path):
     where = ["--dataset=tiny", "--experiment=short", f"--results_dir={tmp_path / 'results'}"]
@@ -49,8 +42,7 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
         "--evaluate_on=test",
         *tiny_experiment.FLAGS,
     ]
-    done = ablation(*command)
-    assert done.returncode == 0, done.stdout + done.stderr
+    ablation(tmp_path / "run.txt", *command)
 
     directory = tmp_path / "results" / "tiny" / "short"
     path = directory / "all+refine__lr0.0015__seed1__test.json"
@@ -72,8 +64,7 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
         matches = paired_bootstrap.load_matches(result.detections, result.groundtruth)
         stored = paired_bootstrap.mean_ap(matches, np.ones((1, 3)))[0]
         assert stored == pytest.approx(result.metric(run_results.MEAN_AP), abs=0.005)
-    table = ablation("table", *where)
-    assert table.returncode == 0, table.stderr
-    assert "| all+refine, main logits | 0.0015 | 1 |" in table.stdout
-    assert "| all+refine, refitted | 0.0015 | 1 |" in table.stdout
-    assert "| unknown |" not in table.stdout
+    table = ablation(tmp_path / "table.txt", "table", *where)
+    assert "| all+refine, main logits | 0.0015 | 1 |" in table
+    assert "| all+refine, refitted | 0.0015 | 1 |" in table
+    assert "| unknown |" not in table

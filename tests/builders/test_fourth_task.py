@@ -16,7 +16,7 @@ from object_detection_mtl.fields import Groundtruth
 from object_detection_mtl.mtl.task_labels import LabelSpec, TaskLabelMaker, TaskLabels
 from object_detection_mtl.protos import model_pb2
 from object_detection_mtl.training.run_options import RunOptions
-from tests import records
+from tests import eager, records, tiny_backbone
 
 SIZES, COUNT = "object_sizes", "object_count"
 
@@ -123,11 +123,13 @@ def test_its_labels_follow_augmentation_and_are_padded_with_the_boxes(directory)
 
 
 @pytest.mark.slow
-def test_it_is_trained_evaluated_and_restored(directory, tmp_path):
+def test_it_is_trained_evaluated_and_restored(directory, tmp_path, monkeypatch):
     """Its loss and its metric are reported; its variables are in the checkpoint."""
+    tiny_backbone.register(monkeypatch)
     refine = ("model.mtl.refine=true", "model.mtl.refined_classification_loss_weight=1.0")
-    config = load(directory, *refine)
-    result = jobs.train(config, tmp_path / "run", RunOptions(log_every_n=1))
+    config = load(directory, *refine, tiny_backbone.OVERRIDE)
+    with eager.eagerly():
+        result = jobs.train(config, tmp_path / "run", RunOptions(log_every_n=1))
     assert result.metrics["Loss/MTL/size_loss"] == pytest.approx(
         3.0 * result.metrics["UnweightedLoss/MTL/size_loss"], rel=1e-5
     )

@@ -47,7 +47,7 @@ def resnet50():
         ("notop.weights.h5", {"include_top": False}),
         pytest.param("top.weights.h5", {"classes": 7}, marks=pytest.mark.slow),
         pytest.param("legacy.h5", {"include_top": False}, marks=pytest.mark.slow),
-        pytest.param("legacy_top.h5", {}, marks=pytest.mark.slow),
+        pytest.param("legacy_top.h5", {}, marks=pytest.mark.long),
         pytest.param("whole.keras", {"classes": 7}, marks=pytest.mark.slow),
     ],
 )

@@ -151,9 +151,11 @@ def test_square_crops():
 def test_the_centre_of_a_square_keeps_away_from_the_border():
     """Half of a side of 100 is the most; a border of 128 is halved to 32, 20 stays."""
     tall = tf.constant([100, 120])
-    np.testing.assert_array_equal(augmentation_crops._border(128, tall), [32, 32])
-    np.testing.assert_array_equal(augmentation_crops._border(20, tall), [20, 20])
-    np.testing.assert_array_equal(augmentation_crops._border(128, tf.constant([1, 1])), [0, 0])
+    np.testing.assert_array_equal(augmentation_crops.border_of_centers(128, tall), [32, 32])
+    np.testing.assert_array_equal(augmentation_crops.border_of_centers(20, tall), [20, 20])
+    np.testing.assert_array_equal(
+        augmentation_crops.border_of_centers(128, tf.constant([1, 1])), [0, 0]
+    )
 
 
 def test_one_of_the_kinds_is_chosen():

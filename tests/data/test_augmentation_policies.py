@@ -120,7 +120,7 @@ def test_an_object_that_leaves_the_image_is_removed():
 def test_flip_inside_of_a_box():
     # The pixels of a box are those from its top left corner to its bottom right one, included.
     boxes = [[0.2, 0.25, 0.5, 0.5]]
-    operation = augmentation_policies._inside_of_boxes(
+    operation = augmentation_policies.inside_of_boxes(
         lambda image, seed: tf.reverse(image, axis=[1]), 1.0
     )
     before = example(np.float32(boxes))

@@ -1,9 +1,7 @@
 """Input from a tf.data service: addresses, blocks of examples, a killed worker."""
 
 import socket
-import subprocess
-import sys
-from pathlib import Path
+import time
 
 import pytest
 import tensorflow as tf
@@ -12,9 +10,8 @@ from object_detection_mtl.data import data_service, example_issues, example_orde
 from object_detection_mtl.fields import Batch
 from tests.data.record_files import example, numbered, write
 from tests.data.test_input_pipeline import pipeline
+from tests.forked import ForkedModule
 from tests.ports import free_ports
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -66,14 +63,13 @@ def test_blocks_hold_the_examples_of_the_usual_order(start):
     assert sorted(parts) == wanted
 
 
-def start_process(kind, port):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.data.service_process", kind, str(port)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "started\n"
+def start_process(kind, port, output):
+    process = ForkedModule("tests.data.service_process", kind, port, output=output)
+    deadline = time.monotonic() + 300
+    while not (output.exists() and "started\n" in output.read_text()):
+        assert process.poll() is None, output.read_text()
+        assert time.monotonic() < deadline, "the process is too slow"
+        time.sleep(0.02)
     return process
 
 
@@ -83,9 +79,10 @@ def test_two_workers_of_which_one_is_killed(tmp_path):
     records[40] = b"garbage"
     path = write(tmp_path / "a", *records)
     [port] = free_ports(1)
-    processes = [start_process("dispatcher", port)]
+    processes = [start_process("dispatcher", port, tmp_path / "dispatcher")]
     try:
-        processes += [start_process("worker", port) for _ in range(2)]
+        for number in range(2):
+            processes.append(start_process("worker", port, tmp_path / f"worker{number}"))
         made = pipeline(
             path,
             batch_size=5,
@@ -123,4 +120,3 @@ def test_two_workers_of_which_one_is_killed(tmp_path):
         for process in processes:
             process.kill()
             process.wait()
-            process.stdout.close()

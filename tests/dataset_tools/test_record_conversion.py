@@ -31,7 +31,7 @@ def test_whatever_boxes_come_those_kept_are_inside_and_have_an_area(corners):
     report = conversion_report.ConversionReport()
     objects = [AnnotatedObject("cat", 1, *box) for box in corners]
     relative = np.array(corners).reshape(-1, 4) / [30, 40, 30, 40]
-    boxes, kept = record_conversion._stored_boxes(
+    boxes, kept = record_conversion.stored_boxes(
         annotated(None, "a.jpg", objects), relative, report
     )
     assert len(kept) == len(boxes)

@@ -68,7 +68,7 @@ class TestExecution:
 
         def call(processes, phase, arguments):
             done.append(phase)
-            directory = processes._directory
+            directory = processes.directory
             costs = experiment_files.read_json(directory / "costs.json", [])
             entry = {"phase": phase, "wall_seconds": 1.0, "cpu_seconds": 1.0, "exit_code": 0}
             experiment_files.write_json(directory / "costs.json", [*costs, entry])
@@ -123,7 +123,7 @@ class TestExecution:
         self, experiment, monkeypatch, message, diverged
     ):
         def call(processes, phase, arguments):
-            experiment_files.write_json(processes._directory / "costs.json", [])
+            experiment_files.write_json(processes.directory / "costs.json", [])
             raise run_processes.StepError(f"ended with exit code 1:\nfirst\n{message}\n")
 
         monkeypatch.setattr(run_processes.RunProcesses, "call", call)
@@ -173,7 +173,7 @@ class TestExecution:
         for number in (1, 9, 10):
             for extension in ("index", "data-00000-of-00001"):
                 (tmp_path / f"ckpt-{number}.{extension}").touch()
-        paired_training._remove_old_checkpoints(tmp_path)
+        paired_training.remove_old_checkpoints(tmp_path)
         names = sorted(path.name for path in tmp_path.iterdir())
         assert names == ["ckpt-10.data-00000-of-00001", "ckpt-10.index"]
 

@@ -117,6 +117,6 @@ def test_class_names_are_found_in_every_format(model_format):
         pytest.importorskip({"onnx": "tf2onnx"}.get(model_format, model_format))
     directory = str(exported.export("image_tensor", format=model_format))
     names = {str(number): name for number, name in exported.NAMES.items()}
-    assert export_formats._has_class_names(directory, model_format, names)
+    assert export_formats.has_class_names(directory, model_format, names)
     other = {**names, "1": "cell"}
-    assert not export_formats._has_class_names(directory, model_format, other)
+    assert not export_formats.has_class_names(directory, model_format, other)

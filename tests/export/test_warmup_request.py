@@ -39,4 +39,4 @@ def test_the_model_runs_on_its_warmup_request(input_type):
     ("value", "expected"), [(0, b"\0"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02")]
 )
 def test_numbers_are_encoded_in_seven_bits_a_byte(value, expected):
-    assert warmup_request._varint(value) == expected
+    assert warmup_request.encode_varint(value) == expected

@@ -1,15 +1,18 @@
 """Run a detector on a model golden's inputs, with the golden's weights.
 
-`python -m tests.golden.model_runner CONFIG GOLDEN OUTPUT` writes predictions, losses and gradient
-norms of a training golden to OUTPUT (.npz). Gradients are compared in a process of their own with
-TF_ENABLE_ONEDNN_OPTS=0: oneDNN's order of summation changes gradient norms by up to 6e-4.
+`python -m tests.golden.model_runner` reads lines of CONFIG, GOLDEN, OUTPUT and options, writes
+predictions, losses and gradient norms of a training golden to OUTPUT (.npz), and answers with its
+name. Gradients are compared in a process of their own with TF_ENABLE_ONEDNN_OPTS=0: oneDNN's order
+of summation changes gradient norms by up to 6e-4.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -91,8 +94,7 @@ def train(detector: Any, golden: Any) -> dict[str, np.ndarray]:
 
 
 def round_like_the_authors(detector: Any, golden: Any) -> None:
-    """Let crops end beyond the map, and crop exactly the golden's proposals."""
-    coordinate_frames.LAST_ON_MAP = 1.0
+    """Crop exactly the golden's proposals; `LAST_ON_MAP` lets crops end beyond the map."""
     keys = (Predictions.proposal_boxes, Predictions.proposal_boxes_normalized)
     proposals = {key: tf.constant(golden[key]) for key in keys}
     classify = detector.classify
@@ -124,14 +126,26 @@ def unused_regularization_loss(detector: Any, golden: Any) -> float:
     return total
 
 
-def main(config_name: str, golden_name: str, output: str, *options: str) -> None:
+def write_training(config_name: str, golden_name: str, output: str, *options: str) -> None:
+    """Write the outputs of a training golden."""
     golden = np.load(GOLDEN / f"{golden_name}.npz")
     detector = build(config_name, is_training=True)
+    last = coordinate_frames.LAST_ON_MAP
     if "--authors_rounding" in options:
         round_like_the_authors(detector, golden)
-    outputs = train(detector, golden)
+        last = 1.0
+    with mock.patch.object(coordinate_frames, "LAST_ON_MAP", last):
+        outputs = train(detector, golden)
     np.savez(output, **outputs)
 
 
+def main() -> None:
+    for line in sys.stdin:
+        arguments = line.split()
+        write_training(*arguments)
+        gc.collect()  # the detector
+        print(arguments[2], flush=True)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -20,11 +20,11 @@ def test_page_escapes_every_name():
 
 
 def test_file_names_are_safe_whatever_images_are_called():
-    assert label_sheets._safe("2007_000027.jpg") == "2007_000027.jpg"
-    assert label_sheets._safe("../../etc/pass wd") == "_.._etc_pass_wd"
-    assert label_sheets._safe("..") == "image"
-    assert label_sheets._safe("Bär/ü") == "B_r_"
-    assert len(label_sheets._safe("x" * 500)) == 60
+    assert label_sheets.safe_file_name("2007_000027.jpg") == "2007_000027.jpg"
+    assert label_sheets.safe_file_name("../../etc/pass wd") == "_.._etc_pass_wd"
+    assert label_sheets.safe_file_name("..") == "image"
+    assert label_sheets.safe_file_name("Bär/ü") == "B_r_"
+    assert len(label_sheets.safe_file_name("x" * 500)) == 60
 
 
 RECORDS = {

@@ -1,5 +1,7 @@
 """Frozen layers: no gradient is computed for them, and none of their activations is kept."""
 
+from unittest import mock
+
 import pytest
 import tensorflow as tf
 
@@ -18,12 +20,12 @@ BACKWARD = "gradient_tape/"
 def operations_of(detector, settings, batch):
     """Return the operations of losses and gradients of a step."""
     model = train_config_builder.build_model(parse(settings), detector)
-    step = TrainingStep(detector, None, list(model.trained.values()), model.step_options)
-    seed = step._seed(tf.constant(0, tf.int64), batch)
-    function = tf.function(
-        lambda: step._differentiate(batch, seed, None, 1, False), autograph=False
-    )
-    return function.get_concrete_function().graph.get_operations()
+    optimizer = mock.Mock()  # It changes no weights.
+    step = TrainingStep(detector, optimizer, list(model.trained.values()), model.step_options)
+    function = tf.function(lambda: step(batch, tf.constant(0, tf.int64)), autograph=False)
+    operations = function.get_concrete_function().graph.get_operations()
+    assert optimizer.mock_calls
+    return operations
 
 
 def layers_with_gradients(operations):

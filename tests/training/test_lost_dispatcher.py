@@ -56,7 +56,8 @@ def train_until_lost(records, port, model_dir):
     training_loop.DispatcherWatch = functools.partial(
         data_service.DispatcherWatch, interval=0.5, patience=2.0
     )
-    processes = [start_process(kind, int(port)) for kind in ("dispatcher", "worker")]
+    files = Path(model_dir).parent
+    processes = [start_process(kind, int(port), files / kind) for kind in ("dispatcher", "worker")]
 
     def make_dataset(detector, context, batch_size, start_example):
         return input_pipeline.make_pipeline(

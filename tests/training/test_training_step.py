@@ -1,8 +1,9 @@
 """One training step with numbers worked out on paper (see linear.py for the model)."""
 
+import functools
+import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -149,64 +150,33 @@ def test_a_real_detector_learns_its_batch():
     assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:3])
 
 
-TWO_REPLICAS = textwrap.dedent(
-    """
-    import sys
-    import numpy as np
-    import tensorflow as tf
-    count = int(sys.argv[1])
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * count)
-    from object_detection_mtl.training import distribution
-    from object_detection_mtl.training.optimizers import Momentum
-    from object_detection_mtl.training.schedules import Schedule
-    from object_detection_mtl.training.training_step import TrainingStep
-    from tests.training.linear import dataset, make_model
-    strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
-    with strategy.scope():
-        momentum = Momentum(Schedule("constant", learning_rate=0.1), momentum=0.9, use_ema=True)
-        model = make_model(
-            {"auxiliary": (-2.0, 0.0, 1.0)}, optimizer=momentum, clip_norm=2.0,
-            auxiliary_gradients=sys.argv[2], skip_nonfinite=sys.argv[2] != "SUM")
-        momentum.build(list(model.trained.values()))
-    step_fn = TrainingStep(
-        model.detector, momentum, list(model.trained.values()), model.step_options)
-    share = distribution.per_replica_batch_size(strategy, 4)
-    batches = iter(distribution.distribute(strategy, lambda context: dataset(share)))
+@functools.cache
+def replica_results(*parts):
+    """Return part -> numbers of one device and of two, from a process for all parts."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.replicas", *parts],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    return {part: json.loads(text) for _, part, text in lines}
 
-    @tf.function(autograph=False)
-    def step():
-        scalars = strategy.run(step_fn, args=(next(batches), tf.constant(0, tf.int64)),
-                               kwargs={"measure": sys.argv[2] != "SUM"})
-        return {k: strategy.reduce("SUM", v, axis=None) for k, v in scalars.items()}
 
-    for _ in range(3):
-        scalars = step()
-    numbers = [float(v) for v in scalars.values()] + model.detector.w.numpy().tolist()
-    numbers += momentum.slots["average"][0].numpy().tolist() + [float(momentum.iterations.numpy())]
-    print("RESULT", numbers)
-    """
-)
+def replica_results_of(part):
+    """Return the numbers of a part; those of the slow tier share a process."""
+    return replica_results(*(("PROJECT",) if part == "PROJECT" else ("SUM", "SAMPLING")))[part]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["SUM", pytest.param("PROJECT", marks=pytest.mark.long)])
 def test_two_replicas_do_what_one_does(form):
     """The batch size is global: losses, norms, clipping and updates do not see the devices."""
-    results = []
-    for count in (1, 2):
-        output = subprocess.run(
-            [sys.executable, "-c", TWO_REPLICAS, str(count), form],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            check=False,
-        )
-        line = [line for line in output.stdout.splitlines() if line.startswith("RESULT")]
-        assert line, output.stderr[-3000:]
-        results.append(np.array(eval(line[0].removeprefix("RESULT"))))
+    one, two = replica_results_of(form)
     # Weights are differences of numbers around 1, whose last bit is 1.2e-7.
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-6, atol=2.4e-7)
+    np.testing.assert_allclose(one, two, rtol=1e-6, atol=2.4e-7)
 
 
 def test_trained_weights_of_auxiliary_losses():
@@ -232,58 +202,10 @@ def test_trained_weights_of_auxiliary_losses():
         assert float(scalars["UnweightedLoss/MTL/window_class_loss"]) == pytest.approx(2.2)
 
 
-SAMPLING_REPLICAS = textwrap.dedent(
-    """
-    import numpy as np
-    import tensorflow as tf
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-    from object_detection_mtl.fields import Batch
-    from object_detection_mtl.training import distribution, summary_names
-    from object_detection_mtl.training.training_step import TrainingStep
-    from tests.training import tiny
-    from tests.training.linear import make_model
-
-    def numbered(batch_size):
-        rows = tf.range(batch_size, dtype=tf.int64)
-        return tiny.dataset(batch_size).enumerate().map(
-            lambda step, batch: {**batch, Batch.example_number: step * batch_size + rows})
-
-    def three_steps(count, make_dataset):
-        strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
-        with strategy.scope():
-            detector = tiny.tiny_detector()
-            optimizer = make_model(rate=0.05).optimizer
-            optimizer.build(detector.trainable_variables)
-        step_fn = TrainingStep(
-            detector, optimizer, detector.trainable_variables, make_model().step_options)
-        batches = iter(distribution.distribute(
-            strategy, lambda context: make_dataset(2 // count)))
-
-        @tf.function(autograph=False)
-        def step(number):
-            scalars = strategy.run(step_fn, args=(next(batches), number))
-            return strategy.reduce("SUM", scalars[summary_names.TOTAL], axis=None)
-
-        totals = [float(step(tf.constant(number, tf.int64))) for number in range(3)]
-        return np.concatenate([totals, *[v.numpy().ravel() for v in detector.variables]])
-
-    one = three_steps(1, tiny.dataset)
-    for make_dataset in (tiny.dataset, numbered):
-        np.testing.assert_allclose(three_steps(2, make_dataset), one, rtol=1e-4, atol=1e-6)
-    print("EQUAL")
-    """
-)
-
-
 @pytest.mark.slow
 def test_two_replicas_draw_the_random_samples_of_one():
     """Two images on one device, or one on each of two; the detector samples at random."""
-    done = subprocess.run(
-        [sys.executable, "-c", SAMPLING_REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert "EQUAL" in done.stdout, done.stderr[-3000:]
+    one, *others = replica_results_of("SAMPLING")
+    assert len(others) == 2
+    for two in others:
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)

@@ -17,6 +17,7 @@ from object_detection_mtl.data import example_order, input_pipeline
 from object_detection_mtl.fields import Batch
 from object_detection_mtl.training.failures import LOST_WORKER_EXIT_CODE
 from tests.data.record_files import example, write
+from tests.forked import ForkedModule
 from tests.ports import free_ports
 from tests.training import cluster_worker
 
@@ -24,21 +25,24 @@ ROOT = Path(__file__).parents[2]
 NUM_STEPS = 10
 
 
-def start(directory, ports, index, seconds, max_corrupt_examples=2):
-    """Start a worker; its output goes to a file."""
+def start(directory, ports, index, seconds, max_corrupt_examples=2, *, is_fork=True):
+    """Start a worker, a fork or a process of its own; its output goes to a file."""
     task = {"type": "worker", "index": index}
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
     environment = {
-        **os.environ,
         "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
         "PYTHONPATH": str(ROOT),
     }
+    module = "tests.training.cluster_worker"
     arguments = [directory / "a.record", directory / "run", str(NUM_STEPS), str(seconds)]
     arguments.append(str(max_corrupt_examples))
-    with open(directory / f"output_{index}.txt", "wb") as output:
+    path = directory / f"output_{index}.txt"
+    if is_fork:
+        return ForkedModule(module, *arguments, output=path, environment=environment)
+    with path.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.training.cluster_worker", *arguments],
-            env=environment,
+            [sys.executable, "-m", module, *arguments],
+            env={**os.environ, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -119,27 +123,36 @@ def test_a_worker_that_is_told_to_stop_stops_all_after_the_same_step(tmp_path, r
     assert "another worker received a signal to stop" in outputs[1 - receiver]
 
 
+# The second worker is killed after step 4; in the long test, of processes that are no forks, also
+# the chief, after step 8.
 @pytest.mark.slow
 @pytest.mark.usefixtures("linear_names")
-def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_path):
+@pytest.mark.parametrize(
+    ("kills", "is_fork"),
+    [
+        ([(1, "ckpt-2")], True),
+        pytest.param([(1, "ckpt-2"), (0, "ckpt-3")], False, marks=pytest.mark.long),
+    ],
+    ids=["worker", "worker, chief"],
+)
+def test_a_killed_worker_ends_the_other_and_both_continue_when_restarted(tmp_path, kills, is_fork):
     records = [example(str(number), size=(8, 8)) for number in range(7)]
     records[2] = records[5] = b"garbage"
     path = str(write(tmp_path / "a.record", *records))
     ports = free_ports(2)
     workers = []
     try:
-        # The second worker is killed after step 4, later the chief after step 8.
-        for victim, checkpoint in ((1, "ckpt-2"), (0, "ckpt-3")):
-            workers = [start(tmp_path, ports, index, 0.5) for index in range(2)]
+        for victim, checkpoint in kills:
+            workers = [start(tmp_path, ports, index, 0.5, is_fork=is_fork) for index in range(2)]
             wait_for(functools.partial(is_newest, tmp_path / "run", checkpoint))
             workers[victim].kill()
             workers[victim].wait()
             assert workers[1 - victim].wait(timeout=300) == LOST_WORKER_EXIT_CODE
             check_output(tmp_path / f"output_{1 - victim}.txt")
-        workers = [start(tmp_path, ports, 0, 0.0)]
+        workers = [start(tmp_path, ports, 0, 0.0, is_fork=is_fork)]
         time.sleep(5)
         assert workers[0].poll() is None  # It waits for the other.
-        workers.append(start(tmp_path, ports, 1, 0.0))
+        workers.append(start(tmp_path, ports, 1, 0.0, is_fork=is_fork))
         assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
     finally:
         for worker in workers:

@@ -27,14 +27,16 @@ from object_detection_mtl.predictors.roi_head import RoiHead
 CHANNELS = 4
 
 
-def tiny_backbone(backbone_scope: str = "TinyNet", channels: int = CHANNELS) -> Backbone:
-    """Stride 8 in one convolution; the second stage is another one."""
+def tiny_backbone(
+    backbone_scope: str = "TinyNet", channels: int = CHANNELS, *, stride: int = 8
+) -> Backbone:
+    """The whole stride in one convolution; the second stage is another one."""
     regularizer = keras.regularizers.L2(1e-3)
     image = keras.Input((None, None, 3))
     conv = ConvBatchNorm(
         channels,
-        8,
-        strides=8,
+        stride,
+        strides=stride,
         activation=tf.nn.relu,
         kernel_regularizer=regularizer,
         name="Conv2d_0",

@@ -64,9 +64,9 @@ def test_labels_stay_inside_the_image():
 
 def test_labels_of_equal_boxes_avoid_each_other():
     box, size = (100, 100, 300, 300), (60, 16)
-    first = box_drawing._place(box, size, (400, 400), [])
+    first = box_drawing.place_label(box, size, (400, 400), [])
     assert first == (100, 84, 160, 100)
-    second = box_drawing._place(box, size, (400, 400), [first])
+    second = box_drawing.place_label(box, size, (400, 400), [first])
     assert second == (100, 100, 160, 116)
     # On the image both are there; the frame of class 2 lies hidden below that of class 1.
     image = draw_boxes(canvas(), BOX * 2, [1, 2], [0.9, 0.8], names=NAMES)
@@ -196,7 +196,7 @@ def test_a_name_longer_than_the_image_is_shortened_in_the_middle():
 
 def test_colors_of_classes_differ_clearly():
     colors = np.array([class_color(i) for i in range(1, 25)])
-    lab = drawing._lab(colors / 255)
+    lab = drawing.to_lab(colors / 255)
     distances = np.linalg.norm(lab[:, np.newaxis] - lab, axis=-1)
     # 2.3 is a just noticeable difference.
     assert distances[~np.eye(len(lab), dtype=bool)].min() > 15
@@ -205,7 +205,7 @@ def test_colors_of_classes_differ_clearly():
 
 
 def test_the_conversion_to_lab_of_white_and_red():
-    lab = drawing._lab(np.array([[1.0, 1, 1], [1, 0, 0], [0, 0, 0]]))
+    lab = drawing.to_lab(np.array([[1.0, 1, 1], [1, 0, 0], [0, 0, 0]]))
     np.testing.assert_allclose(lab, [[100, 0, 0], [53.2, 80.1, 67.2], [0, 0, 0]], atol=0.2)
 
 

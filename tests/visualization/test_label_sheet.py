@@ -81,7 +81,7 @@ def test_a_bar_has_proportional_segments_background_last():
 def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
     item = labeled(size=(64, 64))
     item.edgemask[1, 16:48, 16:24] = 6.0
-    drawn = np.asarray(label_sheet._mask(item.image, item.edgemask, 640)).astype(int)
+    drawn = np.asarray(label_sheet.draw_mask(item.image, item.edgemask, 640)).astype(int)
     brightness = drawn.sum(axis=-1)
     heavy, light, outside = brightness[300, 200], brightness[300, 300], brightness[300, 500]
     assert heavy > light
@@ -93,15 +93,15 @@ def test_the_mask_covers_its_cells_and_heavier_ones_are_lighter():
 def test_the_range_of_weights_is_that_of_the_covered_cells():
     mask = np.array([[0, 1], [1, 1]])
     weight = np.array([[0.1, 1.0], [10.0, 100.0]])
-    found = label_sheet._relative_log_weight(weight, mask)
+    found = label_sheet.relative_log_weight(weight, mask)
     np.testing.assert_allclose(found, [[0, 0], [0.5, 1]])
-    assert np.isfinite(label_sheet._relative_log_weight(np.ones([2, 2]), mask)).all()
-    assert np.isfinite(label_sheet._relative_log_weight(np.ones([2, 2]), mask * 0)).all()
+    assert np.isfinite(label_sheet.relative_log_weight(np.ones([2, 2]), mask)).all()
+    assert np.isfinite(label_sheet.relative_log_weight(np.ones([2, 2]), mask * 0)).all()
 
 
 def test_a_window_is_bright_inside_and_dark_outside():
     item = labeled()
-    part = label_sheet._window(item, item.windows[0], item.window_labels[0], NAMES, 400)
+    part = label_sheet.draw_window(item, item.windows[0], item.window_labels[0], NAMES, 400)
     assert part.width == 400
     pixels = np.asarray(part)
     assert (pixels[20, 20] == 255).all()

@@ -31,7 +31,7 @@ def count(image, color):
 
 
 def test_the_labels_bar_is_above_the_predictions():
-    part = prediction_comparison._bar_panel(
+    part = prediction_comparison.draw_bar_panel(
         np.array([0.5, 0.5, 0]), np.array([0.25, 0, 0.75]), NAMES, 400
     )
     label, predicted = np.asarray(part)[
@@ -47,7 +47,7 @@ def test_the_labels_bar_is_above_the_predictions():
 
 
 def test_an_object_without_prediction_has_one_bar():
-    nothing = prediction_comparison._bar_panel(np.array([0.0, 1, 0]), np.zeros(3), NAMES, 400)
+    nothing = prediction_comparison.draw_bar_panel(np.array([0.0, 1, 0]), np.zeros(3), NAMES, 400)
     assert count(nothing, class_color(1)) < 400 * (soft_label_drawing.BAR + 2)
     assert count(nothing, class_color(2)) == 0
     assert count(nothing, soft_label_drawing.BACKGROUND) < 10  # letters

@@ -32,10 +32,11 @@ def build(
     Raises:
         ConfigError: the model is of another kind than Faster R-CNN and R-FCN, or a value is wrong.
     """
-    return DetectionModel(model_builder.build(_resolved(model_config), is_training))
+    return DetectionModel(model_builder.build(resolve_config(model_config), is_training))
 
 
-def _resolved(model_config: model_pb2.DetectionModel) -> model_pb2.DetectionModel:
+def resolve_config(model_config: model_pb2.DetectionModel) -> model_pb2.DetectionModel:
+    """Return a model configuration with all defaults; a resolved one stays as it is."""
     config = pipeline_pb2.TrainEvalPipelineConfig(model=model_config)
     if all(map(model_config.faster_rcnn.HasField, _RESOLVED_FIELDS)):
         # The dialect of its config is unknown here, and no longer matters.

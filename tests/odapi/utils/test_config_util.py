@@ -91,7 +91,7 @@ def test_a_resolved_config_survives(sample, tmp_path):
     proto = config_util.create_pipeline_proto_from_configs(configs)
     config_util.save_pipeline_config(proto, tmp_path / "b")
     assert pipeline.load(tmp_path / "b" / "pipeline.config") == resolved
-    assert model_builder._resolved(configs["model"]) == resolved.model
+    assert model_builder.resolve_config(configs["model"]) == resolved.model
 
 
 def test_parameters_by_name(configs):

@@ -1,7 +1,4 @@
-"""Eight models against numbers that the authors' TensorFlow 1.7 code gave for one image.
-
-tests/golden/model*_{infer,train}.npz hold its predictions, losses and gradient norms; weights come
-from tests/golden/weight_rule.py through the TF1 name map.
+"""Inference of eight models against numbers of the authors' code (`tests.golden.golden_models`).
 
 One difference is deliberate and pinned here. `tf.image.crop_and_resize` reads zeros beyond the map,
 and for a proposal that ends at the image border, rounding of the last sample's position decides
@@ -17,11 +14,6 @@ from __future__ import annotations
 import functools
 import gzip
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -34,94 +26,27 @@ from object_detection_mtl.fields import Detections, Groundtruth, Predictions
 from object_detection_mtl.models import coordinate_frames
 from object_detection_mtl.mtl.window_task import expanded_windows
 from tests.golden import model_runner
-
-PREDICTION_TOLERANCE = 1e-4  # of the golden's largest absolute value
-LOSS_TOLERANCE = 1e-5  # relative
-GRADIENT_TOLERANCE = 1e-3  # relative
-
-FIRST_STAGE = (
-    Predictions.rpn_features_to_crop,
-    Predictions.rpn_box_predictor_features,
-    Predictions.rpn_box_encodings,
-    Predictions.rpn_objectness,
-    Predictions.anchors,
-    Predictions.proposal_boxes,
-    Predictions.proposal_boxes_normalized,
-    Predictions.num_proposals,
+from tests.golden.golden_models import (
+    AUXILIARY,
+    FIRST_STAGE,
+    INCEPTION,
+    INCEPTION_MTL,
+    MOBILENET,
+    MOBILENET_MTL,
+    PREDICTION_TOLERANCE,
+    RESNET,
+    RESNET_MTL,
+    RFCN,
+    RFCN_MTL,
+    SECOND_STAGE,
+    GoldenModel,
+    assert_close,
+    in_tier,
+    of_models,
 )
-OF_ANCHORS = (Predictions.anchors, Predictions.rpn_box_encodings, Predictions.rpn_objectness)
-SECOND_STAGE = (Predictions.refined_box_encodings, Predictions.class_predictions)
-AUXILIARY = (
-    Predictions.windows,
-    Predictions.edgemask,
-    Predictions.closeness,
-    Predictions.expanded_windows,
-    Predictions.refined_classes,
-)
+
 # Variables that the authors' graph never uses: the last block of their first-stage ResNet.
 UNUSED_SCOPES = ("FirstStageFeatureExtractor/resnet_v1_101/block4/",)
-
-
-class GoldenModel(NamedTuple):
-    """One of the authors' models.
-
-    Attributes:
-        name: of the golden, such as "model51".
-        config: name of a sample config.
-        lost: number of proposals of the inference golden whose crop lost a row or column.
-        has_tasks: whether it has the auxiliary tasks and the refinement.
-        authors_rounding: crops end where the authors' did, since the training golden's lost a row.
-        regularization_tolerance: relative error of the golden's float32 sum against the exact one.
-    """
-
-    name: str
-    config: str
-    lost: int = 0
-    has_tasks: bool = False
-    authors_rounding: bool = False
-    regularization_tolerance: float = LOSS_TOLERANCE
-
-
-RESNET = GoldenModel("model11", "faster_rcnn_resnet101_voc07.config")
-RESNET_MTL = GoldenModel(
-    "model12",
-    "faster_rcnn_resnet101_mtl_voc07.config",
-    has_tasks=True,
-    regularization_tolerance=2e-5,
-)
-RFCN = GoldenModel("model41", "rfcn_resnet101_voc07.config")
-RFCN_MTL = GoldenModel(
-    "model42",
-    "rfcn_resnet101_mtl_voc07.config",
-    has_tasks=True,
-    authors_rounding=True,
-    regularization_tolerance=2e-5,
-)
-MOBILENET = GoldenModel("model51", "faster_rcnn_mobilenet_v1_voc07.config", lost=1)
-MOBILENET_MTL = GoldenModel(
-    "model52", "faster_rcnn_mobilenet_v1_mtl_voc07.config", lost=1, has_tasks=True
-)
-INCEPTION = GoldenModel("model61", "faster_rcnn_inception_resnet_v2_voc07.config")
-INCEPTION_MTL = GoldenModel(
-    "model62", "faster_rcnn_inception_resnet_v2_mtl_voc07.config", has_tasks=True
-)
-
-
-def in_tier(model: GoldenModel, *marks: pytest.MarkDecorator) -> Any:
-    return pytest.param(model, marks=marks, id=model.name)
-
-
-def of_models(*params: Any) -> pytest.MarkDecorator:
-    """Run the tests of a class for each model; tests of a model run together and share its run."""
-    return pytest.mark.parametrize("model", params, scope="class")
-
-
-def assert_close(actual: Any, expected: np.ndarray, name: str) -> None:
-    """Compare arrays without their batch axes of 1, relative to the largest expected value."""
-    actual = np.asarray(actual, np.float64).reshape(expected.shape)
-    largest = np.abs(expected).max()
-    error = np.abs(actual - expected).max() / largest
-    assert error <= PREDICTION_TOLERANCE, f"{name}: {error:.2e} of {largest:.4g}"
 
 
 def lost_to_rounding(boxes: np.ndarray, height: int, width: int, crop: int) -> np.ndarray:
@@ -170,24 +95,6 @@ def run_inference(model: GoldenModel) -> Inference:
         plain = detector.classify(first_stage, windows)
     predictions = {**predictions, **detector.classify(predictions, windows)}
     return Inference(golden, detector, shapes, predictions, plain)
-
-
-@functools.lru_cache(maxsize=1)
-def run_training(model: GoldenModel) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return the golden; predictions, losses and gradient norms of a process without oneDNN."""
-    name = f"{model.name}_train"
-    options = ["--authors_rounding"] if model.authors_rounding else []
-    with tempfile.TemporaryDirectory() as directory:
-        output = Path(directory) / "train.npz"
-        subprocess.run(
-            [sys.executable, "-m", "tests.golden.model_runner"]
-            + [model.config, name, str(output), *options],
-            check=True,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
-        )
-        with np.load(output) as outputs:
-            return np.load(model_runner.GOLDEN / f"{name}.npz"), dict(outputs)
 
 
 def lost_proposals(run: Inference, boxes: np.ndarray) -> np.ndarray:
@@ -335,78 +242,3 @@ class TestInferenceWithTasks(InferenceTests):
     def test_the_whole_image_is_one_window(self):
         logits = self.run.predictions[Predictions.expanded_windows][:, :, -1].numpy()
         assert np.ptp(logits, axis=1).max() == 0
-
-
-class TrainingTests:
-    """Predictions, losses and gradients of one model."""
-
-    @pytest.fixture(autouse=True)
-    def load(self, model):
-        self.model = model
-        self.run = run_training(model)
-
-    def test_predictions(self):
-        golden, ours = self.run
-        inside = ours[Predictions.anchors_inside][0]
-        assert inside.sum() == len(golden["anchors"])
-        for key in (*FIRST_STAGE, *SECOND_STAGE):
-            value = ours[key]
-            if key in OF_ANCHORS:  # the golden holds those inside the image
-                value = value.reshape([len(inside), -1])[inside]
-            assert_close(value, golden[key], key)
-
-    def test_losses(self):
-        golden, ours = self.run
-        names = {key for key in golden.files if key.startswith("loss/")}
-        assert names == {key for key in ours if key.startswith("loss/")}
-        assert len(names) == (8 if self.model.has_tasks else 4)
-        for key in (*names, "total_loss"):
-            np.testing.assert_allclose(ours[key], golden[key], rtol=LOSS_TOLERANCE, err_msg=key)
-
-    def test_regularization_loss(self):
-        """The golden's sum includes unused layers that are not built here."""
-        golden, ours = self.run
-        ours_exact = ours["exact_regularization_loss"]
-        np.testing.assert_allclose(ours["regularization_loss"], ours_exact, rtol=LOSS_TOLERANCE)
-        # Added to ours: subtracting from the golden would add its error of 9e-6 or more.
-        total = ours_exact + ours["unused_regularization_loss"]
-        tolerance = self.model.regularization_tolerance
-        np.testing.assert_allclose(total, golden["regularization_loss"], rtol=tolerance)
-
-    def test_gradient_norms(self):
-        golden, ours = self.run
-        norms = dict(zip(golden["grad_var_names"], golden["grad_l2_norms"], strict=True))
-        # -1: the variable is unused and has no gradient.
-        norms = {f"grad/{name}": norm for name, norm in norms.items() if norm >= 0}
-        assert set(norms) == {key for key in ours if key.startswith("grad/")}
-        np.testing.assert_allclose(
-            [ours[name] for name in norms], list(norms.values()), rtol=GRADIENT_TOLERANCE
-        )
-
-
-# With tasks the large models train the same parts as without.
-@pytest.mark.golden
-@of_models(
-    in_tier(MOBILENET, pytest.mark.slow),
-    in_tier(RESNET, pytest.mark.long),
-    in_tier(RFCN, pytest.mark.long),
-    in_tier(INCEPTION, pytest.mark.long),
-)
-class TestTraining(TrainingTests):
-    """Models without auxiliary tasks."""
-
-
-@pytest.mark.golden
-@of_models(
-    in_tier(MOBILENET_MTL, pytest.mark.slow),
-    in_tier(RESNET_MTL, pytest.mark.slow),
-    in_tier(RFCN_MTL, pytest.mark.slow),
-    in_tier(INCEPTION_MTL, pytest.mark.slow),
-)
-class TestTrainingWithTasks(TrainingTests):
-    """Models with all tasks and the refinement."""
-
-    @pytest.mark.parametrize("key", AUXILIARY)
-    def test_auxiliary_predictions(self, key):
-        golden, ours = self.run
-        assert_close(ours[key], golden[key], key)
