@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from object_detection_mtl.experiments import experiment_files, machine_description
-from object_detection_mtl.experiments.dataset_splits import TEST, Dataset
+from object_detection_mtl.experiments.dataset_splits import TEST, VALIDATION, Dataset
 from object_detection_mtl.experiments.experiment_files import GROUNDTRUTH, OUTPUT, detections_file
 from object_detection_mtl.experiments.paired_runs import Run, RunError, make_config
 from object_detection_mtl.experiments.run_processes import COSTS, RunProcesses, StepError
@@ -121,7 +121,10 @@ def execute(experiment: Experiment, run: Run, directory: Path, descriptor: int) 
         if not (output / OUTPUT).exists():
             record = experiment.dataset.records[experiment.split]
             module = "object_detection_mtl.experiments.run_evaluation"
-            processes.call(_EVALUATE, [module, str(directory), str(record), str(output)])
+            paths = [directory, record, output]
+            if experiment.split == TEST:
+                paths.append(experiment.dataset.records[VALIDATION])
+            processes.call(_EVALUATE, [module, *map(str, paths)])
         content |= experiment_files.read_json(output / OUTPUT)
         if experiment.split == TEST:
             _publish_detections(experiment, run, output, list(content["evaluations"]))

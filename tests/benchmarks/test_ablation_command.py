@@ -20,10 +20,10 @@ def ablation(output, *arguments):
 
 @pytest.fixture
 def voc(tmp_path):
-    """Ten images of two classes, three of them test."""
-    names = tiny_experiment.image_names(10)
-    image_sets = {"trainval": "\n".join(names[:7]), "test": "\n".join(names[7:])}
-    return tiny_experiment.make_voc_directory(tmp_path / "voc", 10, image_sets)
+    """Sixty-three images of two classes, three of them test."""
+    names = tiny_experiment.image_names(63)
+    image_sets = {"trainval": "\n".join(names[:60]), "test": "\n".join(names[60:])}
+    return tiny_experiment.make_voc_directory(tmp_path / "voc", 63, image_sets)
 
 
 # tests/experiments and the long test of the positive control compare it with a baseline; the latter
@@ -47,11 +47,12 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
     directory = tmp_path / "results" / "tiny" / "short"
     path = directory / "all+refine__lr0.0015__seed1__test.json"
     content = json.loads(path.read_text())
-    assert content["sizes"] == {"train": 6, "validation": 1, "test": 3}
+    assert content["sizes"] == {"train": 51, "validation": 9, "test": 3}
     assert content["curves"]["steps"] == [2]
     assert content["curves"]["values"]["gradient_norm"][0] > 0
     refined, main, refitted = (
-        content["evaluations"][name] for name in ("as trained", "main logits", "refitted")
+        content["evaluations"][name]
+        for name in ("as trained", "main logits", "refitted to validation")
     )
     assert refined["images"] == main["images"] == refitted["images"] == 3
     assert content["refit"]["proposals"]["fitted"] > 0
@@ -66,5 +67,5 @@ def test_from_voc_directory_to_tables(voc, tmp_path):
         assert stored == pytest.approx(result.metric(run_results.MEAN_AP), abs=0.005)
     table = ablation(tmp_path / "table.txt", "table", *where)
     assert "| all+refine, main logits | 0.0015 | 1 |" in table
-    assert "| all+refine, refitted | 0.0015 | 1 |" in table
+    assert "| all+refine, refitted to validation | 0.0015 | 1 |" in table
     assert "| unknown |" not in table
