@@ -1,9 +1,10 @@
 """Steps on one device and on two, for tests in a process of its own: devices are set once.
 
-    python -m tests.training.replicas PART ...
+    python -m tests.training.replicas PART
 
-A part is SUM or PROJECT, how auxiliary gradients are added, or SAMPLING. A line for each has its
-name and the numbers of one device and of two, or of other data on two.
+The part is SUM or PROJECT, how auxiliary gradients are added, or SAMPLING. The last line has the
+numbers of one device and of two, or of other data on two. The parts do not share a process:
+TensorFlow numbers collective operations, and expects equal shapes for equal numbers.
 """
 
 import json
@@ -87,17 +88,17 @@ def three_sampling_steps(count, make_dataset):
 
 
 def main() -> None:
-    """Print the results of the parts that are named."""
+    """Print the results of the part that is named."""
+    [part] = sys.argv[1:]
     [device] = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(device, two)
-    for part in sys.argv[1:]:
-        if part == "SAMPLING":
-            cases = [(1, tiny.dataset), (2, tiny.dataset), (2, numbered)]
-            results = [three_sampling_steps(*case) for case in cases]
-        else:
-            results = [three_linear_steps(count, part) for count in (1, 2)]
-        print("RESULT", part, json.dumps(results))
+    if part == "SAMPLING":
+        cases = [(1, tiny.dataset), (2, tiny.dataset), (2, numbered)]
+        results = [three_sampling_steps(*case) for case in cases]
+    else:
+        results = [three_linear_steps(count, part) for count in (1, 2)]
+    print("RESULT", json.dumps(results))
 
 
 if __name__ == "__main__":

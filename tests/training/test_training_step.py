@@ -1,6 +1,5 @@
 """One training step with numbers worked out on paper (see linear.py for the model)."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -150,31 +149,25 @@ def test_a_real_detector_learns_its_batch():
     assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:3])
 
 
-@functools.cache
-def replica_results(*parts):
-    """Return part -> numbers of one device and of two, from a process for all parts."""
+def replica_results(part):
+    """Return the numbers of one device and of two, from a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.training.replicas", *parts],
+        [sys.executable, "-m", "tests.training.replicas", part],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = [line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    return {part: json.loads(text) for _, part, text in lines}
-
-
-def replica_results_of(part):
-    """Return the numbers of a part; those of the slow tier share a process."""
-    return replica_results(*(("PROJECT",) if part == "PROJECT" else ("SUM", "SAMPLING")))[part]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    return json.loads(line.removeprefix("RESULT"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["SUM", pytest.param("PROJECT", marks=pytest.mark.long)])
 def test_two_replicas_do_what_one_does(form):
     """The batch size is global: losses, norms, clipping and updates do not see the devices."""
-    one, two = replica_results_of(form)
+    one, two = replica_results(form)
     # Weights are differences of numbers around 1, whose last bit is 1.2e-7.
     np.testing.assert_allclose(one, two, rtol=1e-6, atol=2.4e-7)
 
@@ -205,7 +198,7 @@ def test_trained_weights_of_auxiliary_losses():
 @pytest.mark.slow
 def test_two_replicas_draw_the_random_samples_of_one():
     """Two images on one device, or one on each of two; the detector samples at random."""
-    one, *others = replica_results_of("SAMPLING")
+    one, *others = replica_results("SAMPLING")
     assert len(others) == 2
     for two in others:
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
