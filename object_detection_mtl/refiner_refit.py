@@ -41,8 +41,9 @@ class RefitRequest:
 
     Attributes:
         records: patterns of the records to fit to; empty for those of train_input_reader.
-        held_out_records: patterns of the records to judge the fit by; empty holds out a fifth of
-            the images of `records`.
+        held_out_records: patterns of the records to judge the fit by. Empty: a fifth of the images
+            of `records` is held out; for the records of the training, whose images the detector
+            knows, those of the first eval_input_reader judge it.
         num_images: number of images to read of each, evenly spaced; None for all.
         jitter: number of moved copies of all proposals that are added to those to fit to.
         seed: seed of the jitter.
@@ -121,10 +122,21 @@ def fit_detector(config: Any, detector: Any, request: RefitRequest) -> RefinerFi
         request: see `RefitRequest`.
     """
     given = collect(config, detector, request, request.records, jitter=request.jitter)
-    if request.held_out_records:
-        held_out = collect(config, detector, request, request.held_out_records)
+    judges = list(request.held_out_records)
+    if not judges and not request.records:
+        judges = _new_records(config)
+    if judges:
+        held_out = collect(config, detector, request, judges)
         return refiner_fit.fit_refiner(given, held_out, request.fit)
     return refiner_fit.fit_refiner(*refiner_fit.split_images(given), request.fit)
+
+
+def _new_records(config: Any) -> list[str]:
+    """Return the records of the first eval_input_reader if they are not those of the training."""
+    if not config.eval_input_reader:
+        return []
+    paths = _records_of(config.eval_input_reader[0])
+    return [] if paths == _records_of(config.train_input_reader) else paths
 
 
 def report_removable(
@@ -209,11 +221,6 @@ def load_refining_detector(config: Any, checkpoint_path: str) -> tuple[Any, bool
     if _has_refiner(checkpoint_search.open_checkpoint(checkpoint_path), detector.refiner):
         loading.load_detector_weights(detector, checkpoint_path, use_moving_averages=averages)
         return detector, False
-    _logger.warning(
-        "%s has no refiner of %d inputs: a refiner is added",
-        checkpoint_path,
-        detector.refiner.width,
-    )
     model = type(config.model)()
     model.CopyFrom(config.model)
     model.mtl.refine = False

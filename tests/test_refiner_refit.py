@@ -10,8 +10,9 @@ from object_detection_mtl import jobs, refiner_refit
 from object_detection_mtl.checkpoints import checkpoint_conversion, native
 from object_detection_mtl.cli import refit_refiner
 from object_detection_mtl.config import pipeline
+from object_detection_mtl.experiments import refinement_forms
 from object_detection_mtl.refiner_refit import RefitRequest
-from object_detection_mtl.training.refiner_fit import ClassFit
+from object_detection_mtl.training.refiner_fit import ClassFit, FitOptions
 from object_detection_mtl.training.run_options import RunOptions
 from tests import command_line, eager, records, tiny_backbone
 
@@ -48,7 +49,7 @@ def trained(tmp_path_factory):
 def trained_without_refiner(trained):
     """The training's weights without the refiner, as a training without refinement leaves them."""
     config = pipeline.load(trained / "pipeline.config")
-    detector = refiner_refit.load_refining_detector(config, str(trained))
+    detector, _ = refiner_refit.load_refining_detector(config, str(trained))
     names = [n for n in native.named_variables(detector) if not n.startswith("MTLClassRefiner/")]
     directory = trained.parent / "without"
     form = checkpoint_conversion.NATIVE
@@ -75,7 +76,8 @@ def test_a_refitted_run_is_exported_and_continues(trained, tmp_path, capfd):
     flags = [f"--pipeline_config_path={trained}/pipeline.config", f"--checkpoint_dir={trained}"]
     done = command_line.run(refit_refiner, *flags, f"--output_dir={tmp_path}/new", "--jitter=1")
     assert done.code == 0, done.err
-    assert "fit (9 images)" in done.out or "fit (10 images)" in done.out
+    assert "fit (12 images)" in done.out
+    assert "held out (3 images)" in done.out  # of eval_input_reader
     report = json.loads((tmp_path / "new" / "refit.json").read_text())
     losses = {name: fit["cross_entropy"] for name, fit in report["held_out"].items()}
     assert list(losses) == ["main logits", "as trained", "refitted"]
@@ -131,6 +133,43 @@ def test_a_run_without_refinement_gets_a_refiner_and_is_evaluated(
     assert_only_the_refiner_differs(run, tmp_path / "new")
     metrics = jobs.evaluate(new, str(tmp_path / "new"), tmp_path / "evaluation", once=True)
     assert metrics["Loss/MTL/refined_classification_loss"] < metrics[MAIN]
+
+
+@pytest.mark.slow
+def test_a_refiner_of_fewer_windows_replaces_the_trained_one(trained, tmp_path, capfd, caplog):
+    flags = [f"--pipeline_config_path={trained}/pipeline.config", f"--checkpoint_dir={trained}"]
+    flags += [f"--output_dir={tmp_path}/new", "--override=model.mtl.refine_windows=[0, 4]"]
+    done = command_line.run(refit_refiner, *flags, f"--records={trained.parent}/val.record")
+    assert done.code == 1
+    assert "needs as many images with proposals; there are 3. Give more images" in done.err
+    done = command_line.run(refit_refiner, *flags)
+    assert done.code == 0, done.err
+    assert "is replaced: it does not read the 12 inputs of the config" in caplog.text
+    kernel = tf.train.load_checkpoint(str(tmp_path / "new")).get_tensor(KERNEL)
+    assert kernel.shape == (3 * (1 + 2 + 1), 3)  # main logits, two windows, closeness
+    assert_only_the_refiner_differs(trained, tmp_path / "new")
+    config = pipeline.load(tmp_path / "new" / "pipeline.config")
+    assert list(config.model.mtl.refine_windows) == [0, 4]
+    metrics = jobs.evaluate(config, str(tmp_path / "new"), tmp_path / "evaluation", once=True)
+    assert metrics["Loss/MTL/refined_classification_loss"] < metrics[MAIN]
+
+
+@pytest.mark.slow
+def test_refiners_that_read_less_are_compared(trained):
+    config = pipeline.load(trained / "pipeline.config")
+    forms = refinement_forms.standard_forms()
+    request = RefitRequest(fit=FitOptions(l2=0.001))
+    results = refinement_forms.compare_forms(config, str(trained), forms, request)
+    losses = {result.form.name: result.cross_entropy for result in results}
+    # Two steps from random weights leave much to gain, for a calibration already.
+    assert losses["calibration of the main logits"] < losses["main logits"]
+    assert len(set(losses.values())) > len(losses) / 2
+    assert losses["all windows"] == losses["all windows, 50% of the proposals"]
+    table = refinement_forms.table(results, {})
+    assert table.count("\n") == len(forms) + 1
+    lacking = pipeline.load(trained / "pipeline.config", ["model.mtl.refine_windows=[4]"])
+    with pytest.raises(ValueError, match="expected a detector that was trained with the window"):
+        refinement_forms.compare_forms(lacking, str(trained), forms, request)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ r"""Fit the refiner of a trained detector again, without training.
 Runs the detector over its training images and fits the refiner's linear layer to the proposals of
 detection by multinomial logistic regression. The checkpoint in --output_dir evaluates, exports and
 continues as the given one. Prints the cross-entropy, and the accuracy of proposals that match an
-object, before and after, on the images of the fit and on images held out. A fit that does not help
-there is not used: the checkpoint keeps its weights, and the command says so. A run that was trained
-without refinement gets a refiner: training then costs less, and the refinement is made afterwards.
+object, before and after, on the images of the fit and on images of the first eval_input_reader. A
+fit that does not help there is not used: the checkpoint keeps its weights, and the command says so.
+A run that was trained without refinement gets a refiner: training then costs less, and the
+refinement is made afterwards.
 
 --report_only writes nothing: it prints how much of the cross-entropy a refiner could remove, on
 images of the training and on those of the first eval_input_reader, by what it reads.
@@ -37,7 +38,8 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "held_out_records",
         [],
-        "Records to judge the fit by. Default: a fifth of the images of --records.",
+        "Records to judge the fit by. Default: those of the config's first eval_input_reader; with "
+        "--records, a fifth of their images.",
     )
     flags.DEFINE_integer(
         "num_images", None, "Images to read, evenly spaced. Default: all.", lower_bound=1
@@ -98,6 +100,8 @@ def main() -> int:
             "the fit does not help on the images held out, so the checkpoint in "
             f"{FLAGS.output_dir} keeps its weights"
         )
+        if not FLAGS.records:
+            print("fit to images that the detector was not trained on: --records")
     return 0
 
 
