@@ -21,8 +21,8 @@ from tests.experiments import tiny_experiment
 
 @pytest.fixture
 def voc(tmp_path):
-    """Twelve images of two classes, without lists."""
-    return tiny_experiment.make_voc_directory(tmp_path / "voc", 12)
+    """Forty images of two classes, without lists."""
+    return tiny_experiment.make_voc_directory(tmp_path / "voc", 40)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_from_annotations_to_a_comparison(voc, tmp_path, phases):
     ]
     done = command_line.run(try_tasks, *flags, "--estimate_only")
     assert done.code == 0, done.err
-    assert "2 classes; images: 8 train, 2 validation, 2 test" in done.out
+    assert "2 classes; images: 28 train, 6 validation, 6 test" in done.out
     assert "hours for 2 trainings of 2 steps" in done.out
     assert phases == ["timing"] * 2
 
@@ -72,7 +72,7 @@ def test_from_annotations_to_a_comparison(voc, tmp_path, phases):
     assert phases[2:] == ["training", "evaluation"] * 2 + ["evaluation"] * 2
     report = (tmp_path / "out" / "comparison.md").read_text()
     assert report.strip() in done.out
-    for variant in ("all+refine", "all+refine, main logits", "all+refine, refitted"):
+    for variant in ("all+refine", "all+refine, main logits", "all+refine, refitted to validation"):
         assert f"| {variant} | 0.001 |" in report
     assert "no detections" not in report
     path = tmp_path / "out/results/trial/all+refine__lr0.001__seed1__test.json"

@@ -34,9 +34,9 @@ EQUAL_TIME = "equal_time"  # form: as many steps as fit into the time of `all`
 EQUAL_TIME_BASELINE = f"{BASELINE}{paired_runs.FORM_MARK}{EQUAL_TIME}"
 VARIANTS = (BASELINE, EQUAL_TIME_BASELINE, "all", "all+refine")
 TIMED_STEPS = 20
-# Every run is evaluated as trained and refitted, one with refinement from the main logits too. The
-# refiner is fitted to some images of the training.
+# Every run is evaluated as trained and refitted, one with refinement from the main logits too.
 _EVALUATIONS, _EVALUATIONS_WITH_REFINEMENT = 2, 3
+# Of the training, that a refiner is fitted to for validation; for a test, to all of validation.
 _FITTED_IMAGES = 500
 # Of a process: start of TensorFlow, building of the model.
 _START_SECONDS = 30.0
@@ -77,7 +77,7 @@ def estimate_hours(experiment: Experiment, request: TrialRequest) -> float:
         images = len(request.rates) * sizes[VALIDATION] + len(request.seeds) * sizes[TEST]
         is_refined = variant.endswith("refine")
         images *= _EVALUATIONS_WITH_REFINEMENT if is_refined else _EVALUATIONS
-        images += _FITTED_IMAGES * num_runs
+        images += len(request.rates) * _FITTED_IMAGES + num_runs * sizes[VALIDATION]
         # Detection in an image takes no longer than training on it.
         seconds += step.seconds * request.num_trainings * steps
         seconds += step.seconds / step.batch_size * images

@@ -32,7 +32,8 @@ def test_hours_by_hand(tmp_path, monkeypatch):
     # Two rates and two more seeds of 100 steps; one image to evaluate on for each run. The baseline
     # of equal time has 200 steps.
     training = 4 * 100 * (1 + 2 + 2 + 3)
-    images = (5 * 2 + 5 * 500) * (1 + 1 + 2) + (5 * 3 + 5 * 500) * 3
+    fitted = 2 * 500 + 5  # to training images for each rate, to validation for each run
+    images = (5 * 2 + fitted) * (1 + 1 + 2) + (5 * 3 + fitted) * 3
     starts = 4 * 30 * (2 * 3 + 2 * 2)
     hours = task_trial.estimate_hours(experiment(tmp_path), REQUEST)
     assert hours == pytest.approx((training + images / 2 + starts) / 3600)
