@@ -61,6 +61,9 @@ _FORMS = flags.DEFINE_multi_string(
 _RATES = flags.DEFINE_list("learning_rates", ["0.0015"], "Peak rates of every variant.")
 _SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds of every variant and rate.")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Training steps.", lower_bound=1)
+_REFERENCE = flags.DEFINE_string(
+    "reference", paired_runs.BASELINE, "Of the tables: the variant to compare with."
+)
 _SPLIT = flags.DEFINE_enum("evaluate_on", VALIDATION, [VALIDATION, TEST], "What to evaluate on.")
 _WORK_DIR = flags.DEFINE_string("work_dir", "ablation", "Gets records and runs.")
 _RESULTS = flags.DEFINE_string("results_dir", str(RESULTS), "Of the JSON files.")
@@ -101,7 +104,8 @@ def table_command() -> int:
     from object_detection_mtl.experiments import comparison_tables, run_results
 
     directory = Path(_RESULTS.value) / _DATASET.value / _EXPERIMENT.value
-    print(comparison_tables.report(run_results.load_results(directory)))
+    results = run_results.load_results(directory)
+    print(comparison_tables.report(results, reference=_REFERENCE.value))
     return 0
 
 

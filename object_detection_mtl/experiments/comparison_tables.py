@@ -30,12 +30,13 @@ _DETAILS: dict[str, tuple[Callable[[Result], Mapping[str, float | None]], int]] 
 }
 
 
-def report(results: Sequence[Result], resamples: int = RESAMPLES) -> str:
+def report(results: Sequence[Result], resamples: int = RESAMPLES, reference: str = BASELINE) -> str:
     """Return all tables of an experiment.
 
     Args:
         results: of the experiment.
         resamples: of the bootstrap.
+        reference: variant that the others are compared with, such as `baseline@long`.
 
     Raises:
         RunError: a variant has several rates and nothing to choose one by.
@@ -48,7 +49,8 @@ def report(results: Sequence[Result], resamples: int = RESAMPLES) -> str:
             continue
         chosen = {v: [r for r in members if (r.variant, r.rate) == (v, rates[v])] for v in rates}
         chosen = {variant: found for variant, found in chosen.items() if found}
-        parts += [f"## On {split}", grid_table(members), differences_table(chosen, resamples)]
+        parts += [f"## On {split}", grid_table(members)]
+        parts.append(differences_table(chosen, resamples, reference))
         for title, (read, digits) in _DETAILS.items():
             parts.append(f"{title}, at the rates above:\n\n{_detail_table(chosen, read, digits)}")
     return "\n\n".join(parts)
@@ -74,23 +76,28 @@ def grid_table(results: Iterable[Result]) -> str:
     return markdown_table([*header, "CPU min of training", "wall min"], rows)
 
 
-def differences_table(chosen: Mapping[str, Sequence[Result]], resamples: int = RESAMPLES) -> str:
-    """Return each variant's difference to the baseline, in points of mAP, over the common seeds.
+def differences_table(
+    chosen: Mapping[str, Sequence[Result]],
+    resamples: int = RESAMPLES,
+    reference: str = BASELINE,
+) -> str:
+    """Return each variant's difference to the reference, in points of mAP, over the common seeds.
 
     Args:
         chosen: variant -> results at its rate.
         resamples: of the bootstrap, which needs the files with detections of all runs.
+        reference: variant that the others are compared with.
     """
-    if BASELINE not in chosen:
-        return "No baseline, hence no differences."
+    if reference not in chosen:
+        return f"No {reference}, hence no differences."
     rows = []
-    for found in variant_differences(chosen, resamples):
+    for found in variant_differences(chosen, resamples, reference):
         row = [found.variant, found.rate, ", ".join(map(str, found.seeds))]
         for difference in found.metrics.values():
             row.append(f"{difference.mean:+.2f} ± {_number(difference.standard_error, 2)}")
         rows.append([*row, interval_text(found.interval)])
     text = (
-        f"Differences to the baseline (rate {chosen[BASELINE][0].rate}) in points, mean and paired "
+        f"Differences to {reference} (rate {chosen[reference][0].rate}) in points, mean and paired "
         "standard error; 95 % interval of mAP@.5 from a hierarchical bootstrap over seed pairs and "
         "images:\n\n"
     )
@@ -100,7 +107,7 @@ def differences_table(chosen: Mapping[str, Sequence[Result]], resamples: int = R
 
 @dataclass(frozen=True)
 class VariantDifference:
-    """A variant's difference to the baseline.
+    """A variant's difference to the reference.
 
     Attributes:
         variant: name.
@@ -118,18 +125,21 @@ class VariantDifference:
 
 
 def variant_differences(
-    chosen: Mapping[str, Sequence[Result]], resamples: int = RESAMPLES
+    chosen: Mapping[str, Sequence[Result]],
+    resamples: int = RESAMPLES,
+    reference: str = BASELINE,
 ) -> list[VariantDifference]:
-    """Return the differences to the baseline of all variants that have a pair with it.
+    """Return the differences to the reference of all variants that have a pair with it.
 
     Args:
-        chosen: variant -> results at its rate; with the baseline.
+        chosen: variant -> results at its rate; with the reference.
         resamples: of the bootstrap.
+        reference: variant that the others are compared with.
     """
     bootstrap = _Bootstrap(resamples)
     differences = []
     for variant, members in chosen.items():
-        pairs = _pairs(chosen[BASELINE], members) if variant != BASELINE else []
+        pairs = _pairs(chosen[reference], members) if variant != reference else []
         if not pairs:
             continue
         metrics = {}

@@ -52,6 +52,17 @@ def test_differences_are_paired_by_seed(tmp_path):
     ]
 
 
+def test_differences_to_another_variant(tmp_path):
+    for variant, value in (("baseline", 0.2), ("baseline@long", 0.4), ("all", 0.42)):
+        fake_results.write(tmp_path, variant, value)
+    results = run_results.load_results(tmp_path)
+    text = comparison_tables.report(results, reference="baseline@long")
+    assert "Differences to baseline@long (rate 0.1) in points" in text
+    assert "| all | 0.1 | 1 | +2.00 ± unknown |" in text
+    assert "| baseline | 0.1 | 1 | -20.00 ± unknown |" in text
+    assert "No all@long, hence" in comparison_tables.report(results, reference="all@long")
+
+
 def test_diverged_training_counts_as_one_without_metrics(tmp_path):
     fake_results.write(tmp_path, "baseline", 0.4, seed=1)
     fake_results.write(tmp_path, "baseline", None, seed=2, cpu_seconds=None)
