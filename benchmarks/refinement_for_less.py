@@ -12,7 +12,13 @@ points of mAP@.5, with the 95 % interval of a bootstrap over images.
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING, Any
+
 from absl import app, flags
+
+if TYPE_CHECKING:
+    from object_detection_mtl.experiments.refinement_forms import Form
 
 FLAGS = flags.FLAGS
 _CONFIG = flags.DEFINE_string("pipeline_config_path", None, "Of the training.", required=True)
@@ -28,7 +34,6 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed calls of each form; 0: no tim
 
 
 def main(_: list[str]) -> None:
-    from benchmarks import calls, model_flags, timing
     from object_detection_mtl.config import pipeline
     from object_detection_mtl.experiments import refinement_forms
     from object_detection_mtl.refiner_refit import RefitRequest
@@ -46,21 +51,33 @@ def main(_: list[str]) -> None:
         jitter=_JITTER.value,
         fit=FitOptions(_L2.value),
     )
+    times = relative_times(config, forms) if _ROUNDS.value else {}
     results = refinement_forms.compare_forms(config, _CHECKPOINT.value, forms, request)
-    times = {}
-    if _ROUNDS.value:
-        image = model_flags.random_image(_HEIGHT.value, _WIDTH.value)
-        number = config.model.faster_rcnn.first_stage_max_proposals
-        functions = {}
-        for form in forms:
-            given = ["model.mtl.refine=true", "model.mtl.refine_residue=true"]
-            changed = pipeline.load(path, [*given, *form.overrides(number)])
-            function = calls.frozen_inference(changed, image, "float32")
-            functions[form.name] = lambda function=function: function(image)
-        seconds = timing.interleaved_seconds(functions, rounds=_ROUNDS.value)
-        first = seconds[forms[0].name]
-        times = {name: timing.median_ratio(values, first) for name, values in seconds.items()}
     print(refinement_forms.table(results, times))
+
+
+def relative_times(config: Any, forms: list[Form]) -> dict[str, float]:
+    """Return name of a form -> time of a call over that of the first form."""
+    import tensorflow as tf
+
+    from benchmarks import calls, model_flags, timing
+    from object_detection_mtl.builders import model_builder
+    from object_detection_mtl.config import pipeline
+
+    image = model_flags.random_image(_HEIGHT.value, _WIDTH.value)
+    detector = model_builder.build(config.model, is_training=False)
+    inputs, _ = detector.preprocess(tf.cast(image, tf.float32))
+    image = tf.image.resize(image, inputs.shape[1:3])  # A frozen call does not resize.
+    number = config.model.faster_rcnn.first_stage_max_proposals
+    functions = {}
+    for form in forms:
+        given = ["model.mtl.refine=true", "model.mtl.refine_residue=true"]
+        changed = pipeline.load(_CONFIG.value, [*given, *form.overrides(number)])
+        function = calls.frozen_inference(changed, image, "float32")
+        functions[form.name] = functools.partial(function, image)
+    seconds = timing.interleaved_seconds(functions, rounds=_ROUNDS.value)
+    first = seconds[forms[0].name]
+    return {name: timing.median_ratio(values, first) for name, values in seconds.items()}
 
 
 if __name__ == "__main__":
