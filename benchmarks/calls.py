@@ -47,7 +47,7 @@ def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
     def detect(given: tf.Tensor) -> dict[str, tf.Tensor]:
         return detector.postprocess(*_predict(detector, given))
 
-    spec = tf.TensorSpec(image.shape, image.dtype)
+    spec = tf.TensorSpec(image.shape, image.dtype, name="image")
     module = SimpleNamespace(detect=tf.function(detect, input_signature=[spec], autograph=False))
     return freezing.optimize_module(module, precision).detect
 
