@@ -8,7 +8,7 @@ with its refiner refitted to images of the training (`refiner_refit`); and what 
 model without refinement gets a refiner for the last of them. Detections lie beside it.
 
 With VALIDATION, another record, the refiner is refitted to its images instead, and reads only two
-windows of a proposal, itself and the image, which cost next to nothing in detection.
+windows of a proposal, itself and the image, which cost little in detection.
 """
 
 from __future__ import annotations
