@@ -74,14 +74,10 @@ def relative_times(config: Any, forms: list[Form]) -> dict[str, float]:
         given = ["model.mtl.refine=true", "model.mtl.refine_residue=true"]
         changed = pipeline.load(_CONFIG.value, [*given, *form.overrides(number)])
         function = calls.frozen_inference(changed, image, "float32")
-        functions[form.name] = functools.partial(_call, function, image)
+        functions[form.name] = functools.partial(function, image)
     seconds = timing.interleaved_seconds(functions, rounds=_ROUNDS.value)
     first = seconds[forms[0].name]
     return {name: timing.median_ratio(values, first) for name, values in seconds.items()}
-
-
-def _call(function: Any, image: Any) -> Any:
-    return function(image)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def _make_step(detector: Any, spec: Mapping[str, tf.TypeSpec], top_k: int) -> An
         predictions |= detector.classify(predictions)
         targets = detector.assign_groundtruth(predictions, batch)
         main = predictions[Predictions.class_predictions]
-        valid = (targets.class_weights > 0) & _is_refined(
+        valid = (targets.class_weights > 0) & is_refined(
             main, predictions[Predictions.num_proposals], top_k
         )
         return {
@@ -151,7 +151,7 @@ def _make_step(detector: Any, spec: Mapping[str, tf.TypeSpec], top_k: int) -> An
     return step
 
 
-def _is_refined(main: tf.Tensor, num_proposals: tf.Tensor, top_k: int) -> tf.Tensor:
+def is_refined(main: tf.Tensor, num_proposals: tf.Tensor, top_k: int) -> tf.Tensor:
     """Return whether a detection refines each proposal, bool [B, P]."""
     exists = tf.sequence_mask(num_proposals, tf.shape(main)[1])
     if not 0 < top_k < (main.shape[1] or top_k + 1):

@@ -20,7 +20,7 @@ from object_detection_mtl import refiner_refit
 from object_detection_mtl.builders import input_reader_builder
 from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections
 from object_detection_mtl.evaluation.metrics_sets import make_evaluators
-from object_detection_mtl.evaluation.refiner_inputs import MAIN, RefinerInputs
+from object_detection_mtl.evaluation.refiner_inputs import MAIN, RefinerInputs, is_refined
 from object_detection_mtl.experiments import paired_bootstrap, stored_detections
 from object_detection_mtl.experiments.run_results import MEAN_AP
 from object_detection_mtl.fields import Batch, Predictions
@@ -277,14 +277,8 @@ def refined_logits(
     """
     main = groups[MAIN]
     refined = main + linear.logits(np.concatenate([*_groups_of(groups, form).values()], axis=-1))
-    top_k = form.top_k(main.shape[1])
-    if not top_k:
-        return refined
-    exponentials = np.exp(main - main.max(axis=-1, keepdims=True))
-    scores = (exponentials[..., 1:] / exponentials.sum(axis=-1, keepdims=True)).max(axis=-1)
-    scores = np.where(np.arange(main.shape[1]) < count[:, np.newaxis], scores, -1.0)
-    ranks = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-    return np.where(ranks[..., np.newaxis] < top_k, refined, main)
+    rows = is_refined(main, count, form.top_k(main.shape[1])).numpy()
+    return np.where(rows[..., np.newaxis], refined, main)
 
 
 def table(results: Sequence[FormResult], times: Mapping[str, float]) -> str:
