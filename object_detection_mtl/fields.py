@@ -164,3 +164,12 @@ class TfExample:
     edgemask = "image/edgemask/masks"  # mask, then weight, row by row
     edgemask_height = "image/edgemask/height"
     edgemask_width = "image/edgemask/width"
+
+
+class ScoreSource:
+    """Where the class scores of an evaluated detector come from; names in results and reports."""
+
+    as_trained = "as trained"
+    main_logits = "main logits"  # of a detector with refinement
+    refitted = "refitted"  # its refiner to images of the training
+    refitted_to_validation = "refitted to validation"  # to images that no weight was trained on

@@ -27,6 +27,7 @@ from object_detection_mtl.checkpoints.checkpoint_files import CheckpointFile
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.data import record_files
 from object_detection_mtl.evaluation.refiner_inputs import RefinerInputs, collect_refiner_inputs
+from object_detection_mtl.fields import ScoreSource
 from object_detection_mtl.mtl.refinement import Refiner
 from object_detection_mtl.training import refiner_fit
 from object_detection_mtl.training.refiner_fit import ClassFit, FitOptions, RefinerFit
@@ -166,15 +167,15 @@ def report_removable(
     found: dict[str, dict[str, ClassFit]] = {}
     for name, part in sets.items():
         found[name] = {
-            refiner_fit.MAIN_LOGITS: refiner_fit.class_fit(part.main, part, options),
-            refiner_fit.AS_TRAINED: refiner_fit.class_fit(part.refined, part, options),
+            ScoreSource.main_logits: refiner_fit.class_fit(part.main, part, options),
+            ScoreSource.as_trained: refiner_fit.class_fit(part.refined, part, options),
         }
         for groups, fit in refiner_fit.removable(part, options).items():
             found[name][f"cross-fitted: {groups}"] = fit
     linear, _ = refiner_fit.fit_groups(sets["training"], options)
     part = sets["evaluation"]
     logits = linear.logits(part.inputs(), part.main)
-    found["evaluation"][refiner_fit.REFITTED] = refiner_fit.class_fit(logits, part, options)
+    found["evaluation"][ScoreSource.refitted] = refiner_fit.class_fit(logits, part, options)
     return found
 
 

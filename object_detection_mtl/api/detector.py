@@ -228,15 +228,8 @@ class Detector:
             if runner_options or num_shards != 1:
                 raise ValueError("runner_options and num_shards need a runner")
             return self.detect_input_files(files, checked)
-        from object_detection_mtl.api import worker_detection
-
-        return worker_detection.detect_on_workers(
-            self,
-            find,
-            checked,
-            runner=runner,
-            runner_options=runner_options,
-            num_shards=num_shards,
+        return self.detect_on_workers(
+            find, checked, runner=runner, runner_options=runner_options, num_shards=num_shards
         )
 
     def detect_input_files(
@@ -253,6 +246,44 @@ class Detector:
 
         staged = self.predictor(lambda: image_stream.readable_images(files))
         return detection_run.detect_files(staged, files, options)
+
+    def detect_on_workers(
+        self,
+        find: Callable[[], Sequence[InputFile]],
+        options: DetectionOptions,
+        *,
+        runner: str,
+        runner_options: Sequence[str] = (),
+        num_shards: int = 1,
+    ) -> DetectionSummary:
+        """Detect in files by a Beam pipeline, and wait for it; see `detect_files`.
+
+        Args:
+            find: returns the files; each worker calls it.
+            options: outputs and their directory.
+            runner: name of a Beam runner.
+            runner_options: "name=value" each.
+            num_shards: number of detection files.
+
+        Raises:
+            ValueError: workers cannot load the detector, an option is for one machine only, Beam
+                is not installed, or the pipeline failed.
+        """
+        from object_detection_mtl.api import worker_loading
+        from object_detection_mtl.inference import beam_detection
+        from object_detection_mtl.inference.predictor import check_batch_size
+
+        if options.image_ids is not None:
+            raise ValueError("image_ids are for one machine; omit them, or omit runner")
+        load = worker_loading.worker_loader(
+            self.source, self.config if self.model is not None else None, engine=self.engine
+        )
+        # An error of the model is reported here rather than by every worker. Of the engines that
+        # workers can load, none reads an image to choose a runtime.
+        check_batch_size(self.predictor(lambda: ()), options.batch_size)
+        return beam_detection.detect_with_beam(
+            load, find, options, num_shards=num_shards, runner=runner, runner_options=runner_options
+        )
 
     def predictor(self, images: Callable[[], Iterable[np.ndarray]]) -> StagedPredictor:
         """Return the function that detects in images; made once.

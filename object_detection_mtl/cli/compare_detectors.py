@@ -61,16 +61,10 @@ def main() -> int:
     from object_detection_mtl.reporting import (
         comparison_report,
         detector_comparison,
-        groundtruth_files,
         report_contents,
     )
 
-    groundtruth = groundtruth_files.read_groundtruth(
-        FLAGS.groundtruth,
-        label_map_path=FLAGS.label_map_path,
-        set_name=FLAGS.set,
-        image_dir=FLAGS.image_dir,
-    )
+    groundtruth = evaluate_detections.read_given_groundtruth()
 
     comparison = detector_comparison.compare_detectors(
         [

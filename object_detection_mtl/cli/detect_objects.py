@@ -281,11 +281,8 @@ def _check_runner_flags() -> None:
 def _detect_with_beam(
     find: Callable[[], Sequence[InputFile]], output_dir: Path
 ) -> DetectionSummary:
-    from object_detection_mtl.api import worker_detection
-
     detector = _load_detector()
-    summary = worker_detection.detect_on_workers(
-        detector,
+    summary = detector.detect_on_workers(
         find,
         _make_options(output_dir, detector.class_names),
         runner=FLAGS.runner,

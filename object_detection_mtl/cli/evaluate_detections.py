@@ -22,6 +22,7 @@ from object_detection_mtl import output_paths
 from object_detection_mtl.cli import command_line
 
 if TYPE_CHECKING:
+    from object_detection_mtl.reporting.evaluated_images import EvaluationSet
     from object_detection_mtl.reporting.report_contents import ReportContents
 
 FLAGS = flags.FLAGS
@@ -56,6 +57,18 @@ def define_groundtruth_flags() -> None:
     flags.mark_flag_as_required("groundtruth")
 
 
+def read_given_groundtruth() -> EvaluationSet:
+    """Return the objects of the images that the flags of `define_groundtruth_flags` name."""
+    from object_detection_mtl.reporting import groundtruth_files
+
+    return groundtruth_files.read_groundtruth(
+        FLAGS.groundtruth,
+        label_map_path=FLAGS.label_map_path,
+        set_name=FLAGS.set,
+        image_dir=FLAGS.image_dir,
+    )
+
+
 def define_flags() -> None:
     """Define the flags of the command."""
     flags.DEFINE_string("detections", None, "Detections; the name of the flag can be omitted.")
@@ -85,17 +98,11 @@ def main() -> int:
     from object_detection_mtl.reporting import (
         coco_layout,
         detection_files,
-        groundtruth_files,
         html_report,
         report_contents,
     )
 
-    groundtruth = groundtruth_files.read_groundtruth(
-        FLAGS.groundtruth,
-        label_map_path=FLAGS.label_map_path,
-        set_name=FLAGS.set,
-        image_dir=FLAGS.image_dir,
-    )
+    groundtruth = read_given_groundtruth()
     evaluation = detection_files.read_detections(
         FLAGS.detections, groundtruth, name=FLAGS.name, skip_unknown=FLAGS.skip_unknown
     )

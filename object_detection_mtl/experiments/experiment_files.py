@@ -13,10 +13,6 @@ from typing import Any
 # Of an evaluation.
 OUTPUT = "evaluation.json"
 GROUNDTRUTH = "groundtruth.npz"
-# Sources of detections: a model with refinement is evaluated with all three.
-AS_TRAINED, MAIN_LOGITS, REFITTED = "as trained", "main logits", "refitted"
-# To images that no weight was trained on.
-REFITTED_TO_VALIDATION = "refitted to validation"
 
 
 def detections_file(source: str) -> str:

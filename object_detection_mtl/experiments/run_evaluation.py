@@ -36,16 +36,12 @@ from object_detection_mtl.evaluation.evaluation_loop import evaluate_detections
 from object_detection_mtl.evaluation.evaluation_step import make_infer_fn
 from object_detection_mtl.experiments import experiment_files, stored_detections
 from object_detection_mtl.experiments.experiment_files import (
-    AS_TRAINED,
     GROUNDTRUTH,
-    MAIN_LOGITS,
     OUTPUT,
-    REFITTED,
-    REFITTED_TO_VALIDATION,
     detections_file,
 )
 from object_detection_mtl.experiments.paired_runs import TASKS
-from object_detection_mtl.fields import Batch
+from object_detection_mtl.fields import Batch, ScoreSource
 from object_detection_mtl.mtl.window_task import IMAGE_WINDOW, PROPOSAL_WINDOW
 
 # Whatever the config asks for.
@@ -62,17 +58,19 @@ def evaluate(model_dir: Path, record: Path, output: Path, validation: Path | Non
     prefix = checkpoint_search.resolve_checkpoint(model_dir)
     output.mkdir(parents=True, exist_ok=True)
     detector = _load_detector(config, prefix)
-    evaluations = {AS_TRAINED: _evaluate_detector(config, detector, output, AS_TRAINED)}
+    source = ScoreSource.as_trained
+    evaluations = {source: _evaluate_detector(config, detector, output, source)}
     if config.model.mtl.refine:
         off = [f"model.mtl.{task}=false" for task in TASKS]
         main = pipeline.load(path, [reader, *off])
-        evaluations[MAIN_LOGITS] = _evaluate_detector(
-            main, _load_detector(main, prefix), output, MAIN_LOGITS
+        evaluations[ScoreSource.main_logits] = _evaluate_detector(
+            main, _load_detector(main, prefix), output, ScoreSource.main_logits
         )
     request = refiner_refit.RefitRequest(num_images=REFIT_IMAGES)
-    source = REFITTED
+    source = ScoreSource.refitted
     if validation is not None:
-        request, source = refiner_refit.RefitRequest([str(validation)]), REFITTED_TO_VALIDATION
+        request = refiner_refit.RefitRequest([str(validation)])
+        source = ScoreSource.refitted_to_validation
         if config.model.mtl.window:
             config.model.mtl.refine_windows[:] = [PROPOSAL_WINDOW, IMAGE_WINDOW]
     config = refiner_refit.with_refiner(config)

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from object_detection_mtl.experiments.dataset_splits import VALIDATION
-from object_detection_mtl.experiments.experiment_files import (
-    AS_TRAINED,
-    GROUNDTRUTH,
-    detections_file,
-)
+from object_detection_mtl.experiments.experiment_files import GROUNDTRUTH, detections_file
 from object_detection_mtl.experiments.paired_runs import RunError
+from object_detection_mtl.fields import ScoreSource
 
 MEAN_AP = "PascalBoxes_Precision/mAP@0.5IOU"
 COCO_AP = "DetectionBoxes_Precision/mAP"
@@ -100,9 +97,9 @@ def load_results(directory: Path) -> list[Result]:
 
 def _results_of(path: Path, content: Mapping[str, Any]) -> Iterable[Result]:
     run = content["run"]
-    evaluations = content.get("evaluations") or {AS_TRAINED: None}
+    evaluations = content.get("evaluations") or {ScoreSource.as_trained: None}
     for source, evaluation in evaluations.items():
-        suffix = "" if source == AS_TRAINED else f", {source}"
+        suffix = "" if source == ScoreSource.as_trained else f", {source}"
         yield Result(
             variant=run["variant"] + suffix,
             rate=run["rate"],

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from object_detection_mtl.evaluation.refiner_inputs import MAIN, RefinerInputs
+from object_detection_mtl.fields import ScoreSource
 from object_detection_mtl.ops import logistic_regression
 from object_detection_mtl.ops.logistic_regression import LinearLogits
 
 L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 NUM_FOLDS = 3
 HELD_OUT_FOLDS = 5
-# Scores that a fit compares.
-MAIN_LOGITS, AS_TRAINED, REFITTED = "main logits", "as trained", "refitted"
 _SMALLEST_DEVIATION = 1e-6
 
 
@@ -76,7 +75,8 @@ class RefinerFit:
     @property
     def helps(self) -> bool:
         """Whether the refitted logits have the lower cross-entropy on the images held out."""
-        return self.held_out[REFITTED].cross_entropy < self.held_out[AS_TRAINED].cross_entropy
+        refitted = self.held_out[ScoreSource.refitted]
+        return refitted.cross_entropy < self.held_out[ScoreSource.as_trained].cross_entropy
 
 
 def split_images(inputs: RefinerInputs) -> tuple[RefinerInputs, RefinerInputs]:
@@ -103,9 +103,9 @@ def fit_refiner(
     parts = {"fitted": fitted, "held_out": held_out}
     measured = {
         name: {
-            MAIN_LOGITS: class_fit(part.main, part, options),
-            AS_TRAINED: class_fit(part.refined, part, options),
-            REFITTED: class_fit(linear.logits(part.inputs(), part.main), part, options),
+            ScoreSource.main_logits: class_fit(part.main, part, options),
+            ScoreSource.as_trained: class_fit(part.refined, part, options),
+            ScoreSource.refitted: class_fit(linear.logits(part.inputs(), part.main), part, options),
         }
         for name, part in parts.items()
     }
