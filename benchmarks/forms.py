@@ -13,8 +13,7 @@ from object_detection_mtl.builders import model_builder
 from object_detection_mtl.config import pipeline
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.calibration import Calibration
-from object_detection_mtl.export.export_options import INT8, ExportOptions
-from object_detection_mtl.export.formats import openvino_quantization
+from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
 from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
 
@@ -25,6 +24,7 @@ TENSORFLOW: dict[str, dict[str, Any]] = {
 }
 ENGINES: dict[str, dict[str, Any]] = {
     "onnxruntime": {"format": "onnx"},
+    "onnxruntime int8": {"format": "onnx", "precision": "int8"},
     "openvino": {"format": "openvino"},
     "openvino bfloat16": {"format": "openvino", "precision": "bfloat16"},
     "openvino int8": {"format": "openvino", "precision": "int8"},
@@ -38,8 +38,7 @@ def installed_forms() -> list[str]:
     for form in ENGINES:
         try:
             runtime_conversion.require_conversion(form.split()[0])
-            if ENGINES[form].get("precision") == INT8:
-                openvino_quantization.require_quantizer()
+            saved_model.require_packages(ExportOptions(**ENGINES[form]))
         except ValueError as error:
             print(f"{form}: skipped, {error}", flush=True)
         else:

@@ -71,7 +71,7 @@ def define_flags() -> None:
         "float32",
         ("float32", "bfloat16", "int8"),
         "Precision of the convolutions. bfloat16 is for AVX512-BF16, AMX and GPUs. int8 is for "
-        "--format=openvino on CPUs with VNNI, and needs --calibration and the extra quantize.",
+        "--format=openvino (extra quantize) and onnx on CPUs with VNNI, and needs --calibration.",
     )
     _define_quantization_flags()
     flags.DEFINE_enum(
@@ -116,8 +116,9 @@ def _define_quantization_flags() -> None:
     flags.DEFINE_float(
         "max_drop",
         None,
-        "--precision=int8: maximum drop of mAP@0.5 on the validation set, in points (hundredths). "
-        "Layers return to float32 until it holds, which evaluates the detector many times.",
+        "--precision=int8 --format=openvino: maximum drop of mAP@0.5 on the validation set, in "
+        "points (hundredths). Layers return to float32 until it holds, which evaluates the "
+        "detector many times.",
         lower_bound=0,
     )
     flags.DEFINE_multi_string(

@@ -49,14 +49,16 @@ def export_detector(
             "encoded_image_string_tensor" (image files, [batch] strings) or "tf_example".
         dynamic_batch: let image_tensor take any number of images of one size.
         optimize: freeze and fold the graph; otherwise weights stay variables.
-        precision: "float32"; "bfloat16" for CPUs and GPUs with instructions for it; or, in format
-            "openvino" and with `calibration`, "int8" for CPUs with VNNI (extra `quantize`).
+        precision: "float32"; "bfloat16" for CPUs and GPUs with instructions for it; or, with
+            `calibration` and in format "openvino" (extra `quantize`) or "onnx", "int8" for CPUs
+            with VNNI.
         auxiliary_outputs: add the predictions of the auxiliary tasks to the outputs.
         calibration: of "int8": records, images or directories of images like those that the
             detector will see, such as the training records.
         calibration_images: maximum number of images of the calibration.
-        max_drop: of "int8": maximum drop of mAP@0.5, in points (hundredths). Layers return to
-            float32 until it holds, which evaluates the detector many times. None for no limit.
+        max_drop: of "int8" in format "openvino": maximum drop of mAP@0.5, in points (hundredths).
+            Layers return to float32 until it holds, which evaluates the detector many times. None
+            for no limit.
         validation: dataset of `max_drop`, as for `evaluate_detector`; None for the validation
             records of the configuration.
         model_repository: also copy the model into this model repository, as the next version, for

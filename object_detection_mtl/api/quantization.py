@@ -46,7 +46,8 @@ class QuantizationRequest:
             ValueError: the request does not fit the options, a number is out of range, or a package
                 is not installed.
         """
-        from object_detection_mtl.export.export_options import INT8
+        from object_detection_mtl.export import saved_model
+        from object_detection_mtl.export.export_options import INT8, OPENVINO
 
         if options.precision != INT8:
             given = {"calibration": self._paths or None, "max_drop": self.max_drop}
@@ -65,11 +66,13 @@ class QuantizationRequest:
             raise ValueError("validation is the dataset of max_drop; give max_drop, too")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise ValueError(f"max_drop is {self.max_drop}, expected 0 to 100 points of mAP@0.5")
-        from object_detection_mtl.export.formats import openvino_conversion, openvino_quantization
-
+        if self.max_drop is not None and options.format != OPENVINO:
+            raise ValueError(
+                f"max_drop is for format {OPENVINO!r}, whose quantizer returns layers to float32, "
+                f"and format is {options.format!r}; drop max_drop or export in {OPENVINO!r}"
+            )
         self._find_files()
-        openvino_conversion.require_converter()
-        openvino_quantization.require_quantizer()
+        saved_model.require_packages(options)
 
     @contextmanager
     def prepared(self, detector: Detector, options: ExportOptions) -> Iterator[Calibration | None]:

@@ -5,12 +5,14 @@ Shape letters: H W an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from object_detection_mtl import cpu_features
 from object_detection_mtl.export.runtimes.runtime_choice import ModelFunction
 
 DEFAULT_IMAGES = 300
@@ -69,3 +71,39 @@ class QuantizationSummary:
             f"int8: calibrated on {self.images} images in {self.seconds:.0f} s; "
             f"{self.int8_layers} layers are int8, {self.float32_layers} float32"
         )
+
+
+class CountedImages:
+    """The images of a calibration, which may be iterated over several times, and their number."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        """Check that there is an image.
+
+        Raises:
+            ValueError: No image is readable.
+        """
+        self._calibration = calibration
+        self.number = 0
+        if next(iter(calibration.images), None) is None:
+            raise ValueError(
+                f"calibration {calibration.source!r} has no readable image; give records or a "
+                "directory of images like those that the detector will see"
+            )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield images [H, W, 3] uint8, at most as many as are wanted."""
+        limit = self._calibration.max_images
+        images = itertools.islice(self._calibration.images, limit)
+        for number, image in enumerate(images, 1):
+            self.number = max(self.number, number)
+            yield image
+
+
+def describe_cpu() -> str:
+    """Return what to expect of int8 if this CPU has no instructions for it; else an empty text."""
+    if cpu_features.has_int8_products():
+        return ""
+    return (
+        "this CPU has no VNNI (lscpu lists neither avx512_vnni nor avx_vnni): int8 gains less on "
+        "it than on CPUs that have; compare the times of both before you use it here"
+    )

@@ -29,9 +29,9 @@ class ExportOptions:
         optimize: Freeze and fold the graph (`freezing`); otherwise it is the detector's own graph,
             with variables.
         precision: Precision of the convolutions, one of PRECISIONS (`bfloat16_convolutions`,
-            `openvino_quantization`); INT8 for OpenVINO only.
+            `onnx_quantization`, `openvino_quantization`); INT8 for the last two formats.
         format: One of FORMATS. ONNX (`onnx_conversion`) and OpenVINO (`openvino_conversion`) are
-            converted from the frozen graph, ONNX in float32, and take arrays.
+            converted from the frozen graph, ONNX in float32 or INT8, and take arrays.
         auxiliary_outputs: Also serve the predictions of the auxiliary tasks, by their names.
     """
 
@@ -66,10 +66,10 @@ class ExportOptions:
             )
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}, expected one of {', '.join(FORMATS)}")
-        if self.precision == INT8 and self.format != OPENVINO:
+        if self.precision == INT8 and self.format == SAVED_MODEL:
             raise ValueError(
                 f"precision {INT8!r} is unsupported in format {self.format!r}; export it with "
-                f"--format={OPENVINO} (in Python: format={OPENVINO!r})"
+                f"--format={OPENVINO} or --format={ONNX} (in Python: format={OPENVINO!r})"
             )
         if self.format != SAVED_MODEL:
             self._check_converted_format(input_type)
@@ -80,10 +80,11 @@ class ExportOptions:
                 f"input type {self.input_type!r} is unsupported in format {self.format}, which "
                 "decodes no image files; use image_tensor or float_image_tensor"
             )
-        if not self.optimize or (self.precision != FLOAT32 and self.format != OPENVINO):
+        if not self.optimize or (self.precision == BFLOAT16 and self.format == ONNX):
             raise ValueError(
                 f"format {self.format} is always converted from the frozen float32 graph; drop "
-                f"no_optimize and precision (which is for {SAVED_MODEL} and {OPENVINO})"
+                f"no_optimize and precision {BFLOAT16!r} (which is for {SAVED_MODEL} and "
+                f"{OPENVINO})"
             )
 
     @property

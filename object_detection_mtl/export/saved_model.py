@@ -31,7 +31,7 @@ from absl import logging
 from object_detection_mtl import output_lock, output_paths
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.export import directory_exchange
-from object_detection_mtl.export.calibration import Calibration
+from object_detection_mtl.export.calibration import Calibration, describe_cpu
 from object_detection_mtl.export.export_formats import (
     CHECKPOINT_NAME,
     CHECKPOINT_NUMBER,
@@ -56,6 +56,7 @@ from object_detection_mtl.export.export_options import (
 from object_detection_mtl.export.exported_module import DetectionModule
 from object_detection_mtl.export.formats import (
     onnx_conversion,
+    onnx_quantization,
     openvino_conversion,
     openvino_quantization,
 )
@@ -67,6 +68,7 @@ LABEL_MAP = os.path.join(ASSETS, "label_map.pbtxt")
 SIGNATURE = "serving_default"
 
 _CONVERTED_FORMATS: dict[str, Any] = {ONNX: onnx_conversion, OPENVINO: openvino_conversion}
+_QUANTIZERS: dict[str, Any] = {ONNX: onnx_quantization, OPENVINO: openvino_quantization}
 
 
 def export_detector(
@@ -101,10 +103,7 @@ def export_detector(
     )
     check_output_directory(output_directory)
     options = options or ExportOptions()
-    if options.format in _CONVERTED_FORMATS:
-        _CONVERTED_FORMATS[options.format].require_converter()
-    if options.precision == INT8:
-        openvino_quantization.require_quantizer()
+    require_packages(options)
     module = DetectionModule(detector, options)
     if "://" not in output_directory:
         # The directory itself is replaced, not a link to it.
@@ -125,6 +124,18 @@ def export_detector(
             checkpoint=checkpoint,
             calibration=calibration,
         )
+
+
+def require_packages(options: ExportOptions) -> None:
+    """Check early that the packages of an export are installed.
+
+    Raises:
+        ValueError: One is not; the message says how to install it.
+    """
+    if options.format in _CONVERTED_FORMATS:
+        _CONVERTED_FORMATS[options.format].require_converter()
+    if options.precision == INT8:
+        _QUANTIZERS[options.format].require_quantizer()
 
 
 def _export_locked(
@@ -233,10 +244,11 @@ def _write_parts(
         converted = conversion.convert_module(module, **precision)
         if options.precision == INT8:
             assert calibration is not None
-            converted, summary = openvino_quantization.quantize_model(converted, calibration)
+            quantizer = _QUANTIZERS[options.format]
+            converted, summary = quantizer.quantize_model(converted, calibration)
             description["quantization"] = dataclasses.asdict(summary)
             print(summary, flush=True)
-            if warning := openvino_quantization.describe_cpu():
+            if warning := describe_cpu():
                 print(f"warning: {warning}", flush=True)
         conversion.write_model(converted, directory, description)
         return

@@ -36,7 +36,13 @@ def test_other_precisions_take_no_calibration(given):
     QuantizationRequest().check(ExportOptions())
 
 
-@pytest.mark.parametrize("format", ["saved_model", "onnx"])
-def test_formats_without_int8(format):
-    with pytest.raises(ValueError, match=f"'int8' is unsupported in format '{format}'; export it"):
-        ExportOptions(format=format, precision="int8")
+def test_a_format_without_int8():
+    words = "'int8' is unsupported in format 'saved_model'; export it"
+    with pytest.raises(ValueError, match=words):
+        ExportOptions(precision="int8")
+
+
+def test_the_quantizer_of_onnx_has_no_limit():
+    options = ExportOptions(format="onnx", precision="int8")
+    with pytest.raises(ValueError, match="max_drop is for format 'openvino', .*format is 'onnx'"):
+        QuantizationRequest("x", max_drop=0.3).check(options)

@@ -12,7 +12,6 @@ costs accuracy. So weights use 7 bits, whose sums do not.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import sys
@@ -22,8 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from object_detection_mtl import cpu_features, optional_packages
-from object_detection_mtl.export.calibration import Calibration, QuantizationSummary
+from object_detection_mtl import optional_packages
+from object_detection_mtl.export.calibration import (
+    Calibration,
+    CountedImages,
+    QuantizationSummary,
+)
 from object_detection_mtl.export.formats import openvino_layers
 
 # NNCF sends usage statistics unless this variable is set.
@@ -56,7 +59,7 @@ def quantize_model(model: Any, calibration: Calibration) -> tuple[Any, Quantizat
     start = time.monotonic()
     [model_input] = model.inputs
     name, dtype = model_input.get_any_name(), model_input.element_type.to_dtype()
-    images = _CountedImages(calibration)
+    images = CountedImages(calibration)
 
     def to_inputs(image: np.ndarray) -> dict[str, np.ndarray]:
         return {name: image[np.newaxis].astype(dtype)}
@@ -84,16 +87,6 @@ def quantize_model(model: Any, calibration: Calibration) -> tuple[Any, Quantizat
     int8_layers, float32_layers = openvino_layers.count_layers(quantized)
     seconds = time.monotonic() - start
     return quantized, QuantizationSummary(images.number, int8_layers, float32_layers, seconds)
-
-
-def describe_cpu() -> str:
-    """Return what to expect of int8 if this CPU has no instructions for it; else an empty text."""
-    if cpu_features.has_int8_products():
-        return ""
-    return (
-        "this CPU has no VNNI (lscpu lists neither avx512_vnni nor avx_vnni): int8 gains less on "
-        "it than on CPUs that have; compare the times of both before you use it here"
-    )
 
 
 def _quantize_within(model: Any, accuracy: Any, options: Mapping[str, Any]) -> Any:
@@ -134,24 +127,3 @@ class _Examples:
     def __iter__(self) -> Iterator[Any]:
         """Yield the examples."""
         return iter(self._examples)
-
-
-class _CountedImages:
-    """The images of a calibration, which NNCF iterates over several times, and their number."""
-
-    def __init__(self, calibration: Calibration) -> None:
-        self._calibration = calibration
-        self.number = 0
-        if next(iter(calibration.images), None) is None:
-            raise ValueError(
-                f"calibration {calibration.source!r} has no readable image; give records or a "
-                "directory of images like those that the detector will see"
-            )
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield the images, at most as many as are wanted."""
-        limit = self._calibration.max_images
-        images = itertools.islice(self._calibration.images, limit)
-        for number, image in enumerate(images, 1):
-            self.number = max(self.number, number)
-            yield image

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from object_detection_mtl import cpu_features, optional_packages
+from object_detection_mtl import optional_packages
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.calibration import AccuracyControl, Calibration
 from object_detection_mtl.export.export_options import ExportOptions
@@ -36,16 +36,6 @@ def test_without_nncf_the_extra_is_named(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"needs the package nncf .*\[quantize\]"):
         saved_model.export_detector(None, str(tmp_path / "out"), config_text="", options=options)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_cpu_without_vnni_is_named(tmp_path, monkeypatch):
-    path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(cpu_features, "CPU_INFO", path)
-    path.write_text("flags\t\t: fpu avx2 avx512f\n")
-    assert "no VNNI" in openvino_quantization.describe_cpu()
-    for line in ("flags\t\t: avx2 avx_vnni\n", "Features\t: asimd asimddp\n"):
-        path.write_text(line)
-        assert openvino_quantization.describe_cpu() == ""
 
 
 def run_model(model, image):
