@@ -79,9 +79,7 @@ def check_config(
         return check
     model = None
     if has_training:
-        model = check.attempt(
-            "train_config", lambda: train_config_builder.build_model(config.train_config, detector)
-        )
+        model = check.attempt("train_config", lambda: _trainable(config.train_config, detector))
         if config.train_config.fine_tune_checkpoint:
             check.attempt(
                 "fine_tune_checkpoint", lambda: _check_checkpoint(check, config, detector)
@@ -93,6 +91,12 @@ def check_config(
         if cost is not None:
             check.notes += cost.lines()
     return check
+
+
+def _trainable(config: Any, detector: Any) -> Any:
+    """Return the detector as it is trained on this machine."""
+    bfloat16 = train_config_builder.choose_bfloat16(config, tf.distribute.get_strategy())
+    return train_config_builder.build_model(config, detector, bfloat16=bfloat16)
 
 
 def _check_reader(check: ConfigCheck, config: Any, *, training: bool) -> None:

@@ -1,14 +1,16 @@
 """Estimates of the memory and the time of a training step, without running one.
 
-The forward pass of the largest input is traced. Floating-point operations of its convolutions and
-products, times three for the backward pass, are divided by the measured speed of one convolution;
-the outputs of its layers, which the backward pass needs, are added up.
+The forward and backward passes of the largest input are traced. Floating-point operations of their
+convolutions and products are divided by the measured speed of one convolution; the results of the
+forward pass that the backward pass reads are added up. So frozen blocks, stage 2 computed again
+(`mtl.recompute_stage2`) and bfloat16 count as what they are.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +18,16 @@ import tensorflow as tf
 
 from object_detection_mtl.fields import Groundtruth
 
-# Forward and backward pass: gradients of inputs and of weights cost as much as the forward pass.
-_PASSES = 3
 _BYTES = 4
 _NUM_BOXES = 20
-# Operations whose outputs are kept for the backward pass.
-_KEPT = (
-    "Conv2D",
-    "DepthwiseConv2dNative",
-    "MatMul",
-    "BatchMatMulV2",
-    "Relu",
-    "Relu6",
-    "BiasAdd",
-    "AddV2",
-    "ConcatV2",
-    "MaxPool",
-    "CropAndResize",
-)
+# Operations whose result is their first input, or a view of it.
+_VIEWS = ("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient")
+# Operations whose result is a weight, or known without the image.
+_NOT_KEPT = ("Const", "ReadVariableOp", "Placeholder", "Shape", "ResourceGather")
+# Operations that read the shape of a tensor alone.
+_SHAPES = ("Shape", "ShapeN", "Size", "Rank")
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+_PRODUCTS = ("MatMul", "BatchMatMulV2")
 _LARGEST_SIDE = 1024  # where the resizer has no limit
 
 
@@ -44,7 +38,7 @@ class StepCost:
     Attributes:
         input_shape: [B, h, w, 3] of the largest batch.
         weight_bytes: weights, gradients and state of the optimizer.
-        activation_bytes: outputs that the backward pass needs.
+        activation_bytes: results of the forward pass that the backward pass reads.
         flops: floating-point operations.
         flops_per_second: speed of a convolution on this device.
     """
@@ -78,22 +72,17 @@ def estimate_step(detector: Any, batch_size: int, model: Any) -> StepCost:
         model: the `TrainableModel` with the optimizer and the trained variables.
     """
     height, width = _largest_input(detector)
-    shape = (batch_size, height, width, 3)
-    graph = _forward_graph(detector, shape)
-    flops = sum(_flops(operation) for operation in graph.get_operations())
-    activations = sum(
-        _size(operation.outputs[0])
-        for operation in graph.get_operations()
-        if operation.type in _KEPT
-    )
+    parts = model.step_options.num_micro_batches
+    shape = (max(1, batch_size // parts), height, width, 3)
+    forward, backward = _traced_step(detector, shape, list(model.trained.values()))
     weights = sum(math.prod(variable.shape) for variable in detector.variables)
     trained = sum(math.prod(variable.shape) for variable in model.trained.values())
     # A gradient, and about one slot of the optimizer, for each trained weight.
     return StepCost(
-        input_shape=shape,
+        input_shape=(batch_size, height, width, 3),
         weight_bytes=_BYTES * (weights + 2 * trained),
-        activation_bytes=_BYTES * activations,
-        flops=float(_PASSES * flops),
+        activation_bytes=_kept_bytes(forward, backward),
+        flops=float(parts * sum(map(_flops, [*forward, *backward]))),
         flops_per_second=_measured_speed(),
     )
 
@@ -108,7 +97,10 @@ def _largest_input(detector: Any) -> tuple[int, int]:
     return (side, side) if options.get("pad_to_max_dimension") else (min(short, side), side)
 
 
-def _forward_graph(detector: Any, shape: tuple[int, ...]) -> tf.Graph:
+def _traced_step(
+    detector: Any, shape: tuple[int, ...], variables: Sequence[Any]
+) -> tuple[list[tf.Operation], list[tf.Operation]]:
+    """Return the operations of the forward and of the backward pass."""
     batch = shape[0]
     groundtruth = {
         Groundtruth.boxes: tf.TensorSpec([batch, _NUM_BOXES, 4]),
@@ -116,14 +108,58 @@ def _forward_graph(detector: Any, shape: tuple[int, ...]) -> tf.Graph:
         Groundtruth.num_boxes: tf.TensorSpec([batch], tf.int32),
         Groundtruth.weights: tf.TensorSpec([batch, _NUM_BOXES]),
     }
+    num_forward = 0
 
     @tf.function(autograph=False)
-    def forward(inputs: tf.Tensor, shapes: tf.Tensor, groundtruth: Any) -> Any:
-        return detector.predict(inputs, shapes, groundtruth, training=True)
+    def step(inputs: tf.Tensor, shapes: tf.Tensor, groundtruth: Any) -> Any:
+        nonlocal num_forward
+        trained = [variable.value for variable in variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trained)
+            predictions = detector.predict(inputs, shapes, groundtruth, training=True)
+            # The losses are small beside the network; any function of all predictions will do.
+            total = tf.add_n(
+                [
+                    tf.reduce_sum(tf.cast(value, tf.float32))
+                    for value in tf.nest.flatten(predictions)
+                    if value.dtype.is_floating
+                ]
+            )
+        num_forward = len(tf.compat.v1.get_default_graph().get_operations())
+        return [g for g in tape.gradient(total, trained) if g is not None]
 
-    return forward.get_concrete_function(
+    graph = step.get_concrete_function(
         tf.TensorSpec(shape), tf.TensorSpec([batch, 3], tf.int32), groundtruth
     ).graph
+    operations = graph.get_operations()
+    needed = _needed_for(graph.outputs)
+    backward = [each for each in operations[num_forward:] if each.name in needed]
+    return operations[:num_forward], backward
+
+
+def _needed_for(tensors: Iterable[tf.Tensor]) -> set[str]:
+    """Return the names of the operations that make tensors; others of a tape are not run."""
+    needed: set[str] = set()
+    waiting = [tensor.op for tensor in tensors]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in needed:
+            needed.add(operation.name)
+            waiting += [tensor.op for tensor in operation.inputs]
+    return needed
+
+
+def _kept_bytes(forward: Sequence[tf.Operation], backward: Sequence[tf.Operation]) -> int:
+    """Return the size of the results of `forward` that `backward` reads."""
+    kept: dict[str, int] = {}
+    of_forward = {operation.name for operation in forward}
+    for operation in backward:
+        for tensor in operation.inputs if operation.type not in _SHAPES else ():
+            while tensor.op.type in _VIEWS:
+                tensor = tensor.op.inputs[0]
+            if tensor.op.name in of_forward and tensor.op.type not in _NOT_KEPT:
+                kept[tensor.name] = _size(tensor) * tensor.dtype.size
+    return sum(kept.values())
 
 
 def _size(tensor: tf.Tensor) -> int:
@@ -132,17 +168,23 @@ def _size(tensor: tf.Tensor) -> int:
 
 def _flops(operation: tf.Operation) -> int:
     """Return the operations of a convolution or a product; 0 for others, and for unknown shapes."""
-    if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
-        kernel = operation.inputs[1].shape
-        if not kernel.is_fully_defined():
-            return 0
-        height, width, channels, _ = kernel
-        inputs = channels if operation.type == "Conv2D" else 1
-        return 2 * _size(operation.outputs[0]) * height * width * inputs
-    if operation.type in ("MatMul", "BatchMatMulV2"):
+    kind = operation.type
+    if kind in _PRODUCTS:
         inner = operation.inputs[0].shape[-2 if _transposes(operation) else -1] or 0
         return 2 * _size(operation.outputs[0]) * inner
-    return 0
+    if kind in _CONVOLUTIONS:
+        kernel, outputs = operation.inputs[1].shape, operation.outputs[0]
+    elif kind.endswith("BackpropInput"):
+        kernel, outputs = operation.inputs[1].shape, operation.inputs[2]
+    elif kind.endswith("BackpropFilter"):
+        kernel, outputs = operation.outputs[0].shape, operation.inputs[2]
+    else:
+        return 0
+    if not kernel.is_fully_defined():
+        return 0
+    height, width, channels, _ = kernel
+    # A depthwise convolution adds up over its window alone.
+    return 2 * _size(outputs) * height * width * (1 if kind.startswith("Depthwise") else channels)
 
 
 def _transposes(operation: tf.Operation) -> bool:
