@@ -15,6 +15,7 @@ from object_detection_mtl.experiments.paired_bootstrap import PairedDifference
 from object_detection_mtl.experiments.paired_runs import BASELINE
 from object_detection_mtl.experiments.run_results import (
     COCO_AP,
+    GRADIENT_COLUMNS,
     MEAN_AP,
     Result,
     choose_rates,
@@ -53,6 +54,7 @@ def report(results: Sequence[Result], resamples: int = RESAMPLES, reference: str
         parts.append(differences_table(chosen, resamples, reference))
         for title, (read, digits) in _DETAILS.items():
             parts.append(f"{title}, at the rates above:\n\n{_detail_table(chosen, read, digits)}")
+        parts += gradient_tables(members)
     return "\n\n".join(parts)
 
 
@@ -74,6 +76,22 @@ def grid_table(results: Iterable[Result]) -> str:
         )
     header = ["variant", "rate", "seeds", "mAP@.5", "mAP@[.5:.95]", "gradient norm"]
     return markdown_table([*header, "CPU min of training", "wall min"], rows)
+
+
+def gradient_tables(results: Iterable[Result]) -> list[str]:
+    """Return a table of the gradients of each run that measured them."""
+    tables = []
+    for result in results:
+        rows = [
+            [loss, *(_number(found.get(column, math.nan), 2) for column in GRADIENT_COLUMNS)]
+            for loss, found in result.gradients().items()
+        ]
+        # Once for a run, not again for its other sources of scores.
+        if rows and result.variant == result.content["run"]["variant"]:
+            title = f"Gradients of {result.variant}, rate {result.rate}, seed {result.seed}"
+            table = markdown_table(["loss", *GRADIENT_COLUMNS], rows)
+            tables.append(f"{title}, means over the measured steps:\n\n{table}")
+    return tables
 
 
 def differences_table(

@@ -19,6 +19,12 @@ COCO_AP = "DetectionBoxes_Precision/mAP"
 _PER_CLASS = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/"
 _ERRORS = "ErrorAnalysis/"
 _GRADIENT_NORM = "gradient_norm"
+# Columns of measured gradients -> what their names in TensorBoard begin with.
+GRADIENT_COLUMNS = {
+    "norm on shared features": "GradientNorm/shared/",
+    "norm on other variables": "GradientNorm/heads/",
+    "cosine to the main losses": "GradientCosine/",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Result:
         split: that was evaluated.
         evaluation: metrics, or None for a training that diverged.
         content: of the JSON file.
-        detections: file with the detections; absent for validation.
+        detections: file with the detections; early results on validation have none.
         groundtruth: file with the ground truth of the split.
     """
 
@@ -72,6 +78,20 @@ class Result:
         values = self.content.get("curves", {}).get("values", {}).get(_GRADIENT_NORM, [])
         known = [value for value in values if value is not None]
         return statistics.mean(known) if known else None
+
+    def gradients(self) -> dict[str, dict[str, float]]:
+        """Return loss -> column -> mean over the steps that measured gradients.
+
+        Empty unless the run measured them (`train_config.log_gradient_norms_every_n`).
+        """
+        found: dict[str, dict[str, float]] = {}
+        for tag, values in self.content.get("curves", {}).get("values", {}).items():
+            known = [value for value in values if value is not None]
+            for column, prefix in GRADIENT_COLUMNS.items():
+                if tag.startswith(prefix) and known:
+                    found.setdefault(tag.removeprefix(prefix), {})[column] = statistics.mean(known)
+        # Cosines between two losses have the names of both.
+        return {loss: columns for loss, columns in found.items() if len(columns) > 1}
 
     def _by_prefix(self, prefix: str) -> dict[str, float | None]:
         metrics = {} if self.evaluation is None else self.evaluation["metrics"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def write(
     split: str = "validation",
     main_logits: float | None = None,
     cpu_seconds: float | None = 120.0,
+    curves: Mapping[str, list[float | None]] | None = None,
 ) -> Path:
     """Write the JSON of one run; without `mean_ap` its training diverged."""
     content: dict[str, Any] = {
@@ -49,7 +51,10 @@ def write(
         "diverged": "Loss/total_loss became NaN" if mean_ap is None else None,
     }
     if mean_ap is not None:
-        content["curves"] = {"steps": [1, 2], "values": {"gradient_norm": [1.0, 3.0]}}
+        content["curves"] = {
+            "steps": [1, 2],
+            "values": {"gradient_norm": [1.0, 3.0], **(curves or {})},
+        }
         content["evaluations"] = {"as trained": evaluation(mean_ap)}
     if main_logits is not None:
         content["evaluations"]["main logits"] = evaluation(main_logits)

@@ -39,6 +39,22 @@ def test_main_logits_are_a_variant_of_their_own(tmp_path):
     assert names[1] == "all+refine__lr0.1__seed1__validation__detections_main_logits.npz"
 
 
+def test_gradients_of_a_run_that_measured_them(tmp_path):
+    curves = {
+        "GradientNorm/shared/A/loss": [None, 2.0, 4.0],
+        "GradientNorm/heads/A/loss": [None, 1.0, 1.0],
+        "GradientCosine/A/loss": [None, 0.5, 0.3],
+        "GradientNorm/shared/B": [None, 1.0, 2.0],
+        "GradientCosine/B": [None, -0.1, 0.1],
+        "GradientCosine/B/A/loss": [None, 0.7, 0.7],  # of two losses, not in the table
+    }
+    fake_results.write(tmp_path, "all+refine", 0.5, main_logits=0.6, curves=curves)
+    fake_results.write(tmp_path, "baseline", 0.5)
+    [table] = comparison_tables.gradient_tables(run_results.load_results(tmp_path))
+    assert table.startswith("Gradients of all+refine, rate 0.1, seed 1, means over")
+    assert rows(table) == [["A/loss", "3.00", "1.00", "0.40"], ["B", "1.50", "unknown", "0.00"]]
+
+
 def test_differences_are_paired_by_seed(tmp_path):
     for seed, baseline, tasks in ((1, 0.40, 0.42), (2, 0.50, 0.56), (3, 0.10, None)):
         fake_results.write(tmp_path, "baseline", baseline, seed=seed)

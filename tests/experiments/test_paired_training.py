@@ -63,7 +63,7 @@ class TestExecution:
 
     @pytest.fixture
     def calls(self, monkeypatch):
-        """Phases of the subprocesses; an evaluation writes an empty result."""
+        """Phases of the subprocesses; an evaluation writes a result and empty files."""
         done = []
 
         def call(processes, phase, arguments):
@@ -73,7 +73,10 @@ class TestExecution:
             entry = {"phase": phase, "wall_seconds": 1.0, "cpu_seconds": 1.0, "exit_code": 0}
             experiment_files.write_json(directory / "costs.json", [*costs, entry])
             if phase == "evaluation":
-                experiment_files.write_json(Path(arguments[-1]) / "evaluation.json", EVALUATION)
+                output = Path(arguments[-1])
+                experiment_files.write_json(output / "evaluation.json", EVALUATION)
+                for name in ("detections_as_trained.npz", "groundtruth.npz"):
+                    (output / name).touch()
 
         monkeypatch.setattr(run_processes.RunProcesses, "call", call)
         return done
@@ -95,6 +98,9 @@ class TestExecution:
         assert content["run"]["variant"] == "all"
         assert content["split"] == "validation"
         assert content["evaluations"] == EVALUATION["evaluations"]
+        published = {path.name for path in experiment.results.glob("*.npz")}
+        assert f"{run.name}__validation__detections_as_trained.npz" in published
+        assert (experiment.results.parent / "validation_groundtruth.npz").exists()
         assert [cost["phase"] for cost in content["costs"]] == ["training", "evaluation"]
         assert {"processor", "cores", "instructions", "tensorflow"} <= content["machine"].keys()
         assert content["trained_by"].keys() == {"commit", "dirty"}
