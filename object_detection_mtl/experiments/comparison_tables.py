@@ -27,6 +27,7 @@ RESAMPLES = 1000
 _DETAILS: dict[str, tuple[Callable[[Result], Mapping[str, float | None]], int]] = {
     "AP@.5 by class": (Result.per_class, 3),
     "mAP@.5 by number of classes in the image": (Result.by_number_of_classes, 3),
+    "Predictions of the auxiliary tasks": (Result.task_metrics, 3),
     "True positives and errors, detections with a score of at least 0.5": (Result.error_kinds, 0),
 }
 
@@ -53,7 +54,10 @@ def report(results: Sequence[Result], resamples: int = RESAMPLES, reference: str
         parts += [f"## On {split}", grid_table(members)]
         parts.append(differences_table(chosen, resamples, reference))
         for title, (read, digits) in _DETAILS.items():
-            parts.append(f"{title}, at the rates above:\n\n{_detail_table(chosen, read, digits)}")
+            having = {variant: runs for variant, runs in chosen.items() if read(runs[0])}
+            if having:
+                table = _detail_table(having, read, digits)
+                parts.append(f"{title}, at the rates above:\n\n{table}")
         parts += gradient_tables(members)
     return "\n\n".join(parts)
 

@@ -18,6 +18,7 @@ MEAN_AP = "PascalBoxes_Precision/mAP@0.5IOU"
 COCO_AP = "DetectionBoxes_Precision/mAP"
 _PER_CLASS = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/"
 _ERRORS = "ErrorAnalysis/"
+_TASKS = "mtl/"
 _GRADIENT_NORM = "gradient_norm"
 # Columns of measured gradients -> what their names in TensorBoard begin with.
 GRADIENT_COLUMNS = {
@@ -58,6 +59,10 @@ class Result:
     def per_class(self) -> dict[str, float | None]:
         """Return AP@.5 by class."""
         return self._by_prefix(_PER_CLASS)
+
+    def task_metrics(self) -> dict[str, float | None]:
+        """Return the metrics of the auxiliary tasks; empty without them."""
+        return self._by_prefix(_TASKS)
 
     def error_kinds(self) -> dict[str, float | None]:
         """Return the numbers of true positives and of each kind of error."""

@@ -1,5 +1,7 @@
 """Tables of an ablation, from JSON files of runs that never ran."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,17 @@ def test_gradients_of_a_run_that_measured_them(tmp_path):
     [table] = comparison_tables.gradient_tables(run_results.load_results(tmp_path))
     assert table.startswith("Gradients of all+refine, rate 0.1, seed 1, means over")
     assert rows(table) == [["A/loss", "3.00", "1.00", "0.40"], ["B", "1.50", "unknown", "0.00"]]
+
+
+def test_metrics_of_tasks_are_those_of_runs_with_tasks(tmp_path):
+    fake_results.write(tmp_path, "baseline", 0.2)
+    path = fake_results.write(tmp_path, "all", 0.4)
+    content = json.loads(path.read_text())
+    content["evaluations"]["as trained"]["metrics"]["mtl/foreground_iou"] = 0.7
+    path.write_text(json.dumps(content))
+    text = comparison_tables.report(run_results.load_results(tmp_path))
+    [table] = [part for part in text.split("\n\n") if "foreground_iou" in part]
+    assert rows(table) == [["all", "0.700"]]
 
 
 def test_differences_are_paired_by_seed(tmp_path):
