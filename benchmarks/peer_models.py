@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_TORCHVISION = "torchvision:"
+_PROPOSALS = 300  # as in the sample configs of this package
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
 
@@ -21,15 +23,30 @@ class Peer:
         load: Seconds of loading.
     """
 
-    def __init__(self, path: str, height: int, width: int, image: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        height: int,
+        width: int,
+        image: str | None = None,
+        *,
+        python: str | None = None,
+    ) -> None:
         """Start the process and wait until the model is loaded.
+
+        Args:
+            path: A model; see `benchmarks.peers`.
+            height: Height of the image in pixels.
+            width: Its width.
+            image: An image file; None for noise.
+            python: Interpreter of the process; None for this one.
 
         Raises:
             ValueError: The model cannot be loaded or is not a detector.
         """
         arguments = ["-m", "benchmarks.peer_models", path, str(height), str(width), image or ""]
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python or sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -124,7 +141,10 @@ def _load(path: str, height: int, width: int, image: str) -> tuple[Any, dict[str
     """Return a model as a function of arrays by name, and its input."""
     import numpy as np
 
-    run, name = load_saved_model(path) if Path(path).is_dir() else _load_file(path)
+    if is_torchvision(path):
+        run, name = load_torchvision(path.removeprefix(_TORCHVISION), height, width)
+    else:
+        run, name = load_saved_model(path) if Path(path).is_dir() else _load_file(path)
     if image:
         from PIL import Image
 
@@ -171,6 +191,40 @@ def load_saved_model(path: str) -> tuple[Any, str]:
         return {key: value.numpy() for key, value in outputs.items()}
 
     return run, name
+
+
+def is_torchvision(path: str) -> bool:
+    """Return whether a model is one of torchvision's."""
+    return path.startswith(_TORCHVISION)
+
+
+def load_torchvision(model: str, height: int, width: int) -> tuple[Any, str]:
+    """Return a detection model of torchvision as a function of arrays by name, and its input.
+
+    Args:
+        model: Name of a function of torchvision.models.detection.
+        height: Of the image, which is not resized.
+        width: Of the image.
+    """
+    import numpy as np
+    import torch
+    from torchvision.models import detection
+
+    made = getattr(detection, model)(
+        weights=None,
+        weights_backbone=None,
+        min_size=min(height, width),
+        max_size=max(height, width),
+        rpn_post_nms_top_n_test=_PROPOSALS,
+    ).eval()
+
+    def run(arrays: Mapping[str, Any]) -> dict[str, Any]:
+        [image] = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2).float() / 255.0
+        with torch.inference_mode():
+            [found] = made([image])
+        return {"num_detections": np.array([len(found["boxes"])], np.float32)}
+
+    return run, "image"
 
 
 if __name__ == "__main__":

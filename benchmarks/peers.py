@@ -10,6 +10,10 @@ are called in turn, so that a machine that slows down slows all of them, and wai
 the time of loading, of the first call and of a warm call, the CPU time of a warm call, and the
 ratios to the first model, round by round.
 
+torchvision:NAME is a detection model of torchvision with random weights, such as
+torchvision:fasterrcnn_resnet50_fpn, which keeps 300 proposals and 100 detections. It runs in the
+Python of --torchvision_python, an environment with torchvision and NumPy alone.
+
 With --image the input is an image file, resized to the size of --height and --width; else noise.
 """
 
@@ -18,8 +22,12 @@ from __future__ import annotations
 from absl import app, flags
 
 from benchmarks import peer_models
+from benchmarks.peer_models import is_torchvision
 
 _MODELS = flags.DEFINE_list("models", None, "Exports and other SavedModels.", required=True)
+_TORCHVISION_PYTHON = flags.DEFINE_string(
+    "torchvision_python", None, "Python that has torchvision. Default: this one."
+)
 _NAMES = flags.DEFINE_list("names", [], "Names of the models in the table. Default: the paths.")
 _HEIGHT = flags.DEFINE_integer("height", 600, "Height of the image.")
 _WIDTH = flags.DEFINE_integer("width", 800, "Width of the image.")
@@ -36,7 +44,13 @@ def main(_: list[str]) -> None:
     peers: dict[str, peer_models.Peer] = {}
     try:
         for name, path in zip(names, _MODELS.value, strict=True):
-            peers[name] = peer_models.Peer(path, _HEIGHT.value, _WIDTH.value, _IMAGE.value)
+            peers[name] = peer_models.Peer(
+                path,
+                _HEIGHT.value,
+                _WIDTH.value,
+                _IMAGE.value,
+                python=_TORCHVISION_PYTHON.value if is_torchvision(path) else None,
+            )
         answers = peer_models.measure(peers, _ROUNDS.value, _WARMUP.value)
     finally:
         for peer in peers.values():
