@@ -201,6 +201,19 @@ def test_no_output_directory_is_an_error_before_any_work(tmp_path):
     assert "--output_dir is missing" in done.err
 
 
+@pytest.mark.parametrize("flag", ["records", "held_out_records"])
+def test_missing_records_are_named_by_their_flag(tmp_path, flag):
+    done = command_line.run(
+        refit_refiner,
+        "--pipeline_config_path=none.config",
+        "--checkpoint_dir=none",
+        "--output_dir=new",
+        f"--{flag}={tmp_path}/none.record",
+    )
+    assert done.code == 1
+    assert f"--{flag}: no file matches '{tmp_path}/none.record'" in done.err
+
+
 def test_an_output_directory_with_contents_is_refused(tmp_path):
     config = pipeline.load(records.write(tmp_path, num_train=1, num_val=1))
     with pytest.raises(ValueError, match="is not an empty directory"):

@@ -69,6 +69,11 @@ def main() -> int:
     if not FLAGS.report_only and FLAGS.output_dir is None:
         raise ValueError("--output_dir is missing: the directory of the new checkpoint")
     process_settings.keep_freed_memory()
+    from object_detection_mtl.data import record_files
+
+    for flag in ("records", "held_out_records"):
+        if FLAGS[flag].value:
+            record_files.expand_patterns(FLAGS[flag].value, f"--{flag}")
     from object_detection_mtl import refiner_refit
     from object_detection_mtl.config import pipeline
     from object_detection_mtl.training.refiner_fit import FitOptions

@@ -54,11 +54,12 @@ class RecordIndex:
         return f"{path}, record {self.positions[record]}, at byte {self.offsets[record]}"
 
 
-def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
+def expand_patterns(patterns: str | Iterable[str], name: str = "input_path") -> tuple[str, ...]:
     """Return the files that match patterns, each once.
 
     Args:
         patterns: one or several paths or patterns.
+        name: of the field or flag that has them, for messages.
 
     Returns:
         The files in the order of the patterns, those of one pattern in alphabetical order.
@@ -79,7 +80,7 @@ def expand_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
         found = [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern))
         found = [path for path in found if not tf.io.gfile.isdir(path)]
         if not found:
-            raise FileNotFoundError(f"input_path: {_why_nothing_matches(pattern)}")
+            raise FileNotFoundError(f"{name}: {_why_nothing_matches(pattern)}")
         _raise_if_shard_is_missing(pattern, found)
         files.update(dict.fromkeys(found))
     return tuple(files)
