@@ -165,8 +165,10 @@ def mean_of(results: Iterable[Result], metric: str) -> float | None:
 def choose_rates(results: Iterable[Result]) -> dict[str, str]:
     """Return the rate of each variant with the best mean mAP@.5 on validation.
 
-    The lower rate wins a tie; a rate at which a training diverged is not chosen. A variant that
-    was not evaluated on validation needs to have a single rate.
+    The mean is over the seeds that all rates of the variant have, if there are any: another seed
+    may move mAP more than the rate does. The lower rate wins a tie; a rate at which a training
+    diverged is not chosen. Scores that were not evaluated on validation, such as those of a refiner
+    fitted to it, have the rate of their run as trained; otherwise there has to be a single rate.
 
     Raises:
         RunError: a variant has several rates and nothing to choose one by.
@@ -174,14 +176,22 @@ def choose_rates(results: Iterable[Result]) -> dict[str, str]:
     rates: dict[str, list[str]] = {}
     best: dict[str, tuple[float, str]] = {}
     results = list(results)
+    validated = [result for result in results if result.split == VALIDATION]
+    common = _common_seeds(validated)
     for variant, rate in group(results):
         rates.setdefault(variant, []).append(rate)
-    for (variant, rate), members in group(r for r in results if r.split == VALIDATION).items():
-        mean = mean_of(members, MEAN_AP)
+    for (variant, rate), members in group(validated).items():
+        seeds = common[variant]
+        if mean_of(members, MEAN_AP) is None:
+            continue
+        mean = mean_of([r for r in members if not seeds or r.seed in seeds], MEAN_AP)
         if mean is not None and (variant not in best or mean > best[variant][0]):
             best[variant] = mean, rate
     chosen = {}
+    as_trained = {r.variant: str(r.content["run"]["variant"]) for r in results}
     for variant, candidates in rates.items():
+        if variant not in best and as_trained[variant] in best:
+            best[variant] = best[as_trained[variant]]
         if variant not in best and len(set(candidates)) > 1:
             raise RunError(
                 f"{variant} was trained with the rates {', '.join(candidates)}, and no result on "
@@ -189,3 +199,12 @@ def choose_rates(results: Iterable[Result]) -> dict[str, str]:
             )
         chosen[variant] = best[variant][1] if variant in best else candidates[0]
     return chosen
+
+
+def _common_seeds(results: Iterable[Result]) -> dict[str, set[int]]:
+    """Return variant -> the seeds that all of its rates have."""
+    common: dict[str, set[int]] = {}
+    for (variant, _), members in group(results).items():
+        seeds = {result.seed for result in members}
+        common[variant] = common.get(variant, seeds) & seeds
+    return common

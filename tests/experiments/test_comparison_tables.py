@@ -112,6 +112,19 @@ class TestChooseRates:
         results = run_results.load_results(tmp_path)
         assert run_results.choose_rates(results) == {"all": "0.02"}
 
+    def test_rates_are_compared_on_the_seeds_that_all_have(self, tmp_path):
+        for rate, seed, value in (("0.01", 1, 0.4), ("0.02", 1, 0.5), ("0.02", 2, 0.1)):
+            fake_results.write(tmp_path, "all", value, rate=rate, seed=seed)
+        results = run_results.load_results(tmp_path)
+        assert run_results.choose_rates(results) == {"all": "0.02"}
+
+    def test_scores_on_test_alone_have_the_rate_of_their_run(self, tmp_path):
+        for rate, value in (("0.01", 0.4), ("0.02", 0.5)):
+            fake_results.write(tmp_path, "all", value, rate=rate)
+            fake_results.write(tmp_path, "all", 0.5, rate=rate, split="test", main_logits=0.6)
+        results = run_results.load_results(tmp_path)
+        assert run_results.choose_rates(results) == {"all": "0.02", "all, main logits": "0.02"}
+
     def test_the_lower_rate_wins_a_tie(self, tmp_path):
         for rate in ("0.02", "0.003"):
             fake_results.write(tmp_path, "all", 0.5, rate=rate)
