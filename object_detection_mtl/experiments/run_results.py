@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from object_detection_mtl.experiments.dataset_splits import VALIDATION
 from object_detection_mtl.experiments.experiment_files import GROUNDTRUTH, detections_file
 from object_detection_mtl.experiments.paired_runs import RunError
@@ -163,30 +165,30 @@ def mean_of(results: Iterable[Result], metric: str) -> float | None:
 
 
 def choose_rates(results: Iterable[Result]) -> dict[str, str]:
-    """Return the rate of each variant with the best mean mAP@.5 on validation.
+    """Return the rate of each variant with the best mAP@.5 on validation.
 
-    The mean is over the seeds that all rates of the variant have, if there are any: another seed
-    may move mAP more than the rate does. The lower rate wins a tie; a rate at which a training
-    diverged is not chosen. Scores that were not evaluated on validation, such as those of a refiner
-    fitted to it, have the rate of their run as trained; otherwise there has to be a single rate.
+    Rates are compared by their means over the seeds, corrected for which seeds each has
+    (`seed_corrected_means`). The lower rate wins a tie; a rate at which a training diverged is not
+    chosen. Scores that were not evaluated on validation, such as those of a refiner fitted to it,
+    have the rate of their run as trained; otherwise there has to be a single rate.
 
     Raises:
         RunError: a variant has several rates and nothing to choose one by.
     """
     rates: dict[str, list[str]] = {}
-    best: dict[str, tuple[float, str]] = {}
     results = list(results)
-    validated = [result for result in results if result.split == VALIDATION]
-    common = _common_seeds(validated)
     for variant, rate in group(results):
         rates.setdefault(variant, []).append(rate)
-    for (variant, rate), members in group(validated).items():
-        seeds = common[variant]
-        if mean_of(members, MEAN_AP) is None:
-            continue
-        mean = mean_of([r for r in members if not seeds or r.seed in seeds], MEAN_AP)
-        if mean is not None and (variant not in best or mean > best[variant][0]):
-            best[variant] = mean, rate
+    values: dict[str, dict[tuple[str, int], float]] = {}
+    for (variant, rate), members in group(r for r in results if r.split == VALIDATION).items():
+        found = [(result.seed, result.metric(MEAN_AP)) for result in members]
+        if all(value is not None for _, value in found):
+            known = {(rate, seed): value for seed, value in found if value is not None}
+            values.setdefault(variant, {}).update(known)
+    best: dict[str, str] = {}
+    for variant, known in values.items():
+        means = seed_corrected_means(known)
+        best[variant] = max(means, key=lambda rate: (round(means[rate], 9), -float(rate)))
     chosen = {}
     as_trained = {r.variant: str(r.content["run"]["variant"]) for r in results}
     for variant, candidates in rates.items():
@@ -197,14 +199,24 @@ def choose_rates(results: Iterable[Result]) -> dict[str, str]:
                 f"{variant} was trained with the rates {', '.join(candidates)}, and no result on "
                 "validation says which is best; evaluate them there first"
             )
-        chosen[variant] = best[variant][1] if variant in best else candidates[0]
+        chosen[variant] = best.get(variant, candidates[0])
     return chosen
 
 
-def _common_seeds(results: Iterable[Result]) -> dict[str, set[int]]:
-    """Return variant -> the seeds that all of its rates have."""
-    common: dict[str, set[int]] = {}
-    for (variant, _), members in group(results).items():
-        seeds = {result.seed for result in members}
-        common[variant] = common.get(variant, seeds) & seeds
-    return common
+def seed_corrected_means(values: Mapping[tuple[str, int], float]) -> dict[str, float]:
+    """Return the mean of each rate as if all rates had the same seeds.
+
+    Another seed may move mAP more than the rate does. So each value is the sum of an effect of its
+    rate and one of its seed, estimated by least squares.
+
+    Args:
+        values: (rate, seed) -> value.
+    """
+    rates = list(dict.fromkeys(rate for rate, _ in values))
+    seeds = list(dict.fromkeys(seed for _, seed in values))
+    design = np.array(
+        [[*(r == rate for r in rates), *(s == seed for s in seeds)] for rate, seed in values], float
+    )
+    effects = np.linalg.lstsq(design, np.array(list(values.values())), rcond=None)[0]
+    of_seeds = effects[len(rates) :].mean()
+    return {rate: float(effect + of_seeds) for rate, effect in zip(rates, effects, strict=False)}

@@ -112,11 +112,21 @@ class TestChooseRates:
         results = run_results.load_results(tmp_path)
         assert run_results.choose_rates(results) == {"all": "0.02"}
 
-    def test_rates_are_compared_on_the_seeds_that_all_have(self, tmp_path):
-        for rate, seed, value in (("0.01", 1, 0.4), ("0.02", 1, 0.5), ("0.02", 2, 0.1)):
+    def test_a_rate_does_not_win_by_its_seeds(self, tmp_path):
+        """0.02 is better with the seed that both have; 0.03 has a seed of its own and 0.02's."""
+        for rate, seed, value in (
+            *(("0.01", 1, 0.4), ("0.02", 1, 0.5), ("0.02", 2, 0.1)),
+            *(("0.03", 2, 0.05), ("0.03", 3, 0.9)),
+        ):
             fake_results.write(tmp_path, "all", value, rate=rate, seed=seed)
         results = run_results.load_results(tmp_path)
         assert run_results.choose_rates(results) == {"all": "0.02"}
+
+    def test_means_as_if_all_rates_had_the_same_seeds(self):
+        """Seed 2 is 0.4 worse than seed 1."""
+        values = {("a", 1): 0.4, ("b", 1): 0.5, ("b", 2): 0.1}
+        means = run_results.seed_corrected_means(values)
+        assert means == pytest.approx({"a": 0.2, "b": 0.3})
 
     def test_scores_on_test_alone_have_the_rate_of_their_run(self, tmp_path):
         for rate, value in (("0.01", 0.4), ("0.02", 0.5)):
