@@ -14,7 +14,8 @@ config of a variant:
 
     python -m benchmarks.ablation table --dataset=highway --experiment=screen
 
-prints the tables of an experiment from these files, and
+prints the tables of an experiment from these files (of some runs alone with --learning_rates and
+--seeds), and
 
     python -m benchmarks.ablation split --dataset=highway --data_dir=highway
 
@@ -105,6 +106,12 @@ def table_command() -> int:
 
     directory = Path(_RESULTS.value) / _DATASET.value / _EXPERIMENT.value
     results = run_results.load_results(directory)
+    if flags.FLAGS["learning_rates"].present:
+        results = [result for result in results if result.rate in _RATES.value]
+    if flags.FLAGS["seeds"].present:
+        results = [result for result in results if str(result.seed) in _SEEDS.value]
+    if not results:
+        raise ValueError(f"{directory} has no result of these rates and seeds")
     print(comparison_tables.report(results, reference=_REFERENCE.value))
     return 0
 
