@@ -20,7 +20,7 @@ from object_detection_mtl.fields import Groundtruth
 
 _BYTES = 4
 _NUM_BOXES = 20
-# Operations whose result is their first input, or a view of it.
+# Operations whose results are their inputs, or views of them.
 _VIEWS = ("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient")
 # Operations whose result is a weight, or known without the image.
 _NOT_KEPT = ("Const", "ReadVariableOp", "Placeholder", "Shape", "ResourceGather")
@@ -156,7 +156,7 @@ def _kept_bytes(forward: Sequence[tf.Operation], backward: Sequence[tf.Operation
     for operation in backward:
         for tensor in operation.inputs if operation.type not in _SHAPES else ():
             while tensor.op.type in _VIEWS:
-                tensor = tensor.op.inputs[0]
+                tensor = tensor.op.inputs[tensor.value_index]
             if tensor.op.name in of_forward and tensor.op.type not in _NOT_KEPT:
                 kept[tensor.name] = _size(tensor) * tensor.dtype.size
     return sum(kept.values())

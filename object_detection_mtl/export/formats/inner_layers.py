@@ -9,7 +9,7 @@ of their names.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -51,6 +51,18 @@ class LayerChoice:
     inner: tuple[str, ...]
     heads: tuple[str, ...]
     kept: tuple[str, ...]
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return names with a number added to those that came before."""
+    seen: dict[str, None] = {}
+    for name in names:
+        unique, number = name, 1
+        while unique in seen:
+            unique = f"{name}/{number}"
+            number += 1
+        seen[unique] = None
+    return list(seen)
 
 
 def choose_inner_layers(operations: Sequence[GraphOperation]) -> LayerChoice:

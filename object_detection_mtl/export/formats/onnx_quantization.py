@@ -116,14 +116,9 @@ def choose_layers(model: Any) -> LayerChoice:
 
 def make_names_unique(model: Any) -> None:
     """Give a name to operations that have none, or that of another operation."""
-    seen: set[str] = set()
-    for node in model.graph.node:
-        name, number = node.name or node.op_type, 1
-        while name in seen:
-            name = f"{node.name or node.op_type}/{number}"
-            number += 1
+    names = inner_layers.unique_names(node.name or node.op_type for node in model.graph.node)
+    for node, name in zip(model.graph.node, names, strict=True):
         node.name = name
-        seen.add(name)
 
 
 def _reader(images: CountedImages, model_input: Any) -> Any:

@@ -39,13 +39,10 @@ def choose_layers(model: Any) -> LayerChoice:
 
 def make_names_unique(model: Any) -> None:
     """Give operations of equal names different ones."""
-    seen: set[str] = set()
-    for operation in model.get_ordered_ops():
-        name, number = _name(operation), 1
-        while _name(operation) in seen:
-            operation.set_friendly_name(f"{name}/{number}")
-            number += 1
-        seen.add(_name(operation))
+    operations = model.get_ordered_ops()
+    names = inner_layers.unique_names(map(_name, operations))
+    for operation, name in zip(operations, names, strict=True):
+        operation.set_friendly_name(name)
 
 
 def count_layers(model: Any) -> tuple[int, int]:
