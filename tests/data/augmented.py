@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from object_detection_mtl.data import dataset_options
 from object_detection_mtl.fields import Groundtruth
 
 HEIGHT, WIDTH = 100, 120
@@ -31,8 +32,9 @@ def example(boxes=BOXES):
 
 
 def in_pipeline(dataset, function):
-    """The dataset with `function` of its elements, without AutoGraph as in the input pipeline."""
-    return dataset.map(tf.autograph.experimental.do_not_convert(function))
+    """The dataset with `function` of its elements, as the input pipeline maps and runs it."""
+    mapped = dataset.map(tf.autograph.experimental.do_not_convert(function))
+    return mapped.with_options(dataset_options.fixed_parallelism())
 
 
 @functools.lru_cache(maxsize=32)
