@@ -44,7 +44,7 @@ def resnet50():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("notop.weights.h5", {"include_top": False}),
+        pytest.param("notop.weights.h5", {"include_top": False}, marks=pytest.mark.slow),
         pytest.param("top.weights.h5", {"classes": 7}, marks=pytest.mark.slow),
         pytest.param("legacy.h5", {"include_top": False}, marks=pytest.mark.slow),
         pytest.param("legacy_top.h5", {}, marks=pytest.mark.long),

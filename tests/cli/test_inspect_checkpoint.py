@@ -86,6 +86,7 @@ def test_what_would_be_loaded_where(directory):
     assert "another architecture, resnet_v1_101; the model's feature extractor is Mobi" in err
 
 
+@pytest.mark.slow
 def test_checkpoints_of_the_od_api_and_of_strangers(tmp_path):
     shapes = odapi_shapes("faster_rcnn_resnet50_keras")
     code, out, _ = run(write_objects(tmp_path / "ckpt-0", random_values(shapes)))

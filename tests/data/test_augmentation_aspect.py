@@ -25,7 +25,12 @@ ALL = {
 RATIOS = {"crop": 0.5, "pad": 2.0, "ssd fixed": 1.5, "ssd pad fixed": 1.0}
 
 
-@pytest.mark.parametrize("name", ALL)
+SLOW_TO_TRACE = ("ssd pad", "ssd fixed")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW_TO_TRACE)) for n in ALL]
+)
 def test_boxes_stay_on_their_objects(name):
     kept = 0
     for result in in_a_graph(ALL[name], 8):

@@ -129,6 +129,7 @@ def test_labels_do_not_depend_on_the_images_that_they_are_made_with(tmp_path):
     np.testing.assert_array_equal([int(batch["image_id"][0]) for batch in once], range(19))
 
 
+@pytest.mark.slow
 def test_surplus_boxes_still_make_labels(tmp_path):
     """max_number_of_boxes cuts the list; what lies in the image stays there."""
     path = write(tmp_path / "a", example("0", **TWO))
@@ -184,6 +185,7 @@ def test_transform_and_sizes():
     assert made[Groundtruth.edgemask].shape == (2, 4, 4)
 
 
+@pytest.mark.slow
 def test_windows_around_objects(tmp_path):
     """The whole image, and twice each of the two boxes; then padding."""
     path = write(
@@ -339,6 +341,7 @@ def test_a_flip_mirrors_windows_and_mask(tmp_path):
     np.testing.assert_allclose(batch[Groundtruth.edgemask][0], mask[:, :, ::-1])
 
 
+@pytest.mark.slow
 def test_windows_of_records_are_padded_to_the_most_of_a_batch(tmp_path):
     no_window = with_labels(example("1", **TWO))
     for key in (TfExample.window_labels, *WINDOW_KEYS):

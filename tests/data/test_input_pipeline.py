@@ -332,6 +332,7 @@ def test_more_corrupt_records_than_allowed_stop_the_run(tmp_path):
     assert (ids(made.dataset), made.num_examples) == ([0], 4)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_corrupt_records_alone_is_an_error(tmp_path):
     path = write(tmp_path / "a.record", *[b"garbage"] * 3)
     for is_training in (True, False):

@@ -201,6 +201,7 @@ def test_weights_are_written_once():
         assert size < (part + 0.15) * weights, more
 
 
+@pytest.mark.slow
 def test_variables_of_the_plain_graph_are_named_as_in_checkpoints():
     directory = exported.export("image_tensor", optimize=False)
     names = native.named_variables(exported.detector())
@@ -211,6 +212,7 @@ def test_variables_of_the_plain_graph_are_named_as_in_checkpoints():
     assert len(signature("image_tensor", optimize=False).variables) <= len(names)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_has_the_weights():
     for optimize in (True, False):
         directory = exported.export("image_tensor", optimize=optimize)
@@ -244,6 +246,7 @@ def test_metadata_are_an_asset():
     assert Path(model.label_map.asset_path.numpy().decode()).read_text() == exported.LABEL_MAP
 
 
+@pytest.mark.slow
 def test_any_number_of_images_of_one_size():
     images = np.random.RandomState(2).randint(0, 256, (3, 50, 70, 3)).astype(np.uint8)
     serve = signature("image_tensor", dynamic_batch=True)
