@@ -23,7 +23,7 @@ from object_detection_mtl.mtl.closeness_task import ClosenessLabels, ClosenessTa
 from object_detection_mtl.mtl.foreground_task import ForegroundLabels, ForegroundTask
 from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
-from object_detection_mtl.training import mixed_precision
+from object_detection_mtl.training import micro_batches, mixed_precision
 from object_detection_mtl.training.training_step import StepOptions, TrainingStep
 
 NUM_BOXES = 8
@@ -53,18 +53,24 @@ def frozen_inference(config: Any, image: tf.Tensor, precision: str) -> Any:
 
 
 def training(
-    config: Any, image: tf.Tensor, prepare: Callable[[Any], None] = lambda detector: None
+    config: Any,
+    image: tf.Tensor,
+    prepare: Callable[[Any], None] = lambda detector: None,
+    num_images: int = 1,
 ) -> Any:
     """Return a `tf.function`: a training step on an image with 8 boxes and all auxiliary labels.
 
-    `train_config.use_bfloat16` applies on any device. `prepare` gets the new detector.
+    `train_config.use_bfloat16` applies on any device. `prepare` gets the new detector. The batch is
+    the image `num_images` times.
     """
+    micro_batches.check_divisible(num_images, config.train_config.num_micro_batches)
     detector = model_builder.build(config.model, is_training=True)
     prepare(detector)
     if config.train_config.use_bfloat16:
         mixed_precision.use_bfloat16(detector)
     step = _training_step(config, detector)
     batch = training_batch(detector, image)
+    batch = {key: tf.repeat(value, num_images, axis=0) for key, value in batch.items()}
     return tf.function(lambda: step(batch, tf.constant(0, tf.int64)), autograph=False)
 
 

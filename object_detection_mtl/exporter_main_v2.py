@@ -71,7 +71,8 @@ def define_flags() -> None:
         "float32",
         ("float32", "bfloat16", "int8"),
         "Precision of the convolutions. bfloat16 is for AVX512-BF16, AMX and GPUs. int8 is for "
-        "--format=openvino (extra quantize) and onnx on CPUs with VNNI, and needs --calibration.",
+        "--format=openvino (extra quantize) and onnx, gains most on CPUs with VNNI, and needs "
+        "--calibration.",
     )
     _define_quantization_flags()
     flags.DEFINE_enum(

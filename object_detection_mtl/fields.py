@@ -120,6 +120,15 @@ class Detections:
     raw_scores = "raw_detection_scores"  # [B, P, K+1] before non-maximum suppression
 
 
+# Outputs of every exported detector, in the order of `ImageDetections`.
+SERVED_OUTPUTS = (
+    Detections.boxes,
+    Detections.scores,
+    Detections.classes,
+    Detections.num_detections,
+)
+
+
 class TfExample:
     """Feature keys of the OD API's TFRecords."""
 

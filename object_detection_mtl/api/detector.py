@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from object_detection_mtl.api import image_inputs
+from object_detection_mtl.api import image_inputs, number_arguments
 from object_detection_mtl.api.detections import Detections
 
 if TYPE_CHECKING:
@@ -144,10 +144,14 @@ class Detector:
             2
             >>> detections.draw(min_score=0.0).save("drawn.png")
         """
+        number_arguments.require_numbers(min_score=min_score)
         if not 0.0 <= min_score <= 1.0:
             raise ValueError(f"min_score is {min_score}, expected 0 to 1")
         for name, value in (("max_detections", max_detections), ("batch_size", batch_size)):
-            if value is not None and value < 1:
+            if value is None:
+                continue
+            number_arguments.require_whole_numbers(**{name: value})
+            if value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 1")
         is_single = image_inputs.is_single_image(images)
         if is_single:

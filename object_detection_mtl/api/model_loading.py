@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from object_detection_mtl.api import config_loading, detector_building, model_search
+from object_detection_mtl.api import (
+    config_loading,
+    detector_building,
+    model_search,
+    number_arguments,
+)
 from object_detection_mtl.api.detector import Detector, MakePredictor
 from object_detection_mtl.api.model_search import ModelFiles, ModelKind
 from object_detection_mtl.config import pipeline
@@ -29,7 +34,7 @@ def load_detector(
     class_names: Mapping[int, str] | Sequence[str] | None = None,
     engine: str | None = None,
     precision: str = _FLOAT32,
-    auto_candidates: Sequence[str | os.PathLike[str]] = (),
+    auto_candidates: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     auto_max_difference: float = 0.0,
     num_streams: int = 1,
 ) -> Detector:
@@ -49,8 +54,8 @@ def load_detector(
             of the file.
         precision: "float32", or "bfloat16" for convolutions in OpenVINO.
         auto_candidates: of the engine "auto": further exports to compare, such as int8 ones
-            (model.xml, model.onnx or their directory). model.xml and model.onnx beside a SavedModel
-            are compared anyway.
+            (model.xml, model.onnx or a directory with them). Those beside a SavedModel are compared
+            anyway.
         auto_max_difference: of the engine "auto": the detections on the first 8 images may differ
             so much from TensorFlow's, from 0 (equal) to 1 (nothing in common).
         num_streams: of OpenVINO: number of calls that are computed at the same time, each by a part
@@ -58,8 +63,9 @@ def load_detector(
             call by all cores.
 
     Returns:
-        The detector. One of a checkpoint can also be trained, evaluated and exported. One of an
-        export has detected in a gray image, so that its first call takes no longer than others.
+        The detector. One of a checkpoint can also be trained, evaluated and exported; its first
+        call traces or converts it. One of an export has detected in a gray image, so that its first
+        call takes hardly longer than others.
 
     Raises:
         FileNotFoundError: there is no model at the path, or no configuration beside a checkpoint.
@@ -72,6 +78,8 @@ def load_detector(
         >>> detector.class_names
         {1: 'square', 2: 'stripe'}
     """
+    number_arguments.require_whole_numbers(num_streams=num_streams)
+    number_arguments.require_numbers(auto_max_difference=auto_max_difference)
     names = detector_building.class_numbers(class_names) or None
     if config is not None:
         files = model_search.find_checkpoint(path)
@@ -200,7 +208,7 @@ def _in_engine(
 def _auto_options(
     path: str | os.PathLike[str],
     engine: str | None,
-    candidates: Sequence[str | os.PathLike[str]],
+    candidates: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     max_difference: float,
 ) -> AutoOptions | None:
     """Return the options of the engine "auto"; None for another engine.
@@ -218,7 +226,9 @@ def _auto_options(
     from object_detection_mtl.export.runtimes.runtime_choice import AutoOptions
 
     exported = model_search.find_exported_model(path)
-    found = [model_search.find_exported_file(candidate) for candidate in candidates]
+    if isinstance(candidates, str | os.PathLike):
+        candidates = [candidates]
+    found = [file for place in candidates for file in model_search.find_exported_files(place)]
     if exported is not None and exported.config_path is not None:
         found += model_search.exported_files_in(exported.config_path.parent)
     return AutoOptions(tuple(dict.fromkeys(found)), max_difference)

@@ -82,22 +82,22 @@ def exported_files_in(directory: Path) -> list[str]:
     return [str(path) for path in paths if path.is_file()]
 
 
-def find_exported_file(path: str | os.PathLike[str]) -> str:
-    """Return the model.xml or model.onnx that a path means: a file, or a directory with one.
+def find_exported_files(path: str | os.PathLike[str]) -> list[str]:
+    """Return the model.xml and model.onnx that a path means: a file, or those in a directory.
 
     Raises:
         FileNotFoundError: there is none.
     """
     place = Path(path).expanduser()
     if place.suffix in (".onnx", ".xml") and place.is_file():
-        return str(place)
+        return [str(place)]
     found = exported_files_in(place)
     if not found:
         raise FileNotFoundError(
             f"no model.xml or model.onnx at {os.fspath(path)!r}; export one with exporter_main_v2 "
             "--format=openvino or --format=onnx"
         )
-    return found[0]
+    return found
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> ModelFiles:

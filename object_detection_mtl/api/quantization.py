@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from object_detection_mtl.api import dataset_config
+from object_detection_mtl.api import dataset_config, number_arguments
 
 if TYPE_CHECKING:
     from object_detection_mtl.api.detector import Detector
@@ -58,6 +58,9 @@ class QuantizationRequest:
                         f"{options.precision!r}; drop {name} or export in {INT8!r}"
                     )
             return
+        number_arguments.require_whole_numbers(calibration_images=self.calibration_images)
+        if self.max_drop is not None:
+            number_arguments.require_numbers(max_drop=self.max_drop)
         if self.calibration_images < 1:
             raise ValueError(
                 f"calibration_images is {self.calibration_images}, expected at least 1"
@@ -122,8 +125,14 @@ class QuantizationRequest:
             changed.set_validation(self.validation)
             config = changed.config
         else:
-            dataset_config.refuse_placeholders(
-                config.eval_input_reader, "export_detector", "validation"
-            )
-            validation.require_evaluation(config)
+            try:
+                dataset_config.refuse_placeholders(
+                    config.eval_input_reader, "export_detector", "validation"
+                )
+                validation.require_evaluation(config)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; max_drop is measured on validation records, so give --validation "
+                    "(in Python validation=...) or configure them"
+                ) from error
         return accuracy_builder.build_accuracy_control(config, self.max_drop / 100)

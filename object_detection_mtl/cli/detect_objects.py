@@ -72,7 +72,9 @@ def _define_model_flags() -> None:
         "... and its checkpoint directory (the newest checkpoint is used) or a checkpoint prefix.",
     )
     flags.DEFINE_string(
-        "exported_model", None, "Instead of both: model.xml or model.onnx of exporter_main_v2."
+        "exported_model",
+        None,
+        "Instead of both: model.xml or model.onnx of exporter_main_v2, or the directory of one.",
     )
     flags.DEFINE_enum(
         "engine",
@@ -88,7 +90,7 @@ def _define_model_flags() -> None:
         "auto_candidates",
         [],
         "--engine=auto: further exports to compare, such as int8 and bfloat16 ones: model.xml, "
-        "model.onnx or their directory. Those beside --saved_model_dir are compared anyway.",
+        "model.onnx or a directory with them. Those beside --saved_model_dir are compared anyway.",
     )
     flags.DEFINE_float(
         "auto_max_difference",
@@ -239,9 +241,9 @@ def _check_engine_flags() -> None:
     if FLAGS.runner and FLAGS.num_streams > 1:
         raise ValueError("--num_streams is for one machine; drop --runner")
     for path in FLAGS.auto_candidates:
-        model_search.find_exported_file(path)
+        model_search.find_exported_files(path)
     if FLAGS.exported_model:
-        engine = runtime_models.engine_of_file(FLAGS.exported_model)
+        engine = runtime_models.engine_of_file(_exported_file())
         runtime_models.check_num_streams(engine, FLAGS.num_streams)
         if FLAGS.engine not in (None, engine):
             raise ValueError(
@@ -260,6 +262,19 @@ def _check_engine_flags() -> None:
             f"--engine={FLAGS.engine} with --runner would convert the model in every worker; "
             "export it once (exporter_main_v2 --format) and give --exported_model"
         )
+
+
+def _exported_file() -> str:
+    """Return the file of --exported_model, which may be its directory."""
+    from object_detection_mtl.api import model_search
+
+    given = os.path.expanduser(FLAGS.exported_model)
+    if not os.path.isdir(given):
+        return given
+    found = model_search.find_exported_files(given)
+    if len(found) > 1:
+        raise ValueError(f"--exported_model: give one of {' and '.join(found)}")
+    return found[0]
 
 
 def _engine() -> str:
@@ -306,7 +321,7 @@ def _load_detector() -> Detector:
     config = None
     if FLAGS.pipeline_config_path:
         config = odm.load_config(FLAGS.pipeline_config_path, FLAGS.override)
-    path = FLAGS.exported_model or FLAGS.checkpoint_dir
+    path = _exported_file() if FLAGS.exported_model else FLAGS.checkpoint_dir
     if FLAGS.saved_model_dir:
         from object_detection_mtl.inference import model_files
 

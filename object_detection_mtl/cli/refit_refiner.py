@@ -80,7 +80,7 @@ def main() -> int:
 
     config = pipeline.load(FLAGS.pipeline_config_path, FLAGS.override)
     if not config.model.mtl.refine:
-        print("the run has no refinement: a refiner is added to its tasks", flush=True)
+        print("the run has no refinement: a refiner is added", flush=True)
     request = refiner_refit.RefitRequest(
         records=FLAGS.records,
         held_out_records=FLAGS.held_out_records,

@@ -59,18 +59,33 @@ class QuantizationSummary:
         int8_layers: Number of convolutions and matrix products in int8.
         float32_layers: Number of those in float32.
         seconds: Wall-clock time.
+        scores: Scores on the validation set before and after; None without a limit of their
+            difference.
+        max_drop: The limit; None if there is none.
     """
 
     images: int
     int8_layers: int
     float32_layers: int
     seconds: float
+    scores: tuple[float, float] | None = None
+    max_drop: float | None = None
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"int8: calibrated on {self.images} images in {self.seconds:.0f} s; "
             f"{self.int8_layers} layers are int8, {self.float32_layers} float32"
         )
+        if self.scores is None or self.max_drop is None:
+            return text
+        before, after = self.scores
+        text += (
+            f"; mAP@0.5 is {before:.4f} in float32 and {after:.4f} in int8, at most "
+            f"{100 * self.max_drop:g} points may be lost"
+        )
+        if before - after > self.max_drop:
+            text += "; more is lost, and returning further layers to float32 does not help"
+        return text
 
 
 class CountedImages:

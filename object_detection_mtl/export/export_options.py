@@ -80,11 +80,15 @@ class ExportOptions:
                 f"input type {self.input_type!r} is unsupported in format {self.format}, which "
                 "decodes no image files; use image_tensor or float_image_tensor"
             )
-        if not self.optimize or (self.precision == BFLOAT16 and self.format == ONNX):
+        if not self.optimize:
             raise ValueError(
-                f"format {self.format} is always converted from the frozen float32 graph; drop "
-                f"no_optimize and precision {BFLOAT16!r} (which is for {SAVED_MODEL} and "
-                f"{OPENVINO})"
+                f"format {self.format} is always converted from the frozen graph; drop no_optimize "
+                "(in Python optimize=False)"
+            )
+        if self.precision == BFLOAT16 and self.format == ONNX:
+            raise ValueError(
+                f"precision {BFLOAT16!r} is unsupported in format {self.format}; drop precision, "
+                f"or export in format {SAVED_MODEL} or {OPENVINO}"
             )
 
     @property

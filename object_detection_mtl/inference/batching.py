@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import tensorflow as tf
 
 from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.export.runtimes.runtime_models import ModelCallError
 from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.predictor import (
     PreparedImage,
@@ -27,6 +28,8 @@ WAITING_BATCHES = 8
 # Memory of waiting images: seven images of 12 million pixels.
 _MAX_WAITING_BYTES = 2**28
 _END = object()
+# Errors of a model about an image.
+_REJECTIONS = (tf.errors.InvalidArgumentError, ModelCallError)
 
 
 def map_in_threads(
@@ -166,7 +169,7 @@ def _detect_batch(
     """Detect on a batch; if it fails, on each of its images alone."""
     try:
         return [*predictor.detect([member.prepared.value for member in members])]  # type: ignore
-    except (MemoryError, tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError) as error:
+    except (MemoryError, tf.errors.ResourceExhaustedError, *_REJECTIONS) as error:
         if len(members) > 1:
             return [result for member in members for result in _detect_batch(predictor, [member])]
         return [ImageError(_failure_reason(error))]
@@ -175,4 +178,6 @@ def _detect_batch(
 def _failure_reason(error: Exception) -> str:
     if isinstance(error, tf.errors.InvalidArgumentError):
         return f"the model rejects it: {error.message.splitlines()[0]}"
+    if isinstance(error, ModelCallError):
+        return f"the model rejects it: {error}"
     return "not enough memory to detect on it"

@@ -21,11 +21,9 @@ from object_detection_mtl.data.image_resizing import size_within
 from object_detection_mtl.export import saved_model
 from object_detection_mtl.export.exported_module import served_detections
 from object_detection_mtl.export.serving_inputs import INPUT_NAME, make_encoded_example
-from object_detection_mtl.fields import Detections
+from object_detection_mtl.fields import SERVED_OUTPUTS
 from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.model_files import find_saved_model
-
-_OUTPUTS = (Detections.boxes, Detections.scores, Detections.classes, Detections.num_detections)
 
 # Side of the image that warms a model up, in pixels; models resize it.
 _GRAY_SIDE = 64
@@ -171,7 +169,7 @@ def from_saved_model(directory: str) -> StagedPredictor:
 
 def remove_padding(outputs: Mapping[str, Any]) -> list[ImageDetections]:
     """Return the detections of each image of a served batch."""
-    columns = [np.asarray(outputs[name]) for name in _OUTPUTS]
+    columns = [np.asarray(outputs[name]) for name in SERVED_OUTPUTS]
     return [
         ImageDetections(boxes, scores, np.rint(classes).astype(np.int64)).best(int(number))
         for boxes, scores, classes, number in zip(*columns, strict=True)
@@ -185,7 +183,7 @@ def _check_signature(signature: Any, names: Iterable[str], directory: str) -> No
             f"{', '.join(names) or 'none'}); export it with exporter_main_v2"
         )
     inputs = sorted(signature.structured_input_signature[1])
-    missing = [name for name in _OUTPUTS if name not in signature.structured_outputs]
+    missing = [name for name in SERVED_OUTPUTS if name not in signature.structured_outputs]
     if inputs != [INPUT_NAME] or missing:
         raise ValueError(
             f"SavedModel {directory!r} is not a detector exported by exporter_main_v2: its inputs "

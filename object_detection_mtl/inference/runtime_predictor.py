@@ -9,7 +9,7 @@ import numpy as np
 
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.exported_module import DetectionModule
-from object_detection_mtl.export.runtimes import runtime_conversion, runtime_models
+from object_detection_mtl.export.runtimes import runtime_conversion
 from object_detection_mtl.export.runtimes.runtime_choice import AutoOptions, ModelFunction
 from object_detection_mtl.export.runtimes.runtime_models import TENSORFLOW
 from object_detection_mtl.export.serving_inputs import INPUT_NAME
@@ -29,17 +29,9 @@ def from_exported_model(path: str, num_streams: int = 1) -> StagedPredictor:
         num_streams: See `runtime_models.check_num_streams`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The model is corrupt or not a detector, or its runtime is not installed or lacks
-            streams.
+        FileNotFoundError, ValueError: See `runtime_conversion.load_detector_file`.
     """
-    model = runtime_models.load_model(path, num_streams)
-    if set(model.inputs) != {INPUT_NAME}:
-        raise ValueError(
-            f"model {path!r} is not a detector exported by exporter_main_v2: its inputs are "
-            f"{', '.join(model.inputs)} (expected {INPUT_NAME})"
-        )
-    spec = model.inputs[INPUT_NAME]
+    model, spec = runtime_conversion.load_detector_file(path, num_streams)
     batching_error = (
         f"model {path!r} takes {spec.batch} image at a time; export it with --dynamic_batch"
         if spec.batch is not None

@@ -168,3 +168,24 @@ def test_a_path_without_a_model_is_one_clear_error(tmp_path):
         odm.load_detector("")
     with pytest.raises(ValueError, match="path has the type NoneType"):
         odm.load_detector(None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_streams": 2.0}, r"num_streams is 2.0 of the type float; expected a whole number"),
+        ({"num_streams": "2"}, r"num_streams is '2' of the type str"),
+        ({"engine": "auto", "auto_max_difference": "0.2"}, r"'0.2' of the type str; expected a nu"),
+        ({"engine": "auto", "auto_candidates": "gone"}, r"no model.xml or model.onnx at 'gone'"),
+    ],
+)
+def test_numbers_of_another_type_and_one_candidate(exported, arguments, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        odm.load_detector(exported, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"min_score": "0.5"}, {"max_detections": 2.5}])
+def test_predict_names_a_number_of_another_type(detector, arguments):
+    [(name, value)] = arguments.items()
+    with pytest.raises(ValueError, match=rf"{name} is {value!r} of the type"):
+        detector.predict(IMAGE, **arguments)

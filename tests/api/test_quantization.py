@@ -16,6 +16,11 @@ INT8 = ExportOptions(format="openvino", precision="int8")
         ({"calibration": "x", "calibration_images": 0}, "calibration_images is 0, expected at le"),
         ({"calibration": "x", "validation": "y"}, "validation is the dataset of max_drop"),
         ({"calibration": "x", "max_drop": -1.0}, "max_drop is -1.0, expected 0 to 100 points"),
+        (
+            {"calibration": "x", "max_drop": "0.3"},
+            "max_drop is '0.3' of the type str; expected a n",
+        ),
+        ({"calibration": "x", "calibration_images": 2.5}, "calibration_images is 2.5 of the type"),
     ],
 )
 def test_requests_that_cannot_be_met(given, words):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl.data.image_files import ImageError
+from object_detection_mtl.export.runtimes.runtime_models import ModelCallError
 from object_detection_mtl.inference import batching
 from object_detection_mtl.inference.predictor import ImageDetections, PreparedImage, StagedPredictor
 
@@ -95,6 +96,20 @@ def test_a_batch_too_large_for_the_memory_is_split():
     )
     assert isinstance(error, ImageError)
     assert "not enough memory" in str(error)
+
+
+def test_an_image_that_a_runtime_rejects_is_named_alone():
+    def detect(values):
+        if 1 in values:
+            raise ModelCallError("onnxruntime cannot compute it: Got: 50 Expected: 32")
+        return [ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0)) for _ in values]
+
+    images = ((number, PreparedImage(number), 1) for number in range(3))
+    results = batching.detect_in_batches(StagedPredictor(PreparedImage, detect), images, 3)
+    first, second, third = (found for _, found in results)
+    assert isinstance(second, ImageError)
+    assert "the model rejects it: onnxruntime cannot compute it: Got: 50" in str(second)
+    assert len(first.scores) == len(third.scores) == 0
 
 
 def test_other_errors_of_the_model_are_raised():

@@ -23,6 +23,7 @@ import numpy as np
 
 from object_detection_mtl import optional_packages
 from object_detection_mtl.export.calibration import (
+    AccuracyControl,
     Calibration,
     CountedImages,
     QuantizationSummary,
@@ -84,9 +85,35 @@ def quantize_model(model: Any, calibration: Calibration) -> tuple[Any, Quantizat
                 calibration.accuracy,
                 {**options, "advanced_quantization_parameters": advanced},
             )
+        scores = _scores(calibration.accuracy, (model, quantized))
     int8_layers, float32_layers = openvino_layers.count_layers(quantized)
-    seconds = time.monotonic() - start
-    return quantized, QuantizationSummary(images.number, int8_layers, float32_layers, seconds)
+    return quantized, QuantizationSummary(
+        images.number,
+        int8_layers,
+        float32_layers,
+        seconds=time.monotonic() - start,
+        scores=scores,
+        max_drop=None if calibration.accuracy is None else calibration.accuracy.max_drop,
+    )
+
+
+def _scores(
+    accuracy: AccuracyControl | None, models: tuple[Any, Any]
+) -> tuple[float, float] | None:
+    """Return the scores of both models on all examples; None without a limit."""
+    if accuracy is None:
+        return None
+    import openvino
+
+    core = openvino.Core()
+    before, after = (
+        accuracy.score(
+            as_function(core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})),
+            accuracy.examples,
+        )
+        for model in models
+    )
+    return before, after
 
 
 def _quantize_within(model: Any, accuracy: Any, options: Mapping[str, Any]) -> Any:

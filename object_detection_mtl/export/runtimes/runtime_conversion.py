@@ -23,7 +23,11 @@ from object_detection_mtl.export.runtimes.runtime_models import (
     ONNXRUNTIME,
     OPENVINO,
     TENSORFLOW,
+    ModelInput,
+    RuntimeModel,
 )
+from object_detection_mtl.export.serving_inputs import INPUT_NAME
+from object_detection_mtl.fields import SERVED_OUTPUTS
 
 # Images of the input on which AUTO measures differences.
 _COMPARED_IMAGES = 8
@@ -107,6 +111,29 @@ def function_in_engine(
     return choice.engine, function
 
 
+def load_detector_file(path: str, num_streams: int = 1) -> tuple[RuntimeModel, ModelInput]:
+    """Return the model of a model.xml or model.onnx of the exporter, and its input.
+
+    Args:
+        path: Path of the file.
+        num_streams: See `runtime_models.check_num_streams`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The model is corrupt or not a detector, or its runtime is not installed or lacks
+            streams.
+    """
+    model = runtime_models.load_model(path, num_streams)
+    missing = [name for name in SERVED_OUTPUTS if name not in model.outputs]
+    if set(model.inputs) != {INPUT_NAME} or missing:
+        raise ValueError(
+            f"model {path!r} is not a detector exported by exporter_main_v2: its inputs are "
+            f"{', '.join(model.inputs) or 'none'} (expected {INPUT_NAME}); it lacks the outputs "
+            f"{', '.join(missing) or 'none'}"
+        )
+    return model, model.inputs[INPUT_NAME]
+
+
 def convert_to_engine(
     engine: str, make_module: MakeModule, precision: str = FLOAT32, num_streams: int = 1
 ) -> ModelFunction:
@@ -128,14 +155,13 @@ def _convert_if_installed(
 
 def _load_candidate(path: str) -> ModelFunction:
     """Return the function of an export, which may take one image at a time."""
-    model = runtime_models.load_model(path)
-    [(name, spec)] = model.inputs.items()
+    model, spec = load_detector_file(path)
 
     def run(inputs: Mapping[str, np.ndarray]) -> runtime_models.Arrays:
-        images = inputs[name].astype(spec.dtype)
+        images = inputs[INPUT_NAME].astype(spec.dtype)
         if spec.batch is None:
-            return model.run({name: images})
-        parts = [model.run({name: image[np.newaxis]}) for image in images]
+            return model.run({INPUT_NAME: images})
+        parts = [model.run({INPUT_NAME: image[np.newaxis]}) for image in images]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     return run

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import queue
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ _EXTENSIONS = {".xml": OPENVINO, ".onnx": ONNXRUNTIME}
 _METADATA = "metadata"
 
 Arrays = dict[str, np.ndarray]
+
+
+class ModelCallError(ValueError):
+    """A runtime rejects the inputs of a call, such as an image of a size that the model lacks."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ class RuntimeModel:
 
     Attributes:
         inputs: Inputs by name.
+        outputs: Names of the outputs.
         metadata: From `export_metadata.describe_export`; empty if the model was not exported.
         run: Compute all outputs by name from arrays by name. As many threads as the model has
-            streams compute at the same time; others wait.
+            streams compute at the same time; others wait. Raises ModelCallError.
     """
 
     inputs: dict[str, ModelInput]
+    outputs: tuple[str, ...]
     metadata: dict[str, Any]
     run: Callable[[Mapping[str, np.ndarray]], Arrays]
 
@@ -66,7 +73,7 @@ def engine_of_file(path: str) -> str:
     if extension not in _EXTENSIONS:
         raise ValueError(
             f"model {path!r} has an unknown format; expected a file with extension "
-            f"{' or '.join(_EXTENSIONS)}, or the directory of a SavedModel"
+            f"{' or '.join(_EXTENSIONS)}"
         )
     return _EXTENSIONS[extension]
 
@@ -174,6 +181,17 @@ def _explain_errors(engine: str, path: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def _explain_rejection(engine: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # The runtimes have no common error type.
+        reason = textwrap.shorten(str(error), 300)  # of several lines, the first a C++ file
+        raise ModelCallError(f"{engine} cannot compute it: {reason}") from error
+
+
 def _load_openvino(path: str, num_streams: int) -> RuntimeModel:
     import openvino
 
@@ -195,7 +213,8 @@ def _load_openvino(path: str, num_streams: int) -> RuntimeModel:
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         request = requests.get()
         try:
-            results = request.infer(dict(inputs))
+            with _explain_rejection(OPENVINO):
+                results = request.infer(dict(inputs))
             return {name: np.array(results[output]) for output, name in names.items()}
         finally:
             requests.put(request)
@@ -206,7 +225,7 @@ def _load_openvino(path: str, num_streams: int) -> RuntimeModel:
         )
         for entry in compiled.inputs
     }
-    return RuntimeModel(inputs, _openvino_metadata(model), run)
+    return RuntimeModel(inputs, tuple(output_names), _openvino_metadata(model), run)
 
 
 def _openvino_metadata(model: Any) -> dict[str, Any]:
@@ -227,7 +246,9 @@ def _load_onnxruntime(path: str) -> RuntimeModel:
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
-        return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+        with _explain_rejection(ONNXRUNTIME):
+            results = session.run(None, dict(inputs))
+        return dict(zip(names, results, strict=True))
 
     dtypes = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)": "int32"}
     inputs = {
@@ -237,4 +258,4 @@ def _load_onnxruntime(path: str) -> RuntimeModel:
         for entry in session.get_inputs()
     }
     metadata = session.get_modelmeta().custom_metadata_map.get(_METADATA, "{}")
-    return RuntimeModel(inputs, json.loads(metadata), run)
+    return RuntimeModel(inputs, tuple(names), json.loads(metadata), run)

@@ -99,8 +99,8 @@ def test_a_missing_converter_is_an_error(monkeypatch, tmp_path):
             {"input_type": "tf_example"},
             "'tf_example' is unsupported in format onnx.* use image_tensor",
         ),
-        ({"optimize": False}, "always converted from the frozen float32 graph"),
-        ({"precision": "bfloat16"}, "always converted from the frozen float32 graph"),
+        ({"optimize": False}, "always converted from the frozen graph; drop no_optimize"),
+        ({"precision": "bfloat16"}, "'bfloat16' is unsupported in format onnx"),
         ({"format": "caffe"}, "format is 'caffe', expected one of saved_model, onnx, openvino"),
     ],
 )

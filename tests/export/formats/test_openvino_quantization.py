@@ -7,7 +7,11 @@ import pytest
 
 from object_detection_mtl import optional_packages
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.calibration import AccuracyControl, Calibration
+from object_detection_mtl.export.calibration import (
+    AccuracyControl,
+    Calibration,
+    QuantizationSummary,
+)
 from object_detection_mtl.export.export_options import ExportOptions
 from object_detection_mtl.export.exported_module import DetectionModule
 from object_detection_mtl.export.formats import (
@@ -111,6 +115,18 @@ def test_layers_return_to_float32_until_the_drop_is_allowed():
     assert next(calls) > 2
     assert (free.int8_layers, free.float32_layers) == (2, 1)
     assert limited.int8_layers < 2
+    before, after = limited.scores
+    assert before == pytest.approx(1, abs=1e-6)
+    assert before - after <= 1e-5
+    assert f"mAP@0.5 is {before:.4f} in float32 and {after:.4f} in int8" in str(limited)
+    assert "more is lost" not in str(limited)
+    assert free.scores is None
+    assert "mAP" not in str(free)
+
+
+def test_a_limit_that_cannot_be_kept_is_said():
+    summary = QuantizationSummary(10, 3, 1, 2.0, scores=(0.5, 0.49), max_drop=0.003)
+    assert "at most 0.3 points may be lost; more is lost, and" in str(summary)
 
 
 def test_without_a_readable_image():

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection_mtl import jobs
+from object_detection_mtl.api import model_search
 from object_detection_mtl.builders import model_builder
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.cli import detect_objects
@@ -202,6 +203,23 @@ def test_contradictory_flags(arguments, words, tmp_path):
     )
     assert done.code == 1
     assert words in done.err
+
+
+def test_a_directory_with_both_formats_is_ambiguous(tmp_path):
+    for name in ("model.onnx", "model.xml"):
+        (tmp_path / name).touch()
+    done = command_line.run(
+        detect_objects,
+        f"--exported_model={tmp_path}",
+        f"--images={exported.images()}",
+        f"--output_dir={tmp_path / 'out'}",
+    )
+    assert done.code == 1
+    assert "--exported_model: give one of" in done.err
+    assert model_search.find_exported_files(tmp_path) == [
+        str(tmp_path / "model.onnx"),
+        str(tmp_path / "model.xml"),
+    ]
 
 
 def test_a_corrupt_model_is_an_error(tmp_path):
