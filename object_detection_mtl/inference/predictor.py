@@ -25,8 +25,9 @@ from object_detection_mtl.fields import SERVED_OUTPUTS
 from object_detection_mtl.inference.image_detections import ImageDetections
 from object_detection_mtl.inference.model_files import find_saved_model
 
-# Side of the image that warms a model up, in pixels; models resize it.
-_GRAY_SIDE = 64
+# Size of the image that warms a model up, in pixels. Models resize it to the shape of all images of
+# 4:3, as most cameras have; runtimes prepare each shape of the inputs anew.
+_GRAY_SIZE = (48, 64)
 
 # (H, W) of an image -> key; images of equal keys have one size after resizing.
 SizeKey = Callable[[tuple[int, int]], Hashable]
@@ -97,7 +98,7 @@ def warm_up(predictor: StagedPredictor) -> StagedPredictor:
     A first call optimizes the graph and allocates memory: it takes several times as long as others.
     An error of the model is left to the first image, which has a name to report it with.
     """
-    gray = np.full((_GRAY_SIDE, _GRAY_SIDE, 3), 127, np.uint8)
+    gray = np.full((*_GRAY_SIZE, 3), 127, np.uint8)
     for _ in range(predictor.num_streams):  # Its streams take turns.
         with contextlib.suppress(Exception):
             predictor(gray)

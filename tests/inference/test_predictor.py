@@ -217,5 +217,5 @@ def test_a_model_is_warmed_up_by_a_gray_image():
     predict = predictor.StagedPredictor(predictor.PreparedImage, detect)
     assert predictor.warm_up(predict) is predict
     assert len(seen) == 1
-    assert seen[0].shape == (64, 64, 3)
+    assert seen[0].shape == (48, 64, 3)
     assert seen[0].dtype == np.uint8
