@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from object_detection_mtl.builders import model_builder, optimizer_builder
+from object_detection_mtl.builders import model_builder, train_config_builder
 from object_detection_mtl.data.augmentation import IMAGE
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.fields import Batch, Groundtruth, Losses, Predictions
@@ -24,7 +24,7 @@ from object_detection_mtl.mtl.foreground_task import ForegroundLabels, Foregroun
 from object_detection_mtl.mtl.task_labels import TaskLabelMaker
 from object_detection_mtl.mtl.window_task import WindowLabels, WindowTask
 from object_detection_mtl.training import micro_batches, mixed_precision
-from object_detection_mtl.training.training_step import StepOptions, TrainingStep
+from object_detection_mtl.training.training_step import TrainingStep
 
 NUM_BOXES = 8
 
@@ -222,8 +222,7 @@ def _predict(detector: Any, image: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.
 
 
 def _training_step(config: Any, detector: Any) -> TrainingStep:
-    variables = detector.trainable_variables
-    optimizer = optimizer_builder.build(config.train_config.optimizer)
-    optimizer.build(variables)
-    options = StepOptions(clip_norm=10.0, clip_per_variable=True)
-    return TrainingStep(detector, optimizer, variables, options)
+    model = train_config_builder.build_model(config.train_config, detector)
+    variables = list(model.trained.values())
+    model.optimizer.build(variables)
+    return TrainingStep(detector, model.optimizer, variables, model.step_options)
