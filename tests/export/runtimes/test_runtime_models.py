@@ -38,7 +38,7 @@ def test_streams_are_for_openvino(engine, number):
         runtime_models.check_num_streams("openvino", 0)
 
 
-# Not in CI: after it SIGINT can end this process with a segmentation fault, and other tests raise it.
+# Not in CI: after it a SIGINT, which other tests raise, can crash this process in native code.
 @pytest.mark.long
 def test_threads_share_the_streams_of_an_openvino_model(tmp_path):
     openvino = pytest.importorskip("openvino", reason="needs the extra openvino")
