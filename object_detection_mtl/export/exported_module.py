@@ -5,7 +5,7 @@ Shape letters: B batch, P proposals, K classes without background, D detections.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from object_detection_mtl.checkpoints import native
 from object_detection_mtl.export.export_options import ExportOptions
-from object_detection_mtl.fields import Detections
+from object_detection_mtl.export.serving_inputs import INPUT_NAME
+from object_detection_mtl.fields import SERVED_OUTPUTS, Detections
 
 
 class DetectionModule(tf.Module):
@@ -57,6 +58,27 @@ class DetectionModule(tf.Module):
         self.detect = tf.function(detect, input_signature=[input_type.spec()], autograph=False)
         # OD API users call the object that `tf.saved_model.load` returns.
         self.__call__ = self.detect
+
+
+def require_detector(name: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Check that a model has the input and the outputs of an exported detector.
+
+    Args:
+        name: What the model is, for the message.
+        inputs: Names of its inputs.
+        outputs: Names of its outputs.
+
+    Raises:
+        ValueError: It has another input, or lacks an output.
+    """
+    inputs, outputs = sorted(inputs), set(outputs)
+    missing = [output for output in SERVED_OUTPUTS if output not in outputs]
+    if inputs != [INPUT_NAME] or missing:
+        raise ValueError(
+            f"{name} is not a detector exported by exporter_main_v2: its inputs are "
+            f"{', '.join(inputs) or 'none'} (expected {INPUT_NAME}); it lacks the outputs "
+            f"{', '.join(missing) or 'none'}"
+        )
 
 
 def served_detections(detections: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

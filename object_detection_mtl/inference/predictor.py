@@ -19,7 +19,7 @@ from object_detection_mtl.config import pipeline
 from object_detection_mtl.data.image_files import encode_png
 from object_detection_mtl.data.image_resizing import size_within
 from object_detection_mtl.export import saved_model
-from object_detection_mtl.export.exported_module import served_detections
+from object_detection_mtl.export.exported_module import require_detector, served_detections
 from object_detection_mtl.export.serving_inputs import INPUT_NAME, make_encoded_example
 from object_detection_mtl.fields import SERVED_OUTPUTS
 from object_detection_mtl.inference.image_detections import ImageDetections
@@ -183,14 +183,11 @@ def _check_signature(signature: Any, names: Iterable[str], directory: str) -> No
             f"SavedModel {directory!r} has no signature {saved_model.SIGNATURE!r} (it has "
             f"{', '.join(names) or 'none'}); export it with exporter_main_v2"
         )
-    inputs = sorted(signature.structured_input_signature[1])
-    missing = [name for name in SERVED_OUTPUTS if name not in signature.structured_outputs]
-    if inputs != [INPUT_NAME] or missing:
-        raise ValueError(
-            f"SavedModel {directory!r} is not a detector exported by exporter_main_v2: its inputs "
-            f"are {', '.join(inputs)} (expected {INPUT_NAME}); it lacks the outputs "
-            f"{', '.join(missing) or 'none'}"
-        )
+    require_detector(
+        f"SavedModel {directory!r}",
+        signature.structured_input_signature[1],
+        signature.structured_outputs,
+    )
 
 
 def _batching_error(signature: Any, directory: str) -> str:

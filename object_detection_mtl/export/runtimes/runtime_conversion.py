@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection_mtl import cpu_features
+from object_detection_mtl.export import exported_module
 from object_detection_mtl.export.formats import onnx_conversion, openvino_conversion
 from object_detection_mtl.export.graph import freezing
 from object_detection_mtl.export.runtimes import runtime_choice, runtime_models
@@ -27,7 +28,6 @@ from object_detection_mtl.export.runtimes.runtime_models import (
     RuntimeModel,
 )
 from object_detection_mtl.export.serving_inputs import INPUT_NAME
-from object_detection_mtl.fields import SERVED_OUTPUTS
 
 # Images of the input on which AUTO measures differences.
 _COMPARED_IMAGES = 8
@@ -124,13 +124,7 @@ def load_detector_file(path: str, num_streams: int = 1) -> tuple[RuntimeModel, M
             streams.
     """
     model = runtime_models.load_model(path, num_streams)
-    missing = [name for name in SERVED_OUTPUTS if name not in model.outputs]
-    if set(model.inputs) != {INPUT_NAME} or missing:
-        raise ValueError(
-            f"model {path!r} is not a detector exported by exporter_main_v2: its inputs are "
-            f"{', '.join(model.inputs) or 'none'} (expected {INPUT_NAME}); it lacks the outputs "
-            f"{', '.join(missing) or 'none'}"
-        )
+    exported_module.require_detector(f"model {path!r}", model.inputs, model.outputs)
     return model, model.inputs[INPUT_NAME]
 
 
